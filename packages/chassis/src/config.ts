@@ -1,0 +1,80 @@
+import { readFileSync } from 'node:fs';
+import { PeerId, type Service } from '@shoal/protocol';
+import * as z from 'zod';
+
+/** Exit code for bad configuration: EX_CONFIG of sysexits.h. */
+export const EXIT_CONFIG = 78;
+
+const Port = z.coerce.number().int().min(0).max(65_535);
+const Origin = z.url({ protocol: /^https?$/ });
+
+/** What every service of a peer is told by whoever starts it, the launcher as a rule. */
+export const PeerConfig = z.object({
+  /** The peer's identity; the key itself stays with discovery. */
+  PEER_ID: PeerId,
+  /** Folder of this peer: everything that must survive is below it. */
+  PEER_DATA_DIR: z.string().min(1),
+  /** File with the swarm key: 64 hex digits. Whoever has it is a member. */
+  SWARM_KEY_FILE: z.string().min(1),
+  /** Unix socket of this peer's own Redis. */
+  REDIS_SOCKET: z.string().min(1),
+  /** Address that the HTTP servers listen on. The default lets nobody in from outside. */
+  BIND_HOST: z.string().min(1).default('127.0.0.1'),
+  LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+  /** Longest wait for requests in flight when stopping. */
+  SHUTDOWN_TIMEOUT_MS: z.coerce.number().int().min(0).max(600_000).default(8000),
+  /** How this peer's services reach each other. */
+  GATEWAY_URL: Origin,
+  CHUNKER_URL: Origin,
+  STORAGE_URL: Origin,
+  TRANSFER_URL: Origin,
+  DISCOVERY_URL: Origin,
+});
+export type PeerConfig = z.infer<typeof PeerConfig>;
+
+/** A port setting: 0 lets the system choose. */
+export const portSetting = (fallback: number) => Port.default(fallback);
+
+/** Origins of this peer's own services, by name. */
+export function ownEndpoints(config: PeerConfig): Readonly<Record<Service, string>> {
+  return {
+    gateway: config.GATEWAY_URL,
+    chunker: config.CHUNKER_URL,
+    storage: config.STORAGE_URL,
+    transfer: config.TRANSFER_URL,
+    discovery: config.DISCOVERY_URL,
+  };
+}
+
+/**
+ * Reads the environment once, at start. Every mistake is reported together, by variable name.
+ * @throws ConfigError
+ */
+export function loadConfig<S extends z.ZodObject>(
+  schema: S,
+  env: Readonly<Record<string, string | undefined>>,
+): Readonly<z.infer<S>> {
+  const parsed = schema.safeParse(env);
+  if (!parsed.success)
+    throw new ConfigError(`invalid configuration\n${z.prettifyError(parsed.error)}`);
+  return Object.freeze(parsed.data);
+}
+
+/** The environment or a file it names is wrong: the process exits with `EXIT_CONFIG`. */
+export class ConfigError extends Error {}
+
+/**
+ * Reads the swarm key: 32 bytes, written as 64 hex digits.
+ * @throws ConfigError
+ */
+export function readSwarmKey(file: string): Uint8Array {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8').trim();
+  } catch (cause) {
+    throw new ConfigError(`SWARM_KEY_FILE: can't read ${file}`, { cause });
+  }
+  if (!/^[0-9a-f]{64}$/i.test(text))
+    throw new ConfigError(`SWARM_KEY_FILE: ${file} must hold 64 hex digits`);
+  return Buffer.from(text, 'hex');
+}

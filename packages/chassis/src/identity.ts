@@ -1,0 +1,76 @@
+/**
+ * A peer's identity: an Ed25519 key that lives with the data. A wiped disk is a new peer.
+ *
+ * Kept as PKCS #8 in PEM, readable by its owner alone. The peer id is the libp2p one: base58btc of
+ * the identity multihash of the protobuf-wrapped public key (libp2p specs, peer-ids).
+ */
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+} from 'node:crypto';
+import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { PeerId } from '@shoal/protocol';
+import { base58btc } from 'multiformats/bases/base58';
+import { ConfigError } from './config.ts';
+
+export interface Identity {
+  readonly peerId: PeerId;
+  /** The 32-byte seed followed by the 32-byte public key: the form that libp2p reads. */
+  readonly privateKeyRaw: Uint8Array;
+}
+
+/** Identity multihash (0x00), 36 bytes; protobuf: key type Ed25519, 32 bytes of data. */
+const PEER_ID_PREFIX = Uint8Array.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20);
+
+/**
+ * Opens the key in `file`, or makes one there. Two processes that race end with the same key.
+ * @throws ConfigError when the file holds something else.
+ */
+export function openIdentity(file: string): Identity {
+  return identityOf(readKey(file) ?? createKey(file), file);
+}
+
+function readKey(file: string): KeyObject | undefined {
+  try {
+    return createPrivateKey(readFileSync(file));
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw new ConfigError(`${file} is not a private key in PEM; restore it or remove it`, {
+      cause,
+    });
+  }
+}
+
+function createKey(file: string): KeyObject {
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+  const { privateKey } = generateKeyPairSync('ed25519');
+  const draft = `${file}.${process.pid}`;
+  writeFileSync(draft, privateKey.export({ type: 'pkcs8', format: 'pem' }), {
+    mode: 0o600,
+    flush: true,
+  });
+  try {
+    linkSync(draft, file); // fails when another process was faster: then its key is the key
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw cause;
+  } finally {
+    rmSync(draft, { force: true });
+  }
+  return createPrivateKey(readFileSync(file));
+}
+
+function identityOf(key: KeyObject, file: string): Identity {
+  const { x } = createPublicKey(key).export({ format: 'jwk' });
+  const { d, crv } = key.export({ format: 'jwk' });
+  if (crv !== 'Ed25519' || d === undefined || x === undefined)
+    throw new ConfigError(`${file} is not an Ed25519 key; restore it or remove it`);
+  const publicKey = Buffer.from(x, 'base64url');
+  const name = base58btc.baseEncode(Buffer.concat([PEER_ID_PREFIX, publicKey]));
+  return {
+    peerId: PeerId.parse(name),
+    privateKeyRaw: Buffer.concat([Buffer.from(d, 'base64url'), publicKey]),
+  };
+}

@@ -1,0 +1,23 @@
+import type { FastifyBaseLogger } from 'fastify';
+import { pino } from 'pino';
+
+/** Typed as fastify's logger: under `exactOptionalPropertyTypes` plugins refuse pino's own type. */
+export type Log = FastifyBaseLogger;
+
+/** JSON lines on stdout. Proofs and authorisation never reach a log. */
+export function createLog(name: string, level: string, fields: Record<string, unknown> = {}): Log {
+  return pino({
+    name,
+    level,
+    base: { service: name, ...fields },
+    redact: ['req.headers.authorization', 'req.headers["shoal-proof"]'],
+    serializers: {
+      err: pino.stdSerializers.err,
+      req: (request: { method?: string; url?: string }) => ({
+        method: request.method,
+        // A path may carry a file name (PUT /files/:name): its first segment says enough.
+        route: request.url?.split(/[?/]/)[1],
+      }),
+    },
+  });
+}

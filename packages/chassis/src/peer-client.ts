@@ -1,0 +1,148 @@
+/**
+ * The one door to other services, our own and other peers'. Every call carries the proof, has a
+ * deadline, follows no redirect, and goes only to an address from a signed member record (or from
+ * our own configuration). Mutual TLS will be added here and nowhere else.
+ */
+import {
+  type BYTES,
+  type PeerId,
+  PROBLEM_TYPE,
+  ProblemBody,
+  problemFromBody,
+  type Route,
+  routePath,
+  type Service,
+  ServiceUnavailable,
+} from '@shoal/protocol';
+import { Agent, type Dispatcher } from 'undici';
+import type * as z from 'zod';
+import type { Prover } from './proof.ts';
+
+/** Connections to one origin: more gave nothing on loopback (docs/decisions). */
+const CONNECTIONS_PER_ORIGIN = 8;
+/** A connection that is not there after this long counts as a refusal. */
+const CONNECT_TIMEOUT_MS = 2000;
+/** Idle connections are closed by us before the server does it, so that none is reused dying. */
+const KEEP_ALIVE_MS = 30_000;
+/** Longest wait for a JSON answer, unless the caller's signal fires before. */
+export const CALL_TIMEOUT_MS = 15_000;
+
+/** Where and to whom a call goes: an origin, and the peer that must be there. */
+export interface Target {
+  readonly peerId: PeerId;
+  readonly origin: string;
+}
+
+export interface PeerClient extends AsyncDisposable {
+  /** A service of this very peer. */
+  own(service: Service): Target;
+  /** Calls a JSON route. @throws Problem as the other side threw it; ServiceUnavailable when it does not answer. */
+  call<
+    P extends z.ZodObject,
+    Q extends z.ZodObject,
+    B extends z.ZodType | undefined,
+    R extends z.ZodType,
+  >(
+    target: Target,
+    route: Route<P, Q, B, R>,
+    args: CallArgs<P, Q, B>,
+    options: { signal: AbortSignal; timeoutMs?: number },
+  ): Promise<z.output<R>>;
+  /** Sends bytes to a route that answers JSON. */
+  send<P extends z.ZodObject, Q extends z.ZodObject, R extends z.ZodType>(
+    target: Target,
+    route: Route<P, Q, typeof BYTES, R>,
+    args: CallArgs<P, Q, undefined> & { readonly bytes: Uint8Array },
+    options: { signal: AbortSignal; timeoutMs?: number },
+  ): Promise<z.output<R>>;
+  /** Starts a request for bytes; the handler receives them as they come. */
+  dispatch(
+    target: Target,
+    path: string,
+    handler: Dispatcher.DispatchHandler,
+    options?: { headersTimeoutMs?: number; bodyTimeoutMs?: number },
+  ): void;
+}
+
+interface CallArgs<P extends z.ZodObject, Q extends z.ZodObject, B> {
+  readonly params?: z.input<P>;
+  readonly query?: z.input<Q>;
+  readonly body?: B extends z.ZodType ? z.input<B> : undefined;
+}
+
+export function createPeerClient(deps: {
+  readonly prover: Prover;
+  readonly self: PeerId;
+  readonly own: Readonly<Record<Service, string>>;
+}): PeerClient {
+  const agent = new Agent({
+    connections: CONNECTIONS_PER_ORIGIN,
+    pipelining: 1,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    keepAliveMaxTimeout: KEEP_ALIVE_MS,
+    connect: { timeout: CONNECT_TIMEOUT_MS },
+  });
+
+  const request = async <R extends z.ZodType>(
+    target: Target,
+    { method, service, reply }: { method: string; service: Service; reply: R },
+    path: string,
+    body: Uint8Array | string | undefined,
+    { signal, timeoutMs = CALL_TIMEOUT_MS }: { signal: AbortSignal; timeoutMs?: number },
+  ): Promise<z.output<R>> => {
+    const isJson = typeof body === 'string';
+    let answer: Dispatcher.ResponseData;
+    let text: string;
+    try {
+      answer = await agent.request({
+        origin: target.origin,
+        path,
+        method: method as Dispatcher.HttpMethod,
+        headers: {
+          ...deps.prover.prove(target.peerId, { method, path, body: isJson ? body : undefined }),
+          ...(body === undefined
+            ? {}
+            : { 'content-type': isJson ? 'application/json' : 'application/octet-stream' }),
+        },
+        body: body ?? null,
+        signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+      });
+      text = await answer.body.text();
+    } catch (cause) {
+      signal.throwIfAborted();
+      throw new ServiceUnavailable({ service }, { cause });
+    }
+    if (answer.statusCode < 400) return reply.parse(JSON.parse(text));
+    const isProblem = String(answer.headers['content-type']).startsWith(PROBLEM_TYPE);
+    const problem = isProblem ? problemFromBody(ProblemBody.parse(JSON.parse(text))) : undefined;
+    throw problem ?? new Error(`${method} ${path.split('?')[0]} answered ${answer.statusCode}`);
+  };
+
+  return {
+    own: (service) => ({ peerId: deps.self, origin: deps.own[service] }),
+    call: (target, route, { params, query, body }, options) =>
+      request(
+        target,
+        route,
+        routePath(route.path, params ?? {}, query),
+        body === undefined ? undefined : JSON.stringify(body),
+        options,
+      ),
+    send: (target, route, { params, query, bytes }, options) =>
+      request(target, route, routePath(route.path, params ?? {}, query), bytes, options),
+    dispatch(target, path, handler, { headersTimeoutMs = 5000, bodyTimeoutMs = 5000 } = {}) {
+      agent.dispatch(
+        {
+          origin: target.origin,
+          path,
+          method: 'GET',
+          headers: deps.prover.prove(target.peerId, { method: 'GET', path }),
+          headersTimeout: headersTimeoutMs,
+          bodyTimeout: bodyTimeoutMs,
+        },
+        handler,
+      );
+    },
+    [Symbol.asyncDispose]: () => agent.destroy(),
+  };
+}

@@ -1,0 +1,54 @@
+/** Making and checking the proof of `protocol/proof.ts`. */
+import { createHash, createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
+import { PROOF_HEADER, PeerId, ProofRefused, proofMessage } from '@shoal/protocol';
+
+export interface ProvenRequest {
+  readonly method: string;
+  /** Path with query, as on the request line. */
+  readonly path: string;
+  /** The body when it is JSON; streamed bytes are not covered, blocks verify themselves. */
+  readonly body?: Uint8Array | string | undefined;
+}
+
+export interface Prover {
+  /** Headers that prove this request to `target`. */
+  prove(target: string, request: ProvenRequest): Record<string, string>;
+  /**
+   * Checks a request that was sent to us; answers who sent it.
+   * @throws ProofRefused
+   */
+  check(header: string | undefined, request: ProvenRequest): PeerId;
+}
+
+const EMPTY_SHA256 = createHash('sha256').digest('hex');
+
+/** The HMAC key is derived, so that libp2p's use of the swarm key and ours stay apart. */
+export function createProver(swarmKey: Uint8Array, self: PeerId): Prover {
+  const key = Buffer.from(hkdfSync('sha256', swarmKey, '', 'shoal http proof v1', 32));
+  const sign = (source: string, target: string, { method, path, body }: ProvenRequest): Buffer => {
+    const bodySha256 =
+      body === undefined || body.length === 0
+        ? EMPTY_SHA256
+        : createHash('sha256').update(body).digest('hex');
+    return createHmac('sha256', key)
+      .update(proofMessage({ source, target, method, path, bodySha256 }))
+      .digest();
+  };
+  return {
+    prove: (target, request) => ({
+      [PROOF_HEADER]: `v1 ${self} ${sign(self, target, request).toString('base64url')}`,
+    }),
+    check(header, request) {
+      if (header === undefined) throw new ProofRefused({ reason: `${PROOF_HEADER} is missing` });
+      const [version, source, mac] = header.split(' ');
+      const parsed = PeerId.safeParse(source);
+      if (version !== 'v1' || !parsed.success || mac === undefined)
+        throw new ProofRefused({ reason: `${PROOF_HEADER} is malformed` });
+      const expected = sign(parsed.data, self, request);
+      const given = Buffer.from(mac, 'base64url');
+      if (given.length !== expected.length || !timingSafeEqual(given, expected))
+        throw new ProofRefused({ reason: `${PROOF_HEADER} does not match this swarm's key` });
+      return parsed.data;
+    },
+  };
+}

@@ -1,0 +1,141 @@
+/**
+ * BullMQ with our defaults, on the peer's own Redis. Redis may die and forget: a producer then
+ * fails at once instead of waiting, and whatever was queued is found again from disk.
+ */
+import { QUEUES, type QueueName } from '@shoal/protocol';
+import { Queue, QueueEvents, Worker, type Job } from 'bullmq';
+import { Redis } from 'ioredis';
+import type * as z from 'zod';
+import type { Log } from './log.ts';
+
+/** Finished jobs are kept for a look, not as history. */
+const FINISHED_JOBS_KEPT = 200;
+/** Redis is spawned by the launcher and restarted within a second: retry soon, and for ever. */
+const RECONNECT_DELAY_MS = 250;
+
+type Payload<N extends QueueName> = z.output<(typeof QUEUES)[N]['payload']>;
+
+/** A connection for producing and caching: commands fail while Redis is away. */
+export function connectRedis(socket: string, log: Log): Redis {
+  return watch(
+    new Redis({
+      path: socket,
+      maxRetriesPerRequest: 1,
+      enableOfflineQueue: false,
+      retryStrategy: () => RECONNECT_DELAY_MS,
+    }),
+    log,
+  );
+}
+
+/** A connection for waiting on: it outlasts a restart of Redis. */
+function connectBlocking(socket: string, log: Log): Redis {
+  return watch(
+    new Redis({
+      path: socket,
+      maxRetriesPerRequest: null,
+      retryStrategy: () => RECONNECT_DELAY_MS,
+    }),
+    log,
+  );
+}
+
+function watch(redis: Redis, log: Log): Redis {
+  let isLost = false;
+  redis.on('error', (err) => {
+    if (!isLost) log.warn({ err }, 'redis lost');
+    isLost = true;
+  });
+  redis.on('ready', () => {
+    if (isLost) log.info('redis back');
+    isLost = false;
+  });
+  return redis;
+}
+
+export interface Producer<N extends QueueName> extends AsyncDisposable {
+  /** Queues a job and answers its id. `id` makes a second add of the same job do nothing. */
+  add(payload: Payload<N>, options?: { id?: string; delayMs?: number }): Promise<string>;
+  /** Jobs that wait or run. */
+  depth(): Promise<number>;
+}
+
+/** @throws Error from `add` and `depth` while Redis is away. */
+export function createProducer<N extends QueueName>(
+  name: N,
+  socket: string,
+  log: Log,
+): Producer<N> {
+  const connection = connectRedis(socket, log);
+  const queue = new Queue(QUEUES[name].name, {
+    connection,
+    defaultJobOptions: {
+      attempts: 5,
+      backoff: { type: 'exponential', delay: 500 },
+      removeOnComplete: FINISHED_JOBS_KEPT,
+      removeOnFail: FINISHED_JOBS_KEPT,
+    },
+  });
+  queue.on('error', () => {}); // said once by `watch`; without a listener the process would die
+  return {
+    async add(payload, { id, delayMs } = {}) {
+      const job = await queue.add(name, QUEUES[name].payload.parse(payload), {
+        ...(id === undefined ? {} : { jobId: id, removeOnComplete: true, removeOnFail: true }),
+        ...(delayMs === undefined ? {} : { delay: delayMs }),
+      });
+      return String(job.id);
+    },
+    async depth() {
+      const counts = await queue.getJobCounts('waiting', 'active', 'delayed', 'prioritized');
+      return Object.values(counts).reduce((sum, count) => sum + count, 0);
+    },
+    async [Symbol.asyncDispose]() {
+      await queue.close().catch((err: unknown) => log.debug({ err }, 'queue closed late'));
+      connection.disconnect();
+    },
+  };
+}
+
+/** Runs the jobs of a queue. A handler that throws has its job tried again, later each time. */
+export function startWorker<N extends QueueName>(
+  name: N,
+  socket: string,
+  log: Log,
+  concurrency: number,
+  handle: (payload: Payload<N>, job: Job) => Promise<unknown>,
+): AsyncDisposable {
+  const connection = connectBlocking(socket, log);
+  const worker = new Worker(
+    QUEUES[name].name,
+    // The schema belongs to this very name; TypeScript can't tie the two through the lookup.
+    (job) => handle(QUEUES[name].payload.parse(job.data) as Payload<N>, job),
+    { connection, concurrency, lockDuration: 60_000, stalledInterval: 5000, maxStalledCount: 5 },
+  );
+  worker.on('error', () => {}); // said once by `watch`
+  worker.on('failed', (job, err) => log.warn({ err, job: job?.id, queue: name }, 'job failed'));
+  return {
+    async [Symbol.asyncDispose]() {
+      await worker.close().catch((err: unknown) => log.debug({ err }, 'worker closed late'));
+      connection.disconnect();
+    },
+  };
+}
+
+/** Tells what happens to the jobs of a queue; misses what happens while Redis is away. */
+export function watchQueue(
+  name: QueueName,
+  socket: string,
+  log: Log,
+  onProgress: (jobId: string, data: unknown) => void,
+): AsyncDisposable {
+  const connection = connectBlocking(socket, log);
+  const events = new QueueEvents(QUEUES[name].name, { connection });
+  events.on('error', () => {}); // said once by `watch`
+  events.on('progress', ({ jobId, data }) => onProgress(jobId, data));
+  return {
+    async [Symbol.asyncDispose]() {
+      await events.close().catch((err: unknown) => log.debug({ err }, 'events closed late'));
+      connection.disconnect();
+    },
+  };
+}

@@ -1,0 +1,51 @@
+import { type PeerConfig, ConfigError, EXIT_CONFIG, loadConfig } from './config.ts';
+import { createLog, type Log } from './log.ts';
+import type * as z from 'zod';
+
+/**
+ * Runs a service until SIGTERM or SIGINT: parse, start, wait, dispose. A second signal ends it at
+ * once. Whatever goes wrong at start is one clear line, and an exit code that tells configuration
+ * (78) from the rest (1).
+ */
+export async function runService<S extends z.ZodObject>(
+  name: string,
+  schema: S,
+  env: Readonly<Record<string, string | undefined>>,
+  start: (config: Readonly<z.infer<S>>, log: Log) => Promise<AsyncDisposable & { origin: string }>,
+): Promise<void> {
+  let config: Readonly<z.infer<S>>;
+  try {
+    config = loadConfig(schema, env);
+  } catch (error) {
+    process.stderr.write(`${name}: ${String((error as Error).message)}\n`);
+    process.exit(EXIT_CONFIG);
+  }
+  const { LOG_LEVEL, PEER_ID, SHUTDOWN_TIMEOUT_MS } = config as unknown as PeerConfig;
+  const log = createLog(name, LOG_LEVEL, { peer: PEER_ID });
+  const stop = new Promise<string>((resolve) => {
+    let isAsked = false;
+    const onSignal = (signal: string) => {
+      if (isAsked) process.exit(1);
+      isAsked = true;
+      resolve(signal);
+    };
+    process.on('SIGTERM', onSignal);
+    process.on('SIGINT', onSignal);
+  });
+  try {
+    const running = await start(config, log);
+    log.info({ origin: running.origin }, 'listening');
+    log.info({ signal: await stop }, 'stopping');
+    const late = setTimeout(() => {
+      log.warn({ timeoutMs: SHUTDOWN_TIMEOUT_MS }, 'stopping took too long');
+      process.exit(1);
+    }, SHUTDOWN_TIMEOUT_MS + 2000);
+    await running[Symbol.asyncDispose]();
+    clearTimeout(late);
+    log.info('stopped');
+    process.exit(0);
+  } catch (err) {
+    log.fatal({ err }, 'failed to start or stop');
+    process.exit(err instanceof ConfigError ? EXIT_CONFIG : 1);
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * The HTTP server of every service: health, metrics, API description, problems, and the rule that
+ * a body must move. Routes for peers and for this peer's own services are mounted behind the proof.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Socket } from 'node:net';
+import {
+  InternalError,
+  Overloaded,
+  PROBLEM_TYPE,
+  Problem,
+  RequestInvalid,
+  BodyTooLarge,
+  MediaTypeUnsupported,
+  RouteUnknown,
+  type Service,
+} from '@shoal/protocol';
+import fastify, { type FastifyError, type FastifyInstance } from 'fastify';
+import type { Registry } from 'prom-client';
+import type { Log } from './log.ts';
+import { createRequestHistogram } from './metrics.ts';
+import { describeRoutes } from './openapi.ts';
+
+/** JSON bodies are lists of ids: this is ten times the largest. */
+const JSON_SIZE_MAX_BYTES = 256 * 1024;
+/** Headers must be here this long after the connection (Node's default, against slowloris). */
+const HEADERS_TIMEOUT_MS = 60_000;
+/** Idle keep-alive connections are closed after this; above the client's, so that it closes first. */
+const KEEP_ALIVE_TIMEOUT_MS = 72_000;
+
+export interface ServerOptions {
+  readonly service: Service;
+  readonly log: Log;
+  readonly registry: Registry;
+  /** Why this service can't serve yet; undefined when it can. */
+  readonly whyNotReady: () => Promise<string | undefined> | string | undefined;
+}
+
+export type Server = FastifyInstance;
+
+/** Builds the server; `listen` is the caller's. */
+export function createServer({ service, log, registry, whyNotReady }: ServerOptions): Server {
+  const app: FastifyInstance = fastify({
+    loggerInstance: log,
+    bodyLimit: JSON_SIZE_MAX_BYTES,
+    genReqId: (request) => {
+      const given = request.headers['x-request-id'];
+      return typeof given === 'string' && /^[\w-]{1,64}$/.test(given) ? given : randomUUID();
+    },
+    // Uploads take hours; slow senders are caught by the minimum-rate rule where bodies are read.
+    requestTimeout: 0,
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    forceCloseConnections: 'idle',
+    clientErrorHandler: answerBrokenRequest,
+    http: { headersTimeout: HEADERS_TIMEOUT_MS },
+  });
+  const histogram = createRequestHistogram(registry);
+  let isStopping = false;
+
+  app.addHook('onResponse', async (request, reply) => {
+    const route = request.routeOptions.url ?? 'none';
+    histogram.observe(
+      { method: request.method, route, status: reply.statusCode },
+      reply.elapsedTime / 1000,
+    );
+  });
+  app.addHook('preClose', async () => {
+    isStopping = true;
+  });
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    const problem = problemOf(error);
+    if (problem.status >= 500) request.log.error({ err: error }, 'request failed');
+    else request.log.debug({ err: error }, 'request refused');
+    if (reply.raw.headersSent) return reply.raw.destroy();
+    if (problem instanceof Overloaded || problem.status === 503)
+      void reply.header('retry-after', '1');
+    return reply
+      .code(problem.status)
+      .type(PROBLEM_TYPE)
+      .send(JSON.stringify(problem.toBody(`urn:request:${request.id}`)));
+  });
+  app.setNotFoundHandler((request) => {
+    const path = request.url.split('?')[0] ?? '';
+    throw new RouteUnknown({ method: request.method, path: path.slice(0, 200) });
+  });
+  app.get('/healthz', { logLevel: 'silent' }, async () => ({ status: 'alive', service }));
+  app.get('/readyz', { logLevel: 'silent' }, async (_, reply) => {
+    const reason = isStopping ? 'stopping' : await whyNotReady();
+    if (reason !== undefined) void reply.code(503);
+    return reason === undefined
+      ? { status: 'ready', service }
+      : { status: 'unready', service, reason };
+  });
+  app.get('/metrics', { logLevel: 'silent' }, async (_, reply) =>
+    reply.type(registry.contentType).send(await registry.metrics()),
+  );
+  app.get('/openapi.json', { logLevel: 'silent' }, async () => describeRoutes(service));
+  return app;
+}
+
+/** Any error as the problem that goes over the wire; what is not ours to explain is a 500 without detail. */
+function problemOf(error: FastifyError): Problem {
+  if (error instanceof Problem) return error;
+  if (error.code === 'FST_ERR_CTP_BODY_TOO_LARGE')
+    return new BodyTooLarge({ sizeMaxBytes: JSON_SIZE_MAX_BYTES });
+  if (error.code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE')
+    return new MediaTypeUnsupported({ expected: 'application/json' });
+  if (error.statusCode !== undefined && error.statusCode < 500)
+    return new RequestInvalid({ reason: error.message });
+  return new InternalError({}, { cause: error });
+}
+
+/** What could not be parsed as HTTP gets a problem too, then the connection ends. */
+function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable || socket.destroyed) {
+    socket.destroy();
+    return;
+  }
+  // A response may be half sent on this socket: a second one would be read as its bytes.
+  if (socket.bytesWritten > 0 && error.code !== 'HPE_INVALID_EOF_STATE') {
+    socket.destroy();
+    return;
+  }
+  const problem = new RequestInvalid({
+    reason:
+      error.code === 'HPE_INVALID_EOF_STATE'
+        ? 'the connection ended before the request was complete'
+        : error.code === 'HPE_HEADER_OVERFLOW'
+          ? 'the request headers are larger than 16 KiB'
+          : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+            ? 'the request headers took too long'
+            : 'this is not an HTTP request that can be read',
+  });
+  const body = JSON.stringify(problem.toBody(`urn:request:${randomUUID()}`));
+  socket.end(
+    `HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: ${PROBLEM_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}

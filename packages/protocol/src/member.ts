@@ -1,0 +1,59 @@
+import * as z from 'zod';
+import { PeerId } from './cid.ts';
+
+/** The five services of a peer, in the order of their ports (`base + index`). */
+export const SERVICES = ['gateway', 'chunker', 'storage', 'transfer', 'discovery'] as const;
+export const Service = z.enum(SERVICES);
+export type Service = z.infer<typeof Service>;
+
+/** Where each service of a peer answers HTTP: origins such as `http://127.0.0.1:7102`. */
+export const Endpoints = z.record(Service, z.url({ protocol: /^https?$/ }));
+export type Endpoints = z.infer<typeof Endpoints>;
+
+/** What two peers share when one accident can take both: the same boot of a host, the same disk. */
+export const FailureDomain = z.object({
+  /** Boot id of the host's kernel. */
+  host: z.string().max(64),
+  /** Device id of the file system that holds the blocks. */
+  disk: z.string().max(64),
+});
+export type FailureDomain = z.infer<typeof FailureDomain>;
+
+/** What a peer says of itself. It is signed with the peer's key, and relayed as it was signed. */
+export const MemberRecord = z.object({
+  v: z.literal(1),
+  peerId: PeerId,
+  /** Orders records of one peer: first by incarnation (one per start), then by seq (one per record). */
+  incarnation: z.int().nonnegative(),
+  seq: z.int().nonnegative(),
+  /** Multiaddrs that other peers can dial. */
+  libp2p: z.array(z.string().max(256)).max(16),
+  http: Endpoints,
+  domain: FailureDomain,
+  version: z.string().max(32),
+  /** Space the operator gave to blocks: the weight in placement, so it is configured, not measured. */
+  capacityBytes: z.int().nonnegative(),
+  usedBytes: z.int().nonnegative(),
+  freeBytes: z.int().nonnegative(),
+  blocks: z.int().nonnegative(),
+  /** True in the last record of a peer that leaves on purpose. */
+  leaving: z.boolean(),
+});
+export type MemberRecord = z.infer<typeof MemberRecord>;
+
+/**
+ * How much a member is relied upon.
+ * `alive`: asked and placed on. `suspect`: a time-out; still asked, last. `down`: not asked, still
+ * placed on, because a reboot must copy nothing. `out`: neither.
+ */
+export const MemberState = z.enum(['alive', 'suspect', 'down', 'out']);
+export type MemberState = z.infer<typeof MemberState>;
+
+/** A member as one peer sees it. */
+export const Member = MemberRecord.extend({
+  state: MemberState,
+  isSelf: z.boolean(),
+  /** Age of the newest record of this member, in milliseconds: how fresh the figures are. */
+  seenMsAgo: z.int().nonnegative(),
+});
+export type Member = z.infer<typeof Member>;

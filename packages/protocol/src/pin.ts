@@ -1,0 +1,36 @@
+import * as z from 'zod';
+import { Cid, PeerId, Sha256 } from './cid.ts';
+
+/** No file asks for more copies than this. */
+export const REPLICAS_MAX = 16;
+/** Copies of each block that a file is kept in when nobody says otherwise. */
+export const REPLICAS_DEFAULT = 3;
+
+/** The wish to keep a file, as the service that took it in states it. */
+export const PinDraft = z.object({
+  root: Cid,
+  /** The file's name, as checked by `FileName`. */
+  name: z.string().min(1).max(255),
+  sizeBytes: z.int().nonnegative(),
+  sha256: Sha256,
+  /** Number of blocks in the DAG, manifests included. */
+  blocks: z.int().positive(),
+  replicas: z.int().min(1).max(REPLICAS_MAX),
+});
+export type PinDraft = z.infer<typeof PinDraft>;
+
+/**
+ * The promise to keep a DAG. Signed by its origin, copied to every member; the pin set is what the
+ * swarm tries to make true. Of two pins for one root the higher (clock, origin) wins.
+ */
+export const Pin = PinDraft.extend({
+  v: z.literal(1),
+  createdAtMs: z.int().nonnegative(),
+  expiresAtMs: z.int().nonnegative().optional(),
+  /** A deleted pin stays as a tombstone: an absent peer must not bring the file back. */
+  deleted: z.boolean(),
+  /** Logical clock: the highest clock seen for this root plus one, never behind the wall clock. */
+  clock: z.int().nonnegative(),
+  origin: PeerId,
+});
+export type Pin = z.infer<typeof Pin>;

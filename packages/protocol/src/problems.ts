@@ -1,0 +1,235 @@
+/** The catalogue: every error that a service may answer with. `type` never changes once released. */
+import * as z from 'zod';
+import { defineProblem, type Problem, type ProblemBody } from './problem.ts';
+
+// ── What the caller sent ─────────────────────────────────────────────────────────────────────────
+
+export const RequestInvalid = defineProblem({
+  type: 'problems/request-invalid',
+  title: 'Request invalid',
+  status: 400,
+  fields: z.object({ reason: z.string() }),
+  detail: ({ reason }) => `${reason}; correct the request and send it again`,
+});
+
+export const HashInvalid = defineProblem({
+  type: 'problems/hash-invalid',
+  title: 'Hash invalid',
+  status: 400,
+  fields: z.object({ hash: z.string() }),
+  detail: ({ hash }) =>
+    `"${hash}" is neither a CID (59 characters, "baf…") nor a sha-256 (64 hex digits); copy it from the upload's answer`,
+});
+
+export const FileNameInvalid = defineProblem({
+  type: 'problems/file-name-invalid',
+  title: 'File name invalid',
+  status: 400,
+  fields: z.object({ reason: z.string() }),
+  detail: ({ reason }) =>
+    `the file name was refused: ${reason}; give one plain name, for example ?name=report.pdf`,
+});
+
+export const FileMissing = defineProblem({
+  type: 'problems/file-missing',
+  title: 'No file in the form',
+  status: 400,
+  fields: z.object({}),
+  detail: () => 'the form has no file part; send one, for example: curl -F file=@report.pdf',
+});
+
+export const MultipartMalformed = defineProblem({
+  type: 'problems/multipart-malformed',
+  title: 'Form malformed',
+  status: 400,
+  fields: z.object({ reason: z.string() }),
+  detail: ({ reason }) => `the multipart body can't be read: ${reason}; nothing was kept`,
+});
+
+export const BodyIncomplete = defineProblem({
+  type: 'problems/body-incomplete',
+  title: 'Body incomplete',
+  status: 400,
+  fields: z.object({ receivedBytes: z.int(), expectedBytes: z.int().optional() }),
+  detail: ({ receivedBytes, expectedBytes }) =>
+    `the body ended after ${receivedBytes} bytes${expectedBytes === undefined ? '' : ` of ${expectedBytes}`}; nothing was kept, send it again`,
+});
+
+export const BodyTooSlow = defineProblem({
+  type: 'problems/body-too-slow',
+  title: 'Body too slow',
+  status: 408,
+  fields: z.object({ bytesPerSecondMin: z.int() }),
+  detail: ({ bytesPerSecondMin }) =>
+    `the body came slower than ${bytesPerSecondMin} bytes a second for too long; nothing was kept`,
+});
+
+export const DigestMismatch = defineProblem({
+  type: 'problems/digest-mismatch',
+  title: 'Digest mismatch',
+  status: 400,
+  fields: z.object({ expected: z.string(), actual: z.string() }),
+  detail: ({ expected, actual }) =>
+    `the body's sha-256 is ${actual}, but Repr-Digest says ${expected}; nothing was kept, send it again`,
+});
+
+export const RangeNotSatisfiable = defineProblem({
+  type: 'problems/range-not-satisfiable',
+  title: 'Range not satisfiable',
+  status: 416,
+  fields: z.object({ sizeBytes: z.int().nonnegative() }),
+  detail: ({ sizeBytes }) => `the file has ${sizeBytes} bytes; ask for a range within them`,
+});
+
+export const BodyTooLarge = defineProblem({
+  type: 'problems/body-too-large',
+  title: 'Body too large',
+  status: 413,
+  fields: z.object({ sizeMaxBytes: z.int() }),
+  detail: ({ sizeMaxBytes }) => `this route takes at most ${sizeMaxBytes} bytes`,
+});
+
+export const MediaTypeUnsupported = defineProblem({
+  type: 'problems/media-type-unsupported',
+  title: 'Media type unsupported',
+  status: 415,
+  fields: z.object({ expected: z.string() }),
+  detail: ({ expected }) => `this route takes ${expected}`,
+});
+
+export const RouteUnknown = defineProblem({
+  type: 'problems/route-unknown',
+  title: 'No such route',
+  status: 404,
+  fields: z.object({ method: z.string(), path: z.string() }),
+  detail: ({ method, path }) =>
+    `there is no ${method} ${path} here; /openapi.json lists what there is`,
+});
+
+export const ProofRefused = defineProblem({
+  type: 'problems/proof-refused',
+  title: 'Proof refused',
+  status: 401,
+  fields: z.object({ reason: z.string() }),
+  detail: ({ reason }) => `this route is for peers of the swarm: ${reason}`,
+});
+
+// ── What the swarm lacks ─────────────────────────────────────────────────────────────────────────
+
+export const FileNotFound = defineProblem({
+  type: 'problems/file-not-found',
+  title: 'File not found',
+  status: 404,
+  fields: z.object({ hash: z.string(), peersAsked: z.int().nonnegative() }),
+  detail: ({ hash, peersAsked }) =>
+    `no file ${hash} is known here, and none of ${peersAsked} other peers answered for it`,
+});
+
+export const BlockNotFound = defineProblem({
+  type: 'problems/block-not-found',
+  title: 'Block not found',
+  status: 404,
+  fields: z.object({ cid: z.string() }),
+  detail: ({ cid }) => `no block ${cid} is stored here`,
+});
+
+export const BlockCorrupt = defineProblem({
+  type: 'problems/block-corrupt',
+  title: 'Block corrupt',
+  status: 422,
+  fields: z.object({ cid: z.string(), peer: z.string() }),
+  detail: ({ cid, peer }) => `the bytes from ${peer} do not hash to ${cid}; they were refused`,
+});
+
+export const BlockUnavailable = defineProblem({
+  type: 'problems/block-unavailable',
+  title: 'Block unavailable',
+  status: 503,
+  fields: z.object({ cid: z.string(), providersTried: z.int().nonnegative() }),
+  detail: ({ cid, providersTried }) =>
+    `none of ${providersTried} peers returned block ${cid}; try again when more peers are up`,
+});
+
+export const ManifestIncomplete = defineProblem({
+  type: 'problems/manifest-incomplete',
+  title: 'Manifest incomplete',
+  status: 409,
+  fields: z.object({ root: z.string(), cid: z.string() }),
+  detail: ({ root, cid }) =>
+    `the list of blocks of ${root} can't be read here: node ${cid} is absent`,
+});
+
+export const ManifestInvalid = defineProblem({
+  type: 'problems/manifest-invalid',
+  title: 'Manifest invalid',
+  status: 422,
+  fields: z.object({ cid: z.string(), reason: z.string() }),
+  detail: ({ cid, reason }) => `block ${cid} is not a node of a file: ${reason}`,
+});
+
+export const StorageFull = defineProblem({
+  type: 'problems/storage-full',
+  title: 'Storage full',
+  status: 507,
+  fields: z.object({ limit: z.string(), freeBytes: z.int().nonnegative() }),
+  detail: ({ limit, freeBytes }) =>
+    `this peer's ${limit} is reached (${freeBytes} bytes free); make room here, or upload to another peer`,
+});
+
+export const ServiceUnavailable = defineProblem({
+  type: 'problems/service-unavailable',
+  title: 'Service unavailable',
+  status: 503,
+  fields: z.object({ service: z.string() }),
+  detail: ({ service }) =>
+    `this peer's ${service} service does not answer; it is restarted when it crashed, try again shortly`,
+});
+
+export const Overloaded = defineProblem({
+  type: 'problems/overloaded',
+  title: 'Overloaded',
+  status: 503,
+  fields: z.object({ what: z.string(), limit: z.int() }),
+  detail: ({ what, limit }) =>
+    `this peer already has ${limit} ${what}; try again shortly, or ask another peer`,
+});
+
+export const InternalError = defineProblem({
+  type: 'problems/internal-error',
+  title: 'Internal error',
+  status: 500,
+  fields: z.object({}),
+  detail: () => 'the service met a fault of its own; its log has the details under this instance',
+});
+
+/** Every kind of problem, for the docs and for `problemFromBody`. */
+export const PROBLEMS = [
+  RequestInvalid,
+  HashInvalid,
+  FileNameInvalid,
+  FileMissing,
+  MultipartMalformed,
+  BodyIncomplete,
+  BodyTooSlow,
+  DigestMismatch,
+  RangeNotSatisfiable,
+  BodyTooLarge,
+  MediaTypeUnsupported,
+  RouteUnknown,
+  ProofRefused,
+  FileNotFound,
+  BlockNotFound,
+  BlockCorrupt,
+  BlockUnavailable,
+  ManifestIncomplete,
+  ManifestInvalid,
+  StorageFull,
+  ServiceUnavailable,
+  Overloaded,
+  InternalError,
+] as const;
+
+/** Turns a body from the wire back into the class that was thrown; undefined for a foreign problem. */
+export function problemFromBody(body: ProblemBody): Problem | undefined {
+  return PROBLEMS.find(({ type }) => type === body.type)?.fromBody(body);
+}

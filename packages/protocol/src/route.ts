@@ -1,0 +1,65 @@
+/**
+ * A route as data: what is asked, what is answered, and who may ask. Servers mount it, clients call
+ * it, `/openapi.json` prints it; nothing else states a path.
+ */
+import type * as z from 'zod';
+import type { Service } from './member.ts';
+
+/**
+ * Who may call a route. `public`: anybody who reaches the port. `peer`: whoever proves the swarm
+ * key. `local`: only the services of this same peer.
+ */
+export type Audience = 'public' | 'peer' | 'local';
+
+/** Marks a body or reply that is plain bytes, streamed, not JSON. */
+export const BYTES = 'bytes';
+
+export interface Route<
+  P extends z.ZodObject = z.ZodObject,
+  Q extends z.ZodObject = z.ZodObject,
+  B extends z.ZodType | typeof BYTES | undefined = z.ZodType | typeof BYTES | undefined,
+  R extends z.ZodType | typeof BYTES = z.ZodType | typeof BYTES,
+> {
+  readonly service: Service;
+  readonly audience: Audience;
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  /** Path with `:name` placeholders, each a key of `params`. */
+  readonly path: string;
+  readonly summary: string;
+  readonly params: P;
+  readonly query: Q;
+  readonly body: B;
+  readonly reply: R;
+}
+
+/** A route whose bodies are JSON: what `call` can call and `mount` can mount. */
+export type JsonRoute<
+  P extends z.ZodObject,
+  Q extends z.ZodObject,
+  B extends z.ZodType | undefined,
+  R extends z.ZodType,
+> = Route<P, Q, B, R>;
+
+/** Declares a route; keeps the literal types. */
+export function route<
+  P extends z.ZodObject,
+  Q extends z.ZodObject,
+  B extends z.ZodType | typeof BYTES | undefined,
+  R extends z.ZodType | typeof BYTES,
+>(definition: Route<P, Q, B, R>): Route<P, Q, B, R> {
+  return definition;
+}
+
+/** Fills in the placeholders and the query: `/blocks/:cid` with `{cid}` gives `/blocks/bafk…`. */
+export function routePath(
+  template: string,
+  params: Readonly<Record<string, unknown>>,
+  query: Readonly<Record<string, unknown>> = {},
+): string {
+  const path = template.replace(/:(\w+)/g, (_, name: string) =>
+    encodeURIComponent(String(params[name])),
+  );
+  const pairs = Object.entries(query).filter(([, value]) => value !== undefined);
+  if (pairs.length === 0) return path;
+  return `${path}?${new URLSearchParams(pairs.map(([key, value]): [string, string] => [key, String(value)]))}`;
+}

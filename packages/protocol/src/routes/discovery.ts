@@ -1,0 +1,159 @@
+import * as z from 'zod';
+import { Cid, FileHash, PeerId } from '../cid.ts';
+import { FileEntry, FileHealth } from '../file.ts';
+import { HaveAnswer } from '../have-map.ts';
+import { Member } from '../member.ts';
+import { Pin, PinDraft } from '../pin.ts';
+import { route } from '../route.ts';
+
+const none = z.object({});
+
+/** Roots in one want: an answer then stays under the 4 MB of a libp2p message. */
+export const WANT_ROOTS_MAX = 64;
+
+export const PeersReply = z.object({
+  self: PeerId,
+  /** Distinct disks among the members that are up: what "survives" is counted in. */
+  disks: z.int().nonnegative(),
+  peers: z.array(Member),
+});
+export type PeersReply = z.infer<typeof PeersReply>;
+
+export const MembersReply = z.object({
+  /** Grows with every change; give it back as `after` to wait for the next one. */
+  version: z.int().nonnegative(),
+  members: z.array(Member),
+});
+export type MembersReply = z.infer<typeof MembersReply>;
+
+export const discoveryRoutes = {
+  listPeers: route({
+    service: 'discovery',
+    audience: 'public',
+    method: 'GET',
+    path: '/peers',
+    summary: 'The members of the swarm as this peer sees them, itself included.',
+    params: none,
+    query: none,
+    body: undefined,
+    reply: PeersReply,
+  }),
+  listFiles: route({
+    service: 'discovery',
+    audience: 'public',
+    method: 'GET',
+    path: '/files',
+    summary: 'The files of the swarm, newest first, with the copies last confirmed.',
+    params: none,
+    query: z.object({
+      limit: z.coerce.number().int().min(1).max(1000).default(100),
+      /** Skips this many of the newest. */
+      offset: z.coerce.number().int().min(0).default(0),
+    }),
+    body: undefined,
+    reply: z.object({ total: z.int().nonnegative(), files: z.array(FileEntry) }),
+  }),
+  fileHealth: route({
+    service: 'discovery',
+    audience: 'public',
+    method: 'GET',
+    path: '/files/:hash/health',
+    summary: 'How safe a file is: every member is asked now, and only answers count.',
+    params: z.object({ hash: FileHash }),
+    query: none,
+    body: undefined,
+    reply: FileHealth,
+  }),
+  members: route({
+    service: 'discovery',
+    audience: 'local',
+    method: 'GET',
+    path: '/members',
+    summary: 'The member table; waits up to `waitMs` for a version past `after`.',
+    params: none,
+    query: z.object({
+      after: z.coerce.number().int().min(-1).default(-1),
+      waitMs: z.coerce.number().int().min(0).max(30_000).default(0),
+    }),
+    body: undefined,
+    reply: MembersReply,
+  }),
+  putPin: route({
+    service: 'discovery',
+    audience: 'local',
+    method: 'POST',
+    path: '/pins',
+    summary: 'Signs a pin, stores it durably, and sends it to every member.',
+    params: none,
+    query: none,
+    body: PinDraft,
+    reply: Pin,
+  }),
+  getPin: route({
+    service: 'discovery',
+    audience: 'local',
+    method: 'GET',
+    path: '/pins/:hash',
+    summary:
+      'The live pin of a file; asks the other members when it is not known here. 404 without.',
+    params: z.object({ hash: FileHash }),
+    query: z.object({
+      /** False answers from what is known here, at once. */
+      ask: z.stringbool().default(true),
+    }),
+    body: undefined,
+    reply: Pin,
+  }),
+  listPins: route({
+    service: 'discovery',
+    audience: 'local',
+    method: 'GET',
+    path: '/pins',
+    summary: 'The live pins in the order of their roots, a page at a time.',
+    params: none,
+    query: z.object({
+      after: z.string().default(''),
+      limit: z.coerce.number().int().min(1).max(1000).default(500),
+    }),
+    body: undefined,
+    reply: z.object({ pins: z.array(Pin), next: z.string().optional() }),
+  }),
+  want: route({
+    service: 'discovery',
+    audience: 'local',
+    method: 'POST',
+    path: '/wants',
+    summary:
+      'Asks the swarm who holds these roots; answers with have-maps, ours left out. Ends when `enough` peers answered, all did, or after `timeoutMs`.',
+    params: none,
+    query: none,
+    body: z.object({
+      roots: z.array(Cid).min(1).max(WANT_ROOTS_MAX),
+      enough: z.int().positive().optional(),
+      timeoutMs: z.int().min(10).max(10_000).default(1500),
+    }),
+    reply: z.object({ asked: z.int().nonnegative(), answers: z.array(HaveAnswer) }),
+  }),
+  announce: route({
+    service: 'discovery',
+    audience: 'local',
+    method: 'POST',
+    path: '/announcements',
+    summary: 'What this peer holds of these roots has changed: tell the others.',
+    params: none,
+    query: none,
+    body: z.object({ roots: z.array(Cid).min(1).max(WANT_ROOTS_MAX) }),
+    reply: none,
+  }),
+  holders: route({
+    service: 'discovery',
+    audience: 'local',
+    method: 'GET',
+    path: '/holders/:cid',
+    summary: 'Who announced or answered that they hold blocks of this root, from memory.',
+    params: z.object({ cid: Cid }),
+    query: none,
+    body: undefined,
+    reply: z.object({ answers: z.array(HaveAnswer) }),
+  }),
+} as const;

@@ -1,0 +1,196 @@
+import * as z from 'zod';
+import { CIDS_PER_BATCH_MAX } from '../bytes.ts';
+import { Cid } from '../cid.ts';
+import { HaveMap } from '../have-map.ts';
+import { Lease } from '../jobs.ts';
+import { FailureDomain } from '../member.ts';
+import { REPLICAS_MAX } from '../pin.ts';
+import { BYTES, route } from '../route.ts';
+
+const none = z.object({});
+const byCid = z.object({ cid: Cid });
+const Cids = z.object({ cids: z.array(Cid).min(1).max(CIDS_PER_BATCH_MAX) });
+
+/** How a block's bytes are to be read: a chunk of a file, or a node that lists blocks. */
+export const Codec = z.enum(['raw', 'dag-pb']);
+export type Codec = z.infer<typeof Codec>;
+
+/** The answer to a put: the block is durable. `isNew` is false when it was here already. */
+export const PutReply = z.object({
+  cid: Cid,
+  sizeBytes: z.int().nonnegative(),
+  isNew: z.boolean(),
+});
+export type PutReply = z.infer<typeof PutReply>;
+
+/** One bit a CID, in the order asked, packed and encoded as in a have-map. */
+export const Bits = z.object({ bits: z.string() });
+
+export const StorageStats = z.object({
+  blocks: z.int().nonnegative(),
+  usedBytes: z.int().nonnegative(),
+  freeBytes: z.int().nonnegative(),
+  capacityBytes: z.int().nonnegative(),
+  domain: FailureDomain,
+});
+export type StorageStats = z.infer<typeof StorageStats>;
+
+export const storageRoutes = {
+  addBlock: route({
+    service: 'storage',
+    audience: 'local',
+    method: 'POST',
+    path: '/blocks',
+    summary: 'Stores a block and answers its CID; it is hashed here, once.',
+    params: none,
+    query: z.object({ codec: Codec, lease: Lease.optional() }),
+    body: BYTES,
+    reply: PutReply,
+  }),
+  addBlocks: route({
+    service: 'storage',
+    audience: 'local',
+    method: 'POST',
+    path: '/blocks/batch',
+    summary: 'Stores several small blocks at once: a body of frames (see frames.ts), in order.',
+    params: none,
+    query: z.object({ lease: Lease.optional() }),
+    body: BYTES,
+    reply: z.object({ blocks: z.array(PutReply) }),
+  }),
+  putBlock: route({
+    service: 'storage',
+    audience: 'local',
+    method: 'PUT',
+    path: '/blocks/:cid',
+    summary: 'Stores a block under a name that is known; refuses bytes that do not hash to it.',
+    params: byCid,
+    query: z.object({ lease: Lease.optional() }),
+    body: BYTES,
+    reply: PutReply,
+  }),
+  getBlock: route({
+    service: 'storage',
+    audience: 'peer',
+    method: 'GET',
+    path: '/blocks/:cid',
+    summary:
+      'The bytes of a block (also HEAD). They are not re-hashed here: whoever asks verifies.',
+    params: byCid,
+    query: none,
+    body: undefined,
+    reply: BYTES,
+  }),
+  haveBlocks: route({
+    service: 'storage',
+    audience: 'peer',
+    method: 'POST',
+    path: '/blocks/have',
+    summary: 'Which of these blocks are held durably here and are not about to be dropped.',
+    params: none,
+    query: none,
+    body: Cids,
+    reply: Bits,
+  }),
+  checkBlock: route({
+    service: 'storage',
+    audience: 'local',
+    method: 'POST',
+    path: '/blocks/:cid/check',
+    summary: 'Re-reads and re-hashes a block; a corrupt one is set aside and no longer held.',
+    params: byCid,
+    query: none,
+    body: undefined,
+    reply: z.object({ state: z.enum(['sound', 'corrupt', 'absent']) }),
+  }),
+  leaseBlocks: route({
+    service: 'storage',
+    audience: 'local',
+    method: 'POST',
+    path: '/leases/:lease',
+    summary: 'Puts blocks that are already here under a lease; answers which are here.',
+    params: z.object({ lease: Lease }),
+    query: none,
+    body: Cids,
+    reply: Bits,
+  }),
+  endLease: route({
+    service: 'storage',
+    audience: 'local',
+    method: 'DELETE',
+    path: '/leases/:lease',
+    summary:
+      'Ends a lease. Without `keep`, blocks that only this lease held and no pin reached are deleted.',
+    params: z.object({ lease: Lease }),
+    query: z.object({ keep: z.stringbool().default(false) }),
+    body: undefined,
+    reply: z.object({ deletedBlocks: z.int().nonnegative() }),
+  }),
+  haveMap: route({
+    service: 'storage',
+    audience: 'peer',
+    method: 'GET',
+    path: '/dags/:cid/have-map',
+    summary: 'What this peer holds of a DAG. 404 without its root, 409 without one of its nodes.',
+    params: byCid,
+    query: none,
+    body: undefined,
+    reply: HaveMap,
+  }),
+  keepDag: route({
+    service: 'storage',
+    audience: 'local',
+    method: 'POST',
+    path: '/dags/:cid/keep',
+    summary: 'Marks the blocks held of a DAG as reached by a pin that wants this many replicas.',
+    params: byCid,
+    query: none,
+    body: z.object({ replicas: z.int().min(1).max(REPLICAS_MAX) }),
+    reply: z.object({ keptBlocks: z.int().nonnegative() }),
+  }),
+  retireBlocks: route({
+    service: 'storage',
+    audience: 'local',
+    method: 'POST',
+    path: '/blocks/retire',
+    summary:
+      'First half of a drop: these blocks are no longer confirmed to anybody (still served). Leased ones, and ones that a pin with more replicas reaches, are left out.',
+    params: none,
+    query: none,
+    body: Cids.extend({ replicas: z.int().min(1).max(REPLICAS_MAX) }),
+    reply: Bits,
+  }),
+  unretireBlocks: route({
+    service: 'storage',
+    audience: 'local',
+    method: 'POST',
+    path: '/blocks/unretire',
+    summary: 'Takes a retirement back: the blocks are confirmed again.',
+    params: none,
+    query: none,
+    body: Cids,
+    reply: none,
+  }),
+  dropBlocks: route({
+    service: 'storage',
+    audience: 'local',
+    method: 'POST',
+    path: '/blocks/drop',
+    summary: 'Second half of a drop: deletes those of these blocks that are still retired.',
+    params: none,
+    query: none,
+    body: Cids,
+    reply: z.object({ droppedBlocks: z.int().nonnegative() }),
+  }),
+  stats: route({
+    service: 'storage',
+    audience: 'local',
+    method: 'GET',
+    path: '/stats',
+    summary: 'How much is held, and how much room there is.',
+    params: none,
+    query: none,
+    body: undefined,
+    reply: StorageStats,
+  }),
+} as const;
