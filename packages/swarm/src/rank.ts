@@ -1,0 +1,139 @@
+/**
+ * In which order to ask the peers that may hold a block, learned from how they answered before.
+ *
+ * Policy alone: what was measured comes in as arguments, the clock too. A peer costs what a block
+ * from it takes now: its usual time, times the requests it already has. Two failures in a row put it
+ * behind all others; wrong bytes put it last for a long while. Nobody is ever left out: the last
+ * holder of a block is asked even when it lied before, since its bytes are verified anyway.
+ *
+ * Hedging (Dean & Barroso, "The Tail at Scale", 2013): a block that takes longer than nearly all
+ * blocks from that peer took is asked of a second one. Hedges are budgeted as a share of requests;
+ * over-asking wastes more than it saves.
+ */
+import type { PeerId } from '@shoal/protocol';
+
+/** Answers remembered for each peer: enough for a 95th percentile, forgotten within seconds of load. */
+const SAMPLES_MAX = 32;
+/** What a peer that was never asked is taken to need: it is tried early, but not before a known fast one. */
+const UNKNOWN_DURATION_MS = 30;
+/** Failures in a row after which a peer goes behind the others. */
+const STRIKES_MAX = 2;
+/** A peer with strikes is tried first again after this long. */
+const STRIKE_TIME_MS = 15_000;
+/** A peer that sent wrong bytes goes last for this long. */
+const BAN_TIME_MS = 10 * 60_000;
+/** Bounds of the hedge delay; below, scheduling noise would hedge, above, the reader waits too long. */
+const HEDGE_DELAY_MIN_MS = 150;
+const HEDGE_DELAY_MAX_MS = 1500;
+const HEDGE_DELAY_UNKNOWN_MS = 400;
+/** Hedges may be this share of all requests… */
+const HEDGE_SHARE_MAX = 0.05;
+/** …plus these, so that the first window of a download can move away from a peer that hangs. */
+const HEDGES_FREE = 16;
+/** Peers remembered: past that, the one that was longest not asked is forgotten. */
+const PEERS_MAX = 2000;
+
+/** How one request ended. `cancelled` says nothing about the peer. */
+export type Outcome = 'verified' | 'failed' | 'corrupt' | 'cancelled';
+
+interface Score {
+  inFlight: number;
+  strikes: number;
+  strickenAtMs: number;
+  bannedUntilMs: number;
+  durationsMs: number[];
+}
+
+export interface Ranking {
+  /** Notes that a request goes out. */
+  started(peer: PeerId): void;
+  /** Notes how it ended. */
+  ended(peer: PeerId, outcome: Outcome, durationMs: number, nowMs: number): void;
+  /** The candidates, best first. */
+  order<C extends { readonly peerId: PeerId }>(candidates: readonly C[], nowMs: number): C[];
+  /** How long to wait for this peer before a second one is asked, in milliseconds. */
+  hedgeDelayMs(peer: PeerId): number;
+  /** Takes one hedge from the budget; false when it is used up. */
+  takeHedge(): boolean;
+  isBanned(peer: PeerId, nowMs: number): boolean;
+}
+
+export function createRanking(): Ranking {
+  const scores = new Map<PeerId, Score>();
+  let requests = 0;
+  let hedges = 0;
+
+  const scoreOf = (peer: PeerId): Score => {
+    const known = scores.get(peer);
+    const score = known ?? {
+      inFlight: 0,
+      strikes: 0,
+      strickenAtMs: 0,
+      bannedUntilMs: 0,
+      durationsMs: [],
+    };
+    scores.delete(peer); // set again below: a Map keeps its order of insertion, oldest first
+    scores.set(peer, score);
+    if (scores.size > PEERS_MAX) {
+      const [oldest] = scores.keys();
+      if (oldest !== undefined) scores.delete(oldest);
+    }
+    return score;
+  };
+  const tier = (score: Score | undefined, nowMs: number): number => {
+    if (score === undefined) return 0;
+    if (nowMs < score.bannedUntilMs) return 2;
+    return score.strikes >= STRIKES_MAX && nowMs < score.strickenAtMs + STRIKE_TIME_MS ? 1 : 0;
+  };
+  const cost = (score: Score | undefined): number => {
+    const usualMs = quantile(score?.durationsMs ?? [], 0.5) ?? UNKNOWN_DURATION_MS;
+    return (1 + (score?.inFlight ?? 0)) * Math.max(1, usualMs) * (1 + (score?.strikes ?? 0));
+  };
+
+  return {
+    started(peer) {
+      requests += 1;
+      scoreOf(peer).inFlight += 1;
+    },
+    ended(peer, outcome, durationMs, nowMs) {
+      const score = scoreOf(peer);
+      score.inFlight = Math.max(0, score.inFlight - 1);
+      if (outcome === 'cancelled') return;
+      if (outcome === 'verified') {
+        score.strikes = 0;
+        score.durationsMs.push(durationMs);
+        if (score.durationsMs.length > SAMPLES_MAX) score.durationsMs.shift();
+        return;
+      }
+      score.strikes += 1;
+      score.strickenAtMs = nowMs;
+      if (outcome === 'corrupt') score.bannedUntilMs = nowMs + BAN_TIME_MS;
+    },
+    order(candidates, nowMs) {
+      return candidates
+        .map((candidate, index) => {
+          const score = scores.get(candidate.peerId);
+          return { candidate, index, tier: tier(score, nowMs), cost: cost(score) };
+        })
+        .toSorted((a, b) => a.tier - b.tier || a.cost - b.cost || a.index - b.index)
+        .map(({ candidate }) => candidate);
+    },
+    hedgeDelayMs(peer) {
+      const p95 = quantile(scores.get(peer)?.durationsMs ?? [], 0.95);
+      if (p95 === undefined) return HEDGE_DELAY_UNKNOWN_MS;
+      return Math.min(HEDGE_DELAY_MAX_MS, Math.max(HEDGE_DELAY_MIN_MS, 2 * p95));
+    },
+    takeHedge() {
+      if (hedges >= HEDGES_FREE + HEDGE_SHARE_MAX * requests) return false;
+      hedges += 1;
+      return true;
+    },
+    isBanned: (peer, nowMs) => nowMs < (scores.get(peer)?.bannedUntilMs ?? 0),
+  };
+}
+
+/** The value below which a share `q` of the samples lie; undefined without samples. */
+function quantile(samples: readonly number[], q: number): number | undefined {
+  const sorted = samples.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))];
+}
