@@ -1,3 +1,4 @@
+export * from './buffer-pool.ts';
 export * from './config.ts';
 export * from './identity.ts';
 export * from './log.ts';

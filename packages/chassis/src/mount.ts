@@ -99,13 +99,17 @@ export function mountRaw<
     return caller;
   };
   void app.register(async (scope) => {
-    scope.removeAllContentTypeParsers();
     // Bytes stay on the socket for the handler; JSON is kept as text, since the proof covers it.
-    if (route.body === BYTES) scope.addContentTypeParser('*', (_, __, done) => done(null));
-    else
+    if (route.body === BYTES) {
+      // A parser that the service registered itself (of forms) stays.
+      scope.removeContentTypeParser(['application/json', 'text/plain']);
+      scope.addContentTypeParser('*', (_, __, done) => done(null));
+    } else {
+      scope.removeAllContentTypeParsers();
       scope.addContentTypeParser('application/json', { parseAs: 'string' }, (_, text, done) =>
         done(null, text),
       );
+    }
     scope.route({
       method: route.method === 'GET' ? ['GET', 'HEAD'] : route.method,
       url: route.path,

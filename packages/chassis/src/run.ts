@@ -1,11 +1,22 @@
+import { setFlagsFromString } from 'node:v8';
 import { type PeerConfig, ConfigError, EXIT_CONFIG, loadConfig } from './config.ts';
 import { createLog, type Log } from './log.ts';
 import type * as z from 'zod';
 
+/** How often a service looks whether its launcher still lives. */
+const LAUNCHER_CHECK_MS = 1000;
+
 /**
- * Runs a service until SIGTERM or SIGINT: parse, start, wait, dispose. A second signal ends it at
- * once. Whatever goes wrong at start is one clear line, and an exit code that tells configuration
- * (78) from the rest (1).
+ * Keeps V8's young generation at its first size. It grows with traffic and then lets tens of
+ * megabytes of dead socket buffers lie: streaming 1 GiB through a gateway peaked at 248 MB and
+ * 0.6 GB/s, with this at 164 MB and 1.0 GB/s.
+ */
+const HEAP_FLAGS = '--semi-space-growth-factor=1';
+
+/**
+ * Runs a service until SIGTERM, SIGINT or the end of its launcher: parse, start, wait, dispose. A
+ * second signal ends it at once. Whatever goes wrong at start is one clear line, and an exit code
+ * that tells configuration (78) from the rest (1).
  */
 export async function runService<S extends z.ZodObject>(
   name: string,
@@ -13,6 +24,7 @@ export async function runService<S extends z.ZodObject>(
   env: Readonly<Record<string, string | undefined>>,
   start: (config: Readonly<z.infer<S>>, log: Log) => Promise<AsyncDisposable & { origin: string }>,
 ): Promise<void> {
+  setFlagsFromString(HEAP_FLAGS);
   let config: Readonly<z.infer<S>>;
   try {
     config = loadConfig(schema, env);
@@ -20,7 +32,7 @@ export async function runService<S extends z.ZodObject>(
     process.stderr.write(`${name}: ${String((error as Error).message)}\n`);
     process.exit(EXIT_CONFIG);
   }
-  const { LOG_LEVEL, PEER_ID, SHUTDOWN_TIMEOUT_MS } = config as unknown as PeerConfig;
+  const { LAUNCHER_PID, LOG_LEVEL, PEER_ID, SHUTDOWN_TIMEOUT_MS } = config as unknown as PeerConfig;
   const log = createLog(name, LOG_LEVEL, { peer: PEER_ID });
   const stop = new Promise<string>((resolve) => {
     let isAsked = false;
@@ -31,6 +43,7 @@ export async function runService<S extends z.ZodObject>(
     };
     process.on('SIGTERM', onSignal);
     process.on('SIGINT', onSignal);
+    if (LAUNCHER_PID !== undefined) onLauncherGone(LAUNCHER_PID, () => onSignal('launcher gone'));
   });
   try {
     const running = await start(config, log);
@@ -48,4 +61,13 @@ export async function runService<S extends z.ZodObject>(
     log.fatal({ err }, 'failed to start or stop');
     process.exit(err instanceof ConfigError ? EXIT_CONFIG : 1);
   }
+}
+
+/** A launcher that was killed can't tell its children; they get another parent then. */
+function onLauncherGone(launcherPid: number, act: () => void): void {
+  const timer = setInterval(() => {
+    if (process.ppid === launcherPid) return;
+    clearInterval(timer);
+    act();
+  }, LAUNCHER_CHECK_MS).unref();
 }

@@ -25,6 +25,8 @@ import { describeRoutes } from './openapi.ts';
 const JSON_SIZE_MAX_BYTES = 256 * 1024;
 /** Headers must be here this long after the connection (Node's default, against slowloris). */
 const HEADERS_TIMEOUT_MS = 60_000;
+/** Node refuses longer request lines before this matters (16 KiB of headers). */
+const PARAM_LENGTH_MAX = 16 * 1024;
 /** Idle keep-alive connections are closed after this; above the client's, so that it closes first. */
 const KEEP_ALIVE_TIMEOUT_MS = 72_000;
 
@@ -52,6 +54,8 @@ export function createServer({ service, log, registry, whyNotReady }: ServerOpti
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
     forceCloseConnections: 'idle',
     clientErrorHandler: answerBrokenRequest,
+    // A file name may be long in percent-encoding; its own check answers one that is too long.
+    routerOptions: { maxParamLength: PARAM_LENGTH_MAX },
     http: { headersTimeout: HEADERS_TIMEOUT_MS },
   });
   const histogram = createRequestHistogram(registry);
@@ -76,8 +80,9 @@ export function createServer({ service, log, registry, whyNotReady }: ServerOpti
       void reply.header('retry-after', '1');
     return reply
       .code(problem.status)
-      .type(PROBLEM_TYPE)
-      .send(JSON.stringify(problem.toBody(`urn:request:${request.id}`)));
+      .header('content-type', PROBLEM_TYPE)
+      // As bytes: fastify would add a charset to a string's type, which this one does not have.
+      .send(Buffer.from(JSON.stringify(problem.toBody(`urn:request:${request.id}`))));
   });
   app.setNotFoundHandler((request) => {
     const path = request.url.split('?')[0] ?? '';

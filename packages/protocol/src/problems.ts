@@ -114,6 +114,15 @@ export const ProofRefused = defineProblem({
   detail: ({ reason }) => `this route is for peers of the swarm: ${reason}`,
 });
 
+export const OriginRefused = defineProblem({
+  type: 'problems/origin-refused',
+  title: 'Origin refused',
+  status: 403,
+  fields: z.object({ reason: z.string() }),
+  detail: ({ reason }) =>
+    `this write came from a web page that may not make it: ${reason}; use this peer's own console, or a program`,
+});
+
 // ── What the swarm lacks ─────────────────────────────────────────────────────────────────────────
 
 export const FileNotFound = defineProblem({
@@ -217,6 +226,7 @@ export const PROBLEMS = [
   MediaTypeUnsupported,
   RouteUnknown,
   ProofRefused,
+  OriginRefused,
   FileNotFound,
   BlockNotFound,
   BlockCorrupt,

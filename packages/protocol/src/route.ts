@@ -61,5 +61,7 @@ export function routePath(
   );
   const pairs = Object.entries(query).filter(([, value]) => value !== undefined);
   if (pairs.length === 0) return path;
-  return `${path}?${new URLSearchParams(pairs.map(([key, value]): [string, string] => [key, String(value)]))}`;
+  const search = new URLSearchParams();
+  for (const [key, value] of pairs) search.set(key, String(value));
+  return `${path}?${search.toString()}`;
 }

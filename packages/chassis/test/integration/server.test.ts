@@ -1,0 +1,164 @@
+import { connect } from 'node:net';
+import { once } from 'node:events';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { BlockNotFound, PeerId, ProofRefused, ProblemBody, route } from '@shoal/protocol';
+import * as z from 'zod';
+import {
+  createLog,
+  createPeerClient,
+  createProver,
+  createRegistry,
+  createServer,
+  mount,
+  type PeerClient,
+} from '../../src/index.ts';
+
+const self = PeerId.parse('12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5');
+const other = PeerId.parse('12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X');
+const key = Buffer.alloc(32, 1);
+const echo = (audience: 'public' | 'peer' | 'local') =>
+  route({
+    service: 'storage',
+    audience,
+    method: 'POST',
+    path: `/${audience}/:word`,
+    summary: 'Says it again.',
+    params: z.object({ word: z.string().max(5) }),
+    query: z.object({ times: z.coerce.number().int().max(3).default(1) }),
+    body: z.object({ n: z.int() }),
+    reply: z.object({ said: z.string(), caller: z.string() }),
+  });
+const signal = AbortSignal.timeout(30_000);
+
+describe('a service', () => {
+  const registry = createRegistry('storage');
+  let unready: string | undefined = 'warming up';
+  const app = createServer({
+    service: 'storage',
+    log: createLog('test', 'silent'),
+    registry,
+    whyNotReady: () => unready,
+  });
+  const prover = createProver(key, self);
+  for (const audience of ['public', 'peer', 'local'] as const)
+    mount({ app, prover, self }, echo(audience), async ({ params, query, body, caller }) => {
+      if (params.word === 'gone') throw new BlockNotFound({ cid: 'bafk' });
+      if (params.word === 'bug') throw new Error('a secret detail');
+      return { said: params.word.repeat(query.times) + body.n, caller };
+    });
+  const clients: PeerClient[] = [];
+  const clientOf = (id: PeerId, swarmKey = key) => {
+    const client = createPeerClient({
+      prover: createProver(swarmKey, id),
+      self: id,
+      own: {
+        gateway: origin,
+        chunker: origin,
+        storage: origin,
+        transfer: origin,
+        discovery: origin,
+      },
+    });
+    clients.push(client);
+    return client;
+  };
+  let origin = '';
+  beforeAll(async () => {
+    origin = await app.listen({ port: 0, host: '127.0.0.1' });
+  });
+  afterAll(async () => {
+    for (const client of clients) await client[Symbol.asyncDispose]();
+    await app.close();
+  });
+  const target = () => ({ peerId: self, origin });
+  const args = { params: { word: 'hey' }, query: { times: 2 }, body: { n: 7 } };
+
+  it('answers a typed call, and knows who called', async () => {
+    const answer = await clientOf(other).call(target(), echo('peer'), args, { signal });
+    expect(answer).toEqual({ said: 'heyhey7', caller: other });
+  });
+
+  it('lets strangers and other peers no further than they may', async () => {
+    const stranger = clientOf(other, Buffer.alloc(32, 9));
+    await expect(stranger.call(target(), echo('peer'), args, { signal })).rejects.toBeInstanceOf(
+      ProofRefused,
+    );
+    await expect(
+      clientOf(other).call(target(), echo('local'), args, { signal }),
+    ).rejects.toBeInstanceOf(ProofRefused);
+    expect((await clientOf(self).call(target(), echo('local'), args, { signal })).caller).toBe(
+      self,
+    );
+    const bare = await fetch(`${origin}/peer/hey`, {
+      method: 'POST',
+      body: '{"n":1}',
+      headers: { 'content-type': 'application/json' },
+    });
+    expect(bare.status).toBe(401);
+  });
+
+  it('throws at the caller what was thrown at the server', async () => {
+    const gone = { ...args, params: { word: 'gone' } };
+    await expect(
+      clientOf(self).call(target(), echo('public'), gone, { signal }),
+    ).rejects.toBeInstanceOf(BlockNotFound);
+  });
+
+  it('tells nobody the details of its own faults', async () => {
+    const answer = await fetch(`${origin}/public/bug`, {
+      method: 'POST',
+      body: '{"n":1}',
+      headers: { 'content-type': 'application/json' },
+    });
+    expect(answer.status).toBe(500);
+    expect(answer.headers.get('content-type')).toBe('application/problem+json');
+    const body = ProblemBody.parse(await answer.json());
+    expect(body.type).toBe('problems/internal-error');
+    expect(JSON.stringify(body)).not.toContain('secret');
+  });
+
+  it.each([
+    ['/public/toolong', '{"n":1}', 'application/json', 400],
+    ['/public/hey?times=9', '{"n":1}', 'application/json', 400],
+    ['/public/hey?times=1&times=2', '{"n":1}', 'application/json', 400],
+    ['/public/hey', '{"n":"x"}', 'application/json', 400],
+    ['/public/hey', '{', 'application/json', 400],
+    ['/public/hey', 'n=1', 'application/x-www-form-urlencoded', 415],
+    ['/nowhere', '{}', 'application/json', 404],
+  ])('refuses POST %s %s as a problem', async (path, body, type, status) => {
+    const answer = await fetch(origin + path, {
+      method: 'POST',
+      body,
+      headers: { 'content-type': type },
+    });
+    expect(answer.status).toBe(status);
+    expect(ProblemBody.parse(await answer.json())).toMatchObject({ status });
+  });
+
+  it('answers what is not HTTP with a problem, and goes on', async () => {
+    const socket = connect(Number(new URL(origin).port), '127.0.0.1');
+    socket.write('this is not http\r\n\r\n');
+    const [answer] = (await once(socket, 'data')) as [Buffer];
+    expect(answer.toString()).toMatch(/^HTTP\/1.1 400 [\s\S]*problems\/request-invalid/);
+    socket.destroy();
+    expect((await fetch(`${origin}/healthz`)).status).toBe(200);
+  });
+
+  it('is ready only when it says so', async () => {
+    expect((await fetch(`${origin}/readyz`)).status).toBe(503);
+    unready = undefined;
+    expect(await (await fetch(`${origin}/readyz`)).json()).toEqual({
+      status: 'ready',
+      service: 'storage',
+    });
+  });
+
+  it('measures and describes itself', async () => {
+    const metrics = await (await fetch(`${origin}/metrics`)).text();
+    expect(metrics).toMatch(
+      /shoal_http_request_duration_seconds_count\{[^}]*route="\/public\/:word"/,
+    );
+    const openapi = (await (await fetch(`${origin}/openapi.json`)).json()) as { paths: object };
+    expect(Object.keys(openapi.paths)).toContain('/blocks/{cid}');
+  });
+});

@@ -1,0 +1,29 @@
+import { PeerConfig, portSetting } from '@shoal/chassis';
+import * as z from 'zod';
+
+const count = (max: number) => z.coerce.number().int().min(1).max(max);
+
+export const TransferConfig = PeerConfig.extend({
+  TRANSFER_PORT: portSetting(7103),
+  /** Downloads at one time; past that, 503. Each holds at most a window of blocks in memory. */
+  TRANSFER_DOWNLOADS_MAX: count(10_000).default(128),
+  /** Blocks in flight over all downloads, shared out among them: 1 MiB of memory each. */
+  TRANSFER_WINDOW_BLOCKS: count(1024).default(32),
+  /** Blocks that a single download asks for ahead of its reader (measured: more gave nothing). */
+  TRANSFER_DOWNLOAD_WINDOW_BLOCKS: count(64).default(8),
+  /** A reader that takes nothing for this long is disconnected. */
+  TRANSFER_READER_STALL_MS: z.coerce.number().int().min(1000).max(86_400_000).default(120_000),
+  /** A block's answer must begin within this, and go on at least this often. */
+  TRANSFER_BLOCK_STALL_MS: z.coerce.number().int().min(100).max(60_000).default(3000),
+  /** The whole of a block must be here within this, from one provider. */
+  TRANSFER_BLOCK_TIMEOUT_MS: z.coerce.number().int().min(100).max(600_000).default(15_000),
+  /** Blocks copied from other peers at one time, for offers and for settling together. */
+  TRANSFER_COPIES_MAX: count(64).default(6),
+  /** `replicate` jobs run at one time. */
+  TRANSFER_REPLICATE_JOBS_MAX: count(64).default(3),
+  /** How often every file is looked at again, besides when members change. */
+  TRANSFER_SETTLE_INTERVAL_MS: z.coerce.number().int().min(1000).max(86_400_000).default(300_000),
+  /** Wait after a change of members before files are looked at: changes come in bursts. */
+  TRANSFER_SETTLE_DELAY_MS: z.coerce.number().int().min(0).max(600_000).default(3000),
+});
+export type TransferConfig = z.infer<typeof TransferConfig>;

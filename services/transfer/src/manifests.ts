@@ -1,0 +1,70 @@
+/**
+ * A file's list of blocks, read from its manifest nodes. Nodes that are not here are fetched from
+ * any member (every member keeps all manifests), verified, and kept.
+ */
+import { type DagEntry, listDag } from '@shoal/blocks';
+import type { Log, PeerClient } from '@shoal/chassis';
+import { type Cid, type Pin, storageRoutes } from '@shoal/protocol';
+import type { DagSource } from './block-source.ts';
+
+/** Entries cached over all files, about 300 bytes each. */
+const ENTRIES_CACHED_MAX = 65_536;
+
+export interface Manifests {
+  /** The blocks of a pinned file in DAG order. @throws BlockUnavailable, ManifestInvalid */
+  list(
+    pin: Pick<Pin, 'root' | 'sizeBytes'>,
+    source: DagSource,
+    options: { signal: AbortSignal },
+  ): Promise<readonly DagEntry[]>;
+}
+
+export function createManifests(deps: {
+  readonly client: PeerClient;
+  readonly log: Log;
+}): Manifests {
+  const { client, log } = deps;
+  const cache = new Map<Cid, readonly DagEntry[]>();
+  let cachedEntries = 0;
+
+  const remember = (root: Cid, entries: readonly DagEntry[]): void => {
+    if (entries.length > ENTRIES_CACHED_MAX / 2 || cache.has(root)) return;
+    cache.set(root, entries);
+    cachedEntries += entries.length;
+    for (const [oldest, { length }] of cache) {
+      if (cachedEntries <= ENTRIES_CACHED_MAX) break;
+      cache.delete(oldest);
+      cachedEntries -= length;
+    }
+  };
+  /** Keeps a node that came from elsewhere; a failure costs the next reader a fetch, no more. */
+  const keep = async (cid: Cid, bytes: Uint8Array, signal: AbortSignal): Promise<void> => {
+    try {
+      const target = client.own('storage');
+      await client.send(target, storageRoutes.putBlock, { params: { cid }, bytes }, { signal });
+    } catch (err) {
+      if (!signal.aborted) log.debug({ err, cid }, 'manifest node not kept');
+    }
+  };
+
+  return {
+    async list({ root, sizeBytes }, source, { signal }) {
+      const known = cache.get(root);
+      if (known !== undefined) {
+        cache.delete(root); // back to the end: the least recently used goes first
+        cache.set(root, known);
+        return known;
+      }
+      const entries = await listDag(root, sizeBytes, async (cid) => {
+        const want = { cid, index: cid === root ? 0 : undefined, sizeBytes: undefined };
+        const block = await source.fetch(want, { signal });
+        const bytes = Uint8Array.from(block.bytes);
+        block.release();
+        await keep(cid, bytes, signal);
+        return bytes;
+      });
+      remember(root, entries);
+      return entries;
+    },
+  };
+}

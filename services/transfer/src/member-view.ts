@@ -1,0 +1,114 @@
+/**
+ * The member table as this process sees it: a copy of discovery's, kept current by long polls, so
+ * that choosing a provider never waits for another process. While discovery is away the last table
+ * stays in force: transfers go on.
+ */
+import { type Log, type PeerClient, type Target } from '@shoal/chassis';
+import { discoveryRoutes, type Member, type PeerId, type Service } from '@shoal/protocol';
+import { createPlacement } from '@shoal/swarm';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** How long discovery may hold an unchanged table back. */
+const POLL_WAIT_MS = 10_000;
+/** Pause after a failed poll: discovery restarts within about a second. */
+const RETRY_DELAY_MS = 200;
+
+export interface MemberView extends AsyncDisposable {
+  readonly self: PeerId;
+  /** False until the first table came. */
+  isKnown(): boolean;
+  get(peerId: PeerId): Member | undefined;
+  /** Members that are asked: alive ones first, then suspects. Ourselves included. */
+  asked(): readonly Member[];
+  /** Members that blocks are placed on for a partition, best first: all that are not out. */
+  placement(partition: number): readonly Member[];
+  /** Names the set that placement works on: it changes when a member comes in or goes out. */
+  placedSet(): string;
+  /** Calls back when somebody comes, goes, or changes state, until the signal fires. */
+  onChange(listener: () => void, options: { signal: AbortSignal }): void;
+}
+
+/** Where a service of a member answers: from its signed record, or our own configuration for ourselves. */
+export function targetOf(member: Member, service: Service, client: PeerClient): Target {
+  return member.isSelf
+    ? client.own(service)
+    : { peerId: member.peerId, origin: member.http[service] };
+}
+
+export function watchMembers(deps: {
+  readonly client: PeerClient;
+  readonly self: PeerId;
+  readonly log: Log;
+  readonly onTable: (asked: number) => void;
+}): MemberView {
+  const stop = new AbortController();
+  const { signal } = stop;
+  const listeners = new Set<() => void>();
+  let members: readonly Member[] = [];
+  let version = -1;
+  let placed = '';
+  let known = '';
+  let placement: (partition: number) => readonly Member[] = () => [];
+
+  const take = (table: readonly Member[]): void => {
+    members = table.toSorted((a, b) => (a.peerId < b.peerId ? -1 : 1));
+    const placeable = members.filter(({ state }) => state !== 'out');
+    placed = placeable
+      .map(
+        ({ peerId, capacityBytes, domain }) =>
+          `${peerId}:${capacityBytes}:${domain.host}/${domain.disk}`,
+      )
+      .join(' ');
+    placement = createPlacement(placeable);
+    deps.onTable(asked().length);
+    const who = `${asked()
+      .map(({ peerId }) => peerId)
+      .join(' ')} / ${placed}`;
+    if (who === known) return; // a heartbeat: figures changed, nobody came or went
+    known = who;
+    for (const listener of listeners) listener();
+  };
+  const asked = (): readonly Member[] => [
+    ...members.filter(({ state }) => state === 'alive'),
+    ...members.filter(({ state }) => state === 'suspect'),
+  ];
+  const follow = async (): Promise<void> => {
+    while (!signal.aborted) {
+      try {
+        const query = { after: version, waitMs: POLL_WAIT_MS };
+        const reply = await deps.client.call(
+          deps.client.own('discovery'),
+          discoveryRoutes.members,
+          { query },
+          { signal, timeoutMs: POLL_WAIT_MS + 5000 },
+        );
+        // A restarted discovery counts anew: any other version is news.
+        if (reply.version !== version) take(reply.members);
+        version = reply.version;
+      } catch (err) {
+        if (signal.aborted) return;
+        deps.log.debug({ err }, 'member table not refreshed');
+        version = -1;
+        await sleep(RETRY_DELAY_MS, undefined, { signal }).catch(() => undefined);
+      }
+    }
+  };
+  const following = follow();
+
+  return {
+    self: deps.self,
+    isKnown: () => members.length > 0,
+    get: (peerId) => members.find((member) => member.peerId === peerId),
+    asked,
+    placement: (partition) => placement(partition),
+    placedSet: () => placed,
+    onChange(listener, options) {
+      listeners.add(listener);
+      options.signal.addEventListener('abort', () => listeners.delete(listener), { once: true });
+    },
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await following;
+    },
+  };
+}

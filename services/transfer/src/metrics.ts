@@ -1,0 +1,94 @@
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+
+/** Everything this service measures. Labels are small closed sets: never a CID, a peer id or a path. */
+export function createMetrics(register: Registry) {
+  const registers = [register];
+  return {
+    downloads: new Counter({
+      name: 'shoal_transfer_downloads_total',
+      help: 'Downloads, by how they ended.',
+      labelNames: ['outcome'] as const, // 'complete' | 'reader-left' | 'unavailable' | 'failed'
+      registers,
+    }),
+    downloadsOpen: new Gauge({
+      name: 'shoal_transfer_downloads_open',
+      help: 'Downloads in progress.',
+      registers,
+    }),
+    bytesServed: new Counter({
+      name: 'shoal_transfer_served_bytes_total',
+      help: 'File bytes sent to readers.',
+      registers,
+    }),
+    firstByte: new Histogram({
+      name: 'shoal_transfer_first_byte_duration_seconds',
+      help: 'Time from the request for a file to its first byte.',
+      buckets: [0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5],
+      registers,
+    }),
+    blocksFetched: new Counter({
+      name: 'shoal_transfer_blocks_fetched_total',
+      help: 'Blocks asked of a storage, by whose it is and how it ended.',
+      labelNames: ['source', 'outcome'] as const, // own | peer; verified | corrupt | failed | cancelled
+      registers,
+    }),
+    bytesFetched: new Counter({
+      name: 'shoal_transfer_fetched_bytes_total',
+      help: 'Bytes of verified blocks, by whose storage they came from.',
+      labelNames: ['source'] as const, // 'own' | 'peer'
+      registers,
+    }),
+    fetchDuration: new Histogram({
+      name: 'shoal_transfer_block_fetch_duration_seconds',
+      help: 'Time from want to verified block, over all providers tried.',
+      buckets: [0.002, 0.005, 0.02, 0.05, 0.2, 0.5, 2, 5],
+      registers,
+    }),
+    hedges: new Counter({
+      name: 'shoal_transfer_hedges_total',
+      help: 'Blocks asked of a second provider because the first was slow.',
+      registers,
+    }),
+    retries: new Counter({
+      name: 'shoal_transfer_retries_total',
+      help: 'Blocks asked of another provider because one failed.',
+      registers,
+    }),
+    corruptBlocks: new Counter({
+      name: 'shoal_transfer_corrupt_blocks_total',
+      help: 'Blocks that did not hash to their name, by whose storage sent them.',
+      labelNames: ['source'] as const, // 'own' | 'peer'
+      registers,
+    }),
+    blocksReplicated: new Counter({
+      name: 'shoal_transfer_blocks_replicated_total',
+      help: 'Blocks copied between peers, by direction and outcome.',
+      labelNames: ['direction', 'outcome'] as const, // 'in' | 'out'; 'copied' | 'held' | 'failed'
+      registers,
+    }),
+    blocksDropped: new Counter({
+      name: 'shoal_transfer_blocks_dropped_total',
+      help: 'Surplus blocks dropped after the placed peers confirmed theirs.',
+      registers,
+    }),
+    filesSettled: new Counter({
+      name: 'shoal_transfer_files_settled_total',
+      help: 'Looks at a file, by what came of it.',
+      labelNames: ['outcome'] as const, // 'settled' | 'unsettled' | 'failed'
+      registers,
+    }),
+    queueDepth: new Gauge({
+      name: 'shoal_transfer_queue_depth_jobs',
+      help: 'Jobs that wait or run.',
+      labelNames: ['queue'] as const, // 'replicate' | 'settle' | 'release'
+      registers,
+    }),
+    members: new Gauge({
+      name: 'shoal_transfer_members_alive',
+      help: 'Members that are asked for blocks, this peer included.',
+      registers,
+    }),
+  };
+}
+
+export type Metrics = ReturnType<typeof createMetrics>;

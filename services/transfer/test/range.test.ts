@@ -1,0 +1,63 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { select } from '../src/range.ts';
+
+const etag = '"bafk"';
+const of = (range: string, sizeBytes = 100) => select({ range }, etag, sizeBytes);
+
+describe('select', () => {
+  it.each([
+    ['bytes=0-0', { kind: 'range', start: 0, end: 0 }],
+    ['bytes=10-', { kind: 'range', start: 10, end: 99 }],
+    ['bytes=90-200', { kind: 'range', start: 90, end: 99 }],
+    ['bytes=-1', { kind: 'range', start: 99, end: 99 }],
+    ['bytes=-500', { kind: 'range', start: 0, end: 99 }],
+    ['BYTES=5-6', { kind: 'range', start: 5, end: 6 }],
+    ['bytes=100-', { kind: 'unsatisfiable' }],
+    ['bytes=-0', { kind: 'unsatisfiable' }],
+    ['bytes=9-5', { kind: 'whole' }],
+    ['bytes=-', { kind: 'whole' }],
+    ['bytes=0-1,5-6', { kind: 'whole' }],
+    ['items=0-1', { kind: 'whole' }],
+    ['bytes=a-b', { kind: 'whole' }],
+  ])('reads %s', (range, expected) => {
+    expect(of(range)).toEqual(expected);
+  });
+
+  it('never selects a byte outside the file', () => {
+    fc.assert(
+      fc.property(
+        fc.option(fc.nat(), { nil: '' }),
+        fc.option(fc.nat(), { nil: '' }),
+        fc.nat(1_000_000),
+        (first, last, sizeBytes) => {
+          const selection = of(`bytes=${first}-${last}`, sizeBytes);
+          if (selection.kind !== 'range') return;
+          expect(selection.start).toBeGreaterThanOrEqual(0);
+          expect(selection.end).toBeLessThan(sizeBytes);
+          expect(selection.start).toBeLessThanOrEqual(selection.end);
+        },
+      ),
+      { seed: 20261122 },
+    );
+  });
+
+  it('has no range in an empty file', () => {
+    expect(of('bytes=0-', 0)).toEqual({ kind: 'unsatisfiable' });
+  });
+
+  it('sends the whole file when If-Range names another', () => {
+    const range = 'bytes=1-2';
+    expect(select({ range, 'if-range': etag }, etag, 9).kind).toBe('range');
+    expect(select({ range, 'if-range': '"other"' }, etag, 9).kind).toBe('whole');
+    expect(select({ range, 'if-range': `W/${etag}` }, etag, 9).kind).toBe('whole');
+  });
+
+  it('sends nothing when the reader has it already', () => {
+    for (const list of [etag, `W/${etag}`, `"x", ${etag}`, '*'])
+      expect(select({ 'if-none-match': list, range: 'bytes=0-1' }, etag, 9).kind).toBe(
+        'not-modified',
+      );
+    expect(select({ 'if-none-match': '"x"' }, etag, 9).kind).toBe('whole');
+  });
+});
