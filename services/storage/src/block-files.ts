@@ -1,0 +1,182 @@
+/**
+ * Large blocks, one file each, in 256 folders by the first byte of the digest. A block is written
+ * under a temporary name and synced before it is renamed: its name never stands for half a block.
+ * A crash leaves drafts, which opening clears, or a block that the index does not know, which
+ * `strays` finds.
+ *
+ * What moves bytes goes to the thread pool. Opening, closing and renaming are microseconds, less
+ * than the way to another thread and back, and are done in place.
+ */
+import { randomUUID } from 'node:crypto';
+import {
+  closeSync,
+  fdatasync,
+  mkdirSync,
+  openSync,
+  read,
+  renameSync,
+  rmSync,
+  write,
+} from 'node:fs';
+import { open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { Digest } from './blockstore.ts';
+
+/** Damaged blocks that are kept for a look; past that they are deleted. */
+const QUARANTINE_BLOCKS_MAX = 128;
+
+const writeAt = promisify(write);
+const readAt = promisify(read);
+const datasync = promisify(fdatasync);
+
+/** A block under its temporary name, open as `fd`. */
+export interface Draft {
+  readonly digest: Digest;
+  readonly path: string;
+  readonly fd: number;
+}
+
+export interface BlockFiles {
+  draft(digest: Digest, bytes: Uint8Array): Promise<Draft>;
+  discard(draft: Draft): void;
+  /** Makes drafts durable under their names; answers for each the error that stopped it, or undefined. */
+  publish(drafts: readonly Draft[]): Promise<(Error | undefined)[]>;
+  /** Size of a block's file; undefined without one. */
+  sizeOf(digest: Digest): Promise<number | undefined>;
+  /** Fills `buffer` from the start of the file; gives how much there was. */
+  read(digest: Digest, buffer: Uint8Array): Promise<number>;
+  remove(digest: Digest): Promise<void>;
+  /** Moves a damaged block out of the way. */
+  quarantine(digest: Digest): Promise<void>;
+  /** Blocks that have a file in this folder (0 to 255). */
+  list(folder: number): Promise<Digest[]>;
+}
+
+export async function openBlockFiles(
+  dir: string,
+  { isDurable }: { isDurable: boolean },
+): Promise<BlockFiles> {
+  const tmp = join(dir, 'tmp');
+  const quarantine = join(dir, 'quarantine');
+  const blocks = join(dir, 'blocks');
+  const folderAt = (index: number) => join(blocks, index.toString(16).padStart(2, '0'));
+  const pathOf = (digest: Digest) => join(blocks, digest.slice(0, 2), digest);
+
+  await rm(tmp, { recursive: true, force: true });
+  for (const folder of [tmp, quarantine]) mkdirSync(folder, { recursive: true });
+  for (let index = 0; index < 256; index += 1) mkdirSync(folderAt(index), { recursive: true });
+  if (isDurable) for (const folder of [dir, blocks]) await syncFolder(folder);
+
+  /** Syncs, closes and renames; a draft that fails leaves nothing. */
+  const settle = async ({ digest, fd, path }: Draft): Promise<Error | undefined> => {
+    try {
+      try {
+        if (isDurable) await datasync(fd);
+      } finally {
+        closeSync(fd);
+      }
+      renameSync(path, pathOf(digest));
+      return undefined;
+    } catch (error) {
+      rmSync(path, { force: true });
+      return error as Error;
+    }
+  };
+  const discard = ({ fd, path }: Pick<Draft, 'fd' | 'path'>): void => {
+    closeSync(fd);
+    rmSync(path, { force: true });
+  };
+
+  return {
+    async draft(digest, bytes) {
+      const path = join(tmp, randomUUID());
+      const fd = openSync(path, 'wx');
+      try {
+        await writeAll(fd, bytes);
+        return { digest, path, fd };
+      } catch (error) {
+        discard({ fd, path });
+        throw error;
+      }
+    },
+    discard,
+    async publish(drafts) {
+      const errors = await Promise.all(drafts.map(settle));
+      if (!isDurable) return errors;
+      const folders = new Map<string, Promise<Error | undefined>>();
+      const sync = async (folder: string): Promise<Error | undefined> =>
+        syncFolder(folder).then(
+          () => undefined,
+          (error: Error) => error,
+        );
+      for (const { digest } of drafts) {
+        const folder = dirname(pathOf(digest));
+        if (!folders.has(folder)) folders.set(folder, sync(folder));
+      }
+      return Promise.all(
+        drafts.map(async ({ digest }, at) => errors[at] ?? folders.get(dirname(pathOf(digest)))),
+      );
+    },
+    sizeOf: (digest) =>
+      stat(pathOf(digest)).then(({ size }) => size, absentAs<number | undefined>(undefined)),
+    async read(digest, buffer) {
+      let fd: number;
+      try {
+        fd = openSync(pathOf(digest), 'r');
+      } catch (error) {
+        return absentAs(0)(error as NodeJS.ErrnoException);
+      }
+      try {
+        return await readAll(fd, buffer);
+      } finally {
+        closeSync(fd);
+      }
+    },
+    remove: (digest) => rm(pathOf(digest), { force: true }),
+    async quarantine(digest) {
+      const { length } = await readdir(quarantine);
+      if (length >= QUARANTINE_BLOCKS_MAX) return rm(pathOf(digest), { force: true });
+      return rename(pathOf(digest), join(quarantine, digest)).catch(absentAs(undefined));
+    },
+    list: async (folder) =>
+      (await readdir(folderAt(folder))).flatMap((name) => {
+        const digest = Digest.safeParse(name);
+        return digest.success ? [digest.data] : [];
+      }),
+  };
+}
+
+async function writeAll(fd: number, bytes: Uint8Array): Promise<void> {
+  for (let offset = 0; offset < bytes.length;) {
+    const { bytesWritten } = await writeAt(fd, bytes, offset, bytes.length - offset, offset);
+    offset += bytesWritten;
+  }
+}
+
+async function readAll(fd: number, buffer: Uint8Array): Promise<number> {
+  let offset = 0;
+  while (offset < buffer.length) {
+    const { bytesRead } = await readAt(fd, buffer, offset, buffer.length - offset, offset);
+    if (bytesRead === 0) break;
+    offset += bytesRead;
+  }
+  return offset;
+}
+
+/** A new name is durable only once the folder that holds it is synced: see fsync(2). */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+const absentAs =
+  <T>(value: T) =>
+  (error: NodeJS.ErrnoException): T => {
+    if (error.code !== 'ENOENT') throw error;
+    return value;
+  };

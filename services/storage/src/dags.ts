@@ -1,0 +1,58 @@
+/** What this peer holds of a DAG, and marking it as wanted. */
+import { createBits, encodeBits, setBit } from '@shoal/blocks';
+import { BlockNotFound, type Cid, type HaveMap, ManifestIncomplete } from '@shoal/protocol';
+import { type Blockstore, cidOfDigest, digestOfCid } from './blockstore.ts';
+import type { DagListings, Listing } from './dag-listing.ts';
+
+/** Index look-ups between two turns of the event loop, about 10 ms. */
+const LOOKUPS_PER_TURN = 4096;
+
+/** @throws BlockNotFound without the root; ManifestIncomplete without one of its nodes; ManifestInvalid. */
+export async function haveMapOf(
+  store: Blockstore,
+  listings: DagListings,
+  root: Cid,
+): Promise<HaveMap> {
+  const listing = await listHeld(store, listings, root);
+  const bits = createBits(listing.blocks);
+  await forEachTurn(listing, (at) => {
+    const digest = listing.digestAt(at);
+    if (store.isConfirmed(digest)) setBit(bits, at);
+    else if (listing.isNodeAt(at) && store.find(digest) === undefined)
+      throw new ManifestIncomplete({ root, cid: cidOfDigest(digest) });
+  });
+  return { root, blocks: listing.blocks, bits: encodeBits(bits) };
+}
+
+/** Answers how many of the DAG's blocks are held. @throws as `haveMapOf`. */
+export async function keepDag(
+  store: Blockstore,
+  listings: DagListings,
+  root: Cid,
+  replicas: number,
+): Promise<number> {
+  const listing = await listHeld(store, listings, root);
+  let keptBlocks = 0;
+  for (let from = 0; from < listing.blocks; from += LOOKUPS_PER_TURN) {
+    const length = Math.min(LOOKUPS_PER_TURN, listing.blocks - from);
+    const entries = Array.from({ length }, (_, at) => ({
+      digest: listing.digestAt(from + at),
+      isNode: listing.isNodeAt(from + at),
+    }));
+    keptBlocks += await store.keep(entries, replicas);
+  }
+  return keptBlocks;
+}
+
+async function listHeld(store: Blockstore, listings: DagListings, root: Cid): Promise<Listing> {
+  if (store.find(digestOfCid(root)) === undefined) throw new BlockNotFound({ cid: root });
+  return listings.list(root);
+}
+
+async function forEachTurn({ blocks }: Listing, visit: (at: number) => void): Promise<void> {
+  for (let at = 0; at < blocks; at += 1) {
+    visit(at);
+    if (at % LOOKUPS_PER_TURN === LOOKUPS_PER_TURN - 1)
+      await new Promise((resolve) => setImmediate(resolve));
+  }
+}

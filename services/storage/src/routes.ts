@@ -1,0 +1,195 @@
+/** The routes of `protocol/routes/storage.ts`, put on the store. */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { cidOf, codecOf, createBits, digestOf, encodeBits, setBit } from '@shoal/blocks';
+import { mount, mountRaw, type Mounting } from '@shoal/chassis';
+import {
+  BLOCK_SIZE_MAX_BYTES,
+  BlockCorrupt,
+  BlockNotFound,
+  type Cid,
+  type Codec,
+  decodeFrames,
+  type Lease,
+  MiB,
+  type PutReply,
+  storageRoutes as routes,
+} from '@shoal/protocol';
+import { type Blockstore, digestOfCid, digestOfHash } from './blockstore.ts';
+import { announcedSize, assertNotEmpty, readBody } from './body.ts';
+import { createBufferPool } from './buffers.ts';
+import type { DagListings } from './dag-listing.ts';
+import { haveMapOf, keepDag } from './dags.ts';
+import type { Metrics } from './metrics.ts';
+
+/** Largest body of `POST /blocks/batch`. */
+export const BATCH_SIZE_MAX_BYTES = 4 * MiB;
+/** Bodies above a MiB, or of unknown size, at once. */
+const LARGE_BODIES_MAX = 4;
+
+export interface RouteDeps {
+  readonly mounting: Mounting;
+  readonly store: Blockstore;
+  readonly listings: DagListings;
+  readonly metrics: Metrics;
+  readonly limits: {
+    readonly writesMax: number;
+    readonly waitingMax: number;
+    readonly stallTimeoutMs: number;
+  };
+}
+
+export function mountRoutes(deps: RouteDeps): void {
+  mountWrites(deps);
+  mountReads(deps);
+  mountUpkeep(deps);
+}
+
+function mountWrites({ mounting, store, metrics, limits }: RouteDeps): void {
+  const withBody = createBodyReader(limits);
+  const put = async (bytes: Uint8Array, hash: Uint8Array, codec: Codec, lease?: Lease) => {
+    const { isNew } = await store.put(digestOfHash(hash), bytes, lease);
+    return { cid: cidOf(codec, hash), sizeBytes: bytes.length, isNew };
+  };
+  mount(mounting, routes.addBlock, ({ request, reply, query }) =>
+    withBody({ request: request.raw, response: reply.raw }, BLOCK_SIZE_MAX_BYTES, (bytes) =>
+      put(bytes, hash(bytes), query.codec, query.lease),
+    ),
+  );
+  mount(mounting, routes.putBlock, ({ request, reply, params: { cid }, query }) =>
+    withBody({ request: request.raw, response: reply.raw }, BLOCK_SIZE_MAX_BYTES, (bytes) => {
+      const actual = hash(bytes);
+      if (!timingSafeEqual(actual, digestOf(cid))) {
+        metrics.blocksWritten.inc({ outcome: 'corrupt' });
+        throw new BlockCorrupt({ cid, peer: 'the caller' });
+      }
+      return put(bytes, actual, codecOf(cid), query.lease);
+    }),
+  );
+  mount(mounting, routes.addBlocks, ({ request, reply, query }) =>
+    withBody(
+      { request: request.raw, response: reply.raw },
+      BATCH_SIZE_MAX_BYTES,
+      async (body): Promise<{ blocks: PutReply[] }> => {
+        const frames = decodeFrames(body);
+        assertNotEmpty(frames.length);
+        const puts = frames.map(({ codec, bytes }) => put(bytes, hash(bytes), codec, query.lease));
+        await Promise.allSettled(puts); // the buffer is theirs until the last one is done
+        return { blocks: await Promise.all(puts) };
+      },
+    ),
+  );
+}
+
+function mountReads({ mounting, store, listings, metrics, limits }: RouteDeps): void {
+  mountRaw(mounting, routes.getBlock, async ({ request, reply, params: { cid }, signal }) => {
+    const headers = (sizeBytes: number) => ({
+      'content-type': 'application/octet-stream',
+      'content-length': sizeBytes,
+      'x-content-type-options': 'nosniff',
+    });
+    if (request.method === 'HEAD') {
+      const sizeBytes = await store.probe(digestOfCid(cid));
+      if (sizeBytes === undefined) throw new BlockNotFound({ cid });
+      return reply.headers(headers(sizeBytes)).send();
+    }
+    const block = await store.read(digestOfCid(cid));
+    if (block === undefined) {
+      metrics.blocksRead.inc({ outcome: 'absent' });
+      throw new BlockNotFound({ cid });
+    }
+    if (signal.aborted) return block[Symbol.dispose]();
+    reply.hijack();
+    const { raw } = reply;
+    // A caller that stops reading would keep the buffer for ever.
+    const late = setTimeout(() => raw.destroy(), limits.stallTimeoutMs);
+    // Not before `close`: until then the socket may still read the buffer.
+    raw.once('close', () => {
+      clearTimeout(late);
+      const isSent = raw.writableFinished;
+      metrics.blocksRead.inc({ outcome: isSent ? 'sent' : 'aborted' });
+      if (isSent) metrics.bytesRead.inc(block.bytes.length);
+      block[Symbol.dispose]();
+    });
+    raw.writeHead(200, headers(block.bytes.length));
+    raw.end(block.bytes);
+    return undefined;
+  });
+  mount(mounting, routes.haveBlocks, async ({ body: { cids } }) =>
+    toBits(cids.map((cid) => store.isConfirmed(digestOfCid(cid)))),
+  );
+  mount(mounting, routes.haveMap, ({ params }) => haveMapOf(store, listings, params.cid));
+  mount(mounting, routes.stats, () => store.stats());
+}
+
+function mountUpkeep({ mounting, store, listings }: RouteDeps): void {
+  mount(mounting, routes.checkBlock, async ({ params }) => ({
+    state: await store.check(digestOfCid(params.cid)),
+  }));
+  mount(mounting, routes.leaseBlocks, async ({ params, body }) =>
+    toBits(await store.join(params.lease, body.cids.map(digestOfCid))),
+  );
+  mount(mounting, routes.endLease, async ({ params, query }) => ({
+    deletedBlocks: await store.endLease(params.lease, query.keep),
+  }));
+  mount(mounting, routes.keepDag, async ({ params, body }) => ({
+    keptBlocks: await keepDag(store, listings, params.cid, body.replicas),
+  }));
+  mount(mounting, routes.retireBlocks, async ({ body: { cids, replicas } }) => {
+    const entries = cids.map((cid) => ({
+      digest: digestOfCid(cid),
+      isNode: codecOf(cid) === 'dag-pb',
+    }));
+    return toBits(await store.retire(entries, replicas));
+  });
+  mount(mounting, routes.unretireBlocks, async ({ body }) => {
+    await store.unretire(body.cids.map(digestOfCid));
+    return {};
+  });
+  mount(mounting, routes.dropBlocks, async ({ body }) => ({
+    droppedBlocks: await store.drop(body.cids.map(digestOfCid)),
+  }));
+}
+
+/** Reads bodies into pooled buffers: the usual block in one of a MiB, the rest in a few large ones. */
+function createBodyReader({ writesMax, waitingMax, stallTimeoutMs }: RouteDeps['limits']) {
+  const what = 'block writes in flight';
+  const usual = createBufferPool({ sizeBytes: MiB, buffersMax: writesMax, waitingMax, what });
+  const large = createBufferPool({
+    sizeBytes: BATCH_SIZE_MAX_BYTES,
+    buffersMax: LARGE_BODIES_MAX,
+    waitingMax,
+    what,
+  });
+  return async <T>(
+    { request, response }: { request: IncomingMessage; response: ServerResponse },
+    sizeMaxBytes: number,
+    use: (bytes: Uint8Array) => Promise<T>,
+  ): Promise<T> => {
+    try {
+      const sizeBytes = announcedSize(request, sizeMaxBytes);
+      const pool = sizeBytes !== undefined && sizeBytes <= MiB ? usual : large;
+      using pooled = await pool.take();
+      const bytes = await readBody(request, pooled.buffer, { sizeMaxBytes, stallTimeoutMs });
+      return await use(bytes);
+    } catch (error) {
+      // What is left of the body would be taken for the next request.
+      if (!request.complete && !response.headersSent) response.setHeader('connection', 'close');
+      throw error;
+    }
+  };
+}
+
+const hash = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest();
+
+function toBits(flags: readonly boolean[]): { bits: string } {
+  const bits = createBits(flags.length);
+  for (const [at, isSet] of flags.entries()) if (isSet) setBit(bits, at);
+  return { bits: encodeBits(bits) };
+}
+
+/** Reads a manifest node into memory of its own; undefined when it is not held. */
+export async function readNodeFrom(store: Blockstore, cid: Cid): Promise<Uint8Array | undefined> {
+  using block = await store.read(digestOfCid(cid));
+  return block === undefined ? undefined : Uint8Array.from(block.bytes);
+}

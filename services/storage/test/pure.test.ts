@@ -1,0 +1,142 @@
+import { describe, expect, it } from '@jest/globals';
+import { hashBlock } from '@shoal/blocks';
+import { type Lease, Overloaded } from '@shoal/protocol';
+import { decodeRecord, encodeRecord } from '../src/block-index.ts';
+import type { BlockRecord } from '../src/blockstore.ts';
+import { createBufferPool } from '../src/buffers.ts';
+import { createCommitQueue } from '../src/commit.ts';
+import { createDagListings } from '../src/dag-listing.ts';
+import { recordAfterKeep, recordAfterPut } from '../src/records.ts';
+import { mayRetire } from '../src/retire.ts';
+
+const A = '00000000-0000-4000-8000-00000000000a' as Lease;
+const B = '00000000-0000-4000-8000-00000000000b' as Lease;
+const record: BlockRecord = {
+  sizeBytes: 1_048_576,
+  place: 'file',
+  writtenAtMs: 1_700_000_000_123,
+  keep: 0,
+  isNode: false,
+  lease: A,
+};
+
+describe('index records', () => {
+  it('come back as they were written', () => {
+    for (const changed of [record, { ...record, place: 'lmdb', isNode: true, keep: 16 } as const])
+      expect(decodeRecord(encodeRecord(changed))).toEqual(changed);
+    expect(decodeRecord(encodeRecord({ ...record, lease: undefined })).lease).toBeUndefined();
+  });
+
+  it('are tied to a lease only while it is the only one', () => {
+    const put = { sizeBytes: 10, nowMs: 5, isSound: false };
+    expect(recordAfterPut(undefined, { ...put, leases: [A] })).toMatchObject({ lease: A });
+    expect(recordAfterPut(undefined, { ...put, leases: [A, B] })?.lease).toBeUndefined();
+    expect(recordAfterPut(undefined, { ...put, leases: [undefined] })?.lease).toBeUndefined();
+    expect(recordAfterPut(record, { ...put, isSound: true, leases: [A] })).toBeUndefined();
+    expect(recordAfterPut(record, { ...put, isSound: true, leases: [B] })).toEqual({
+      ...record,
+      lease: undefined,
+    });
+  });
+
+  it('keep what pins said when the bytes are written anew', () => {
+    const kept = { ...record, keep: 3, isNode: true, lease: undefined };
+    const anew = recordAfterPut(kept, { sizeBytes: 9, nowMs: 1, isSound: false, leases: [A] });
+    expect(anew).toMatchObject({ keep: 3, isNode: true, place: 'lmdb', lease: undefined });
+  });
+
+  it('remember the highest replicas that a pin wanted', () => {
+    const kept = recordAfterKeep(record, { isNode: true, replicas: 3 });
+    expect(kept).toMatchObject({ keep: 3, isNode: true, lease: undefined });
+    expect(kept && recordAfterKeep(kept, { isNode: false, replicas: 2 })).toBeUndefined();
+  });
+});
+
+describe('mayRetire', () => {
+  const free = { isLeased: false, isNode: false, replicas: 3 };
+  it('leaves out what is leased, wanted by more, or a kept node', () => {
+    expect(mayRetire({ keep: 3, isNode: false }, free)).toBe(true);
+    expect(mayRetire({ keep: 0, isNode: false }, free)).toBe(true);
+    expect(mayRetire({ keep: 3, isNode: false }, { ...free, isLeased: true })).toBe(false);
+    expect(mayRetire({ keep: 4, isNode: false }, free)).toBe(false);
+    expect(mayRetire({ keep: 3, isNode: true }, free)).toBe(false);
+    expect(mayRetire({ keep: 3, isNode: false }, { ...free, isNode: true })).toBe(false);
+    expect(mayRetire({ keep: 0, isNode: false }, { ...free, isNode: true })).toBe(true);
+  });
+});
+
+describe('the buffer pool', () => {
+  it('lends a bounded number and refuses the queue past its bound', async () => {
+    const pool = createBufferPool({ sizeBytes: 8, buffersMax: 1, waitingMax: 1, what: 'reads' });
+    const first = await pool.take();
+    const second = pool.take();
+    await expect(pool.take()).rejects.toBeInstanceOf(Overloaded);
+    first[Symbol.dispose]();
+    first[Symbol.dispose]();
+    const got = await second;
+    expect(got.buffer).toBe(first.buffer);
+    expect(pool.taken).toBe(1);
+    got[Symbol.dispose]();
+    expect(pool.taken).toBe(0);
+  });
+});
+
+describe('the commit queue', () => {
+  const limits = { itemsMax: 3, sizeMaxBytes: 100, sizeOf: (n: number) => n };
+
+  it('commits what waits together, within its bounds', async () => {
+    const batches: number[][] = [];
+    const queue = createCommitQueue<number, number>(async (items) => {
+      batches.push([...items]);
+      return items;
+    }, limits);
+    await Promise.all([1, 2, 3, 4, 60, 50, 200].map((n) => queue.add(n)));
+    expect(batches).toEqual([[1, 2, 3], [4, 60], [50], [200]]);
+  });
+
+  it('runs a lone task between what came before and what came after', async () => {
+    const seen: string[] = [];
+    const queue = createCommitQueue<number, number>(async (items) => {
+      seen.push(`put ${items.join(' ')}`);
+      return items;
+    }, limits);
+    await Promise.all([queue.add(1), queue.alone(() => seen.push('alone')), queue.add(2)]);
+    await queue.idle();
+    expect(seen).toEqual(['put 1', 'alone', 'put 2']);
+  });
+
+  it('fails one item or the whole batch, and goes on', async () => {
+    const queue = createCommitQueue<number, number>(async (items) => {
+      if (items.includes(9)) throw new Error('disk gone');
+      return items.map((n) => (n === 2 ? new Error('only me') : n));
+    }, limits);
+    const first = await Promise.allSettled([1, 2].map((n) => queue.add(n)));
+    expect(first.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
+    await expect(queue.add(9)).rejects.toThrow('disk gone');
+    await expect(queue.alone(() => Promise.reject(new Error('task')))).rejects.toThrow('task');
+    await expect(queue.add(3)).resolves.toBe(3);
+  });
+});
+
+describe('dag listings', () => {
+  it('are read once, and the least used goes first', async () => {
+    let reads = 0;
+    const listings = createDagListings({
+      readNode: async () => {
+        reads += 1;
+        return undefined;
+      },
+      blocksMax: 1,
+    });
+    const root = hashBlock('raw', Buffer.from('x'));
+    const listing = await listings.list(root);
+    expect(listing.blocks).toBe(1);
+    expect(listing.isNodeAt(0)).toBe(false);
+    expect(await listings.list(root)).toBe(listing);
+    await listings.list(hashBlock('raw', Buffer.from('y')));
+    expect(await listings.list(root)).not.toBe(listing);
+    expect(reads).toBe(0);
+    const node = hashBlock('dag-pb', Buffer.from('z'));
+    await expect(listings.list(node)).rejects.toThrow('absent');
+  });
+});
