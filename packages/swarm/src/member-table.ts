@@ -125,7 +125,8 @@ export function createMemberTable<S>(settings: {
         put({ ...base, state: 'down', downAtMs: nowMs }, true);
         return 'left';
       }
-      const isCleared = old.state === 'suspect' && isFresh && compareRecords(record, old.record) > 0;
+      const isCleared =
+        old.state === 'suspect' && isFresh && compareRecords(record, old.record) > 0;
       const state = isCleared ? 'alive' : old.state;
       const isChange = isCleared || isMaterial(old.record, record);
       put({ ...base, state, downAtMs: undefined }, isChange);

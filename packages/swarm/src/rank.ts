@@ -14,8 +14,8 @@ import type { PeerId } from '@shoal/protocol';
 
 /** Answers remembered for each peer: enough for a 95th percentile, forgotten within seconds of load. */
 const SAMPLES_MAX = 32;
-/** What a peer that was never asked is taken to need: it is tried early, but not before a known fast one. */
-const UNKNOWN_DURATION_MS = 30;
+/** What a peer that was never asked is taken to need: little, so that whoever joins is used at once. */
+const UNKNOWN_DURATION_MS = 1;
 /** Failures in a row after which a peer goes behind the others. */
 const STRIKES_MAX = 2;
 /** A peer with strikes is tried first again after this long. */

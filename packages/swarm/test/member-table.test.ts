@@ -1,0 +1,158 @@
+import { describe, expect, it } from '@jest/globals';
+import type { MemberRecord, PeerId } from '@shoal/protocol';
+import fc from 'fast-check';
+import { createMemberTable, DEATH_SLACK_MS } from '../src/member-table.ts';
+
+const SELF = 'self' as PeerId;
+const A = 'a' as PeerId;
+const TTL_MS = 15_000;
+const OUT_MS = 600_000;
+
+function record(part: Partial<MemberRecord> = {}): MemberRecord {
+  return {
+    v: 1,
+    peerId: A,
+    incarnation: 1,
+    seq: 0,
+    libp2p: [],
+    http: {} as MemberRecord['http'],
+    domain: { host: 'h', disk: 'd' },
+    version: '0',
+    capacityBytes: 1,
+    usedBytes: 0,
+    freeBytes: 1,
+    blocks: 0,
+    leaving: false,
+    ...part,
+  };
+}
+
+const open = (membersMax = 10) =>
+  createMemberTable<string>({
+    self: SELF,
+    ttlMs: () => TTL_MS,
+    outAfterMs: OUT_MS,
+    version: 0,
+    membersMax,
+  });
+const news = (part: Partial<MemberRecord>, seenAtMs: number) => ({
+  record: record(part),
+  signed: JSON.stringify(part),
+  seenAtMs,
+});
+
+describe('a member', () => {
+  it('goes alive, suspect, alive, down, out', () => {
+    const table = open();
+    expect(table.learn(news({}, 0), 0)).toBe('joined');
+    expect(table.suspect(A)).toBe(true);
+    expect(table.get(A)?.state).toBe('suspect');
+    expect(table.hear(A, 10)).toBe(true);
+    expect(table.get(A)?.state).toBe('alive');
+    expect(table.tick(10 + TTL_MS)).toEqual([]);
+    expect(table.tick(11 + TTL_MS)).toEqual([A]);
+    expect(table.get(A)?.state).toBe('down');
+    expect(table.tick(11 + TTL_MS + OUT_MS)).toEqual([]);
+    expect(table.tick(12 + TTL_MS + OUT_MS)).toEqual([A]);
+    expect(table.get(A)?.state).toBe('out');
+  });
+
+  it('that refused is not revived by a record from before its death', () => {
+    const table = open();
+    table.learn(news({ seq: 1 }, 0), 0);
+    expect(table.declareDown(A, 1, 5000)).toBe(true);
+    expect(table.learn(news({ seq: 2 }, 4000), 6000)).toBe('refreshed');
+    expect(table.hear(A, 6000)).toBe(false);
+    expect(table.get(A)?.state).toBe('down');
+    expect(table.learn(news({ seq: 3 }, 5001 + DEATH_SLACK_MS), 7000)).toBe('returned');
+    expect(table.get(A)?.state).toBe('alive');
+  });
+
+  it('returns at once with a newer incarnation, and an old accusation misses it', () => {
+    const table = open();
+    table.learn(news({}, 0), 0);
+    table.declareDown(A, 1, 100);
+    expect(table.learn(news({ incarnation: 2 }, 150), 150)).toBe('returned');
+    expect(table.declareDown(A, 1, 200)).toBe(false);
+  });
+
+  it('that says good-bye is down at once and out three times later', () => {
+    const table = open();
+    table.learn(news({}, 0), 0);
+    expect(table.learn(news({ seq: 1, leaving: true }, 10), 10)).toBe('left');
+    table.tick(20 + 2 * OUT_MS);
+    expect(table.get(A)?.state).toBe('down');
+    table.tick(20 + 3 * OUT_MS);
+    expect(table.get(A)?.state).toBe('out');
+  });
+
+  it('is not blamed for a pause of ours', () => {
+    const table = open();
+    table.learn(news({}, 0), 0);
+    table.forgive(60_000);
+    expect(table.tick(60_000 + TTL_MS)).toEqual([]);
+  });
+
+  it('that is old news enters as down', () => {
+    const table = open();
+    expect(table.learn(news({}, 0), TTL_MS + 1)).toBe('updated');
+    expect(table.get(A)?.state).toBe('down');
+  });
+
+  it('is never ourselves', () => {
+    const table = open();
+    expect(table.learn(news({ peerId: SELF }, 0), 0)).toBe('stale');
+    expect(table.all()).toEqual([]);
+  });
+});
+
+describe('the table', () => {
+  it('makes room by forgetting who is down longest, and nobody who is up', () => {
+    const table = open(2);
+    table.learn(news({ peerId: 'a' as PeerId }, 0), 0);
+    table.learn(news({ peerId: 'b' as PeerId }, 0), 0);
+    expect(table.learn(news({ peerId: 'c' as PeerId }, 0), 0)).toBe('stale');
+    table.declareDown('b' as PeerId, 1, 1);
+    expect(table.learn(news({ peerId: 'c' as PeerId }, 1), 1)).toBe('joined');
+    expect(table.all().map(({ record: { peerId } }) => peerId)).toEqual(['a', 'c']);
+  });
+
+  it('changes its version for a state and an address, not for a figure', () => {
+    const table = open();
+    table.learn(news({}, 0), 0);
+    const version = table.version();
+    table.learn(news({ seq: 1, usedBytes: 5 }, 1), 1);
+    expect(table.version()).toBe(version);
+    table.learn(news({ seq: 2, libp2p: ['/ip4/1.2.3.4/tcp/5'] }, 2), 2);
+    expect(table.version()).toBe(version + 1);
+  });
+
+  it('ends with the newest record in whatever order the news came', () => {
+    const item = fc.record({ incarnation: fc.nat(3), seq: fc.nat(5), ageMs: fc.nat(100) });
+    fc.assert(
+      fc.property(fc.array(item, { minLength: 1, maxLength: 20 }), (items) => {
+        const table = open();
+        for (const { incarnation, seq, ageMs } of items)
+          table.learn(news({ incarnation, seq }, 1000 - ageMs), 1000);
+        const newest = Math.max(...items.map(({ incarnation, seq }) => incarnation * 10 + seq));
+        const kept = table.get(A)?.record;
+        return Number(kept?.incarnation) * 10 + Number(kept?.seq) === newest;
+      }),
+      { seed: 1 },
+    );
+  });
+
+  it('never revives a member by anything heard of the time before its death', () => {
+    const item = fc.record({ seq: fc.nat(50), seenAtMs: fc.nat(5000) });
+    fc.assert(
+      fc.property(fc.array(item, { maxLength: 20 }), (items) => {
+        const table = open();
+        table.learn(news({}, 0), 0);
+        table.declareDown(A, 1, 5000);
+        for (const { seq, seenAtMs } of items) table.learn(news({ seq }, seenAtMs), 5500);
+        return table.get(A)?.state === 'down';
+      }),
+      { seed: 2 },
+    );
+  });
+});

@@ -1,0 +1,37 @@
+import { PeerConfig, portSetting } from '@shoal/chassis';
+import * as z from 'zod';
+import { parseSeeds } from './seeds.ts';
+
+const milliseconds = (min: number, max: number, fallback: number) =>
+  z.coerce.number().int().min(min).max(max).default(fallback);
+
+export const DiscoveryConfig = PeerConfig.extend({
+  /** Port of this service's HTTP server. */
+  DISCOVERY_PORT: portSetting(7104),
+  /** Port on which libp2p listens for other peers. */
+  DISCOVERY_LIBP2P_PORT: portSetting(7105),
+  /** Host that other peers are told; the address we bind, or the first one of this machine, when empty. */
+  DISCOVERY_ADVERTISE_HOST: z.string().max(255).default(''),
+  /** Peers to join through, comma-separated: `host:port` (a DNS name may have several addresses) or multiaddrs. */
+  DISCOVERY_SEEDS: z
+    .string()
+    .max(8192)
+    .default('')
+    .transform((text, context) => {
+      try {
+        return parseSeeds(text);
+      } catch (error) {
+        context.addIssue({ code: 'custom', message: (error as Error).message });
+        return z.NEVER;
+      }
+    }),
+  /** Whether to look for peers on the local network by multicast DNS. */
+  DISCOVERY_MDNS: z.stringbool().default(true),
+  /** Time between two presence messages; stretched in large swarms so that their number stays the same. */
+  DISCOVERY_HEARTBEAT_MS: milliseconds(200, 120_000, 5000),
+  /** Time between two pings of a connected peer, and how long an answer may take. */
+  DISCOVERY_PING_MS: milliseconds(200, 60_000, 1500),
+  /** Time after which a peer that is down is no longer placed on. */
+  MEMBER_OUT_AFTER_MS: milliseconds(1000, 30 * 24 * 3_600_000, 600_000),
+});
+export type DiscoveryConfig = z.infer<typeof DiscoveryConfig>;

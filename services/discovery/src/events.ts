@@ -1,0 +1,20 @@
+/** Progress events on this peer's Redis, for the gateway to relay. Best effort: nothing waits for them. */
+import { connectRedis, type Log } from '@shoal/chassis';
+import { EVENTS_CHANNEL, SwarmEvent } from '@shoal/protocol';
+
+export interface Events extends Disposable {
+  publish(event: SwarmEvent): void;
+}
+
+export function connectEvents(socket: string, log: Log): Events {
+  const redis = connectRedis(socket, log);
+  return {
+    publish(event) {
+      if (redis.status !== 'ready') return;
+      redis
+        .publish(EVENTS_CHANNEL, JSON.stringify(SwarmEvent.parse(event)))
+        .catch((err: unknown) => log.debug({ err }, 'event not published'));
+    },
+    [Symbol.dispose]: () => redis.disconnect(),
+  };
+}

@@ -1,0 +1,116 @@
+/**
+ * Who has died. A connection that closes is followed by one call back: refused means that the process
+ * is gone, anything else only raises a suspicion. Connected members are pinged in turn; one that does
+ * not answer is a suspect until it does or its time to live is over.
+ *
+ * A peer that stood still itself (starved, stopped, suspended) sees everybody else silent. So our own
+ * pauses are measured, the silence during them is forgiven, and nobody is accused shortly after one.
+ */
+import type { Log } from '@shoal/chassis';
+import type { PeerId } from '@shoal/protocol';
+import type { Membership } from './membership.ts';
+import { repeat } from './repeat.ts';
+import type { Wire } from './wire.ts';
+
+/** How often time passes in the table. */
+const TICK_MS = 250;
+/** A tick that comes this late means that we stood still. */
+const PAUSE_MIN_MS = 250;
+/** Nobody is accused this long after a pause. */
+const CALM_AFTER_PAUSE_MS = 3000;
+/** Pings sent in a second at most: each costs 2 ms of CPU on either side. */
+const PINGS_PER_SECOND = 3;
+/** Wait before calling back, plus up to twice this at random: a restart may be under way. */
+const CALL_BACK_DELAY_MS = 50;
+const CALL_BACK_TIMEOUT_MS = 2000;
+const KNOCK_TIMEOUT_MS = 1000;
+
+export function startFailureDetector(deps: {
+  readonly membership: Membership;
+  readonly wire: Wire;
+  readonly pingMs: number;
+  readonly log: Log;
+}): Disposable {
+  const { membership, wire, pingMs, log } = deps;
+  const { table, clock } = membership;
+  const stop = new AbortController();
+  const pinging = new Set<PeerId>();
+  let lastTickMs = clock();
+  let pausedAtMs = -Infinity;
+  let turn = 0;
+
+  const isCalm = () => clock() - pausedAtMs > CALM_AFTER_PAUSE_MS;
+  const suspect = (peerId: PeerId): void => {
+    if (isCalm() && table.suspect(peerId)) membership.noteChanges([peerId]);
+  };
+  const tick = (): void => {
+    const nowMs = clock();
+    const pausedMs = nowMs - lastTickMs - TICK_MS;
+    lastTickMs = nowMs;
+    if (pausedMs > PAUSE_MIN_MS) {
+      table.forgive(pausedMs);
+      pausedAtMs = nowMs;
+    }
+    const changed = table.tick(nowMs);
+    for (const peerId of changed)
+      if (table.get(peerId)?.state === 'down') void wire.engine().hangUp(peerId);
+    if (changed.length > 0) membership.noteChanges(changed);
+  };
+  const ping = async (peerId: PeerId): Promise<void> => {
+    pinging.add(peerId);
+    try {
+      await wire.request(peerId, { kind: 'ping' }, { timeoutMs: pingMs, signal: stop.signal });
+      if (table.hear(peerId, clock())) membership.noteChanges([peerId]);
+    } catch (err) {
+      if (stop.signal.aborted) return;
+      log.debug({ err, member: peerId }, 'ping failed');
+      // A connection that is gone is the business of the call back.
+      if (wire.isConnected(peerId)) suspect(peerId);
+    } finally {
+      pinging.delete(peerId);
+    }
+  };
+  const pingSome = (): void => {
+    const peers = wire
+      .engine()
+      .connected()
+      .filter((peerId) => table.get(peerId)?.downAtMs === undefined && !pinging.has(peerId));
+    const count = Math.min(peers.length, Math.ceil((PINGS_PER_SECOND * pingMs) / 1000));
+    for (let index = 0; index < count; index += 1) {
+      const peerId = peers[(turn + index) % peers.length];
+      if (peerId !== undefined) void ping(peerId);
+    }
+    turn += count;
+  };
+  const callBack = async (peerId: PeerId): Promise<void> => {
+    const member = table.get(peerId);
+    if (stop.signal.aborted || member === undefined || member.downAtMs !== undefined) return;
+    if (wire.isConnected(peerId)) return;
+    const { libp2p: addresses, incarnation } = member.record;
+    try {
+      const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(CALL_BACK_TIMEOUT_MS)]);
+      await wire.engine().dial(addresses, { peerId, signal });
+      return;
+    } catch (err) {
+      if (stop.signal.aborted || wire.isConnected(peerId)) return;
+      log.debug({ err, member: peerId }, 'call back failed');
+    }
+    const knock = await wire.engine().knock(addresses, { timeoutMs: KNOCK_TIMEOUT_MS });
+    if (stop.signal.aborted || wire.isConnected(peerId)) return;
+    if (knock !== 'refused') return suspect(peerId);
+    if (table.declareDown(peerId, incarnation, clock())) membership.noteChanges([peerId]);
+  };
+  wire.on('disconnected', (peerId) => {
+    const delayMs = CALL_BACK_DELAY_MS * (1 + 2 * Math.random());
+    setTimeout(() => {
+      callBack(peerId).catch((err: unknown) => log.warn({ err }, 'call back broke'));
+    }, delayMs).unref();
+  });
+
+  const onFailure = (err: unknown) => log.warn({ err }, 'failure detector broke');
+  const stack = new DisposableStack();
+  stack.defer(() => stop.abort(new Error('stopping')));
+  stack.use(repeat(tick, () => TICK_MS, onFailure));
+  stack.use(repeat(pingSome, () => pingMs, onFailure));
+  return stack;
+}

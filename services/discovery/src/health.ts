@@ -1,0 +1,173 @@
+/**
+ * How safe a file is: the fewest copies over its blocks, counted from what peers answered and from
+ * nothing else. No answer is no copy; an optimistic number here would be a lie about somebody's data.
+ */
+import { countBits, decodeBits, getBit } from '@shoal/blocks';
+import type {
+  Cid,
+  FailureDomain,
+  FileEntry,
+  FileHash,
+  FileHealth,
+  FileState,
+  HaveAnswer,
+  HaveMap,
+  Member,
+  PeerId,
+  Pin,
+} from '@shoal/protocol';
+import { WANT_ROOTS_MAX } from '@shoal/protocol';
+import type { Holders } from './holders.ts';
+import type { Pins } from './pins.ts';
+import type { Want } from './want.ts';
+
+/** Longest wait for the members' answers. */
+const ANSWERS_TIMEOUT_MS = 1500;
+/** Answers that a list may rest on: of files that were safe, and of files that are on the move. */
+const FRESH_SAFE_MS = 10_000;
+const FRESH_MOVING_MS = 2000;
+
+/** What a peer holds of a file, as it answered. */
+export interface Holding {
+  readonly peerId: PeerId;
+  readonly haveMap: HaveMap;
+}
+
+/** Fewest copies over the blocks of a DAG, and on how many disks the worst-placed block lies. */
+export function countCopies(
+  blocks: number,
+  holdings: readonly Holding[],
+  domainOf: (peerId: PeerId) => FailureDomain | undefined,
+): { copies: number; disks: number } {
+  const maps = holdings
+    .filter(({ haveMap }) => haveMap.blocks === blocks)
+    .map(({ peerId, haveMap }) => ({
+      bits: decodeBits(haveMap.bits, blocks),
+      disk: diskName(domainOf(peerId)),
+    }));
+  let copies = maps.length;
+  let disks = new Set(maps.map(({ disk }) => disk)).size;
+  for (let index = 0; index < blocks; index += 1) {
+    const having = maps.filter(({ bits }) => getBit(bits, index));
+    if (having.length < copies) [copies, disks] = [having.length, Infinity];
+    if (having.length === copies)
+      disks = Math.min(disks, new Set(having.map(({ disk }) => disk)).size);
+  }
+  return { copies, disks };
+}
+
+/** Where a file with this many copies stands. */
+export function stateOf(
+  pin: Pick<Pin, 'replicas' | 'clock'>,
+  copies: number,
+  { nowMs, newForMs }: { nowMs: number; newForMs: number },
+): FileState {
+  if (copies === 0) return 'missing';
+  if (copies >= pin.replicas) return 'safe';
+  // The clock is the wall clock at the time of the wish, hence new again after a change of it.
+  return nowMs - pin.clock < newForMs ? 'spreading' : 'at-risk';
+}
+
+export interface Health {
+  /** @throws FileNotFound */
+  examine(hash: FileHash, signal: AbortSignal): Promise<FileHealth>;
+  list(
+    page: { offset: number; limit: number },
+    signal: AbortSignal,
+  ): Promise<{ total: number; files: FileEntry[] }>;
+}
+
+export function createHealth(deps: {
+  readonly self: PeerId;
+  readonly pins: Pins;
+  readonly want: Want;
+  readonly holders: Holders;
+  readonly readHaveMap: (root: Cid) => Promise<HaveMap | undefined>;
+  readonly members: () => Member[];
+  readonly newForMs: number;
+}): Health {
+  const { self, pins, want, holders, readHaveMap, members, newForMs } = deps;
+  const domainOf = (peerId: PeerId) => members().find((member) => member.peerId === peerId)?.domain;
+  const alive = () => members().filter(({ state }) => state === 'alive');
+
+  const entryOf = (pin: Pin, copies: number): FileEntry => {
+    const { root: cid, name, sizeBytes, sha256, blocks, replicas, createdAtMs } = pin;
+    const state = stateOf(pin, copies, { nowMs: Date.now(), newForMs });
+    return { cid, name, sizeBytes, sha256, blocks, replicas, createdAtMs, state, copies };
+  };
+  /** Our own holding, read now and remembered. */
+  const readOwn = async (root: Cid): Promise<void> =>
+    holders.note(root, self, await readHaveMap(root));
+  /** What is known of a root, or undefined when somebody's part is not known or too old. */
+  const recallAll = (root: Cid, ageMaxMs: number): Holding[] | undefined => {
+    const found: Holding[] = [];
+    for (const { peerId } of alive()) {
+      const entry = holders.recall(root, peerId, ageMaxMs);
+      if (entry === undefined) return undefined;
+      if (entry.haveMap !== undefined) found.push({ peerId, haveMap: entry.haveMap });
+    }
+    return found;
+  };
+  const copiesOf = ({ root, blocks }: Pin, ageMaxMs: number): number | undefined => {
+    const known = recallAll(root, ageMaxMs);
+    return known === undefined ? undefined : countCopies(blocks, known, domainOf).copies;
+  };
+  const isFresh = (pin: Pin): boolean => {
+    const copies = copiesOf(pin, FRESH_SAFE_MS);
+    if (copies === undefined) return false;
+    return copies >= pin.replicas || copiesOf(pin, FRESH_MOVING_MS) !== undefined;
+  };
+  /** The copies that were confirmed lately; who did not answer counts as holding nothing. */
+  const confirmed = ({ root, blocks }: Pin): number => {
+    const up = new Set(alive().map(({ peerId }) => peerId));
+    const holdings = holders
+      .of(root)
+      .filter(({ peerId, ageMs }) => up.has(peerId) && ageMs <= FRESH_SAFE_MS);
+    return countCopies(blocks, holdings, domainOf).copies;
+  };
+
+  return {
+    async examine(hash, signal) {
+      const pin = await pins.search(hash, { ask: true, signal });
+      const [own, { answers }] = await Promise.all([
+        readHaveMap(pin.root),
+        want([pin.root], { timeoutMs: ANSWERS_TIMEOUT_MS, signal }),
+      ]);
+      holders.note(pin.root, self, own);
+      const mine: Holding[] = own === undefined ? [] : [{ peerId: self, haveMap: own }];
+      const holdings = [...mine, ...answers].filter(({ haveMap }) => haveMap.blocks === pin.blocks);
+      const { copies, disks } = countCopies(pin.blocks, holdings, domainOf);
+      return {
+        ...entryOf(pin, copies),
+        survivesPeers: Math.max(0, copies - 1),
+        disks,
+        verifiedAtMs: Date.now(),
+        holders: holdings.map(({ peerId, haveMap }) => {
+          const blocks = countBits(decodeBits(haveMap.bits, haveMap.blocks));
+          return { peerId, blocks, share: blocks / haveMap.blocks, haveMap };
+        }),
+      };
+    },
+    async list({ offset, limit }, signal) {
+      const { total, pins: page } = pins.newest(offset, limit);
+      const stale = page.filter((pin) => !isFresh(pin)).map(({ root }) => root);
+      for (let from = 0; from < stale.length; from += WANT_ROOTS_MAX) {
+        const roots = stale.slice(from, from + WANT_ROOTS_MAX);
+        await Promise.all([
+          ...roots.map(readOwn),
+          want(roots, { timeoutMs: ANSWERS_TIMEOUT_MS, signal }),
+        ]);
+      }
+      return { total, files: page.map((pin) => entryOf(pin, confirmed(pin))) };
+    },
+  };
+}
+
+/** Answers of members that are not up are worth nothing now. */
+export function onlyUp(answers: readonly HaveAnswer[], members: readonly Member[]): HaveAnswer[] {
+  const up = new Set(members.filter(({ state }) => state === 'alive').map(({ peerId }) => peerId));
+  return answers.filter(({ peerId }) => up.has(peerId));
+}
+
+const diskName = (domain: FailureDomain | undefined) =>
+  domain === undefined ? 'unknown' : `${domain.host}/${domain.disk}`;

@@ -1,0 +1,251 @@
+/**
+ * The engine on js-libp2p: TCP, pre-shared key, Noise, yamux, identify, gossipsub, multicast DNS.
+ *
+ * No DHT: up to some hundreds of members everybody knows everybody and asks by broadcast, and the DHT
+ * would cost memory and keep twenty more connections alive (docs/decisions). The settings below that
+ * look arbitrary are each the cure of a silent failure: see the comment beside it.
+ */
+import { createHash } from 'node:crypto';
+import { connect as connectSocket } from 'node:net';
+import { privateKeyFromRaw } from '@libp2p/crypto/keys';
+import { type GossipSub, gossipsub, TopicValidatorResult } from '@libp2p/gossipsub';
+import { type Identify, identify } from '@libp2p/identify';
+import type { Connection, Stream } from '@libp2p/interface';
+import { mdns } from '@libp2p/mdns';
+import { noise } from '@libp2p/noise';
+import { peerIdFromString } from '@libp2p/peer-id';
+import { preSharedKey } from '@libp2p/pnet';
+import { tcp } from '@libp2p/tcp';
+import { lpStream } from '@libp2p/utils';
+import { yamux } from '@libp2p/yamux';
+import { multiaddr } from '@multiformats/multiaddr';
+import type { Log } from '@shoal/chassis';
+import { PeerId } from '@shoal/protocol';
+import { createLibp2p, type Libp2p } from 'libp2p';
+import {
+  type Engine,
+  type EngineEvents,
+  type Knock,
+  MESSAGE_SIZE_MAX_BYTES,
+  type Topic,
+  TOPICS,
+} from './engine.ts';
+import { hostOf } from './seeds.ts';
+
+/** Requests and their answers, each on a stream of its own. */
+const CONTROL_PROTOCOL = '/shoal/control/1.0.0';
+/** Streams of one peer that are served at once. */
+const STREAMS_PER_PEER_MAX = 64;
+/** Above the largest member table, with double connections while both sides dial. */
+const CONNECTIONS_MAX = 2048;
+/** A dial takes a handful of round trips; a stopped process accepts and never answers. */
+const DIAL_TIMEOUT_MS = 5000;
+/** Time to read a request and write the answer. */
+const SERVE_TIMEOUT_MS = 10_000;
+/** Time between two multicast questions: a new peer asks at once, so this only heals. */
+const MDNS_INTERVAL_MS = 10_000;
+
+export interface Libp2pOptions {
+  readonly privateKeyRaw: Uint8Array;
+  readonly swarmKey: Uint8Array;
+  /** Multiaddr to listen on. */
+  readonly listen: string;
+  readonly mdns: boolean;
+  readonly events: EngineEvents;
+  readonly log: Log;
+}
+
+type Services = { identify: Identify; gossip: GossipSub };
+
+export async function startLibp2p(options: Libp2pOptions): Promise<Engine> {
+  const { events, log } = options;
+  const node = await createNode(options);
+  const gossip = node.services.gossip;
+  const self = node.peerId.toString();
+
+  node.addEventListener('peer:connect', ({ detail }) =>
+    withPeerId(detail, (id) => events.connected(id)),
+  );
+  node.addEventListener('peer:disconnect', ({ detail }) =>
+    withPeerId(detail, (id) => events.disconnected(id)),
+  );
+  node.addEventListener('peer:discovery', ({ detail }) =>
+    withPeerId(detail.id, (peerId) => events.discovered(peerId, detail.multiaddrs.map(String))),
+  );
+  for (const topic of TOPICS) {
+    gossip.topicValidators.set(topicName(topic), (_, message) => {
+      const from =
+        message.type === 'signed' ? PeerId.safeParse(message.from.toString()) : undefined;
+      const isSound = from?.success === true && events.broadcast(topic, from.data, message.data);
+      return isSound ? TopicValidatorResult.Accept : TopicValidatorResult.Reject;
+    });
+  }
+  await node.handle(
+    CONTROL_PROTOCOL,
+    (stream, connection) => serve(stream, connection, events, log),
+    { maxInboundStreams: STREAMS_PER_PEER_MAX, maxOutboundStreams: STREAMS_PER_PEER_MAX },
+  );
+  await node.start();
+  for (const topic of TOPICS) gossip.subscribe(topicName(topic));
+
+  return {
+    addresses: () => node.getMultiaddrs().map(String),
+    connected: () => peerIds(node.getPeers()),
+    listeners: (topic) => peerIds(gossip.getSubscribers(topicName(topic))),
+    async dial(addresses, { peerId, signal }) {
+      const targets = addresses.map((address) =>
+        multiaddr(
+          peerId === undefined || address.includes('/p2p/') ? address : `${address}/p2p/${peerId}`,
+        ),
+      );
+      const connection = await node.dial(targets, { signal });
+      const remote = connection.remotePeer.toString();
+      if (remote !== self) return PeerId.parse(remote);
+      await connection.close().catch((error: Error) => connection.abort(error));
+      throw new Error('that address is our own');
+    },
+    knock: async (addresses, { timeoutMs }) =>
+      judge(await Promise.all(addresses.map((address) => knockAt(address, timeoutMs)))),
+    async broadcast(topic, bytes) {
+      await gossip.publish(topicName(topic), bytes);
+    },
+    async request(peerId, bytes, { signal }) {
+      const connection = node
+        .getConnections(peerIdFromString(peerId))
+        .find(({ status }) => status === 'open');
+      if (connection === undefined) throw new Error('not connected');
+      const stream = await connection.newStream(CONTROL_PROTOCOL, { signal });
+      try {
+        const messages = lpStream(stream, { maxDataLength: MESSAGE_SIZE_MAX_BYTES });
+        await messages.write(bytes, { signal });
+        const answer = (await messages.read({ signal })).subarray();
+        await stream.close({ signal });
+        return answer;
+      } catch (error) {
+        stream.abort(error as Error);
+        throw error;
+      }
+    },
+    async hangUp(peerId) {
+      const connections = node.getConnections(peerIdFromString(peerId));
+      for (const connection of connections) connection.abort(new Error('hung up'));
+    },
+    async stop() {
+      await node.stop();
+    },
+  };
+}
+
+async function createNode({
+  privateKeyRaw,
+  swarmKey,
+  listen,
+  ...options
+}: Libp2pOptions): Promise<Libp2p<Services>> {
+  const psk = Buffer.from(
+    `/key/swarm/psk/1.0.0/\n/base16/\n${Buffer.from(swarmKey).toString('hex')}\n`,
+  );
+  const serviceTag = serviceTagOf(swarmKey);
+  return await createLibp2p<Services>({
+    start: false,
+    privateKey: privateKeyFromRaw(privateKeyRaw),
+    addresses: { listen: [listen] },
+    transports: [tcp()],
+    connectionEncrypters: [noise()],
+    streamMuxers: [yamux()],
+    connectionProtector: preSharedKey({ psk }),
+    connectionManager: {
+      maxConnections: CONNECTIONS_MAX,
+      // The default of 5 a second throttles swarms that start behind one address.
+      inboundConnectionThreshold: Infinity,
+      maxIncomingPendingConnections: 256,
+      maxParallelDials: 16,
+      dialTimeout: DIAL_TIMEOUT_MS,
+      addressDialTimeout: DIAL_TIMEOUT_MS,
+    },
+    // Its pings cut connections under CPU starvation; membership pings for itself and only suspects.
+    connectionMonitor: { enabled: false },
+    // The default refuses private and loopback addresses, which are the ones we have.
+    connectionGater: { denyDialMultiaddr: () => false },
+    peerDiscovery: options.mdns ? [mdns({ interval: MDNS_INTERVAL_MS, serviceTag })] : [],
+    services: {
+      identify: identify(),
+      gossip: gossipsub({
+        allowPublishToZeroTopicPeers: true, // else the first peer's first publish throws
+        globalSignaturePolicy: 'StrictSign', // without it a message has no sender
+        floodPublish: true,
+        tagMeshPeers: false,
+        maxInboundDataLength: MESSAGE_SIZE_MAX_BYTES,
+        maxOutboundBufferSize: 4 * MESSAGE_SIZE_MAX_BYTES,
+        allowedTopics: TOPICS.map(topicName),
+        // By default more than ten peers on one IP (a laptop, a NAT) silently mute each other.
+        scoreParams: { IPColocationFactorWeight: 0 },
+      }),
+    },
+  });
+}
+
+const topicName = (topic: Topic) => `/shoal/${topic}/1`;
+
+/** Swarms with different keys on one network need not even see each other; 15 characters (RFC 6763). */
+function serviceTagOf(swarmKey: Uint8Array): string {
+  const digest = createHash('sha256').update('shoal mdns tag v1').update(swarmKey).digest('hex');
+  return `_shoal-${digest.slice(0, 8)}._udp.local`;
+}
+
+/** Answers one request. Whatever goes wrong ends this stream and nothing else. */
+async function serve(
+  stream: Stream,
+  connection: Connection,
+  events: EngineEvents,
+  log: Log,
+): Promise<void> {
+  const signal = AbortSignal.timeout(SERVE_TIMEOUT_MS);
+  try {
+    const from = PeerId.parse(connection.remotePeer.toString());
+    const messages = lpStream(stream, { maxDataLength: MESSAGE_SIZE_MAX_BYTES });
+    const request = (await messages.read({ signal })).subarray();
+    await messages.write(await events.request(from, request), { signal });
+    await stream.close({ signal });
+  } catch (error) {
+    log.debug({ err: error }, 'request from a peer not served');
+    stream.abort(error as Error);
+  }
+}
+
+/** Peers with another kind of key can't be members: they are passed over. */
+function withPeerId(id: { toString(): string }, use: (peerId: PeerId) => void): void {
+  const peerId = PeerId.safeParse(id.toString());
+  if (peerId.success) use(peerId.data);
+}
+
+function peerIds(ids: readonly { toString(): string }[]): PeerId[] {
+  const found: PeerId[] = [];
+  for (const id of ids) withPeerId(id, (peerId) => found.push(peerId));
+  return found;
+}
+
+function judge(knocks: readonly Knock[]): Knock {
+  if (knocks.includes('open')) return 'open';
+  return knocks.length > 0 && knocks.every((knock) => knock === 'refused') ? 'refused' : 'silent';
+}
+
+/** EHOSTUNREACH is the neighbour's answer that no such machine is up; ENETUNREACH may be our fault. */
+const REFUSALS = new Set(['ECONNREFUSED', 'EHOSTUNREACH']);
+
+function knockAt(address: string, timeoutMs: number): Promise<Knock> {
+  const target = hostOf(address);
+  if (target === undefined) return Promise.resolve('silent');
+  return new Promise((resolve) => {
+    const socket = connectSocket(target);
+    const end = (knock: Knock) => {
+      socket.destroy();
+      resolve(knock);
+    };
+    socket.setTimeout(timeoutMs, () => end('silent'));
+    socket.once('connect', () => end('open'));
+    socket.on('error', (error: NodeJS.ErrnoException) =>
+      end(REFUSALS.has(error.code ?? '') ? 'refused' : 'silent'),
+    );
+  });
+}

@@ -1,0 +1,65 @@
+import { createRegistry } from '@shoal/chassis';
+import type { MemberState } from '@shoal/protocol';
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+
+/** All figures of the discovery service. */
+export function createMetrics() {
+  const registry: Registry = createRegistry('discovery');
+  const registers = [registry];
+  return {
+    registry,
+    members: new Gauge({
+      name: 'shoal_discovery_members',
+      help: 'Members of the swarm as this peer sees them, itself included.',
+      labelNames: ['state'] as const,
+      registers,
+    }),
+    connections: new Gauge({
+      name: 'shoal_discovery_connections',
+      help: 'Peers connected over libp2p.',
+      registers,
+    }),
+    pins: new Gauge({
+      name: 'shoal_discovery_pins',
+      help: 'Live pins stored here.',
+      registers,
+    }),
+    transitions: new Counter({
+      name: 'shoal_discovery_member_transitions_total',
+      help: 'Changes of a member to a state.',
+      labelNames: ['state'] as const,
+      registers,
+    }),
+    messages: new Counter({
+      name: 'shoal_discovery_messages_total',
+      help: 'Messages from other peers, by kind and what became of them.',
+      labelNames: ['kind', 'outcome'] as const,
+      registers,
+    }),
+    asks: new Histogram({
+      name: 'shoal_discovery_ask_duration_seconds',
+      help: 'Time from a question to all members to the end of waiting for answers.',
+      labelNames: ['kind'] as const,
+      buckets: [0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 10],
+      registers,
+    }),
+    pinMerges: new Counter({
+      name: 'shoal_discovery_pin_merges_total',
+      help: 'Pins received or made, by outcome.',
+      labelNames: ['outcome'] as const,
+      registers,
+    }),
+    settlesWaiting: new Gauge({
+      name: 'shoal_discovery_settles_waiting',
+      help: 'Settle jobs that wait for Redis to come back.',
+      registers,
+    }),
+  };
+}
+export type Metrics = ReturnType<typeof createMetrics>;
+
+/** Sets the gauge of every state, so that an empty one reads 0. */
+export function countMembers(metrics: Metrics, states: readonly MemberState[]): void {
+  for (const state of ['alive', 'suspect', 'down', 'out'] as const)
+    metrics.members.set({ state }, states.filter((each) => each === state).length);
+}

@@ -1,0 +1,202 @@
+/** Puts the discovery service together: state, network, mechanisms, HTTP; stops it in reverse. */
+import { lookup } from 'node:dns/promises';
+import { isIP } from 'node:net';
+import { join } from 'node:path';
+import {
+  ConfigError,
+  createPeerClient,
+  createProducer,
+  createProver,
+  createServer,
+  type Log,
+  openIdentity,
+  ownEndpoints,
+  readSwarmKey,
+} from '@shoal/chassis';
+import { type Cid, type Endpoints, type PeerId, SERVICES } from '@shoal/protocol';
+import { createAnnounce } from './announce.ts';
+import { type AskAll, createAsk } from './ask.ts';
+import type { DiscoveryConfig } from './config.ts';
+import { connectEvents } from './events.ts';
+import { startFailureDetector } from './failure.ts';
+import { createHealth } from './health.ts';
+import { createHolders } from './holders.ts';
+import { startJoin } from './join.ts';
+import { startLibp2p } from './libp2p-engine.ts';
+import { createMembership, type OwnFacts } from './membership.ts';
+import type { Question } from './messages.ts';
+import { createMetrics } from './metrics.ts';
+import { watchOwnStorage } from './own-storage.ts';
+import { startPinSync } from './pin-sync.ts';
+import { createPins } from './pins.ts';
+import { repeat } from './repeat.ts';
+import { mountRoutes } from './routes.ts';
+import { firstAddress, hostOf, isLocalHost, tcpAddress } from './seeds.ts';
+import { startSettler } from './settle.ts';
+import { createSigner } from './signed.ts';
+import { openState } from './state.ts';
+import { answerWant, createWant } from './want.ts';
+import { createWire } from './wire.ts';
+
+/** What peers compare to know whether they understand each other. */
+const VERSION = '0.1.0';
+/** How often the members are written down for the next start. */
+const SAVE_MEMBERS_MS = 30_000;
+
+/** @throws ConfigError when the key in the data folder is not that of PEER_ID. */
+export async function startDiscovery(
+  config: Readonly<DiscoveryConfig>,
+  log: Log,
+): Promise<AsyncDisposable & { readonly origin: string }> {
+  await using stack = new AsyncDisposableStack();
+  const self = config.PEER_ID;
+  const identity = openIdentity(join(config.PEER_DATA_DIR, 'identity.key'));
+  if (identity.peerId !== self)
+    throw new ConfigError(`PEER_ID is ${self}, but the key in PEER_DATA_DIR is ${identity.peerId}`);
+  const swarmKey = readSwarmKey(config.SWARM_KEY_FILE);
+  const prover = createProver(swarmKey, self);
+  const signer = createSigner(identity.privateKeyRaw);
+  const metrics = createMetrics();
+  const own = ownEndpoints(config);
+  const host = advertisedHost(config);
+
+  const state = stack.use(openState(join(config.PEER_DATA_DIR, 'discovery')));
+  const client = stack.use(createPeerClient({ prover, self, own }));
+  const events = stack.use(connectEvents(config.REDIS_SOCKET, log));
+  const producer = stack.use(createProducer('settle', config.REDIS_SOCKET, log));
+  const settler = stack.use(startSettler({ producer, metrics, log }));
+  const wire = createWire({ metrics, log });
+
+  let ports = { http: config.DISCOVERY_PORT, libp2p: config.DISCOVERY_LIBP2P_PORT };
+  const facts = (): OwnFacts => ({
+    libp2p: [tcpAddress(host, ports.libp2p)],
+    http: advertisedEndpoints(own, host, ports.http),
+    version: VERSION,
+    ...storage.stats(),
+  });
+  const storage = stack.use(
+    watchOwnStorage({ client, state, onMove: () => membership.announceSelf(), log }),
+  );
+  const membership = createMembership({
+    self,
+    incarnation: await state.nextIncarnation(Date.now()),
+    signer,
+    wire,
+    facts,
+    heartbeatMs: config.DISCOVERY_HEARTBEAT_MS,
+    outAfterMs: config.MEMBER_OUT_AFTER_MS,
+    metrics,
+    log,
+  });
+  membership.restore(state.loadMembers());
+  membership.onChange((peerId, memberState) =>
+    events.publish({ kind: 'member', atMs: Date.now(), peerId, state: memberState }),
+  );
+  const holders = createHolders({ clock: membership.clock });
+  const readHaveMap = (root: Cid) => storage.readHaveMap(root);
+  const pins = createPins({
+    self,
+    state,
+    signer,
+    wire,
+    ask: () => ask,
+    onChange: ({ root, name }) => {
+      settler.settle(root);
+      events.publish({ kind: 'pin', atMs: Date.now(), cid: root, name });
+    },
+    metrics,
+    log,
+  });
+  const answer = async (question: Question) => {
+    if (question.kind === 'have') return { haves: await answerWant(question.roots, readHaveMap) };
+    const pin = pins.findSigned(question.hash);
+    return { haves: [], ...(pin === undefined ? {} : { pin }) };
+  };
+  const ask: AskAll = createAsk({ self, wire, table: membership.table, answer, metrics, log });
+  const want = createWant({ ask, holders });
+  const onHolding = (cid: Cid, peerId: PeerId) =>
+    events.publish({ kind: 'holding', atMs: Date.now(), cid, peerId });
+  const announce = createAnnounce({ self, wire, holders, readHaveMap, onHolding });
+  const health = createHealth({
+    self,
+    pins,
+    want,
+    holders,
+    readHaveMap,
+    members: () => membership.list(),
+    newForMs: config.MEMBER_OUT_AFTER_MS,
+  });
+  stack.use(startPinSync({ self, state, pins, wire, log }));
+
+  const engine = await startLibp2p({
+    privateKeyRaw: identity.privateKeyRaw,
+    swarmKey,
+    listen: tcpAddress(await numericHost(config.BIND_HOST), config.DISCOVERY_LIBP2P_PORT),
+    mdns: config.DISCOVERY_MDNS,
+    events: wire.events,
+    log,
+  });
+  stack.defer(() => engine.stop());
+  wire.attach(engine);
+  ports = { ...ports, libp2p: hostOf(engine.addresses()[0] ?? '')?.port ?? ports.libp2p };
+  metrics.connections.set(0);
+  for (const event of ['connected', 'disconnected'] as const)
+    wire.on(event, () => metrics.connections.set(engine.connected().length));
+
+  const app = createServer({
+    service: 'discovery',
+    log,
+    registry: metrics.registry,
+    whyNotReady: () => (joining.isTried() ? undefined : 'the seeds have not been asked yet'),
+  });
+  stack.defer(() => app.close());
+  mountRoutes({ app, prover, self }, { membership, pins, want, announce, holders, health });
+  const origin = await app.listen({ host: config.BIND_HOST, port: config.DISCOVERY_PORT });
+  ports = { ...ports, http: Number(new URL(origin).port) };
+
+  stack.use(membership.start());
+  stack.use(startFailureDetector({ membership, wire, pingMs: config.DISCOVERY_PING_MS, log }));
+  const isOwn = (seedHost: string, port: number) =>
+    port === ports.libp2p && (seedHost === host || isLocalHost(seedHost));
+  const joining = stack.use(
+    startJoin({ self, seeds: config.DISCOVERY_SEEDS, isOwn, membership, wire, log }),
+  );
+  const save = () => state.saveMembers(membership.saved());
+  stack.use(
+    repeat(
+      save,
+      () => SAVE_MEMBERS_MS,
+      (err) => log.warn({ err }, 'members not saved'),
+    ),
+  );
+  stack.defer(save);
+  stack.defer(() => membership.leave());
+  const running = stack.move();
+  return { origin, [Symbol.asyncDispose]: () => running.disposeAsync() };
+}
+
+/** What others are told to call: never the wildcard address. */
+function advertisedHost({ DISCOVERY_ADVERTISE_HOST, BIND_HOST }: DiscoveryConfig): string {
+  if (DISCOVERY_ADVERTISE_HOST !== '') return DISCOVERY_ADVERTISE_HOST;
+  return BIND_HOST === '0.0.0.0' || BIND_HOST === '::' ? firstAddress() : BIND_HOST;
+}
+
+/** Origins of the services as others reach them: the ports are those that we use ourselves. */
+function advertisedEndpoints(
+  own: Readonly<Record<keyof Endpoints, string>>,
+  host: string,
+  discoveryPort: number,
+): Endpoints {
+  const name = host.includes(':') ? `[${host}]` : host;
+  const originOf = (service: keyof Endpoints) => {
+    const { protocol, port } = new URL(own[service]);
+    return `${protocol}//${name}:${service === 'discovery' ? discoveryPort : port}`;
+  };
+  // fromEntries forgets the keys; they are exactly the services.
+  return Object.fromEntries(SERVICES.map((each) => [each, originOf(each)])) as Endpoints;
+}
+
+/** libp2p listens on numbers only. */
+async function numericHost(host: string): Promise<string> {
+  return isIP(host) === 0 ? (await lookup(host)).address : host;
+}

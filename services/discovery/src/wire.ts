@@ -1,0 +1,140 @@
+/**
+ * Typed messages over the engine. Mechanisms register here what they answer and what they listen to
+ * before the engine starts; a message that does not parse is dropped and counted, never fatal.
+ */
+import type { Log } from '@shoal/chassis';
+import type { PeerId } from '@shoal/protocol';
+import type * as z from 'zod';
+import type { Engine, EngineEvents, Topic } from './engine.ts';
+import { decode, encode, type Reply, REPLIES, Request, type RequestKind } from './messages.ts';
+import type { Metrics } from './metrics.ts';
+
+/** Requests that are served at once, over all peers: more are refused, and asked again later. */
+const REQUESTS_MAX = 512;
+/** Longest wait for an answer when the caller sets none. */
+const REQUEST_TIMEOUT_MS = 5000;
+
+type RequestOf<K extends RequestKind> = Extract<Request, { kind: K }>;
+type Handler<K extends RequestKind> = (
+  from: PeerId,
+  request: RequestOf<K>,
+) => Promise<Reply<K>> | Reply<K>;
+
+export interface Wire {
+  readonly events: EngineEvents;
+  attach(engine: Engine): void;
+  /** The engine; only after `attach`. */
+  engine(): Engine;
+  isConnected(peerId: PeerId): boolean;
+  handle<K extends RequestKind>(kind: K, handler: Handler<K>): void;
+  /** Listens to a topic; `use` is called with what parsed. */
+  listen<S extends z.ZodType>(
+    topic: Topic,
+    schema: S,
+    use: (from: PeerId, message: z.output<S>) => void,
+  ): void;
+  on(event: 'connected' | 'disconnected', listener: (peerId: PeerId) => void): void;
+  onDiscovered(listener: (peerId: PeerId, addresses: readonly string[]) => void): void;
+  request<K extends RequestKind>(
+    peerId: PeerId,
+    request: RequestOf<K>,
+    options?: { timeoutMs?: number; signal?: AbortSignal },
+  ): Promise<Reply<K>>;
+  /** Broadcasts; a failure is told to the log, since whoever missed it hears it another way. */
+  broadcast(topic: Topic, message: unknown): void;
+}
+
+export function createWire({ metrics, log }: { metrics: Metrics; log: Log }): Wire {
+  let engine: Engine | undefined;
+  let serving = 0;
+  const handlers = new Map<RequestKind, Handler<RequestKind>>();
+  const topics = new Map<Topic, (from: PeerId, bytes: Uint8Array) => boolean>();
+  const listeners = {
+    connected: new Set<(peerId: PeerId) => void>(),
+    disconnected: new Set<(peerId: PeerId) => void>(),
+  };
+  const discovered = new Set<(peerId: PeerId, addresses: readonly string[]) => void>();
+  const attached = (): Engine => {
+    if (engine === undefined) throw new Error('the network has not started');
+    return engine;
+  };
+  const isConnected = (peerId: PeerId) => engine?.connected().includes(peerId) ?? false;
+  const count = (kind: string, outcome: 'ok' | 'malformed' | 'refused' | 'failed') =>
+    metrics.messages.inc({ kind, outcome });
+
+  return {
+    attach(started) {
+      engine = started;
+    },
+    engine: attached,
+    isConnected,
+    events: {
+      connected(peerId) {
+        for (const listener of listeners.connected) listener(peerId);
+      },
+      disconnected(peerId) {
+        for (const listener of listeners.disconnected) listener(peerId);
+      },
+      discovered(peerId, addresses) {
+        for (const listener of discovered) listener(peerId, addresses);
+      },
+      broadcast(topic, from, bytes) {
+        const isSound = topics.get(topic)?.(from, bytes) ?? false;
+        count(topic, isSound ? 'ok' : 'malformed');
+        return isSound;
+      },
+      async request(from, bytes) {
+        const request = decode(Request, bytes);
+        const handler = request === undefined ? undefined : handlers.get(request.kind);
+        if (request === undefined || handler === undefined) {
+          count('request', 'malformed');
+          throw new Error('the request is malformed');
+        }
+        if (serving >= REQUESTS_MAX) {
+          count(request.kind, 'refused');
+          throw new Error('too many requests are being served');
+        }
+        serving += 1;
+        try {
+          const answer = encode(await handler(from, request));
+          count(request.kind, 'ok');
+          return answer;
+        } catch (error) {
+          count(request.kind, 'failed');
+          throw error;
+        } finally {
+          serving -= 1;
+        }
+      },
+    },
+    handle(kind, handler) {
+      // Looked up by the same kind again, so it is only ever given requests of that kind.
+      handlers.set(kind, handler as unknown as Handler<RequestKind>);
+    },
+    listen(topic, schema, use) {
+      topics.set(topic, (from, bytes) => {
+        const message = decode(schema, bytes);
+        if (message === undefined) return false;
+        use(from, message);
+        return true;
+      });
+    },
+    on: (event, listener) => void listeners[event].add(listener),
+    onDiscovered: (listener) => void discovered.add(listener),
+    async request(peerId, request, { timeoutMs = REQUEST_TIMEOUT_MS, signal } = {}) {
+      const deadline = AbortSignal.timeout(timeoutMs);
+      const bytes = await attached().request(peerId, encode(request), {
+        signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
+      });
+      const reply = decode(REPLIES[request.kind], bytes);
+      if (reply === undefined) throw new Error(`the answer to ${request.kind} is malformed`);
+      // The schema belongs to this very kind; TypeScript can't tie the two through the lookup.
+      return reply as Reply<typeof request.kind>;
+    },
+    broadcast(topic, message) {
+      attached()
+        .broadcast(topic, encode(message))
+        .catch((err: unknown) => log.debug({ err, topic }, 'broadcast failed'));
+    },
+  };
+}

@@ -1,0 +1,43 @@
+import { describe, expect, it } from '@jest/globals';
+import type { PeerId } from '@shoal/protocol';
+import { countCopies, stateOf } from '../src/health.ts';
+import { draft, haveMap } from './integration/peer.ts';
+
+const { root } = draft('x');
+const holding = (name: string, having: readonly number[], blocks = 3) => ({
+  peerId: name as PeerId,
+  haveMap: haveMap(root, blocks, having),
+});
+const ownDisk = (peerId: PeerId) => ({ host: 'h', disk: peerId });
+
+describe('copies', () => {
+  it('are those of the block that has fewest', () => {
+    const holdings = [holding('a', [0, 1, 2]), holding('b', [0, 1]), holding('c', [0, 1])];
+    expect(countCopies(3, holdings, ownDisk)).toEqual({ copies: 1, disks: 1 });
+    expect(countCopies(3, [], ownDisk)).toEqual({ copies: 0, disks: 0 });
+    expect(countCopies(3, [holding('a', [0, 1])], ownDisk)).toEqual({ copies: 0, disks: 0 });
+  });
+
+  it('on one disk are one accident', () => {
+    const holdings = [holding('a', [0, 1, 2]), holding('b', [0, 1, 2])];
+    const oneDisk = () => ({ host: 'h', disk: 'd' });
+    expect(countCopies(3, holdings, ownDisk)).toEqual({ copies: 2, disks: 2 });
+    expect(countCopies(3, holdings, oneDisk)).toEqual({ copies: 2, disks: 1 });
+  });
+
+  it('do not count a map of another length', () => {
+    expect(countCopies(3, [holding('a', [0, 1, 2, 3], 4)], ownDisk)).toMatchObject({ copies: 0 });
+  });
+});
+
+describe('a state', () => {
+  const at = { nowMs: 1000, newForMs: 100 };
+  it.each([
+    [0, 950, 'missing'],
+    [2, 0, 'safe'],
+    [1, 950, 'spreading'],
+    [1, 800, 'at-risk'],
+  ])('of %i copies pinned at %i is %s', (copies, clock, state) => {
+    expect(stateOf({ replicas: 2, clock }, copies, at)).toBe(state);
+  });
+});

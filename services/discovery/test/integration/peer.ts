@@ -1,0 +1,199 @@
+/** A real discovery process with a storage beside it that answers what a test says. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { createServer as createTcpServer } from 'node:net';
+import { join } from 'node:path';
+import { createBits, encodeBits, hashBlock, setBit } from '@shoal/blocks';
+import {
+  createLog,
+  createPeerClient,
+  createProver,
+  createRegistry,
+  createServer,
+  mount,
+  openIdentity,
+  type PeerClient,
+  readSwarmKey,
+  type Target,
+} from '@shoal/chassis';
+import {
+  BlockNotFound,
+  type Cid,
+  discoveryRoutes,
+  type HaveMap,
+  type Member,
+  type PeerId,
+  type Pin,
+  type PinDraft,
+  Sha256,
+  storageRoutes,
+} from '@shoal/protocol';
+
+const MAIN = new URL('../../src/main.ts', import.meta.url).pathname;
+const signal = new AbortController().signal;
+
+export interface PeerOptions {
+  readonly folder: string;
+  readonly name: string;
+  readonly keyFile: string;
+  readonly seeds?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface TestPeer extends AsyncDisposable {
+  readonly peerId: PeerId;
+  readonly libp2pPort: number;
+  readonly origin: string;
+  readonly process: ChildProcess;
+  /** What its storage says that it holds. */
+  readonly held: Map<Cid, HaveMap>;
+  readonly client: PeerClient;
+  readonly target: Target;
+  readonly log: () => string;
+  members(): Promise<Member[]>;
+  stateOf(peerId: PeerId): Promise<Member['state'] | undefined>;
+  put(draft: PinDraft): Promise<Pin>;
+  find(hash: string, ask?: boolean): Promise<Pin>;
+  kill(name: NodeJS.Signals): Promise<void>;
+}
+
+export async function writeKey(folder: string, name: string): Promise<string> {
+  const file = join(folder, name);
+  await writeFile(file, randomBytes(32).toString('hex'));
+  return file;
+}
+
+/** A port that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createTcpServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
+
+export async function startPeer(
+  options: PeerOptions & { readonly libp2pPort?: number },
+): Promise<TestPeer> {
+  const { folder, name, keyFile } = options;
+  const dir = join(folder, name);
+  const { peerId } = openIdentity(join(dir, 'identity.key'));
+  const prover = createProver(readSwarmKey(keyFile), peerId);
+  const held = new Map<Cid, HaveMap>();
+  const storage = createServer({
+    service: 'storage',
+    log: createLog('storage', 'silent'),
+    registry: createRegistry('storage'),
+    whyNotReady: () => undefined,
+  });
+  const mounting = { app: storage, prover, self: peerId };
+  mount(mounting, storageRoutes.stats, async () => ({
+    blocks: held.size,
+    usedBytes: 10,
+    freeBytes: 90,
+    capacityBytes: 100,
+    domain: { host: 'test', disk: name },
+  }));
+  mount(mounting, storageRoutes.haveMap, async ({ params: { cid } }) => {
+    const haveMap = held.get(cid);
+    if (haveMap === undefined) throw new BlockNotFound({ cid });
+    return haveMap;
+  });
+  const storageOrigin = await storage.listen({ host: '127.0.0.1', port: 0 });
+  const [port, libp2pPort] = [await freePort(), options.libp2pPort ?? (await freePort())];
+  const origin = `http://127.0.0.1:${port}`;
+  const child = spawn(process.execPath, [MAIN], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: {
+      PEER_ID: peerId,
+      PEER_DATA_DIR: dir,
+      SWARM_KEY_FILE: keyFile,
+      REDIS_SOCKET: join(folder, 'redis.sock'),
+      LOG_LEVEL: 'debug',
+      GATEWAY_URL: 'http://127.0.0.1:1',
+      CHUNKER_URL: 'http://127.0.0.1:2',
+      STORAGE_URL: storageOrigin,
+      TRANSFER_URL: 'http://127.0.0.1:3',
+      DISCOVERY_URL: origin,
+      DISCOVERY_PORT: String(port),
+      DISCOVERY_LIBP2P_PORT: String(libp2pPort),
+      DISCOVERY_MDNS: 'false',
+      DISCOVERY_SEEDS: options.seeds ?? '',
+      ...options.env,
+    },
+  });
+  let output = '';
+  const listening = Promise.withResolvers<void>();
+  child.stdout.on('data', (bytes: Buffer) => {
+    output = (output + bytes.toString()).slice(-1_000_000);
+    if (output.includes('"msg":"listening"')) listening.resolve();
+  });
+  const exited = once(child, 'exit');
+  void exited.then(() => listening.reject(new Error(`discovery ended: ${output}`)));
+  await listening.promise;
+  const client = createPeerClient({
+    prover,
+    self: peerId,
+    own: {
+      gateway: origin,
+      chunker: origin,
+      storage: storageOrigin,
+      transfer: origin,
+      discovery: origin,
+    },
+  });
+  const target = { peerId, origin };
+  const kill = async (by: NodeJS.Signals): Promise<void> => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill(by);
+    await exited;
+  };
+  const members = async () => {
+    const reply = await client.call(target, discoveryRoutes.listPeers, {}, { signal });
+    return reply.peers;
+  };
+  return {
+    peerId,
+    libp2pPort,
+    origin,
+    process: child,
+    held,
+    client,
+    target,
+    log: () => output,
+    kill,
+    members,
+    stateOf: async (other) => (await members()).find((each) => each.peerId === other)?.state,
+    put: (draft) => client.call(target, discoveryRoutes.putPin, { body: draft }, { signal }),
+    find: (hash, ask = true) =>
+      client.call(
+        target,
+        discoveryRoutes.getPin,
+        { params: { hash: hash as Cid }, query: { ask: ask ? 'true' : 'false' } },
+        { signal },
+      ),
+    async [Symbol.asyncDispose]() {
+      await kill('SIGKILL');
+      await client[Symbol.asyncDispose]();
+      await storage.close();
+    },
+  };
+}
+
+export function draft(name: string, blocks = 3): PinDraft {
+  const bytes = new TextEncoder().encode(name);
+  const root = hashBlock('raw', bytes);
+  const sha256 = Sha256.parse(Buffer.from(bytes).toString('hex').padEnd(64, '0').slice(0, 64));
+  return { root, name, sizeBytes: blocks, sha256, blocks, replicas: 2 };
+}
+
+/** A have-map with these blocks. */
+export function haveMap(root: Cid, blocks: number, having: readonly number[]): HaveMap {
+  const bits = createBits(blocks);
+  for (const index of having) setBit(bits, index);
+  return { root, blocks, bits: encodeBits(bits) };
+}

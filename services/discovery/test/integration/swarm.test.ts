@@ -1,0 +1,253 @@
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { discoveryRoutes, FileNotFound, type PeerId } from '@shoal/protocol';
+import { eventually, openTemporaryFolder, startRedis, type TemporaryFolder } from '@shoal/testkit';
+import { Redis } from 'ioredis';
+import { draft, haveMap, startPeer, type TestPeer, writeKey } from './peer.ts';
+
+jest.setTimeout(60_000);
+const { signal } = new AbortController();
+
+let folder: TemporaryFolder;
+let keyFile: string;
+let peers: TestPeer[];
+
+beforeEach(async () => {
+  folder = await openTemporaryFolder();
+  keyFile = await writeKey(folder.path, 'swarm.key');
+  peers = [];
+});
+afterEach(async () => {
+  for (const peer of peers) await peer[Symbol.asyncDispose]();
+  await folder[Symbol.asyncDispose]();
+});
+
+async function start(name: string, options: Partial<Parameters<typeof startPeer>[0]> = {}) {
+  const peer = await startPeer({ folder: folder.path, keyFile, name, ...options });
+  peers.push(peer);
+  return peer;
+}
+
+const seedOf = ({ libp2pPort }: TestPeer) => `127.0.0.1:${libp2pPort}`;
+
+async function startThree(): Promise<[TestPeer, TestPeer, TestPeer]> {
+  const a = await start('a');
+  const [b, c] = await Promise.all([
+    start('b', { seeds: seedOf(a) }),
+    start('c', { seeds: seedOf(a) }),
+  ]);
+  await seeEachOther([a, b, c]);
+  return [a, b, c];
+}
+
+async function seeEachOther(all: readonly TestPeer[]): Promise<void> {
+  for (const peer of all)
+    for (const other of all) await eventually('all alive', () => isIn(peer, other.peerId, 'alive'));
+}
+
+async function isIn(peer: TestPeer, other: PeerId, state: string): Promise<boolean> {
+  return (await peer.stateOf(other)) === state;
+}
+
+describe('a swarm of discovery processes', () => {
+  it('meets through one seed and through a DNS name, without Redis, and tells what peers hold', async () => {
+    const a = await start('a');
+    const b = await start('b', { seeds: seedOf(a) });
+    const c = await start('c', { seeds: `localhost:${b.libp2pPort}` });
+    await seeEachOther([a, b, c]);
+    const member = await eventually('figures', async () => {
+      const found = (await a.members()).find(({ peerId }) => peerId === c.peerId);
+      return found?.capacityBytes === 100 && found;
+    });
+    expect(member).toMatchObject({ isSelf: false, domain: { disk: 'c' }, freeBytes: 90 });
+    expect(member.http.discovery).toBe(c.origin);
+  });
+
+  it('meets by multicast DNS alone, and keeps strangers out', async () => {
+    const env = { DISCOVERY_MDNS: 'true' };
+    const [a, b] = await Promise.all([start('a', { env }), start('b', { env })]);
+    await seeEachOther([a, b]);
+    const stranger = await start('x', {
+      env,
+      seeds: seedOf(a),
+      keyFile: await writeKey(folder.path, 'other.key'),
+    });
+    await eventually(
+      'the stranger tried',
+      async () => (await fetch(`${stranger.origin}/readyz`)).ok,
+      { timeoutMs: 20_000 },
+    );
+    expect(await stranger.members()).toHaveLength(1);
+    expect(await a.stateOf(stranger.peerId)).toBeUndefined();
+    expect(await b.members()).toHaveLength(2);
+  });
+
+  it('sees a killed peer down at once and back after its restart', async () => {
+    const [a, b, c] = await startThree();
+    const before = (await a.members()).find(({ peerId }) => peerId === c.peerId);
+    await c.kill('SIGKILL');
+    const killedAtMs = performance.now();
+    for (const peer of [a, b])
+      await eventually('down', () => isIn(peer, c.peerId, 'down'), { timeoutMs: 3000 });
+    expect(performance.now() - killedAtMs).toBeLessThan(3000);
+    const again = await start('c', { libp2pPort: c.libp2pPort });
+    await seeEachOther([a, b, again]);
+    const after = (await a.members()).find(({ peerId }) => peerId === c.peerId);
+    expect(after?.incarnation).toBeGreaterThan(Number(before?.incarnation));
+  });
+
+  it('suspects a peer that hangs, then gives it up, and welcomes it when it wakes', async () => {
+    const [a, , c] = await startThree();
+    c.process.kill('SIGSTOP');
+    await eventually('suspect', () => isIn(a, c.peerId, 'suspect'), { timeoutMs: 5000 });
+    await eventually('down', () => isIn(a, c.peerId, 'down'), { timeoutMs: 16_000 });
+    c.process.kill('SIGCONT');
+    await eventually('alive again', () => isIn(a, c.peerId, 'alive'), { timeoutMs: 16_000 });
+    expect((await c.members()).map(({ state }) => state)).toEqual(['alive', 'alive', 'alive']);
+  });
+
+  it('hears of a leave, and a service that leaves ends soon', async () => {
+    const [a, , c] = await startThree();
+    const askedAtMs = performance.now();
+    await c.kill('SIGTERM');
+    expect(performance.now() - askedAtMs).toBeLessThan(2500);
+    await eventually('down', () => isIn(a, c.peerId, 'down'), { timeoutMs: 1000 });
+    const left = (await a.members()).find(({ peerId }) => peerId === c.peerId);
+    expect(left?.leaving).toBe(true);
+  });
+
+  it('finds itself again without seeds after all were killed', async () => {
+    const three = await startThree();
+    for (const peer of three) await peer.kill('SIGTERM');
+    const again = await Promise.all(
+      ['a', 'b', 'c'].map((name, index) => {
+        const libp2pPort = three[index]?.libp2pPort;
+        return start(name, libp2pPort === undefined ? {} : { libp2pPort });
+      }),
+    );
+    await seeEachOther(again);
+    for (const peer of again) expect(await peer.members()).toHaveLength(3);
+  });
+
+  it('wakes those who wait for the member table', async () => {
+    const a = await start('a');
+    const read = (query: object) =>
+      a.client.call(a.target, discoveryRoutes.members, { query }, { signal });
+    const { version } = await eventually('figures', async () => {
+      const reply = await read({});
+      return reply.members[0]?.capacityBytes === 100 && reply;
+    });
+    const waiting = read({ after: version, waitMs: 20_000 });
+    await start('b', { seeds: seedOf(a) });
+    expect((await waiting).version).toBeGreaterThan(version);
+  });
+});
+
+describe('pins', () => {
+  it('reach every member, also one that joins later, by hash and by sha-256', async () => {
+    const [a, b, c] = await startThree();
+    const pin = await a.put(draft('one'));
+    const putAtMs = performance.now();
+    for (const peer of [b, c])
+      await eventually('the pin', () => peer.find(pin.root, false), { timeoutMs: 2000 });
+    expect(performance.now() - putAtMs).toBeLessThan(1500);
+    expect(await b.find(pin.sha256, false)).toEqual(pin);
+    for (let index = 0; index < 20; index += 1) await a.put(draft(`more ${index}`));
+    const d = await start('d', { seeds: seedOf(b) });
+    await eventually('the pin', () => d.find(pin.root, false));
+    await eventually('all pins', async () => {
+      const list = await d.client.call(d.target, discoveryRoutes.listPins, {}, { signal });
+      return list.pins.length === 21;
+    });
+  });
+
+  it('keep the copies once promised, survive a crash, and are asked for where unknown', async () => {
+    const a = await start('a');
+    const first = await a.put({ ...draft('one'), replicas: 3 });
+    const second = await a.put({ ...draft('one'), name: 'renamed' });
+    expect(second).toMatchObject({ replicas: 3, createdAtMs: first.createdAtMs, name: 'renamed' });
+    expect(second.clock).toBeGreaterThan(first.clock);
+    await a.kill('SIGKILL');
+    const again = await start('a');
+    expect(await again.find(first.root, false)).toEqual(second);
+  });
+
+  it('are given to transfer to settle, also when Redis was away', async () => {
+    await using redis = await startRedis();
+    const a = await start('a', { env: { REDIS_SOCKET: redis.socket } });
+    await redis.kill();
+    const { root } = await a.put(draft('one'));
+    await redis.restart();
+    const connection = new Redis({ path: redis.socket });
+    const found = await eventually('the job', () =>
+      connection.hget(`bull:settle:settle-${root}`, 'data').then((data) => data ?? undefined),
+    );
+    expect(JSON.parse(found)).toEqual({ v: 1, root });
+    connection.disconnect();
+  });
+
+  it('that nobody has are 404 soon', async () => {
+    const [, b] = await startThree();
+    const askedAtMs = performance.now();
+    const error = await b.find(draft('nothing').root).catch((err: unknown) => err);
+    expect(error).toBeInstanceOf(FileNotFound);
+    expect((error as InstanceType<typeof FileNotFound>).fields).toMatchObject({ peersAsked: 2 });
+    expect(performance.now() - askedAtMs).toBeLessThan(2000);
+  });
+});
+
+describe('holdings', () => {
+  it('are told by want, announcement, health and list', async () => {
+    const [a, b, c] = await startThree();
+    const { root } = await a.put(draft('one'));
+    a.held.set(root, haveMap(root, 3, [0, 1, 2]));
+    b.held.set(root, haveMap(root, 3, [0, 2]));
+    const call = a.client.call(
+      a.target,
+      discoveryRoutes.want,
+      { body: { roots: [root] } },
+      { signal },
+    );
+    const wanted = await call;
+    expect(wanted).toEqual({
+      asked: 2,
+      answers: [{ peerId: b.peerId, haveMap: haveMap(root, 3, [0, 2]), ageMs: 0 }],
+    });
+    const timesMs: number[] = [];
+    for (let index = 0; index < 20; index += 1) {
+      const startMs = performance.now();
+      const body = { roots: [root], enough: 1 };
+      await a.client.call(a.target, discoveryRoutes.want, { body }, { signal });
+      timesMs.push(performance.now() - startMs);
+    }
+    expect(timesMs.toSorted((x, y) => x - y)[10]).toBeLessThan(200);
+
+    const health = await fetch(`${c.origin}/files/${root}/health`).then((reply) => reply.json());
+    expect(health).toMatchObject({ copies: 1, disks: 1, state: 'spreading', survivesPeers: 0 });
+    b.held.set(root, haveMap(root, 3, [0, 1, 2]));
+    await b.client.call(
+      b.target,
+      discoveryRoutes.announce,
+      { body: { roots: [root] } },
+      { signal },
+    );
+    await eventually('the announcement', async () => {
+      const { answers } = await c.client.call(
+        c.target,
+        discoveryRoutes.holders,
+        { params: { cid: root } },
+        { signal },
+      );
+      return answers.find(({ peerId }) => peerId === b.peerId)?.haveMap.bits === '4A';
+    });
+    const files = await eventually('safe', async () => {
+      const list = await fetch(`${c.origin}/files`).then((reply) => reply.json());
+      return (list as { files: { state: string }[] }).files[0]?.state === 'safe' && list;
+    });
+    expect(files).toMatchObject({ total: 1, files: [{ cid: root, copies: 2, replicas: 2 }] });
+    await b.kill('SIGKILL');
+    await eventually('one copy', async () => {
+      const list = await fetch(`${a.origin}/files`).then((reply) => reply.json());
+      return (list as { files: { copies: number }[] }).files[0]?.copies === 1;
+    });
+  });
+});
