@@ -2,6 +2,8 @@
  * BullMQ with our defaults, on the peer's own Redis. Redis may die and forget: a producer then
  * fails at once instead of waiting, and whatever was queued is found again from disk.
  */
+import { once } from 'node:events';
+import { setTimeout as wait } from 'node:timers/promises';
 import { QUEUES, type QueueName } from '@shoal/protocol';
 import { Queue, QueueEvents, Worker, type Job } from 'bullmq';
 import { Redis } from 'ioredis';
@@ -53,6 +55,12 @@ function watch(redis: Redis, log: Log): Redis {
   return redis;
 }
 
+/** Longest wait for a queue's goodbye, and for the jobs that run, when stopping. */
+const CLOSE_TIMEOUT_MS = 4000;
+
+/** Longest wait for a connection that is still being made. */
+const READY_TIMEOUT_MS = 500;
+
 export interface Producer<N extends QueueName> extends AsyncDisposable {
   /** Queues a job and answers its id. `id` makes a second add of the same job do nothing. */
   add(payload: Payload<N>, options?: { id?: string; delayMs?: number }): Promise<string>;
@@ -79,6 +87,7 @@ export function createProducer<N extends QueueName>(
   queue.on('error', () => {}); // said once by `watch`; without a listener the process would die
   return {
     async add(payload, { id, delayMs } = {}) {
+      await untilReady(connection);
       const job = await queue.add(name, QUEUES[name].payload.parse(payload), {
         ...(id === undefined ? {} : { jobId: id, removeOnComplete: true, removeOnFail: true }),
         ...(delayMs === undefined ? {} : { delay: delayMs }),
@@ -86,11 +95,12 @@ export function createProducer<N extends QueueName>(
       return String(job.id);
     },
     async depth() {
+      await untilReady(connection);
       const counts = await queue.getJobCounts('waiting', 'active', 'delayed', 'prioritized');
       return Object.values(counts).reduce((sum, count) => sum + count, 0);
     },
     async [Symbol.asyncDispose]() {
-      await queue.close().catch((err: unknown) => log.debug({ err }, 'queue closed late'));
+      await closeSoon(queue, log);
       connection.disconnect();
     },
   };
@@ -115,7 +125,7 @@ export function startWorker<N extends QueueName>(
   worker.on('failed', (job, err) => log.warn({ err, job: job?.id, queue: name }, 'job failed'));
   return {
     async [Symbol.asyncDispose]() {
-      await worker.close().catch((err: unknown) => log.debug({ err }, 'worker closed late'));
+      await closeSoon(worker, log);
       connection.disconnect();
     },
   };
@@ -134,8 +144,29 @@ export function watchQueue(
   events.on('progress', ({ jobId, data }) => onProgress(jobId, data));
   return {
     async [Symbol.asyncDispose]() {
-      await events.close().catch((err: unknown) => log.debug({ err }, 'events closed late'));
+      await closeSoon(events, log);
       connection.disconnect();
     },
   };
+}
+
+/** BullMQ waits for Redis to say goodbye to, for ever when it is away; jobs are taken up again later. */
+async function closeSoon(part: { close(): Promise<unknown> }, log: Log): Promise<void> {
+  const late = new AbortController();
+  const closed = part
+    .close()
+    .catch((err: unknown) => log.debug({ err }, 'closed with an error'))
+    .finally(() => late.abort());
+  const waited = wait(CLOSE_TIMEOUT_MS, undefined, { signal: late.signal }).catch(() => {}); // closed
+  await Promise.race([closed, waited]);
+}
+
+/** BullMQ would wait for ever for a Redis that was never there. @throws Error when it is away. */
+async function untilReady(redis: Redis): Promise<void> {
+  if (redis.status === 'ready') return;
+  try {
+    await once(redis, 'ready', { signal: AbortSignal.timeout(READY_TIMEOUT_MS) });
+  } catch (cause) {
+    throw new Error('redis is away', { cause });
+  }
 }

@@ -1,17 +1,9 @@
-import { setFlagsFromString } from 'node:v8';
 import { type PeerConfig, ConfigError, EXIT_CONFIG, loadConfig } from './config.ts';
 import { createLog, type Log } from './log.ts';
 import type * as z from 'zod';
 
 /** How often a service looks whether its launcher still lives. */
 const LAUNCHER_CHECK_MS = 1000;
-
-/**
- * Keeps V8's young generation at its first size. It grows with traffic and then lets tens of
- * megabytes of dead socket buffers lie: streaming 1 GiB through a gateway peaked at 248 MB and
- * 0.6 GB/s, with this at 164 MB and 1.0 GB/s.
- */
-const HEAP_FLAGS = '--semi-space-growth-factor=1';
 
 /**
  * Runs a service until SIGTERM, SIGINT or the end of its launcher: parse, start, wait, dispose. A
@@ -24,7 +16,6 @@ export async function runService<S extends z.ZodObject>(
   env: Readonly<Record<string, string | undefined>>,
   start: (config: Readonly<z.infer<S>>, log: Log) => Promise<AsyncDisposable & { origin: string }>,
 ): Promise<void> {
-  setFlagsFromString(HEAP_FLAGS);
   let config: Readonly<z.infer<S>>;
   try {
     config = loadConfig(schema, env);

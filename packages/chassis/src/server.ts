@@ -15,7 +15,7 @@ import {
   RouteUnknown,
   type Service,
 } from '@shoal/protocol';
-import fastify, { type FastifyError, type FastifyInstance } from 'fastify';
+import fastify, { type FastifyError, type FastifyInstance, LogController } from 'fastify';
 import type { Registry } from 'prom-client';
 import type { Log } from './log.ts';
 import { createRequestHistogram } from './metrics.ts';
@@ -44,6 +44,8 @@ export type Server = FastifyInstance;
 export function createServer({ service, log, registry, whyNotReady }: ServerOptions): Server {
   const app: FastifyInstance = fastify({
     loggerInstance: log,
+    // A line for each block would cost more than the block: /metrics counts requests instead.
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: JSON_SIZE_MAX_BYTES,
     genReqId: (request) => {
       const given = request.headers['x-request-id'];
@@ -78,11 +80,13 @@ export function createServer({ service, log, registry, whyNotReady }: ServerOpti
     if (reply.raw.headersSent) return reply.raw.destroy();
     if (problem instanceof Overloaded || problem.status === 503)
       void reply.header('retry-after', '1');
-    return reply
-      .code(problem.status)
-      .header('content-type', PROBLEM_TYPE)
-      // As bytes: fastify would add a charset to a string's type, which this one does not have.
-      .send(Buffer.from(JSON.stringify(problem.toBody(`urn:request:${request.id}`))));
+    return (
+      reply
+        .code(problem.status)
+        .header('content-type', PROBLEM_TYPE)
+        // As bytes: fastify would add a charset to a string's type, which this one does not have.
+        .send(Buffer.from(JSON.stringify(problem.toBody(`urn:request:${request.id}`))))
+    );
   });
   app.setNotFoundHandler((request) => {
     const path = request.url.split('?')[0] ?? '';

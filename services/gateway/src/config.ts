@@ -1,0 +1,37 @@
+import { PeerConfig, portSetting } from '@shoal/chassis';
+import * as z from 'zod';
+
+const count = () => z.coerce.number().int();
+
+/** What the gateway is told. It owns no state, so nothing here names a folder. */
+export const GatewayConfig = PeerConfig.extend({
+  /** Port of the front door; 0 lets the system choose. */
+  GATEWAY_PORT: portSetting(7100),
+  /** Proxied requests at once; the next one is told to try again. */
+  GATEWAY_REQUESTS_MAX: count().min(1).max(100_000).default(1024),
+  /** Longest wait for a service to begin its answer to a read: above every deadline that it keeps itself. */
+  GATEWAY_ANSWER_TIMEOUT_MS: count().min(100).max(3_600_000).default(60_000),
+  /** The same for an upload, from the last byte of its body: the chunker then waits for copies. */
+  GATEWAY_UPLOAD_ANSWER_TIMEOUT_MS: count().min(100).max(3_600_000).default(600_000),
+  /** Longest silence in the middle of an answer; a client that reads slowly doesn't count as silence. */
+  GATEWAY_BODY_IDLE_TIMEOUT_MS: count().min(100).max(3_600_000).default(120_000),
+  /** Listeners of `/events` at once. */
+  GATEWAY_EVENTS_CLIENTS_MAX: count().min(0).max(10_000).default(100),
+  /** How often a quiet `/events` says that it lives: below the idle limit of common proxies. */
+  GATEWAY_EVENTS_HEARTBEAT_MS: count().min(10).max(60_000).default(15_000),
+  /**
+   * Public DNS names, with commas between, under which a browser may write here. Addresses,
+   * `localhost` and names of a local network need no mention.
+   */
+  GATEWAY_HOST_NAMES: z
+    .string()
+    .max(4096)
+    .default('')
+    .transform((text) =>
+      text
+        .split(',')
+        .map((name) => name.trim().toLowerCase())
+        .filter((name) => name !== ''),
+    ),
+});
+export type GatewayConfig = z.infer<typeof GatewayConfig>;

@@ -1,0 +1,43 @@
+import { Counter, Gauge, type Registry } from 'prom-client';
+
+/**
+ * How a proxied request ended. `answered`: whole, whatever its status. `client-left`: the caller
+ * went first. `unavailable`: no answer began. `broken`: the answer stopped in its middle.
+ */
+export type ProxyOutcome = 'answered' | 'client-left' | 'unavailable' | 'broken';
+
+export type Metrics = ReturnType<typeof createMetrics>;
+
+/** Everything that the gateway measures. Labels are small closed sets. */
+export function createMetrics(register: Registry) {
+  const registers = [register];
+  return {
+    requests: new Counter({
+      name: 'shoal_gateway_requests_total',
+      help: 'Proxied requests, by the service that was asked and how it ended.',
+      labelNames: ['upstream', 'outcome'] as const,
+      registers,
+    }),
+    bytes: new Counter({
+      name: 'shoal_gateway_body_bytes_total',
+      help: 'Bytes of bodies passed on: in from clients, out to clients.',
+      labelNames: ['upstream', 'direction'] as const,
+      registers,
+    }),
+    requestsOpen: new Gauge({
+      name: 'shoal_gateway_requests_open',
+      help: 'Proxied requests at this moment.',
+      registers,
+    }),
+    eventsClients: new Gauge({
+      name: 'shoal_gateway_events_clients',
+      help: 'Listeners of /events at this moment.',
+      registers,
+    }),
+    eventsDropped: new Counter({
+      name: 'shoal_gateway_events_clients_dropped_total',
+      help: 'Listeners of /events that read too slowly and were cut off.',
+      registers,
+    }),
+  };
+}

@@ -1,0 +1,231 @@
+/**
+ * Passes requests on to the services and their answers back, both as streams.
+ *
+ * Written on undici's dispatch and not on a proxy library, because the rules that matter here are
+ * about how things break. A client that leaves ends the request upstream, before and after the
+ * answer began. An answer that breaks in its middle destroys the client's socket: a clean end would
+ * make a short file look whole. An answer that comes before the body is complete still reaches the
+ * client: the rest of the body is read away for a while, since closing a socket with unread bytes
+ * resets it and takes the answer along. Nothing is tried twice: a body can't be sent again.
+ */
+import { PassThrough } from 'node:stream';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import { Overloaded, PROOF_HEADER, ServiceUnavailable, type Service } from '@shoal/protocol';
+import type { Server } from '@shoal/chassis';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Agent, type Dispatcher } from 'undici';
+import type { Metrics, ProxyOutcome } from './metrics.ts';
+import type { Row } from './table.ts';
+
+/** A service of our own host that doesn't accept within this time is down. */
+const CONNECT_TIMEOUT_MS = 2000;
+/** Idle connections are closed by us before the service does it, so that none is reused dying. */
+const KEEP_ALIVE_MS = 30_000;
+/** How long the rest of a body is read away after its answer: a client notices in a round trip. */
+export const LINGER_MS = 10_000;
+
+/** Headers that belong to one connection (RFC 9110 §7.6.1), and those that undici writes itself. */
+const HOP_HEADERS: ReadonlySet<string> = new Set([
+  'connection',
+  'expect',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+export interface ProxyOptions {
+  readonly table: readonly Row[];
+  readonly origins: Readonly<Record<Service, string>>;
+  readonly requestsMax: number;
+  readonly answerTimeoutMs: number;
+  readonly uploadAnswerTimeoutMs: number;
+  readonly bodyIdleTimeoutMs: number;
+  readonly metrics: Metrics;
+}
+
+/** Mounts every row of the table on a server; disposing ends the connections to the services. */
+export function mountProxy(app: Server, options: ProxyOptions): AsyncDisposable {
+  const agent = new Agent({
+    pipelining: 1,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    keepAliveMaxTimeout: KEEP_ALIVE_MS,
+    connect: { timeout: CONNECT_TIMEOUT_MS },
+  });
+  let openRequests = 0;
+
+  const pass = async (
+    row: Row,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<undefined> => {
+    if (openRequests >= options.requestsMax)
+      throw new Overloaded({ what: 'requests at once', limit: options.requestsMax });
+    options.metrics.requestsOpen.set(++openRequests);
+    try {
+      return await passOn(agent, options, row, request, reply);
+    } finally {
+      options.metrics.requestsOpen.set(--openRequests);
+    }
+  };
+
+  void app.register(async (scope) => {
+    // Bodies of any type and size stay on the socket: `passOn` streams them.
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser('*', (_, __, done) => done(null));
+    for (const row of options.table)
+      scope.route({
+        method: [...row.methods],
+        url: row.path,
+        exposeHeadRoute: false,
+        handler: (request, reply) => pass(row, request, reply),
+      });
+  });
+  return { [Symbol.asyncDispose]: () => agent.destroy() };
+}
+
+/**
+ * One request, from its head to the last byte of its answer.
+ * @throws ServiceUnavailable when no answer began.
+ */
+async function passOn(
+  agent: Agent,
+  options: ProxyOptions,
+  { service }: Row,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<undefined> {
+  const { metrics } = options;
+  const { raw } = request;
+  const bytesIn = metrics.bytes.labels(service, 'in');
+  const bytesOut = metrics.bytes.labels(service, 'out');
+  const { promise, resolve, reject } = Promise.withResolvers<undefined>();
+  const isUpload = raw.method !== 'GET' && raw.method !== 'HEAD';
+  const body = isUpload ? bodyOf(raw) : undefined;
+  let controller: Dispatcher.DispatchController | undefined;
+  let answerTimer: NodeJS.Timeout | undefined;
+  let hasAnswer = false;
+  let isOver = false;
+  let whyAborted: Error | undefined;
+
+  const leave = () => {
+    if (!reply.raw.writableFinished) abort(new Error('the client left'));
+  };
+  const abort = (reason: Error) => {
+    whyAborted = reason;
+    controller?.abort(reason); // without one we still connect: `onRequestStart` sees the reason
+  };
+  const expectAnswer = (withinMs: number) => {
+    if (hasAnswer || isOver) return;
+    answerTimer = setTimeout(() => abort(new Error('no answer in time')), withinMs);
+  };
+  const finish = (outcome: ProxyOutcome) => {
+    isOver = true;
+    clearTimeout(answerTimer);
+    reply.raw.off('close', leave);
+    metrics.requests.inc({ upstream: service, outcome });
+  };
+
+  reply.raw.once('close', leave);
+  if (body === undefined) expectAnswer(options.answerTimeoutMs);
+  else {
+    raw.on('data', (chunk: Uint8Array) => bytesIn.inc(chunk.length));
+    raw.once('end', () => expectAnswer(options.uploadAnswerTimeoutMs));
+  }
+  agent.dispatch(
+    {
+      origin: options.origins[service],
+      path: request.url,
+      method: request.method as Dispatcher.HttpMethod,
+      headers: requestHeaders(request, isUpload),
+      body: body ?? null,
+      headersTimeout: 0, // `expectAnswer`: undici's also runs while a slow body is being sent
+      bodyTimeout: options.bodyIdleTimeoutMs,
+    },
+    {
+      onRequestStart(started) {
+        controller = started;
+        if (whyAborted !== undefined) started.abort(whyAborted);
+      },
+      onResponseStart(_, status, headers, statusMessage) {
+        if (status < 200) return;
+        hasAnswer = true;
+        clearTimeout(answerTimer);
+        reply.hijack();
+        reply.raw.writeHead(status, statusMessage, endToEnd(headers));
+        reply.raw.flushHeaders();
+        reply.raw.on('drain', () => controller?.resume());
+      },
+      onResponseData(active, chunk) {
+        bytesOut.inc(chunk.length);
+        if (!reply.raw.write(chunk)) active.pause();
+      },
+      onResponseEnd() {
+        finish('answered');
+        reply.raw.end();
+        resolve(undefined);
+      },
+      onResponseError(_, cause) {
+        const hasLeft = reply.raw.destroyed;
+        finish(hasLeft ? 'client-left' : hasAnswer ? 'broken' : 'unavailable');
+        if (!hasLeft && hasAnswer) request.log.warn({ err: cause, service }, 'answer broke off');
+        if (hasAnswer || hasLeft) {
+          if (!reply.sent) reply.hijack();
+          reply.raw.destroy();
+          resolve(undefined);
+        } else reject(new ServiceUnavailable({ service }, { cause }));
+      },
+    },
+  );
+  return promise;
+}
+
+/**
+ * The body as a stream of its own. undici destroys the stream that it was given when an answer comes
+ * early; on the request itself that would destroy the client's socket before it could read why.
+ */
+function bodyOf(raw: IncomingMessage): PassThrough {
+  const body = new PassThrough();
+  raw.pipe(body);
+  raw.once('close', () => {
+    if (!raw.complete) body.destroy(new Error('the client left'));
+  });
+  body.on('error', () => {}); // undici reports it as the end of the request
+  body.once('close', () => {
+    raw.unpipe(body);
+    raw.resume();
+  });
+  return body;
+}
+
+/** After an answer to a body that is still coming: reads it away, but not for ever. */
+export function linger({ raw }: FastifyRequest): void {
+  if (raw.complete || raw.destroyed) return;
+  raw.resume();
+  const timer = setTimeout(() => raw.destroy(), LINGER_MS);
+  raw.once('close', () => clearTimeout(timer));
+  raw.once('end', () => clearTimeout(timer));
+}
+
+/** What the client sent, without what belongs to its connection or could pass for a peer's proof. */
+function requestHeaders(request: FastifyRequest, hasBody: boolean): IncomingHttpHeaders {
+  const headers = endToEnd(request.headers);
+  delete headers[PROOF_HEADER];
+  if (!hasBody) delete headers['content-length'];
+  headers['x-request-id'] = request.id;
+  return headers;
+}
+
+function endToEnd(headers: IncomingHttpHeaders): IncomingHttpHeaders {
+  const named = (headers.connection ?? '')
+    .toLowerCase()
+    .split(',')
+    .map((name) => name.trim());
+  return Object.fromEntries(
+    Object.entries(headers).filter(([name]) => !HOP_HEADERS.has(name) && !named.includes(name)),
+  );
+}

@@ -1,0 +1,65 @@
+import { createRegistry, createServer, type Log, ownEndpoints } from '@shoal/chassis';
+import { OriginRefused } from '@shoal/protocol';
+import type { GatewayConfig } from './config.ts';
+import { mountConsole } from './console.ts';
+import { startEvents } from './events.ts';
+import { createMetrics } from './metrics.ts';
+import { originFault } from './origin.ts';
+import { linger, mountProxy } from './proxy.ts';
+import { whyNotReady } from './readiness.ts';
+import { TABLE } from './table.ts';
+
+export { GatewayConfig } from './config.ts';
+
+/** Starts the front door; disposing lets requests in flight end, for a while. */
+export async function startGateway(
+  config: GatewayConfig,
+  log: Log,
+): Promise<AsyncDisposable & { origin: string }> {
+  await using stack = new AsyncDisposableStack();
+  const origins = ownEndpoints(config);
+  const registry = createRegistry('gateway');
+  const metrics = createMetrics(registry);
+  const app = createServer({
+    service: 'gateway',
+    log,
+    registry,
+    whyNotReady: () => whyNotReady(origins),
+  });
+  app.addHook('onRequest', async ({ method, headers }) => {
+    const { origin, host } = headers;
+    const reason = originFault({ method, origin, host, hostNames: config.GATEWAY_HOST_NAMES });
+    if (reason !== undefined) throw new OriginRefused({ reason });
+  });
+  app.addHook('onResponse', async (request) => linger(request));
+  stack.use(
+    mountProxy(app, {
+      table: TABLE,
+      origins,
+      requestsMax: config.GATEWAY_REQUESTS_MAX,
+      answerTimeoutMs: config.GATEWAY_ANSWER_TIMEOUT_MS,
+      uploadAnswerTimeoutMs: config.GATEWAY_UPLOAD_ANSWER_TIMEOUT_MS,
+      bodyIdleTimeoutMs: config.GATEWAY_BODY_IDLE_TIMEOUT_MS,
+      metrics,
+    }),
+  );
+  await mountConsole(app);
+  stack.use(
+    startEvents(app, {
+      redisSocket: config.REDIS_SOCKET,
+      clientsMax: config.GATEWAY_EVENTS_CLIENTS_MAX,
+      heartbeatMs: config.GATEWAY_EVENTS_HEARTBEAT_MS,
+      log,
+      metrics,
+    }),
+  );
+  stack.defer(() => {
+    // Whoever is still here after this has their socket closed: better than a stop that hangs.
+    const late = setTimeout(() => app.server.closeAllConnections(), config.SHUTDOWN_TIMEOUT_MS);
+    return app.close().finally(() => clearTimeout(late));
+  });
+  const origin = await app.listen({ port: config.GATEWAY_PORT, host: config.BIND_HOST });
+
+  const running = stack.move();
+  return { origin, [Symbol.asyncDispose]: () => running.disposeAsync() };
+}

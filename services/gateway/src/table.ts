@@ -1,0 +1,46 @@
+/**
+ * What the front door opens to. The rows come from the contract, so a route is reachable from
+ * outside exactly when `protocol` calls it public; a path that no route states (a subtree that a
+ * service serves itself) is one more row here.
+ */
+import {
+  type Audience,
+  chunkerRoutes,
+  discoveryRoutes,
+  type Route,
+  type Service,
+  storageRoutes,
+  transferRoutes,
+} from '@shoal/protocol';
+
+/** One line of the table: these methods on this path go to this service. */
+export interface Row {
+  readonly service: Exclude<Service, 'gateway'>;
+  readonly methods: readonly Method[];
+  /** A path as the router reads it: `:name` is one segment, a final `*` is a subtree. */
+  readonly path: string;
+}
+
+export type Method = Route['method'] | 'HEAD';
+
+/** What a row needs to know of a route. */
+type Fronted = Pick<Route, 'audience' | 'method' | 'path' | 'service'> & {
+  readonly audience: Audience;
+};
+
+/** Everything that is reachable through the gateway. */
+export const TABLE: readonly Row[] = [
+  ...publicRows(chunkerRoutes),
+  ...publicRows(transferRoutes),
+  ...publicRows(discoveryRoutes),
+  ...publicRows(storageRoutes),
+];
+
+/** The rows of those routes that are public; a GET answers HEAD too. */
+export function publicRows(routes: Readonly<Record<string, Fronted>>): Row[] {
+  return Object.values(routes).flatMap(({ audience, service, method, path }) =>
+    audience !== 'public' || service === 'gateway'
+      ? []
+      : [{ service, path, methods: method === 'GET' ? ['GET', 'HEAD'] : [method] }],
+  );
+}
