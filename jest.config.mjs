@@ -1,6 +1,8 @@
 const shared = {
   extensionsToTreatAsEsm: ['.ts'],
   transform: { '\\.ts$': '<rootDir>/tools/strip-types.mjs' },
+  // Data of swarms and the set-up's own packages are no part of the sources.
+  modulePathIgnorePatterns: ['<rootDir>/\\.shoal/', '<rootDir>/\\.setup/'],
 };
 export default {
   reporters: ['default', '<rootDir>/tools/count-reporter.mjs'],
@@ -14,7 +16,17 @@ export default {
       ...shared,
       displayName: 'integration',
       testMatch: ['**/{packages,services}/*/test/integration/*.test.ts'],
+      setupFilesAfterEnv: ['<rootDir>/tools/test-timeout.mjs'],
+      // Real servers are started, on a machine that may be busy.
+      globals: { TEST_TIMEOUT_MS: 60_000 },
     },
-    { ...shared, displayName: 'swarm', testMatch: ['<rootDir>/tests/swarm/*.test.ts'] },
+    {
+      ...shared,
+      displayName: 'swarm',
+      testMatch: ['<rootDir>/tests/swarm/*.test.ts'],
+      setupFilesAfterEnv: ['<rootDir>/tools/test-timeout.mjs'],
+      // A swarm of five is thirty processes to start.
+      globals: { TEST_TIMEOUT_MS: 180_000 },
+    },
   ],
 };

@@ -49,6 +49,8 @@ export interface Ranking {
   started(peer: PeerId): void;
   /** Notes how it ended. */
   ended(peer: PeerId, outcome: Outcome, durationMs: number, nowMs: number): void;
+  /** The peer came back: what failed before says nothing about it now. A ban stays. */
+  forgive(peer: PeerId): void;
   /** The candidates, best first. */
   order<C extends { readonly peerId: PeerId }>(candidates: readonly C[], nowMs: number): C[];
   /** How long to wait for this peer before a second one is asked, in milliseconds. */
@@ -108,6 +110,10 @@ export function createRanking(): Ranking {
       score.strikes += 1;
       score.strickenAtMs = nowMs;
       if (outcome === 'corrupt') score.bannedUntilMs = nowMs + BAN_TIME_MS;
+    },
+    forgive(peer) {
+      const score = scores.get(peer);
+      if (score !== undefined) score.strikes = 0;
     },
     order(candidates, nowMs) {
       return candidates

@@ -35,6 +35,16 @@ describe('ranking', () => {
     expect(names(ranking.order(candidates, 1003))).toBe('abc');
   });
 
+  it('gives a peer that came back a new start', () => {
+    const ranking = createRanking();
+    for (let i = 0; i < 2; i += 1) {
+      ranking.started(id('a'));
+      ranking.ended(id('a'), 'failed', 10, 1000);
+    }
+    ranking.forgive(id('a'));
+    expect(names(ranking.order(candidates, 1001))).toBe('abc');
+  });
+
   it('puts a liar last, but never leaves it out', () => {
     const ranking = createRanking();
     ranking.started(id('a'));

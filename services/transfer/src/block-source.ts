@@ -49,17 +49,30 @@ export interface DagSource {
   ): Promise<ReceivedBlock>;
 }
 
-export function createBlockSource(deps: {
-  readonly client: PeerClient;
-  readonly pool: BufferPool;
-  readonly view: MemberView;
-  readonly metrics: Metrics;
-  readonly log: Log;
-  readonly stallMs: number;
-  readonly timeoutMs: number;
-}): BlockSource {
+/** @param signal Ends the watching of members. */
+export function createBlockSource(
+  deps: {
+    readonly client: PeerClient;
+    readonly pool: BufferPool;
+    readonly view: MemberView;
+    readonly metrics: Metrics;
+    readonly log: Log;
+    readonly stallMs: number;
+    readonly timeoutMs: number;
+  },
+  { signal: running }: { signal: AbortSignal },
+): BlockSource {
   const { client, view, metrics, log } = deps;
   const ranking = createRanking();
+  let askedBefore = new Set<PeerId>();
+  view.onChange(
+    () => {
+      const asked = view.asked().map(({ peerId }) => peerId);
+      for (const peerId of asked) if (!askedBefore.has(peerId)) ranking.forgive(peerId);
+      askedBefore = new Set(asked);
+    },
+    { signal: running },
+  );
 
   const open: BlockSource['open'] = (root, { signal }) => {
     const holds = new Map<PeerId, { bits: Uint8Array; blocks: number }>();

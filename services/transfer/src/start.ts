@@ -52,7 +52,7 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
   const view = stack.use(
     watchMembers({ client, self, log, onTable: (asked) => metrics.members.set(asked) }),
   );
-  const source = createBlockSource({ client, pool, view, metrics, log, ...limits });
+  const source = createBlockSource({ client, pool, view, metrics, log, ...limits }, { signal });
   const manifests = createManifests({ client, log });
   const limit = createLimit(config.TRANSFER_COPIES_MAX);
   const loop = stack.use(

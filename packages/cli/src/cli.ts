@@ -1,0 +1,113 @@
+/** Finds the command, runs it, and turns what went wrong into a sentence and an exit code. */
+import { type Command, type Context } from './context.ts';
+import { CommandFailure, EXIT_FAILURE, EXIT_USAGE, UsageError } from './failure.ts';
+import { StopRequested } from './watch-stop.ts';
+
+interface Entry {
+  readonly summary: string;
+  /** Loaded on demand: `shoal ls` needn't wait for what only `shoal swarm` uses. */
+  readonly load: () => Promise<{ readonly run: Command; readonly usage: string }>;
+}
+
+const COMMANDS: Readonly<Record<string, Entry>> = {
+  peer: {
+    summary: 'run one peer',
+    load: async () => {
+      const { peer, USAGE } = await import('./commands/peer.ts');
+      return { run: peer, usage: USAGE };
+    },
+  },
+  swarm: {
+    summary: 'run a whole swarm on this machine',
+    load: async () => {
+      const { swarm, USAGE } = await import('./commands/swarm.ts');
+      return { run: swarm, usage: USAGE };
+    },
+  },
+  add: {
+    summary: 'upload files',
+    load: async () => {
+      const { add, USAGE } = await import('./commands/add.ts');
+      return { run: add, usage: USAGE };
+    },
+  },
+  get: {
+    summary: 'download a file by its hash',
+    load: async () => {
+      const { get, USAGE } = await import('./commands/get.ts');
+      return { run: get, usage: USAGE };
+    },
+  },
+  ls: {
+    summary: 'list the files of the swarm',
+    load: async () => {
+      const { ls, USAGE } = await import('./commands/ls.ts');
+      return { run: ls, usage: USAGE };
+    },
+  },
+  peers: {
+    summary: 'list the members of the swarm',
+    load: async () => {
+      const { peers, USAGE } = await import('./commands/peers.ts');
+      return { run: peers, usage: USAGE };
+    },
+  },
+};
+
+const HELP_WORDS = ['help', '--help', '-h'];
+
+/** Runs one command line; answers the exit code. */
+export async function runCli(argv: readonly string[], context: Context): Promise<number> {
+  const [name, ...args] = argv;
+  if (name === undefined) {
+    context.err(overview());
+    return EXIT_USAGE;
+  }
+  if (HELP_WORDS.includes(name)) {
+    const about = args[0] === undefined ? undefined : COMMANDS[args[0]];
+    context.out(about === undefined ? overview() : `${(await about.load()).usage}\n`);
+    return 0;
+  }
+  const entry = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (entry === undefined) {
+    context.err(`shoal: there is no command "${name}"\n\n${overview()}`);
+    return EXIT_USAGE;
+  }
+  const { run, usage } = await entry.load();
+  if (args.includes('--help') || args.includes('-h')) {
+    context.out(`${usage}\n`);
+    return 0;
+  }
+  try {
+    return await run(args, context);
+  } catch (error) {
+    if (error instanceof UsageError) {
+      context.err(`shoal ${name}: ${error.message}\n\n${usage}\n`);
+      return EXIT_USAGE;
+    }
+    if (error instanceof StopRequested) {
+      context.err(`shoal ${name}: stopped\n`);
+      return EXIT_FAILURE;
+    }
+    // ConfigError comes from chassis, which most commands have no reason to load.
+    if (error instanceof CommandFailure || (error as Error).constructor.name === 'ConfigError') {
+      context.err(`shoal: ${(error as Error).message}\n`);
+      return EXIT_FAILURE;
+    }
+    throw error;
+  }
+}
+
+function overview(): string {
+  const lines = Object.entries(COMMANDS).map(
+    ([name, { summary }]) => `  ${name.padEnd(6)} ${summary}`,
+  );
+  return `Shoal, a peer-to-peer file store
+
+usage: shoal <command> [options]
+
+${lines.join('\n')}
+
+"shoal help <command>" tells more.
+`;
+}

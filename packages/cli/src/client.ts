@@ -1,0 +1,173 @@
+/** Talks to a peer's gateway. Problems come back as sentences, broken connections too. */
+import type { Readable } from 'node:stream';
+import {
+  chunkerRoutes,
+  discoveryRoutes,
+  PROBLEM_TYPE,
+  ProblemBody,
+  routePath,
+  transferRoutes,
+  UploadReply,
+} from '@shoal/protocol';
+import { Agent, type Dispatcher } from 'undici';
+import * as z from 'zod';
+import { CommandFailure } from './failure.ts';
+
+const CONNECT_TIMEOUT_MS = 5000;
+/** An upload's answer waits for copies; the service's own deadline is well below this. */
+const ANSWER_TIMEOUT_MS = 120_000;
+/** A download that stands still for this long is given up. */
+const SILENCE_TIMEOUT_MS = 60_000;
+const PAGE_SIZE = 1000;
+
+export type PeersReply = z.infer<typeof discoveryRoutes.listPeers.reply>;
+export type FilesReply = z.infer<typeof discoveryRoutes.listFiles.reply>;
+
+/** A download that has begun: what the peer says of it, and its bytes. */
+export interface Download {
+  readonly name: string | undefined;
+  readonly sizeBytes: number | undefined;
+  /** From `Repr-Digest`: hex, of the whole file. */
+  readonly sha256: string | undefined;
+  readonly body: Readable;
+}
+
+export interface Client extends AsyncDisposable {
+  /** Origin of the gateway. */
+  readonly peerUrl: string;
+  listPeers(options: { signal: AbortSignal }): Promise<PeersReply>;
+  listFiles(options: { signal: AbortSignal }): Promise<FilesReply>;
+  addFile(
+    file: {
+      readonly name: string;
+      readonly body: Readable;
+      readonly sizeBytes: number | undefined;
+      readonly replicas?: number | undefined;
+      readonly copies?: number | undefined;
+    },
+    options: { signal: AbortSignal },
+  ): Promise<UploadReply>;
+  getFile(hash: string, options: { signal: AbortSignal }): Promise<Download>;
+}
+
+export function createClient(peerUrl: string): Client {
+  const agent = new Agent({
+    connect: { timeout: CONNECT_TIMEOUT_MS },
+    headersTimeout: ANSWER_TIMEOUT_MS,
+    bodyTimeout: SILENCE_TIMEOUT_MS,
+  });
+  const send = async (
+    path: string,
+    options: Omit<Dispatcher.RequestOptions, 'path' | 'origin'>,
+  ): Promise<Dispatcher.ResponseData> => {
+    let answer: Dispatcher.ResponseData;
+    try {
+      answer = await agent.request({ origin: peerUrl, path, ...options });
+    } catch (cause) {
+      (options.signal as AbortSignal).throwIfAborted(); // always given one, by those below
+      throw connectionFailure(peerUrl, cause);
+    }
+    if (answer.statusCode < 400) return answer;
+    throw await failureOf(answer, peerUrl);
+  };
+  const getJson = async <R extends z.ZodType>(
+    path: string,
+    reply: R,
+    { signal }: { signal: AbortSignal },
+  ): Promise<z.output<R>> => {
+    const { body } = await send(path, { method: 'GET', signal });
+    return readReply(reply, await body.text(), peerUrl);
+  };
+  return {
+    peerUrl,
+    listPeers: (options) =>
+      getJson(discoveryRoutes.listPeers.path, discoveryRoutes.listPeers.reply, options),
+    async listFiles(options) {
+      const { path, reply } = discoveryRoutes.listFiles;
+      const files: FilesReply['files'] = [];
+      for (;;) {
+        const query = { limit: PAGE_SIZE, offset: files.length };
+        const page = await getJson(routePath(path, {}, query), reply, options);
+        files.push(...page.files);
+        if (page.files.length < PAGE_SIZE) return { total: page.total, files };
+      }
+    },
+    async addFile({ name, body, sizeBytes, replicas, copies }, { signal }) {
+      const { path } = chunkerRoutes.addFile;
+      const answer = await send(routePath(path, {}, { name, replicas, copies }), {
+        method: 'POST',
+        headers: {
+          'content-type': 'application/octet-stream',
+          ...(sizeBytes === undefined ? {} : { 'content-length': String(sizeBytes) }),
+        },
+        body,
+        signal,
+      });
+      return readReply(UploadReply, await answer.body.text(), peerUrl);
+    },
+    async getFile(hash, { signal }) {
+      const { path } = transferRoutes.getFile;
+      const { headers, body } = await send(routePath(path, { hash }, { download: true }), {
+        method: 'GET',
+        signal,
+      });
+      const length = headers['content-length'];
+      return {
+        name: readFileName(single(headers['content-disposition'])),
+        sizeBytes: length === undefined ? undefined : Number(length),
+        sha256: readSha256(single(headers['repr-digest'])),
+        body,
+      };
+    },
+    [Symbol.asyncDispose]: () => agent.destroy(),
+  };
+}
+
+/** The file's name in Content-Disposition: `filename*` (RFC 8187) before `filename`. */
+export function readFileName(header: string | undefined): string | undefined {
+  const extended = /filename\*\s*=\s*UTF-8''([^;]+)/i.exec(header ?? '')?.[1];
+  if (extended !== undefined)
+    try {
+      return decodeURIComponent(extended.trim());
+    } catch {
+      return undefined; // not percent-encoded UTF-8: the caller has a name of its own
+    }
+  return /filename\s*=\s*"((?:[^"\\]|\\.)*)"/i.exec(header ?? '')?.[1]?.replace(/\\(.)/g, '$1');
+}
+
+/** The sha-256 of Repr-Digest (RFC 9530) in hex. */
+export function readSha256(header: string | undefined): string | undefined {
+  const base64 = /(?:^|,)\s*sha-256=:([A-Za-z0-9+/]{43}=):/.exec(header ?? '')?.[1];
+  return base64 === undefined ? undefined : Buffer.from(base64, 'base64').toString('hex');
+}
+
+function readReply<R extends z.ZodType>(reply: R, text: string, peerUrl: string): z.output<R> {
+  try {
+    return reply.parse(JSON.parse(text));
+  } catch (cause) {
+    throw new CommandFailure(`${peerUrl} answered, but not as a Shoal peer does`, { cause });
+  }
+}
+
+async function failureOf(answer: Dispatcher.ResponseData, peerUrl: string): Promise<Error> {
+  const text = await answer.body.text();
+  if (String(answer.headers['content-type']).startsWith(PROBLEM_TYPE)) {
+    const problem = readReply(ProblemBody, text, peerUrl);
+    return new CommandFailure(problem.detail ?? problem.title);
+  }
+  return new CommandFailure(`${peerUrl} answered with status ${answer.statusCode}`);
+}
+
+/** What a person can do about a connection that failed. */
+export function connectionFailure(peerUrl: string, cause: unknown): CommandFailure {
+  const code = (cause as NodeJS.ErrnoException | undefined)?.code ?? '';
+  const isAbsent = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT'];
+  const detail = isAbsent.includes(code)
+    ? `no peer answers at ${peerUrl}; start one ("shoal peer"), or name another with --peer`
+    : `the connection to ${peerUrl} broke (${(cause as Error).message}); try again, or name another peer with --peer`;
+  return new CommandFailure(detail, { cause });
+}
+
+function single(header: string | string[] | undefined): string | undefined {
+  return Array.isArray(header) ? header[0] : header;
+}

@@ -1,0 +1,164 @@
+import { createHash } from 'node:crypto';
+import { createWriteStream, existsSync } from 'node:fs';
+import { link, rename, rm } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { FileHash, fileNameFault } from '@shoal/protocol';
+import { connectionFailure, createClient, type Download } from '../client.ts';
+import type { Command, Context } from '../context.ts';
+import { CommandFailure, EXIT_FAILURE, UsageError } from '../failure.ts';
+import { formatBytes } from '../format.ts';
+import { readOptions, readPath } from '../options.ts';
+import { readPeerUrl } from '../peer-url.ts';
+import { type Progress, startProgress } from '../progress.ts';
+import { watchStop } from '../watch-stop.ts';
+
+const STDOUT = '-';
+
+export const USAGE = `shoal get <hash> [options]     download a file by its CID or sha-256
+  -o, --output FILE  where to (default: the file's own name; - for standard output)
+  -f, --force        replace a file that is there
+  --peer URL         gateway to download from (default: SHOAL_PEER, or http://127.0.0.1:7100)
+  --json             print what was downloaded as JSON`;
+
+/** Downloads a file. It appears under its name only when all of it is there and right. */
+export const get: Command = async (args, context) => {
+  const { values, positionals } = readOptions(args, {
+    output: { type: 'string', short: 'o' },
+    force: { type: 'boolean', short: 'f', default: false },
+    peer: { type: 'string' },
+    json: { type: 'boolean', default: false },
+  });
+  const [hash, ...rest] = positionals;
+  if (hash === undefined || rest.length > 0) throw new UsageError('give exactly one hash');
+  if (!FileHash.safeParse(hash).success)
+    throw new UsageError(`"${hash}" is neither a CID ("baf…") nor a sha-256 (64 hex digits)`);
+  if (values.json && values.output === STDOUT)
+    throw new UsageError('--json and the file can not both go to standard output');
+
+  await using client = createClient(readPeerUrl(values.peer, context));
+  using stop = watchStop(() => process.exit(EXIT_FAILURE));
+  const isReplaceable = values.force;
+  // Asked before the download too, so that nobody waits for a refusal.
+  if (values.output !== undefined && values.output !== STDOUT)
+    refuseExisting(readPath(values.output, context), isReplaceable);
+  const download = await client.getFile(hash, stop);
+  const options = { peerUrl: client.peerUrl, hash, signal: stop.signal };
+  if (values.output === STDOUT) {
+    await receive(download, keptOpen(process.stdout), context, options);
+    return 0;
+  }
+  const path = readPath(values.output ?? safeName(download.name) ?? hash, context);
+  try {
+    refuseExisting(path, isReplaceable);
+    const draft = `${path}.part`;
+    try {
+      const received = await receive(download, createWriteStream(draft), context, options);
+      await publish(draft, path, isReplaceable);
+      const result = { path, ...received };
+      if (values.json) context.out(`${JSON.stringify(result)}\n`);
+      else if (context.isWatched)
+        context.err(`${basename(path)}: ${formatBytes(received.sizeBytes)}, sha-256 verified\n`);
+    } finally {
+      await rm(draft, { force: true });
+    }
+  } finally {
+    download.body.on('error', () => {}).destroy();
+  }
+  return 0;
+};
+
+interface Received {
+  readonly sizeBytes: number;
+  readonly sha256: string;
+}
+
+/** @throws CommandFailure when the bytes are too few, too many, or not those that were promised. */
+async function receive(
+  download: Download,
+  target: Writable,
+  context: Context,
+  { peerUrl, hash, signal }: { peerUrl: string; hash: string; signal: AbortSignal },
+): Promise<Received> {
+  const title = download.name ?? `${hash.slice(0, 16)}…`;
+  using progress = startProgress(context, { title, totalBytes: download.sizeBytes });
+  const digest = createHash('sha256');
+  let sizeBytes = 0;
+  try {
+    await pipeline(
+      download.body,
+      (source: AsyncIterable<Uint8Array>) =>
+        counted(source, progress, (piece) => {
+          digest.update(piece);
+          sizeBytes += piece.length;
+        }),
+      target,
+      { signal },
+    );
+  } catch (cause) {
+    signal.throwIfAborted();
+    const { syscall, message } = cause as NodeJS.ErrnoException;
+    if (syscall === 'open' || syscall === 'write')
+      throw new CommandFailure(`can't write the file: ${message}`, { cause });
+    throw incomplete(connectionFailure(peerUrl, cause).message, sizeBytes, download.sizeBytes);
+  }
+  if (download.sizeBytes !== undefined && sizeBytes !== download.sizeBytes)
+    throw incomplete('the body was too short', sizeBytes, download.sizeBytes);
+  const sha256 = digest.digest('hex');
+  const expected = /^[0-9a-f]{64}$/i.test(hash) ? hash.toLowerCase() : download.sha256;
+  if (expected !== undefined && sha256 !== expected)
+    throw new CommandFailure(
+      `${peerUrl} sent bytes with sha-256 ${sha256}, not ${expected}; nothing was kept, try another peer`,
+    );
+  return { sizeBytes, sha256 };
+}
+
+async function* counted(
+  source: AsyncIterable<Uint8Array>,
+  progress: Progress,
+  count: (piece: Uint8Array) => void,
+) {
+  for await (const piece of source) {
+    count(piece);
+    progress.add(piece.length);
+    yield piece;
+  }
+}
+
+/** Gives the finished file its name; without `isReplaceable` a file that came meanwhile wins. */
+async function publish(draft: string, path: string, isReplaceable: boolean): Promise<void> {
+  if (isReplaceable) return rename(draft, path);
+  try {
+    await link(draft, path);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'EEXIST') throw existing(path);
+    await rename(draft, path); // a file system without hard links
+  }
+}
+
+function refuseExisting(path: string, isReplaceable: boolean): void {
+  if (!isReplaceable && existsSync(path)) throw existing(path);
+}
+
+function existing(path: string): CommandFailure {
+  return new CommandFailure(`${path} is there already; replace it with -f, or choose -o`);
+}
+
+function incomplete(reason: string, sizeBytes: number, totalBytes: number | undefined): Error {
+  const of = totalBytes === undefined ? '' : ` of ${totalBytes}`;
+  return new CommandFailure(`only ${sizeBytes}${of} bytes came: ${reason}; nothing was kept`);
+}
+
+/** A name from the network is used only when it is one plain name. */
+function safeName(name: string | undefined): string | undefined {
+  return name !== undefined && fileNameFault(name) === undefined ? name : undefined;
+}
+
+/** Standard output as a stream that may be finished without closing the process's own. */
+function keptOpen(stream: NodeJS.WriteStream): Writable {
+  return new Writable({
+    write: (piece, encoding, done) => void stream.write(piece, encoding, done),
+  });
+}

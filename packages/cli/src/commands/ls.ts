@@ -1,0 +1,39 @@
+import { createClient, type FilesReply } from '../client.ts';
+import type { Command } from '../context.ts';
+import { EXIT_FAILURE } from '../failure.ts';
+import { formatAge, formatBytes, formatTable } from '../format.ts';
+import { readOptions, refusePositionals } from '../options.ts';
+import { readPeerUrl } from '../peer-url.ts';
+import { watchStop } from '../watch-stop.ts';
+
+export const USAGE = `shoal ls [options]             list the swarm's files, newest first
+  --peer URL         gateway to ask (default: SHOAL_PEER, or http://127.0.0.1:7100)
+  --json             print the peer's answer`;
+
+/** Lists the files of the swarm, with the copies that were last confirmed. */
+export const ls: Command = async (args, context) => {
+  const { values, positionals } = readOptions(args, {
+    peer: { type: 'string' },
+    json: { type: 'boolean', default: false },
+  });
+  refusePositionals(positionals);
+  await using client = createClient(readPeerUrl(values.peer, context));
+  using stop = watchStop(() => process.exit(EXIT_FAILURE));
+  const reply = await client.listFiles(stop);
+  context.out(values.json ? `${JSON.stringify(reply)}\n` : filesTable(reply, Date.now()));
+  return 0;
+};
+
+function filesTable({ files }: FilesReply, nowMs: number): string {
+  return formatTable(
+    ['NAME', 'SIZE', 'COPIES', 'STATE', 'AGE', 'CID'],
+    files.map(({ name, sizeBytes, copies, replicas, state, createdAtMs, cid }) => [
+      name,
+      formatBytes(sizeBytes),
+      `${copies}/${replicas}`,
+      state,
+      formatAge(Math.max(0, nowMs - createdAtMs)),
+      cid,
+    ]),
+  );
+}

@@ -1,0 +1,40 @@
+import { createClient, type PeersReply } from '../client.ts';
+import type { Command } from '../context.ts';
+import { EXIT_FAILURE } from '../failure.ts';
+import { formatAge, formatBytes, formatTable, shortPeerId } from '../format.ts';
+import { readOptions, refusePositionals } from '../options.ts';
+import { readPeerUrl } from '../peer-url.ts';
+import { watchStop } from '../watch-stop.ts';
+
+export const USAGE = `shoal peers [options]          list the members of the swarm
+  --peer URL         gateway to ask (default: SHOAL_PEER, or http://127.0.0.1:7100)
+  --json             print the peer's answer`;
+
+/** Lists the members as one peer sees them. */
+export const peers: Command = async (args, context) => {
+  const { values, positionals } = readOptions(args, {
+    peer: { type: 'string' },
+    json: { type: 'boolean', default: false },
+  });
+  refusePositionals(positionals);
+  await using client = createClient(readPeerUrl(values.peer, context));
+  using stop = watchStop(() => process.exit(EXIT_FAILURE));
+  const reply = await client.listPeers(stop);
+  context.out(values.json ? `${JSON.stringify(reply)}\n` : peersTable(reply));
+  return 0;
+};
+
+function peersTable({ peers: members }: PeersReply): string {
+  return formatTable(
+    ['PEER', 'STATE', 'BLOCKS', 'HOLDS', 'FREE', 'SEEN', 'GATEWAY'],
+    members.map(({ peerId, isSelf, state, blocks, usedBytes, freeBytes, seenMsAgo, http }) => [
+      shortPeerId(peerId),
+      isSelf ? `${state} (asked)` : state,
+      String(blocks),
+      formatBytes(usedBytes),
+      formatBytes(freeBytes),
+      isSelf ? 'now' : `${formatAge(seenMsAgo)} ago`,
+      http.gateway,
+    ]),
+  );
+}

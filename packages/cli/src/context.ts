@@ -1,0 +1,15 @@
+/** What a command sees of the process it runs in. */
+export interface Context {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Folder that relative paths start from: where the person is, also under `npm run`. */
+  readonly cwd: string;
+  /** Writes results; nothing else goes to stdout. */
+  readonly out: (text: string) => void;
+  /** Writes what is said beside the result: progress, notes, errors. */
+  readonly err: (text: string) => void;
+  /** Whether somebody watches stderr. */
+  readonly isWatched: boolean;
+}
+
+/** A command: its words after the name, answered by an exit code. */
+export type Command = (args: readonly string[], context: Context) => Promise<number>;

@@ -1,0 +1,53 @@
+/** How figures look to people. */
+import { KiB } from '@shoal/protocol';
+
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+
+/** A size in the largest unit that leaves a whole part: `1.4 MiB`. */
+export function formatBytes(sizeBytes: number): string {
+  let index = 0;
+  let value = sizeBytes;
+  // 1023.95 would be printed as 1024.0.
+  while (value >= KiB - 0.05 && index < UNITS.length - 1) {
+    value /= KiB;
+    index++;
+  }
+  return `${index === 0 ? value : value.toFixed(1)} ${UNITS[index]}`;
+}
+
+/** A time span in its largest fitting unit: `4 s`, `12 min`. */
+export function formatAge(ageMs: number): string {
+  const seconds = Math.round(ageMs / 1000);
+  if (seconds < 100) return `${seconds} s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 100) return `${minutes} min`;
+  const hours = Math.round(minutes / 60);
+  return hours < 72 ? `${hours} h` : `${Math.round(hours / 24)} d`;
+}
+
+/** A peer id as its last eight characters: the first ones are the same for all. */
+export function shortPeerId(peerId: string): string {
+  return `…${peerId.slice(-8)}`;
+}
+
+/** Columns of text, padded to the widest cell; the heading stands first. */
+export function formatTable(heading: readonly string[], rows: readonly string[][]): string {
+  const all = [heading, ...rows];
+  const widths = heading.map((_, column) =>
+    Math.max(...all.map((cells) => widthOf(cells[column] ?? ''))),
+  );
+  return all
+    .map((cells) =>
+      cells
+        .map((cell, column) => cell + ' '.repeat((widths[column] ?? 0) - widthOf(cell)))
+        .join('  ')
+        .trimEnd(),
+    )
+    .map((line) => `${line}\n`)
+    .join('');
+}
+
+/** Counts characters as people see them: a name may hold combining marks. */
+function widthOf(text: string): number {
+  return [...new Intl.Segmenter().segment(text)].length;
+}

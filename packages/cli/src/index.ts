@@ -1,0 +1,4 @@
+export * from './cli-main.ts';
+export * from './failure.ts';
+export * from './ports.ts';
+export * from './redis-server.ts';

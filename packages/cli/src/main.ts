@@ -1,0 +1,27 @@
+#!/usr/bin/env node
+/** Entry of the command line: the only file here that reads the process's own state. */
+import type { Context } from './context.ts';
+
+const NODE_MAJOR_MIN = 24;
+
+const major = Number(process.versions.node.split('.')[0]);
+if (major < NODE_MAJOR_MIN) {
+  process.stderr.write(
+    `shoal needs Node ${NODE_MAJOR_MIN} or newer, this is ${process.versions.node}; "npm run setup" brings one along on Linux, then use "npm run -s shoal --"\n`,
+  );
+  process.exit(1);
+}
+
+// A reader that has enough (`| head`) ends us quietly, as it ends every other program.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  process.exit(error.code === 'EPIPE' ? 0 : 1);
+});
+const context: Context = {
+  env: process.env,
+  cwd: process.env['INIT_CWD'] ?? process.cwd(),
+  out: (text) => void process.stdout.write(text),
+  err: (text) => void process.stderr.write(text),
+  isWatched: process.stderr.isTTY,
+};
+const { runCli } = await import('./cli.ts');
+process.exitCode = await runCli(process.argv.slice(2), context);

@@ -1,0 +1,46 @@
+/** What `shoal peer` and `shoal swarm` share: launch, tell, wait for the end, stop in order. */
+import type { Context } from './context.ts';
+import { EXIT_FAILURE } from './failure.ts';
+import type { LaunchDeps } from './launch-peer.ts';
+import type { Supervised } from './supervise.ts';
+import { StopRequested, watchStop, whenAborted } from './watch-stop.ts';
+
+/** Exit code after a second Ctrl-C: what a shell gives for SIGINT. */
+const EXIT_INTERRUPTED = 130;
+
+/** Runs a launcher until it is told to stop; answers the exit code. */
+export async function runLauncher<L extends AsyncDisposable>(
+  context: Context,
+  options: {
+    readonly isVerbose: boolean;
+    readonly launch: (deps: LaunchDeps, options: { signal: AbortSignal }) => Promise<L>;
+    readonly onReady: (launched: L) => void;
+  },
+): Promise<number> {
+  const started = new Set<Supervised>();
+  const followsParent = context.env['npm_lifecycle_event'] !== undefined;
+  using stop = watchStop(
+    () => {
+      for (const child of started) child.kill();
+      process.exit(EXIT_INTERRUPTED);
+    },
+    { followsParent },
+  );
+  const say = (line: string): void => context.err(`${line}\n`);
+  const deps: LaunchDeps = {
+    env: context.env,
+    started,
+    say,
+    echo: options.isVerbose ? say : undefined,
+  };
+  try {
+    await using launched = await options.launch(deps, { signal: stop.signal });
+    options.onReady(launched);
+    await whenAborted(stop.signal);
+    if (context.isWatched) say('\nstopping (Ctrl-C again: at once)');
+    return 0;
+  } catch (error) {
+    if (error instanceof StopRequested) return EXIT_FAILURE; // stopped before it was ready
+    throw error;
+  }
+}

@@ -1,0 +1,131 @@
+import { describe, expect, it } from '@jest/globals';
+import { runCli } from '../src/cli.ts';
+import { readFileName, readSha256 } from '../src/client.ts';
+import { peerPlans } from '../src/launch-swarm.ts';
+import { readPeerUrl } from '../src/peer-url.ts';
+import { restartDelayMs } from '../src/supervise.ts';
+
+async function run(...argv: string[]) {
+  let out = '';
+  let err = '';
+  const exitCode = await runCli(argv, {
+    env: {},
+    cwd: '/nowhere',
+    out: (text) => (out += text),
+    err: (text) => (err += text),
+    isWatched: false,
+  });
+  return { exitCode, out, err };
+}
+
+describe('runCli', () => {
+  it('lists its commands on stderr and exits 64 without one', async () => {
+    const { exitCode, out, err } = await run();
+    expect({ exitCode, out }).toEqual({ exitCode: 64, out: '' });
+    expect(err).toContain('swarm');
+  });
+
+  it('explains a command on stdout', async () => {
+    const { exitCode, out } = await run('help', 'swarm');
+    expect(exitCode).toBe(0);
+    expect(out).toContain('--base-port');
+    expect((await run('swarm', '--help')).out).toBe(out);
+  });
+
+  it.each([
+    ['fly'],
+    ['constructor'],
+    ['add'],
+    ['add', '--copies', '99', 'x'],
+    ['add', '--name', 'x', 'a', 'b'],
+    ['add', '-'],
+    ['get'],
+    ['get', 'not-a-hash'],
+    ['get', 'a'.repeat(64), '--json', '-o', '-'],
+    ['ls', 'extra'],
+    ['peers', '--peer', 'http://'],
+    ['swarm', '--peers', 'many'],
+    ['swarm', '--peers', '100', '--base-port', '65000'],
+    ['peer', '--seed', 'nowhere'],
+    ['peer', '--colour'],
+  ])('exits 64 and says why for: %s %s %s %s', async (...argv) => {
+    const { exitCode, out, err } = await run(...argv);
+    expect({ exitCode, out }).toEqual({ exitCode: 64, out: '' });
+    expect(err).toMatch(/^shoal/);
+  });
+
+  it('says which file is missing and exits 1', async () => {
+    const { exitCode, err } = await run('add', 'absent.txt', '--peer', '127.0.0.1:1');
+    expect(exitCode).toBe(1);
+    expect(err).toBe('shoal: absent.txt: there is no such file\n');
+  });
+
+  it('says that no peer answers and exits 1', async () => {
+    const { exitCode, err } = await run('ls', '--peer', '127.0.0.1:1');
+    expect(exitCode).toBe(1);
+    expect(err).toContain('no peer answers at http://127.0.0.1:1');
+  });
+});
+
+describe('readPeerUrl', () => {
+  const context = { env: {}, cwd: '/', out: () => {}, err: () => {}, isWatched: false };
+
+  it('prefers the option, then SHOAL_PEER, then this machine', () => {
+    const withEnv = { ...context, env: { SHOAL_PEER: 'https://a.example/' } };
+    expect(readPeerUrl('b.example:80', withEnv)).toBe('http://b.example');
+    expect(readPeerUrl(undefined, withEnv)).toBe('https://a.example');
+    expect(readPeerUrl(undefined, context)).toBe('http://127.0.0.1:7100');
+  });
+});
+
+describe('peerPlans', () => {
+  it('gives peer i the ports B + 10·(i−1) … +5, and never itself as a seed', () => {
+    const plans = peerPlans({
+      peers: 7,
+      basePort: 7100,
+      host: '0.0.0.0',
+      dataDir: '/d',
+      keyFile: '/d/swarm.key',
+    });
+    expect(plans[2]).toMatchObject({
+      dataDir: '/d/peer-3',
+      ports: {
+        gateway: 7120,
+        chunker: 7121,
+        storage: 7122,
+        transfer: 7123,
+        discovery: 7124,
+        libp2p: 7125,
+      },
+    });
+    for (const { seeds, ports } of plans) {
+      expect(seeds.length).toBeGreaterThan(0);
+      expect(seeds).not.toContain(`127.0.0.1:${ports.libp2p}`);
+    }
+  });
+});
+
+describe('headers of a download', () => {
+  it('reads UTF-8 names before plain ones', () => {
+    expect(readFileName(`attachment; filename="a.txt"; filename*=UTF-8''%C3%A4%20b.txt`)).toBe(
+      'ä b.txt',
+    );
+    expect(readFileName('attachment; filename="a \\"b\\".txt"')).toBe('a "b".txt');
+    expect(readFileName("inline; filename*=UTF-8''%zz")).toBeUndefined();
+    expect(readFileName(undefined)).toBeUndefined();
+  });
+
+  it('reads the sha-256 among other digests', () => {
+    const digest = 'sha-512=:AAAA:, sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:';
+    expect(readSha256(digest)).toBe(
+      'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
+    );
+    expect(readSha256('sha-256=nonsense')).toBeUndefined();
+  });
+});
+
+describe('restartDelayMs', () => {
+  it('begins at 300 ms, doubles, and stops at 5 s', () => {
+    expect([0, 1, 2, 9].map(restartDelayMs)).toEqual([300, 600, 1200, 5000]);
+  });
+});

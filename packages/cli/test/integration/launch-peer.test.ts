@@ -1,0 +1,189 @@
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { randomInt } from 'node:crypto';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { env } from 'node:process';
+import { setTimeout as wait } from 'node:timers/promises';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { SERVICES } from '@shoal/protocol';
+import { type LaunchDeps, launchPeer, type PeerPlan } from '../../src/launch-peer.ts';
+import { arePortsFree, portsOf } from '../../src/ports.ts';
+import { ensureSwarmKey } from '../../src/swarm-key.ts';
+
+const { signal } = new AbortController();
+const IDLE_SERVICE = new URL('../fixtures/idle-service.ts', import.meta.url).href;
+const LAUNCH_PEER = new URL('../../src/launch-peer.ts', import.meta.url).href;
+
+let folder: string;
+let said: string[];
+let plan: PeerPlan;
+let deps: LaunchDeps;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'shoal-test-'));
+  said = [];
+  const mains = join(folder, 'mains');
+  await mkdir(mains);
+  for (const service of SERVICES)
+    await writeFile(
+      join(mains, `${service}.mjs`),
+      `import { runIdle } from ${JSON.stringify(IDLE_SERVICE)};\nawait runIdle('${service}', process.env);\n`,
+    );
+  const keyFile = join(folder, 'swarm.key');
+  ensureSwarmKey(keyFile);
+  plan = {
+    label: 'peer 1',
+    dataDir: join(folder, 'data'),
+    keyFile,
+    host: '127.0.0.1',
+    ports: portsOf(await freeBasePort()),
+    seeds: [],
+    hasMdns: false,
+    staysDownWhenKilled: true,
+  };
+  deps = {
+    env: { ...env, NODE_OPTIONS: '' },
+    say: (line) => said.push(line),
+    started: new Set(),
+    mainOf: (service) => join(mains, `${service}.mjs`),
+  };
+});
+
+afterEach(async () => {
+  for (const child of deps.started) child.kill();
+  await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+});
+
+describe('launchPeer', () => {
+  it('starts Redis and five services that are ready, and stops them all', async () => {
+    const peer = await launchPeer(plan, deps, { signal });
+    for (const origin of Object.values(peer.origins))
+      expect((await fetch(`${origin}/readyz`)).status).toBe(200);
+    const ids = Object.values(peer.pids());
+    expect(ids.filter((id) => id !== undefined)).toHaveLength(6);
+    await peer[Symbol.asyncDispose]();
+    for (const id of ids) expect(isAlive(id)).toBe(false);
+    expect(await readFile(join(plan.dataDir, 'logs', 'storage.log'), 'utf8')).toContain('stopped');
+    expect((await stat(plan.keyFile)).mode & 0o777).toBe(0o600);
+  });
+
+  it('keeps its identity over a restart from the same data', async () => {
+    const first = await launchPeer(plan, deps, { signal });
+    await first[Symbol.asyncDispose]();
+    await using second = await launchPeer(plan, deps, { signal });
+    expect(second.peerId).toBe(first.peerId);
+  });
+
+  it('starts one crashed service again, and Redis too', async () => {
+    await using peer = await launchPeer(plan, deps, { signal });
+    const before = peer.pids();
+    process.kill(before.chunker ?? 0, 'SIGKILL');
+    process.kill(before.redis ?? 0, 'SIGKILL');
+    await until(() => {
+      const { chunker, redis } = peer.pids();
+      return (
+        ![undefined, before.chunker].includes(chunker) && ![undefined, before.redis].includes(redis)
+      );
+    });
+    expect(peer.pids().storage).toBe(before.storage);
+    expect(said.join('\n')).toMatch(/peer 1: chunker ended \(SIGKILL\); it is started again/);
+  });
+
+  it('leaves a peer of a swarm down when all of it was killed', async () => {
+    await using peer = await launchPeer(plan, deps, { signal });
+    for (const id of Object.values(peer.pids())) process.kill(id ?? 0, 'SIGKILL');
+    await until(() => said.some((line) => line.includes('stays down')));
+    expect(Object.values(peer.pids()).every((id) => id === undefined)).toBe(true);
+    expect(said).toHaveLength(1);
+  });
+
+  it('starts a lone peer again even when all of it was killed', async () => {
+    await using peer = await launchPeer({ ...plan, staysDownWhenKilled: false }, deps, { signal });
+    for (const id of Object.values(peer.pids())) process.kill(id ?? 0, 'SIGKILL');
+    await until(() => said.length === 6);
+    expect(Object.values(peer.pids()).every((id) => id !== undefined)).toBe(true);
+  });
+
+  it('names the port that is taken', async () => {
+    const server = createServer().listen(plan.ports.storage, '127.0.0.1');
+    await once(server, 'listening');
+    await expect(launchPeer(plan, deps, { signal })).rejects.toThrow(
+      `port ${plan.ports.storage} (storage of peer 1) is taken`,
+    );
+    server.close();
+  });
+
+  it('refuses data that another launcher has in use, and takes it when that one is gone', async () => {
+    const first = await launchPeer(plan, deps, { signal });
+    await expect(launchPeer(plan, deps, { signal })).rejects.toThrow('is in use by another shoal');
+    await first[Symbol.asyncDispose]();
+    await using second = await launchPeer(plan, deps, { signal });
+    expect(second.peerId).toBe(first.peerId);
+  });
+
+  it('keeps sockets out of a data folder whose path is too long for them', async () => {
+    const dataDir = join(folder, 'a'.repeat(60), 'b'.repeat(60));
+    await using peer = await launchPeer({ ...plan, dataDir }, deps, { signal });
+    expect(peer.pids().redis).toBeDefined();
+  });
+
+  it('gives the end of the log when a service does not start', async () => {
+    const main = join(folder, 'broken.mjs');
+    await writeFile(main, "console.error('no disk today');\nprocess.exit(78);\n");
+    const broken = { ...deps, mainOf: () => main };
+    await expect(launchPeer(plan, broken, { signal })).rejects.toThrow('no disk today');
+  });
+
+  it('takes everything along when the launcher itself is killed', async () => {
+    const script = join(folder, 'launcher.mjs');
+    await writeFile(
+      script,
+      `import { launchPeer } from ${JSON.stringify(LAUNCH_PEER)};
+const mains = ${JSON.stringify(pathToFileURL(join(folder, 'mains')).href)};
+const peer = await launchPeer(${JSON.stringify(plan)}, {
+  env: process.env, say: () => {}, started: new Set(),
+  mainOf: (service) => new URL(mains + '/' + service + '.mjs').pathname,
+}, { signal: new AbortController().signal });
+console.log(JSON.stringify(peer.pids()));
+`,
+    );
+    const launcher = spawn(process.execPath, [script], {
+      cwd: fileURLToPath(new URL('../..', import.meta.url)),
+      env: deps.env,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const [line] = (await once(launcher.stdout, 'data')) as [Buffer];
+    const ids = Object.values(JSON.parse(String(line)) as Record<string, number>);
+    expect(ids).toHaveLength(6);
+    launcher.kill('SIGKILL');
+    await until(() => !ids.some(isAlive));
+  });
+});
+
+async function freeBasePort(): Promise<number> {
+  for (;;) {
+    const basePort = randomInt(1200, 3200) * 10;
+    if (await arePortsFree(basePort, '127.0.0.1')) return basePort;
+  }
+}
+
+function isAlive(id: number | undefined): boolean {
+  if (id === undefined) return false;
+  try {
+    return process.kill(id, 0);
+  } catch {
+    return false;
+  }
+}
+
+async function until(check: () => boolean): Promise<void> {
+  const deadlineMs = performance.now() + 15_000;
+  while (!check()) {
+    if (performance.now() > deadlineMs) throw new Error('the condition did not come true');
+    await wait(20);
+  }
+}

