@@ -1,0 +1,101 @@
+/**
+ * Waiting for copies. The truth is what discovery's health says, which asks every member; the
+ * reports of our own jobs only say when it is worth asking. So nothing is lost with Redis, and the
+ * answer to an upload never claims a copy that nobody confirmed.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Log, PeerClient } from '@shoal/chassis';
+import { type Cid, discoveryRoutes, type FileState } from '@shoal/protocol';
+import type { Metrics } from './metrics.ts';
+import type { Replication } from './replication.ts';
+
+/** First pause between two questions; each next one is half as long again. */
+const POLL_MIN_MS = 100;
+const POLL_MAX_MS = 1000;
+const HEALTH_TIMEOUT_MS = 5000;
+
+export interface ConfirmDeps {
+  readonly peers: PeerClient;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly aliveCount: (options: { signal: AbortSignal }) => Promise<number>;
+  readonly copiesTimeoutMs: number;
+}
+
+export interface Confirmed {
+  /** Fewest copies over the file's blocks, as last confirmed; the one here always counts. */
+  readonly copies: number;
+  readonly state: FileState;
+  /** Whether the copies asked for, as far as the swarm has members for them, are there. */
+  readonly isReached: boolean;
+}
+
+/** Waits until a pinned file has the copies asked for, or the deadline passes. */
+export async function confirm(
+  {
+    root,
+    replicas,
+    copies,
+    replication,
+  }: {
+    readonly root: Cid;
+    readonly replicas: number;
+    readonly copies: number;
+    readonly replication: Replication;
+  },
+  { peers, log, metrics, aliveCount, copiesTimeoutMs }: ConfirmDeps,
+  { signal }: { signal: AbortSignal },
+): Promise<Confirmed> {
+  const startMs = performance.now();
+  const wanted = async () => Math.min(copies, replicas, await aliveCount({ signal }));
+  const finish = (confirmed: Confirmed) => {
+    const outcome = confirmed.isReached ? 'reached' : 'late';
+    metrics.copiesWait.observe({ outcome }, (performance.now() - startMs) / 1000);
+    return confirmed;
+  };
+  // What storage acknowledged is durable here: one copy, without asking anybody.
+  let known: Pick<Confirmed, 'copies' | 'state'> = {
+    copies: 1,
+    state: replicas === 1 ? 'safe' : 'spreading',
+  };
+  const wantedFirst = await wanted();
+  if (wantedFirst <= 1) return finish({ ...known, isReached: true });
+
+  const deadlineMs = startMs + copiesTimeoutMs;
+  const reported = replication.whenCopies(wantedFirst);
+  for (
+    let pauseMs = POLL_MIN_MS, isReported = false;
+    ;
+    pauseMs = Math.min(pauseMs * 1.5, POLL_MAX_MS)
+  ) {
+    const leftMs = deadlineMs - performance.now();
+    const pause = new AbortController();
+    const tick = delay(Math.max(0, Math.min(pauseMs, leftMs)), undefined, {
+      signal: pause.signal,
+    }).catch((error: unknown) => {
+      if (!pause.signal.aborted) throw error; // cut short by us
+    });
+    // A report ends one pause; from then on manifests are what is waited for, at the usual pace.
+    const isNew: boolean = await Promise.race([
+      tick.then(() => false),
+      ...(isReported ? [] : [reported.then(() => true)]),
+    ]);
+    pause.abort();
+    isReported ||= isNew;
+    signal.throwIfAborted();
+    try {
+      const health = await peers.call(
+        peers.own('discovery'),
+        discoveryRoutes.fileHealth,
+        { params: { hash: root } },
+        { signal, timeoutMs: HEALTH_TIMEOUT_MS },
+      );
+      known = { copies: health.copies, state: health.state };
+      if (health.copies >= (await wanted())) return finish({ ...known, isReached: true });
+    } catch (err) {
+      signal.throwIfAborted();
+      log.debug({ err, cid: root }, 'health not told, asking again');
+    }
+    if (performance.now() >= deadlineMs) return finish({ ...known, isReached: false });
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * The door for forms: `multipart/form-data` with one or more `file` parts, as browsers and
+ * `curl -F` send it. Parts are given one at a time, while they come in; nothing is spooled.
+ *
+ * The parser is trusted with nothing but cutting. A form that ends without its last boundary, or that
+ * the parser silently hangs on (known of it: fastify-busboy #1411), is refused by a watch of our own.
+ */
+import type { Multipart, MultipartFile } from '@fastify/multipart';
+import {
+  FileMissing,
+  FileNameInvalid,
+  MultipartMalformed,
+  Problem,
+  RequestInvalid,
+} from '@shoal/protocol';
+import type { FastifyRequest } from 'fastify';
+
+/** Form fields beside the files: ours are three, browsers and scripts add a few. */
+const FIELDS_MAX = 64;
+const FIELD_SIZE_MAX_BYTES = 4096;
+const FIELD_NAME_MAX_BYTES = 100;
+/** Room for a file name that is too long by far, so that it is refused by name. */
+const PART_HEADER_MAX_BYTES = 32 * 1024;
+const PART_HEADERS_MAX = 32;
+/** The body is here in full and the parser gives nothing: it hangs. */
+const PARSER_IDLE_MAX_MS = 2000;
+const FILE_FIELD = 'file';
+
+/** What a form says of its files, other than by its parts. */
+export interface FormFields {
+  readonly names: readonly string[];
+  readonly replicas?: string;
+  readonly copies?: string;
+}
+
+export interface FormFile {
+  readonly part: MultipartFile;
+  /** Fields that stood before this part. */
+  readonly fields: FormFields;
+}
+
+/**
+ * The file parts of a form, in its order. Each must be read to its end before the next is asked for.
+ * @throws MultipartMalformed, FileMissing, RequestInvalid; the reason of `signal`.
+ */
+export async function* readForm(
+  request: FastifyRequest,
+  { filesMax, signal }: { readonly filesMax: number; readonly signal: AbortSignal },
+): AsyncGenerator<FormFile, void, undefined> {
+  const parts = request.parts({
+    preservePath: true, // "../x" must be seen to be refused
+    limits: {
+      files: filesMax,
+      fields: FIELDS_MAX,
+      parts: filesMax + FIELDS_MAX,
+      fileSize: Infinity,
+      fieldSize: FIELD_SIZE_MAX_BYTES,
+      fieldNameSize: FIELD_NAME_MAX_BYTES,
+      headerPairs: PART_HEADERS_MAX,
+      headerSize: PART_HEADER_MAX_BYTES,
+    },
+  });
+  const fields = new Map<string, string>();
+  let files = 0;
+  for (;;) {
+    const part = await nextPart(parts, signal);
+    if (part === undefined) break;
+    if (part.type === 'field') {
+      readField(part, fields, files);
+      continue;
+    }
+    if (part.fieldname !== FILE_FIELD)
+      throw new RequestInvalid({
+        reason: `the form has a file in the field ${quote(part.fieldname)}; files go into the field "${FILE_FIELD}"`,
+      });
+    files += 1;
+    yield { part, fields: formFields(fields) };
+  }
+  if (files === 0) throw new FileMissing({});
+}
+
+/** The parser's own errors, as what went wrong with the form. Ours pass through. */
+export function formFault(error: unknown): unknown {
+  if (error instanceof Problem || !(error instanceof Error)) return error;
+  const { code } = error as NodeJS.ErrnoException;
+  // The parser throws plain errors and fastify ones; a bug of ours throws one of these.
+  if (error instanceof TypeError || error.name === 'AssertionError') return error;
+  if (code !== undefined && !code.startsWith('FST_')) return error;
+  return new MultipartMalformed({ reason: error.message.toLowerCase() }, { cause: error });
+}
+
+/**
+ * Calls `onHang` when the whole body is here and the parser still gives nothing for a while.
+ * `progress` counts what it gave; while `isAwaited` is false the delay is ours.
+ */
+export function watchParser(
+  request: FastifyRequest,
+  { progress, isAwaited }: { readonly progress: () => number; readonly isAwaited: () => boolean },
+  onHang: (problem: InstanceType<typeof MultipartMalformed>) => void,
+): Disposable {
+  let lastProgress = progress();
+  let lastMovedMs = performance.now();
+  const timer = setInterval(() => {
+    const nowMs = performance.now();
+    const isOver = request.raw.complete && request.raw.readableLength === 0;
+    if (!isOver || !isAwaited() || progress() !== lastProgress) {
+      lastProgress = progress();
+      lastMovedMs = nowMs;
+    }
+    if (nowMs - lastMovedMs < PARSER_IDLE_MAX_MS) return;
+    clearInterval(timer);
+    onHang(new MultipartMalformed({ reason: 'the form ends without its last boundary' }));
+  }, PARSER_IDLE_MAX_MS / 4);
+  timer.unref();
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+async function nextPart(
+  parts: AsyncIterator<Multipart>,
+  signal: AbortSignal,
+): Promise<Multipart | undefined> {
+  signal.throwIfAborted();
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason as Error); // an Error in all our code
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    const next = await Promise.race([parts.next(), aborted]);
+    return next.done === true ? undefined : next.value;
+  } catch (error) {
+    throw formFault(error);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+function readField(
+  part: Exclude<Multipart, MultipartFile>,
+  fields: Map<string, string>,
+  files: number,
+): void {
+  const { fieldname, value, valueTruncated } = part;
+  if (fieldname === FILE_FIELD) throw new FileMissing({});
+  if (fieldname !== 'name' && fieldname !== 'replicas' && fieldname !== 'copies') return;
+  if (files > 0)
+    throw new RequestInvalid({
+      reason: `the form field "${fieldname}" stands behind a file; put it before the first`,
+    });
+  if (fieldname === 'name' && fields.has('name'))
+    throw new FileNameInvalid({ reason: 'two names were given' });
+  if (fields.has(fieldname))
+    throw new RequestInvalid({ reason: `the form field "${fieldname}" was given more than once` });
+  if (valueTruncated || typeof value !== 'string')
+    throw new RequestInvalid({ reason: `the form field "${fieldname}" is not a short text` });
+  fields.set(fieldname, value);
+}
+
+function formFields(fields: ReadonlyMap<string, string>): FormFields {
+  const name = fields.get('name');
+  const replicas = fields.get('replicas');
+  const copies = fields.get('copies');
+  return {
+    names: name === undefined ? [] : [name],
+    ...(replicas === undefined ? {} : { replicas }),
+    ...(copies === undefined ? {} : { copies }),
+  };
+}
+
+const quote = (text: unknown) => JSON.stringify(String(text).slice(0, FIELD_NAME_MAX_BYTES));

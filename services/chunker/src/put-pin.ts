@@ -1,0 +1,55 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Log, PeerClient } from '@shoal/chassis';
+import { discoveryRoutes, type Pin, type PinDraft, ServiceUnavailable } from '@shoal/protocol';
+
+const RETRY_DELAY_MS = 200;
+const RETRY_DELAY_MAX_MS = 1000;
+/** Connection errors that prove that nothing was sent. */
+const NOTHING_SENT = new Set(['ECONNREFUSED', 'UND_ERR_CONNECT_TIMEOUT', 'ENOENT', 'EHOSTUNREACH']);
+
+/** No answer told whether the pin was put: it may stand, so the blocks must stay. */
+export class PinDoubtful extends Error {}
+
+/**
+ * Puts a pin; tries again while discovery restarts, which it may: the same pin twice is one pin.
+ * @throws ServiceUnavailable when discovery stayed away; PinDoubtful, caused by it, when it may have
+ * taken the pin all the same.
+ */
+export async function putPin(
+  draft: PinDraft,
+  {
+    peers,
+    log,
+    timeoutMs,
+  }: { readonly peers: PeerClient; readonly log: Log; readonly timeoutMs: number },
+  { signal }: { signal: AbortSignal },
+): Promise<Pin> {
+  const deadlineMs = performance.now() + timeoutMs;
+  let isDoubtful = false;
+  for (let pauseMs = RETRY_DELAY_MS; ; pauseMs = Math.min(pauseMs * 2, RETRY_DELAY_MAX_MS)) {
+    try {
+      const leftMs = Math.max(1, Math.ceil(deadlineMs - performance.now()));
+      return await peers.call(
+        peers.own('discovery'),
+        discoveryRoutes.putPin,
+        { body: draft },
+        { signal, timeoutMs: leftMs },
+      );
+    } catch (error) {
+      const isAway = error instanceof ServiceUnavailable;
+      isDoubtful ||= !isAway || !NOTHING_SENT.has(codeOf(error.cause));
+      const isLast = !isAway || signal.aborted || performance.now() + pauseMs >= deadlineMs;
+      if (isLast && isDoubtful) throw new PinDoubtful('the pin may stand', { cause: error });
+      if (isLast) throw error;
+      log.debug({ err: error, cid: draft.root }, 'pin not taken, trying again');
+    }
+    // Cut short when the service stops; the next call then fails at once and says so.
+    await Promise.allSettled([delay(pauseMs, undefined, { signal })]);
+  }
+}
+
+/** Read by shape: what a socket throws is not always this module's own `Error`. */
+function codeOf(error: unknown): string {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return '';
+  return String(error.code);
+}

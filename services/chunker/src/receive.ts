@@ -1,0 +1,113 @@
+/**
+ * Reading a body: piece by piece, held back when storage is, given up when the sender is gone or
+ * too slow.
+ *
+ * Pieces are taken from `data` events. `for await` over the stream would destroy it, and with it the
+ * socket that the answer must still go over, as soon as the loop is left.
+ */
+import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
+import { BodyIncomplete, BodyTooSlow } from '@shoal/protocol';
+import { createRateRule } from './rate-rule.ts';
+
+/** Pieces waiting here past this size stop the stream: a few socket reads. */
+const QUEUED_BYTES_MAX = 256 * 1024;
+/** How often the rate of a body is looked at. */
+const RATE_SAMPLE_MS = 1000;
+
+/**
+ * The pieces of a stream, in order. Leaves the stream paused, not destroyed, when it is given up.
+ * @throws BodyIncomplete when the stream ends before its time; whatever `signal` or the stream says.
+ */
+export async function* receive(
+  stream: Readable,
+  { signal, expectedBytes }: { signal: AbortSignal; expectedBytes?: number | undefined },
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let pieces: Uint8Array[] = [];
+  let queuedBytes = 0;
+  let receivedBytes = 0;
+  let hasEnded = stream.readableEnded;
+  let failure: { readonly reason: unknown } | undefined;
+  let wake: (() => void) | undefined;
+
+  const onData = (piece: Uint8Array) => {
+    pieces.push(piece);
+    queuedBytes += piece.length;
+    receivedBytes += piece.length;
+    if (queuedBytes >= QUEUED_BYTES_MAX) stream.pause();
+    wake?.();
+  };
+  const onEnd = () => {
+    hasEnded = true;
+    wake?.();
+  };
+  const fail = (reason: unknown) => {
+    failure ??= { reason };
+    wake?.();
+  };
+  const onClose = () => {
+    if (!hasEnded) fail(new BodyIncomplete({ receivedBytes, expectedBytes }));
+  };
+  const onError = (error: NodeJS.ErrnoException) =>
+    error.code === 'ECONNRESET' ? onClose() : fail(error);
+  const onAbort = () => fail(signal.reason);
+
+  stream.on('data', onData).on('end', onEnd).on('error', onError).on('close', onClose);
+  signal.addEventListener('abort', onAbort);
+  if (signal.aborted) onAbort();
+  if (stream.destroyed) onClose();
+  try {
+    for (;;) {
+      // The rest of a body that failed is not wanted.
+      if (failure !== undefined) throw failure.reason;
+      if (pieces.length > 0) {
+        const ready = pieces;
+        pieces = [];
+        queuedBytes = 0;
+        yield* ready;
+      } else if (hasEnded) {
+        return;
+      } else {
+        const more = new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+        stream.resume();
+        await more;
+        wake = undefined;
+      }
+    }
+  } finally {
+    stream.off('data', onData).off('end', onEnd).off('close', onClose);
+    // A stream that is given up may still fail: that must not end the process.
+    if (hasEnded) stream.off('error', onError);
+    signal.removeEventListener('abort', onAbort);
+    if (!hasEnded) stream.pause();
+  }
+}
+
+/**
+ * Watches how a request's body moves, and aborts `onSlow` when it is slower than the rule allows.
+ * Works beside whoever reads the body, since it only looks at the socket's count.
+ */
+export function watchRate(
+  raw: IncomingMessage,
+  { bytesPerSecondMin, windowMs }: { bytesPerSecondMin: number; windowMs: number },
+  onSlow: (problem: InstanceType<typeof BodyTooSlow>) => void,
+): Disposable {
+  const { socket } = raw;
+  const startBytes = socket.bytesRead;
+  const rule = createRateRule({ bytesPerSecondMin, windowMs, startedAtMs: performance.now() });
+  const timer = setInterval(() => {
+    const isSlow = rule.isTooSlow({
+      nowMs: performance.now(),
+      receivedBytes: socket.bytesRead - startBytes,
+      // Bytes that lie here unread are for us to take, so the sender is not to blame.
+      isWaiting: !raw.complete && raw.readableLength === 0,
+    });
+    if (!isSlow) return;
+    clearInterval(timer);
+    onSlow(new BodyTooSlow({ bytesPerSecondMin }));
+  }, RATE_SAMPLE_MS);
+  timer.unref();
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}

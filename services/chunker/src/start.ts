@@ -1,0 +1,101 @@
+import multipart from '@fastify/multipart';
+import {
+  createPeerClient,
+  createProver,
+  createRegistry,
+  createServer,
+  type Log,
+  ownEndpoints,
+  isAlive,
+  type PeerClient,
+  readSwarmKey,
+} from '@shoal/chassis';
+import { CHUNK_SIZE_BYTES, ServiceUnavailable } from '@shoal/protocol';
+import { createBufferPool } from './buffer-pool.ts';
+import type { ChunkerConfig } from './config.ts';
+import { createLeases } from './leases.ts';
+import { lingerAfterEarlyAnswers } from './linger.ts';
+import { createAliveCount } from './members.ts';
+import { createMetrics } from './metrics.ts';
+import { createProgressEvents } from './progress.ts';
+import { startReplicator } from './replication.ts';
+import { mountChunker } from './routes.ts';
+
+/** Buffers beyond one for each upload: what fast uploads keep in flight. */
+const BUFFERS_IN_FLIGHT = 12;
+
+export interface Chunker extends AsyncDisposable {
+  readonly origin: string;
+}
+
+export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chunker> {
+  await using stack = new AsyncDisposableStack(); // a throw below closes what was opened
+  const self = config.PEER_ID;
+  const prover = createProver(readSwarmKey(config.SWARM_KEY_FILE), self);
+  const registry = createRegistry('chunker');
+  const metrics = createMetrics(registry);
+  const peers = stack.use(createPeerClient({ prover, self, own: ownEndpoints(config) }));
+  const replicator = stack.use(startReplicator({ socket: config.REDIS_SOCKET, log, metrics }));
+  const progressEvents = stack.use(createProgressEvents(config.REDIS_SOCKET, log));
+  const leases = stack.use(createLeases({ peers, log }));
+  const stop = new AbortController();
+
+  const app = createServer({
+    service: 'chunker',
+    log,
+    registry,
+    whyNotReady: () => whyNotReady(peers),
+  });
+  stack.adopt(app, async (server) => {
+    const late = setTimeout(
+      () => stop.abort(new ServiceUnavailable({ service: 'chunker' })),
+      config.SHUTDOWN_TIMEOUT_MS,
+    );
+    await server.close();
+    clearTimeout(late);
+  });
+  lingerAfterEarlyAnswers(app);
+  await app.register(multipart);
+  mountChunker(
+    { app, prover, self },
+    {
+      peers,
+      log,
+      metrics,
+      leases,
+      replicator,
+      progressEvents,
+      pool: createBufferPool({
+        sizeBytes: CHUNK_SIZE_BYTES,
+        sharedMax: BUFFERS_IN_FLIGHT,
+      }),
+      aliveCount: createAliveCount({ peers, log }),
+      putsMax: config.CHUNKER_PUTS_MAX,
+      pinTimeoutMs: config.CHUNKER_PIN_TIMEOUT_MS,
+      copiesTimeoutMs: config.CHUNKER_COPIES_TIMEOUT_MS,
+      stopping: stop.signal,
+    },
+    {
+      uploadsMax: config.CHUNKER_UPLOADS_MAX,
+      formFilesMax: config.CHUNKER_FORM_FILES_MAX,
+      bytesPerSecondMin: config.CHUNKER_BODY_RATE_MIN_BYTES,
+      rateWindowMs: config.CHUNKER_BODY_RATE_WINDOW_MS,
+    },
+  );
+  const origin = await app.listen({ port: config.CHUNKER_PORT, host: config.BIND_HOST });
+
+  const running = stack.move();
+  return { origin, [Symbol.asyncDispose]: () => running.disposeAsync() };
+}
+
+/** Without storage nothing can be taken in, without discovery nothing can be listed. */
+async function whyNotReady(peers: PeerClient): Promise<string | undefined> {
+  const answers = await Promise.all(
+    (['storage', 'discovery'] as const).map(async (service) => ({
+      service,
+      isAlive: await isAlive(peers.own(service).origin),
+    })),
+  );
+  const silent = answers.find(({ isAlive: answered }) => !answered);
+  return silent === undefined ? undefined : `${silent.service} does not answer`;
+}

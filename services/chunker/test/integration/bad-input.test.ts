@@ -1,0 +1,367 @@
+import { readdirSync } from 'node:fs';
+import { request } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import { once } from 'node:events';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { Cid, MiB, PROBLEM_TYPE, ProblemBody } from '@shoal/protocol';
+import { openStand, sample, type Stand, until } from './stand.ts';
+
+const BOUNDARY = 'xxSHOALxx';
+
+describe('bad input', () => {
+  let stand: Stand;
+  let blocksBefore: number;
+  beforeAll(async () => {
+    stand = await openStand({ CHUNKER_BODY_RATE_WINDOW_MS: '1500', CHUNKER_UPLOADS_MAX: '4' });
+  });
+  afterAll(async () => {
+    await stand[Symbol.asyncDispose]();
+  });
+  beforeEach(async () => {
+    blocksBefore = (await stand.stats()).blocks;
+  });
+  // Whatever was sent: nothing is kept, nothing is listed, the process lives.
+  afterEach(async () => {
+    await until('nothing is kept', async () => (await stand.stats()).blocks === blocksBefore);
+    await until('nothing is listed', () => stand.pins.size === 0);
+    await until('no upload is open and no buffer in use', async () => {
+      const text = await (await fetch(`${stand.chunker.origin}/metrics`)).text();
+      return (
+        /open_uploads_count\{.*\} 0\n/.test(text) && /chunker_buffers_count\{.*\} 0\n/.test(text)
+      );
+    });
+  });
+
+  const url = (path: string) => `${stand.chunker.origin}${path}`;
+  /** Status and type of an answer that must be a problem. */
+  const problem = async (answer: Response): Promise<string> => {
+    const text = await answer.text();
+    const isProblem = answer.headers.get('content-type')?.startsWith(PROBLEM_TYPE);
+    if (isProblem !== true) throw new Error(`not a problem: ${answer.status} ${text}`);
+    const { status, type } = ProblemBody.parse(JSON.parse(text));
+    if (status !== answer.status) throw new Error(`${answer.status} says that it is ${status}`);
+    return `${status} ${type}`;
+  };
+  const postForm = (parts: string, end = `\r\n--${BOUNDARY}--\r\n`) =>
+    fetch(url('/files'), {
+      method: 'POST',
+      headers: { 'content-type': `multipart/form-data; boundary=${BOUNDARY}` },
+      body: parts + end,
+    });
+  const part = (disposition: string, text = 'hello') =>
+    `--${BOUNDARY}\r\nContent-Disposition: form-data; ${disposition}\r\n\r\n${text}`;
+
+  it('a form without a file', async () => {
+    const body = new FormData();
+    body.append('note', 'x');
+    expect(await problem(await fetch(url('/files'), { method: 'POST', body }))).toBe(
+      '400 problems/file-missing',
+    );
+    expect(await problem(await postForm('', `--${BOUNDARY}--\r\n`))).toBe(
+      '400 problems/file-missing',
+    );
+    expect(await problem(await postForm(part('name="file"')))).toBe('400 problems/file-missing');
+  });
+
+  it('a file in another field is named', async () => {
+    const body = new FormData();
+    body.append('upload', new Blob(['x']), 'x');
+    const answer = await fetch(url('/files'), { method: 'POST', body });
+    const detail = (await answer.json()) as unknown;
+    expect(detail).toMatchObject({
+      type: 'problems/request-invalid',
+      detail: expect.stringContaining('"upload"'),
+    });
+  });
+
+  it('two names', async () => {
+    const body = new FormData();
+    body.append('file', new Blob(['x']), 'x');
+    expect(await problem(await fetch(url('/files?name=y'), { method: 'POST', body }))).toBe(
+      '400 problems/file-name-invalid',
+    );
+    expect(
+      await problem(await fetch(url('/files?name=y&name=z'), { method: 'POST', body: 'x' })),
+    ).toBe('400 problems/request-invalid');
+    expect(
+      await problem(
+        await postForm(
+          `${part('name="name"', 'a')}\r\n${part('name="name"', 'b')}\r\n${part('name="file"; filename="a"')}`,
+        ),
+      ),
+    ).toBe('400 problems/file-name-invalid');
+  });
+
+  it.each([
+    ['a path', '../x'],
+    ['NUL', 'a%00b'],
+    ['10 kB', 'x'.repeat(10_000)],
+    ['a right-to-left override', 'a%E2%80%AEgpj.exe'],
+    ['nothing', ''],
+  ])('a name that is %s', async (_, encoded) => {
+    const name = decodeURIComponent(encoded);
+    const path = encodeURIComponent(name);
+    expect(await problem(await fetch(url(`/files/${path}`), { method: 'PUT', body: 'x' }))).toBe(
+      '400 problems/file-name-invalid',
+    );
+    expect(
+      await problem(await fetch(url(`/files?name=${path}`), { method: 'POST', body: 'x' })),
+    ).toBe('400 problems/file-name-invalid');
+    expect(await problem(await postForm(part(`name="file"; filename="${name}"`)))).toBe(
+      '400 problems/file-name-invalid',
+    );
+  });
+
+  it('no name at all', async () => {
+    expect(await problem(await fetch(url('/files'), { method: 'POST', body: 'x' }))).toBe(
+      '400 problems/file-name-invalid',
+    );
+  });
+
+  it('a second file with a bad name takes the first along', async () => {
+    expect(
+      await problem(
+        await postForm(
+          `${part('name="file"; filename="good"')}\r\n${part('name="file"; filename="../bad"')}`,
+        ),
+      ),
+    ).toBe('400 problems/file-name-invalid');
+  });
+
+  it.each([
+    ['no boundary in the type', 'multipart/form-data', 'x'],
+    ['no part at all', `multipart/form-data; boundary=${BOUNDARY}`, 'nonsense'],
+    [
+      'a file cut off',
+      `multipart/form-data; boundary=${BOUNDARY}`,
+      `--${BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nhello`,
+    ],
+    [
+      'a header cut off',
+      `multipart/form-data; boundary=${BOUNDARY}`,
+      `--${BOUNDARY}\r\nContent-Disposition: form-`,
+    ],
+    [
+      'a field cut off',
+      `multipart/form-data; boundary=${BOUNDARY}`,
+      `--${BOUNDARY}\r\nContent-Disposition: form-data; name="x"\r\n\r\nhel`,
+    ],
+    [
+      'a skipped part cut off',
+      `multipart/form-data; boundary=${BOUNDARY}`,
+      `--${BOUNDARY}\r\nX: y\r\n\r\nhel`,
+    ],
+  ])('a malformed form: %s', async (_, type, body) => {
+    const startMs = performance.now();
+    const answer = await fetch(url('/files'), {
+      method: 'POST',
+      headers: { 'content-type': type },
+      body,
+    });
+    expect(await problem(answer)).toBe('400 problems/multipart-malformed');
+    expect(performance.now() - startMs).toBeLessThan(5000);
+  });
+
+  it('more parts and fields than a form may have', async () => {
+    const many = Array.from({ length: 2000 }, (_, index) => part(`name="f${index}"`, 'x')).join(
+      '\r\n',
+    );
+    const answer = await postForm(many);
+    expect(await problem(answer)).toBe('400 problems/multipart-malformed');
+  });
+
+  it('a field with the name of a prototype', async () => {
+    expect(await problem(await postForm(part('name="__proto__"')))).toBe(
+      '400 problems/multipart-malformed',
+    );
+  });
+
+  it('a digest that does not match, through both doors', async () => {
+    const headers = { 'repr-digest': `sha-256=:${Buffer.alloc(32).toString('base64')}:` };
+    const put = { method: 'PUT', body: new Uint8Array(sample(3 * MiB + 1)), headers };
+    expect(await problem(await fetch(url('/files/d'), put))).toBe('400 problems/digest-mismatch');
+    const body = new FormData();
+    body.append('file', new Blob(['x']), 'x');
+    expect(await problem(await fetch(url('/files'), { method: 'POST', body, headers }))).toBe(
+      '400 problems/digest-mismatch',
+    );
+    const bad = { method: 'PUT', body: 'x', headers: { 'repr-digest': 'sha-256=oops' } };
+    expect(await problem(await fetch(url('/files/d'), bad))).toBe('400 problems/request-invalid');
+  });
+
+  it('a coded body', async () => {
+    const init = { method: 'PUT', body: 'x', headers: { 'content-encoding': 'gzip' } };
+    expect(await problem(await fetch(url('/files/z'), init))).toBe(
+      '415 problems/media-type-unsupported',
+    );
+  });
+
+  it.each(['replicas=0', 'replicas=99', 'replicas=x', 'copies=-1'])(
+    'the query %s',
+    async (query) => {
+      const answer = await fetch(url(`/files/q?${query}`), { method: 'PUT', body: 'x' });
+      expect(await problem(answer)).toBe('400 problems/request-invalid');
+    },
+  );
+
+  it('a body that stops coming', async () => {
+    const { socket, answer } = await openBody(
+      'PUT /files/slow HTTP/1.1',
+      'content-length: 5000000',
+    );
+    socket.write(sample(2 * MiB));
+    expect(await answer).toMatch(/^HTTP\/1.1 408 [^]*connection: close[^]*body-too-slow/);
+    await once(socket, 'end'); // the rest of the body is not waited for
+    socket.destroy();
+  });
+
+  it('a form that stops coming', async () => {
+    const { socket, answer } = await openBody(
+      'POST /files HTTP/1.1',
+      `content-length: 5000000\r\ncontent-type: multipart/form-data; boundary=${BOUNDARY}`,
+    );
+    socket.write(part('name="file"; filename="a"'));
+    expect(await answer).toMatch(/^HTTP\/1.1 408 [^]*body-too-slow/);
+    socket.destroy();
+  });
+
+  it('a body shorter than its length', async () => {
+    const { socket, answer } = await openBody(
+      'PUT /files/short HTTP/1.1',
+      'content-length: 5000000',
+    );
+    socket.end(sample(2 * MiB));
+    expect(await answer).toMatch(/^HTTP\/1.1 400 [^]*problems\//);
+  });
+
+  it('one upload too many', async () => {
+    const open = await Promise.all(
+      Array.from({ length: 4 }, () => openBody('PUT /files/many HTTP/1.1', 'content-length: 10')),
+    );
+    await until('four uploads are open', async () =>
+      /open_uploads_count\{.*\} 4\n/.test(await (await fetch(url('/metrics'))).text()),
+    );
+    const answer = await fetch(url('/files/fifth'), { method: 'PUT', body: 'x' });
+    expect(answer.headers.get('retry-after')).toBe('1');
+    expect(await problem(answer)).toBe('503 problems/overloaded');
+    for (const { socket } of open) socket.destroy();
+  });
+
+  it('fifty senders that leave half-way hold nothing', async () => {
+    const descriptors = () => readdirSync('/proc/self/fd').length;
+    await abortUpload();
+    const before = descriptors();
+    for (let round = 0; round < 50; round += 1) await abortUpload();
+    await until('descriptors are closed', () => descriptors() <= before + 3);
+    expect(descriptors()).toBeLessThanOrEqual(before + 3);
+  });
+
+  /** Opens a connection, sends the head of a request, and collects what is answered. */
+  async function openBody(
+    line: string,
+    headers: string,
+  ): Promise<{ socket: Socket; answer: Promise<string> }> {
+    const { port, hostname } = new URL(stand.chunker.origin);
+    const socket = connect({ port: Number(port), host: hostname, allowHalfOpen: true });
+    socket.on('error', () => socket.destroy());
+    await once(socket, 'connect');
+    socket.write(`${line}\r\nhost: x\r\n${headers}\r\n\r\n`);
+    let text = '';
+    const answer = new Promise<string>((resolve) => {
+      socket.on('data', (piece) => {
+        text += piece.toString();
+        if (text.includes('}')) resolve(text);
+      });
+      socket.on('close', () => resolve(text));
+    });
+    return { socket, answer };
+  }
+
+  async function abortUpload(): Promise<void> {
+    const { socket } = await openBody('PUT /files/left HTTP/1.1', 'content-length: 50000000');
+    await new Promise<void>((resolve) => socket.write(sample(MiB + 1000), () => resolve()));
+    const closed = once(socket, 'close');
+    socket.destroy();
+    await closed;
+    await until('the upload is over', async () =>
+      /open_uploads_count\{.*\} 0\n/.test(await (await fetch(url('/metrics'))).text()),
+    );
+  }
+});
+
+describe('a storage that fails', () => {
+  it('being full is said at once, with its reason', async () => {
+    await using stand = await openStand(
+      {},
+      { storageEnv: { STORAGE_CAPACITY_BYTES: String(4 * MiB) } },
+    );
+    const answer = await new Promise<{ status: number; text: string }>((resolve, reject) => {
+      const sending = request(`${stand.chunker.origin}/files/big`, {
+        method: 'PUT',
+        headers: { 'content-length': String(1024 * MiB) },
+      });
+      let isAnswered = false;
+      sending.on('response', (response) => {
+        isAnswered = true;
+        let text = '';
+        response.on('data', (piece: Buffer) => (text += piece.toString()));
+        response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
+      });
+      sending.on('error', (error) => (isAnswered ? undefined : reject(error)));
+      let sent = 0;
+      const more = () => {
+        // Each piece is another block: equal ones would be stored once.
+        let isTaken = true;
+        while (!isAnswered && isTaken && sent < 1024) {
+          const piece = sample(MiB);
+          piece.writeUInt32BE((sent += 1));
+          isTaken = sending.write(piece);
+        }
+      };
+      sending.on('drain', more);
+      more();
+    });
+    expect([answer.status, answer.text]).toEqual([507, answer.text]);
+    expect(answer.text).toContain('problems/storage-full');
+    expect(stand.pins.size).toBe(0);
+    await until('nothing is kept', async () => (await stand.stats()).blocks === 0);
+  });
+
+  it('being killed in the middle is a 503, and nothing is listed', async () => {
+    await using stand = await openStand();
+    async function* body() {
+      yield sample(4 * MiB);
+      await stand.killStorage();
+      yield sample(20 * MiB);
+    }
+    const answer = await fetch(`${stand.chunker.origin}/files/cut`, {
+      method: 'PUT',
+      body: body(),
+      duplex: 'half',
+    } as RequestInit);
+    expect(answer.status).toBe(503);
+    expect(await answer.json()).toMatchObject({
+      type: 'problems/service-unavailable',
+      service: 'storage',
+    });
+    expect(stand.pins.size).toBe(0);
+    const ready = await fetch(`${stand.chunker.origin}/readyz`);
+    expect(ready.status).toBe(503);
+    expect(await ready.json()).toMatchObject({ reason: 'storage does not answer' });
+  });
+});
+
+describe('a discovery that is away', () => {
+  it('is a 503 after the time for it, and nothing is kept', async () => {
+    await using stand = await openStand({ CHUNKER_PIN_TIMEOUT_MS: '500' });
+    expect((await fetch(`${stand.chunker.origin}/readyz`)).status).toBe(200);
+    await stand.stopDiscovery();
+    const answer = await fetch(`${stand.chunker.origin}/files/x`, { method: 'PUT', body: 'x' });
+    expect(answer.status).toBe(503);
+    expect(await answer.json()).toMatchObject({ service: 'discovery' });
+    await until('nothing is kept', async () => (await stand.stats()).blocks === 0);
+    expect(await stand.hasBlock(Cid.parse(EMPTY_CID))).toBe(false);
+  });
+});
+
+const EMPTY_CID = 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku';

@@ -1,0 +1,186 @@
+import { createHash } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { startWorker, createLog } from '@shoal/chassis';
+import { Cid, MiB, UploadReply, UploadsReply } from '@shoal/protocol';
+import { openStand, sample, type Stand, until } from './stand.ts';
+
+/** What ipfs-unixfs-importer 17 gives with `profile: 'unixfs-v1-2025'` for `sample(size)`. */
+const KNOWN = [
+  [0, 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku'],
+  [1, 'bafkreibff4imqnqq5pfbubm4boxievplul4vxzgr266pvcoxesfifwprce'],
+  [MiB - 1, 'bafkreib2sagqwdxwago2j73e75c5fcdpdzzpxmogrleto4fl5rnecljwye'],
+  [MiB, 'bafkreigl4kzgeba2rw2h3bclzlgpvj3n42jmufaq5gjadgfskbcfc5pbxa'],
+  [MiB + 1, 'bafybeics73zsnujkgr7fxco76dwmec4iumw3cbjaci4yqyubwwv75rci6e'],
+  [10 * MiB + 3, 'bafybeigugxorvzuujdthl36bsyynsfpof6qvx2373fxasuxqiaqowvnuny'],
+] as const;
+
+const NAME = 'Größe 雪 🐟.bin';
+
+describe('an upload', () => {
+  let stand: Stand;
+  beforeAll(async () => {
+    stand = await openStand();
+  });
+  afterAll(async () => {
+    await stand[Symbol.asyncDispose]();
+  });
+
+  const put = (name: string, body: Uint8Array<ArrayBuffer>, init: RequestInit = {}) =>
+    fetch(`${stand.chunker.origin}/files/${encodeURIComponent(name)}`, {
+      method: 'PUT',
+      body,
+      ...init,
+    });
+  const form = (files: readonly (readonly [string, Buffer])[], query = '') => {
+    const body = new FormData();
+    for (const [name, bytes] of files) body.append('file', new Blob([new Uint8Array(bytes)]), name);
+    return fetch(`${stand.chunker.origin}/files${query}`, { method: 'POST', body });
+  };
+
+  it.each(KNOWN)(
+    'of %p bytes has the CID of the profile, through all three doors',
+    async (sizeBytes, cid) => {
+      const bytes = sample(sizeBytes);
+      const sha256 = createHash('sha256').update(bytes).digest('hex');
+      const raw = `${stand.chunker.origin}/files?name=${encodeURIComponent(NAME)}`;
+      const answers = [
+        await put(NAME, new Uint8Array(bytes)),
+        await fetch(raw, { method: 'POST', body: new Uint8Array(bytes) }),
+        await form([[NAME, bytes]]),
+      ];
+      for (const answer of answers) {
+        const body: unknown = await answer.json();
+        expect(body).toEqual({
+          cid,
+          name: NAME,
+          sizeBytes,
+          sha256,
+          replicas: 3,
+          copies: 1,
+          state: 'spreading',
+          blocks: sizeBytes <= MiB ? 1 : Math.ceil(sizeBytes / MiB) + 1,
+          url: `/files/${cid}`,
+        });
+        expect(answer.status).toBe(201);
+        expect(answer.headers.get('location')).toBe(`/files/${cid}`);
+      }
+      expect(await stand.hasBlock(Cid.parse(cid))).toBe(true);
+      expect(stand.pins.get(cid)?.name).toBe(NAME);
+    },
+  );
+
+  it('of several files in one form answers them in order', async () => {
+    const answer = await form([
+      ['a.txt', Buffer.from('a')],
+      ['b.bin', sample(2 * MiB)],
+      ['c.txt', Buffer.from('c')],
+    ]);
+    const { files } = UploadsReply.parse(await answer.json());
+    expect(files.map(({ name }) => name)).toEqual(['a.txt', 'b.bin', 'c.txt']);
+    expect(answer.status).toBe(201);
+  });
+
+  it('keeps the replicas that the query or the form asks for', async () => {
+    const first = UploadReply.parse(
+      await (await form([['r', Buffer.from('r1')]], '?replicas=5')).json(),
+    );
+    expect(stand.pins.get(first.cid)?.replicas).toBe(5);
+    const body = new FormData();
+    body.append('replicas', '1');
+    body.append('file', new Blob(['r2']), 'r');
+    const answer = await fetch(`${stand.chunker.origin}/files`, { method: 'POST', body });
+    expect(await answer.json()).toMatchObject({ replicas: 1, state: 'safe', copies: 1 });
+  });
+
+  it('accepts the digest that the body has', async () => {
+    const bytes = new TextEncoder().encode('digest');
+    const digest = createHash('sha256').update(bytes).digest('base64');
+    const answer = await put('d', bytes, { headers: { 'repr-digest': `sha-256=:${digest}:` } });
+    expect(answer.status).toBe(201);
+  });
+
+  it('queues its leaves and waits for the copies that the swarm confirms', async () => {
+    stand.swarm.members = 3;
+    stand.swarm.copies = 1;
+    const seen: string[] = [];
+    const worker = startWorker(
+      'replicate',
+      stand.redisSocket,
+      createLog('t', 'silent'),
+      4,
+      async ({ cids, replicas }, job) => {
+        expect(replicas).toBe(3);
+        seen.push(...cids);
+        await job.updateProgress({ copies: 2 });
+        stand.swarm.copies = 2;
+      },
+    );
+    try {
+      // The count of members is at most a second old.
+      let reply: UploadReply | undefined;
+      await until('two copies', async () => {
+        const answer = await put('copies', new Uint8Array(sample(3 * MiB)));
+        reply = UploadReply.parse(await answer.json());
+        return reply.copies === 2 && answer.status === 201;
+      });
+      expect(seen.length).toBeGreaterThanOrEqual(3);
+      expect(reply?.state).toBe('spreading');
+    } finally {
+      await worker[Symbol.asyncDispose]();
+      stand.swarm.members = 1;
+      stand.swarm.copies = 1;
+    }
+  });
+});
+
+describe('an upload whose copies do not come', () => {
+  it('is answered 202 with what was confirmed', async () => {
+    await using stand = await openStand({ CHUNKER_COPIES_TIMEOUT_MS: '300' });
+    stand.swarm.members = 3;
+    const answer = await fetch(`${stand.chunker.origin}/files/late`, {
+      method: 'PUT',
+      body: 'late',
+    });
+    expect(answer.status).toBe(202);
+    expect(await answer.json()).toMatchObject({ copies: 1, state: 'spreading', replicas: 3 });
+    expect(stand.swarm.healthAsked).toBeGreaterThan(0);
+    const hurried = await fetch(`${stand.chunker.origin}/files/late?copies=1`, {
+      method: 'PUT',
+      body: 'x',
+    });
+    expect(hurried.status).toBe(201);
+  });
+});
+
+describe('an upload without Redis', () => {
+  it('works, and learns of the copies from discovery alone', async () => {
+    await using stand = await openStand({}, { withRedis: false });
+    stand.swarm.members = 2;
+    stand.swarm.copies = 2;
+    const answer = await fetch(`${stand.chunker.origin}/files/alone`, {
+      method: 'PUT',
+      body: new Uint8Array(sample(2 * MiB)),
+    });
+    expect(answer.status).toBe(201);
+    expect(await answer.json()).toMatchObject({ copies: 2 });
+    await stand.bringRedis();
+    const seen = new Set<string>();
+    await using _worker = startWorker(
+      'replicate',
+      stand.redisSocket,
+      createLog('t', 'silent'),
+      1,
+      async ({ cids }) => {
+        for (const cid of cids) seen.add(cid);
+      },
+    );
+    await until('jobs are queued again', async () => {
+      const again = await fetch(`${stand.chunker.origin}/files/back`, {
+        method: 'PUT',
+        body: `back ${performance.now()}`,
+      });
+      return seen.has(UploadReply.parse(await again.json()).cid);
+    });
+    expect(seen.size).toBeGreaterThan(0);
+  });
+});
