@@ -51,10 +51,7 @@ async function send(request: IncomingMessage, response: ServerResponse): Promise
 }
 
 const server = createServer((request, response) => {
-  (request.method === 'PUT' ? receive : send)(request, response).catch((error: unknown) => {
-    console.error(error);
-    response.destroy();
-  });
+  (request.method === 'PUT' ? receive : send)(request, response).catch(() => response.destroy());
 });
 server.requestTimeout = 0;
 server.listen(0, '127.0.0.1', () => console.log((server.address() as AddressInfo).port));

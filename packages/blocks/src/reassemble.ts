@@ -41,7 +41,8 @@ export async function* reassemble<Block>(
     fetchBlock,
     discard,
   }: {
-    readonly windowBlocks: number;
+    /** How many blocks may be asked for and not yet yielded; looked at anew for each. At least 1. */
+    readonly windowBlocks: () => number;
     readonly fetchBlock: (slice: Slice, options: { signal: AbortSignal }) => Promise<Block>;
     readonly discard: (block: Block) => void;
   },
@@ -59,14 +60,17 @@ export async function* reassemble<Block>(
     block.catch(() => {}); // a later block may fail first: its error is thrown when its turn comes
     window.push(block);
   };
+  const fill = () => {
+    while (window.length < windowBlocks() && next < slices.length) ask();
+  };
   try {
-    while (window.length < windowBlocks && next < slices.length) ask();
     for (const slice of slices) {
+      fill();
       const head = window[0];
       if (head === undefined) return;
       const block = await head;
       void window.shift();
-      ask();
+      fill();
       yield { slice, block };
     }
   } finally {

@@ -43,7 +43,7 @@ describe('reassemble', () => {
           const reading = (async () => {
             const stream = reassemble(
               slicesOf(entries, { start, end }),
-              { windowBlocks, fetchBlock, discard: () => {} },
+              { windowBlocks: () => windowBlocks, fetchBlock, discard: () => {} },
               { signal },
             );
             for await (const { slice, block } of stream)
@@ -68,7 +68,7 @@ describe('reassemble', () => {
     const discarded: Uint8Array[] = [];
     const stream = reassemble(
       slicesOf(entries, { start: 0, end: 15 }),
-      { windowBlocks: 4, fetchBlock, discard: (block) => discarded.push(block) },
+      { windowBlocks: () => 4, fetchBlock, discard: (block) => discarded.push(block) },
       { signal },
     );
     await expect(async () => {
@@ -87,7 +87,7 @@ describe('reassemble', () => {
     };
     for await (const { block } of reassemble(
       slicesOf(entries, { start: 0, end: 5 }),
-      { windowBlocks: 3, fetchBlock, discard: (block) => discarded.push(block) },
+      { windowBlocks: () => 3, fetchBlock, discard: (block) => discarded.push(block) },
       { signal },
     ))
       if (block === 0) break;

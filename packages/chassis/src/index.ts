@@ -1,6 +1,7 @@
 export * from './buffer-pool.ts';
 export * from './config.ts';
 export * from './identity.ts';
+export * from './is-alive.ts';
 export * from './log.ts';
 export * from './metrics.ts';
 export * from './mount.ts';

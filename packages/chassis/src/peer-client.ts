@@ -16,6 +16,7 @@ import {
 } from '@shoal/protocol';
 import { Agent, type Dispatcher } from 'undici';
 import type * as z from 'zod';
+import { type ByteRequest, createByteClient } from './byte-client.ts';
 import type { Prover } from './proof.ts';
 
 /** Connections to one origin: more gave nothing on loopback (docs/decisions). */
@@ -55,13 +56,12 @@ export interface PeerClient extends AsyncDisposable {
     args: CallArgs<P, Q, undefined> & { readonly bytes: Uint8Array },
     options: { signal: AbortSignal; timeoutMs?: number },
   ): Promise<z.output<R>>;
-  /** Starts a request for bytes; the handler receives them as they come. */
-  dispatch(
+  /** Gets bytes into the caller's own buffer: see byte-client.ts. */
+  receive(
     target: Target,
     path: string,
-    handler: Dispatcher.DispatchHandler,
-    options?: { headersTimeoutMs?: number; bodyTimeoutMs?: number },
-  ): void;
+    request: Pick<ByteRequest, 'onHead' | 'stallMs' | 'signal'>,
+  ): Promise<void>;
 }
 
 interface CallArgs<P extends z.ZodObject, Q extends z.ZodObject, B> {
@@ -82,6 +82,8 @@ export function createPeerClient(deps: {
     keepAliveMaxTimeout: KEEP_ALIVE_MS,
     connect: { timeout: CONNECT_TIMEOUT_MS },
   });
+
+  const bytes = createByteClient(CONNECTIONS_PER_ORIGIN, CONNECT_TIMEOUT_MS);
 
   const request = async <R extends z.ZodType>(
     target: Target,
@@ -130,19 +132,16 @@ export function createPeerClient(deps: {
       ),
     send: (target, route, { params, query, bytes }, options) =>
       request(target, route, routePath(route.path, params ?? {}, query), bytes, options),
-    dispatch(target, path, handler, { headersTimeoutMs = 5000, bodyTimeoutMs = 5000 } = {}) {
-      agent.dispatch(
-        {
-          origin: target.origin,
-          path,
-          method: 'GET',
-          headers: deps.prover.prove(target.peerId, { method: 'GET', path }),
-          headersTimeout: headersTimeoutMs,
-          bodyTimeout: bodyTimeoutMs,
-        },
-        handler,
-      );
+    receive: (target, path, options) =>
+      bytes.get({
+        ...options,
+        origin: target.origin,
+        path,
+        headers: deps.prover.prove(target.peerId, { method: 'GET', path }),
+      }),
+    async [Symbol.asyncDispose]() {
+      bytes[Symbol.dispose]();
+      await agent.destroy();
     },
-    [Symbol.asyncDispose]: () => agent.destroy(),
   };
 }

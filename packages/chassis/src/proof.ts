@@ -1,5 +1,5 @@
 /** Making and checking the proof of `protocol/proof.ts`. */
-import { createHash, createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, createSecretKey, hkdfSync, timingSafeEqual } from 'node:crypto';
 import { PROOF_HEADER, PeerId, ProofRefused, proofMessage } from '@shoal/protocol';
 
 export interface ProvenRequest {
@@ -24,7 +24,10 @@ const EMPTY_SHA256 = createHash('sha256').digest('hex');
 
 /** The HMAC key is derived, so that libp2p's use of the swarm key and ours stay apart. */
 export function createProver(swarmKey: Uint8Array, self: PeerId): Prover {
-  const key = Buffer.from(hkdfSync('sha256', swarmKey, '', 'shoal http proof v1', 32));
+  // As a key object: node would prepare a bare key anew for every block (12 µs, not 3).
+  const key = createSecretKey(
+    Buffer.from(hkdfSync('sha256', swarmKey, '', 'shoal http proof v1', 32)),
+  );
   const sign = (source: string, target: string, { method, path, body }: ProvenRequest): Buffer => {
     const bodySha256 =
       body === undefined || body.length === 0

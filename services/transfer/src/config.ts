@@ -8,9 +8,9 @@ export const TransferConfig = PeerConfig.extend({
   /** Downloads at one time; past that, 503. Each holds at most a window of blocks in memory. */
   TRANSFER_DOWNLOADS_MAX: count(10_000).default(128),
   /** Blocks in flight over all downloads, shared out among them: 1 MiB of memory each. */
-  TRANSFER_WINDOW_BLOCKS: count(1024).default(32),
-  /** Blocks that a single download asks for ahead of its reader (measured: more gave nothing). */
-  TRANSFER_DOWNLOAD_WINDOW_BLOCKS: count(64).default(8),
+  TRANSFER_WINDOW_BLOCKS: count(1024).default(48),
+  /** Most blocks that a single download asks for ahead of its reader; it begins with 4. */
+  TRANSFER_DOWNLOAD_WINDOW_BLOCKS: count(64).default(16),
   /** A reader that takes nothing for this long is disconnected. */
   TRANSFER_READER_STALL_MS: z.coerce.number().int().min(1000).max(86_400_000).default(120_000),
   /** A block's answer must begin within this, and go on at least this often. */

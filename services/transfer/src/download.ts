@@ -22,6 +22,7 @@ import { etagOf, fileHeaders } from './file-headers.ts';
 import type { Manifests } from './manifests.ts';
 import type { Metrics } from './metrics.ts';
 import { type Selection, select } from './range.ts';
+import { createWindow } from './window.ts';
 
 type GetFile = typeof transferRoutes.getFile;
 type FileCall = Call<GetFile['params'], GetFile['query'], undefined>;
@@ -70,12 +71,15 @@ export function createDownload(deps: DownloadDeps): (call: FileCall) => Promise<
       const dag = deps.source.open(pin.root, { signal });
       const entries = await deps.manifests.list(pin, dag, { signal });
       assertSizes(pin, entries);
+      const window = createWindow(config);
       const blocks = reassemble(
         slicesOf(entries, head),
         {
-          windowBlocks: windowOf(config, open),
+          windowBlocks: () => window.size(open),
           fetchBlock: ({ entry, index }, options) =>
-            dag.fetch({ cid: entry.cid, index, sizeBytes: entry.sizeBytes }, options),
+            window.timed(() =>
+              dag.fetch({ cid: entry.cid, index, sizeBytes: entry.sizeBytes }, options),
+            ),
           discard: ({ release }) => release(),
         },
         { signal },
@@ -178,12 +182,6 @@ async function write(response: ServerResponse, bytes: Buffer, release: () => voi
     };
     response.on('drain', go).on('close', go);
   });
-}
-
-/** Blocks in flight: all downloads share one budget, so that memory is bounded with many of them. */
-function windowOf(config: TransferConfig, open: number): number {
-  const share = Math.floor(config.TRANSFER_WINDOW_BLOCKS / open);
-  return Math.max(1, Math.min(config.TRANSFER_DOWNLOAD_WINDOW_BLOCKS, share));
 }
 
 /** `?filename=` renames a download; a name that could not be uploaded can't be asked for either. */

@@ -30,6 +30,8 @@ import { startSettleLoop } from './settle-loop.ts';
 
 /** How often the depth of the queues is read for `/metrics`. */
 const DEPTH_INTERVAL_MS = 5000;
+/** Buffers kept for the next block; a busier moment's are given back. */
+const IDLE_BUFFERS_MAX = 16;
 /** Files settled at one time from the queue; each copies at most TRANSFER_COPIES_MAX blocks anyway. */
 const SETTLE_JOBS_MAX = 2;
 
@@ -44,7 +46,7 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
   const metrics = createMetrics(registry);
   const prover = createProver(readSwarmKey(config.SWARM_KEY_FILE), self);
   const client = stack.use(createPeerClient({ prover, self, own: ownEndpoints(config) }));
-  const pool = createBufferPool(CHUNK_SIZE_BYTES, config.TRANSFER_WINDOW_BLOCKS);
+  const pool = createBufferPool(CHUNK_SIZE_BYTES, IDLE_BUFFERS_MAX);
   const limits = {
     stallMs: config.TRANSFER_BLOCK_STALL_MS,
     timeoutMs: config.TRANSFER_BLOCK_TIMEOUT_MS,

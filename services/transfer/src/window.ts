@@ -1,0 +1,39 @@
+/**
+ * How many blocks a download asks for ahead of its reader.
+ *
+ * Few when blocks come quickly: what was received is then still in the processor's cache when it is
+ * hashed and sent on (4 in flight were a quarter faster than 8 on loopback, bench/README.md). More
+ * when they come slowly: over a long way, a block takes round trips, and only more of them in flight
+ * fill the line. All downloads share one budget, so that memory is bounded with many of them.
+ */
+import type { TransferConfig } from './config.ts';
+
+const WINDOW_MIN_BLOCKS = 4;
+/** A block that takes longer than this widens the window by one: a guess between loopback and WAN. */
+const SLOW_BLOCK_MS = 50;
+
+export interface Window {
+  /** Blocks to have in flight, with this many downloads open. */
+  size(downloads: number): number;
+  /** Runs a fetch and learns from how long it took. */
+  timed<Block>(fetch: () => Promise<Block>): Promise<Block>;
+}
+
+export function createWindow(
+  config: Pick<TransferConfig, 'TRANSFER_WINDOW_BLOCKS' | 'TRANSFER_DOWNLOAD_WINDOW_BLOCKS'>,
+): Window {
+  let wishedBlocks = Math.min(WINDOW_MIN_BLOCKS, config.TRANSFER_DOWNLOAD_WINDOW_BLOCKS);
+  return {
+    size(downloads) {
+      const share = Math.floor(config.TRANSFER_WINDOW_BLOCKS / Math.max(1, downloads));
+      return Math.max(1, Math.min(wishedBlocks, share));
+    },
+    async timed(fetch) {
+      const startedAtMs = performance.now();
+      const block = await fetch();
+      if (performance.now() - startedAtMs > SLOW_BLOCK_MS)
+        wishedBlocks = Math.min(wishedBlocks + 1, config.TRANSFER_DOWNLOAD_WINDOW_BLOCKS);
+      return block;
+    },
+  };
+}
