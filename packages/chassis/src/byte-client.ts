@@ -57,6 +57,8 @@ interface Connection {
   readonly socket: Socket;
   readonly isReused: () => boolean;
   start(exchange: Exchange): void;
+  /** Back to the others, unused or used to the end. */
+  free(): void;
 }
 
 interface Origin {
@@ -119,11 +121,7 @@ export function createByteClient(connectionsMax: number, connectTimeoutMs: numbe
     const finish = (exchange: Exchange): void => {
       current = undefined;
       if (exchange.isLast) socket.destroy();
-      else {
-        socket.setTimeout(IDLE_TIMEOUT_MS);
-        origin.idle.push(connection);
-        origin.waiting.shift()?.();
-      }
+      else connection.free();
       exchange.resolve();
     };
     socket.setTimeout(connectTimeoutMs);
@@ -141,12 +139,17 @@ export function createByteClient(connectionsMax: number, connectTimeoutMs: numbe
       origin.waiting.shift()?.();
     });
     socket.once('connect', () => {
-      if (current !== undefined) socket.setTimeout(current.request.stallMs);
+      socket.setTimeout(current === undefined ? IDLE_TIMEOUT_MS : current.request.stallMs);
     });
 
     const connection: Connection = {
       socket,
       isReused: () => exchanges > 1,
+      free() {
+        if (!socket.connecting) socket.setTimeout(IDLE_TIMEOUT_MS);
+        origin.idle.push(connection);
+        origin.waiting.shift()?.();
+      },
       start(exchange) {
         current = exchange;
         exchanges += 1;
@@ -184,6 +187,8 @@ export function createByteClient(connectionsMax: number, connectTimeoutMs: numbe
         signal.addEventListener('abort', leave, { once: true });
         waiting.push(go);
       });
+      // Woken and gone in the same moment: the turn belongs to the next.
+      if (signal.aborted) waiting.shift()?.();
     }
   };
 
@@ -223,6 +228,8 @@ export function createByteClient(connectionsMax: number, connectTimeoutMs: numbe
     async get(request) {
       for (;;) {
         const connection = await takeConnection(request.origin, request.signal);
+        if (request.signal.aborted) connection.free(); // no event will tell: it was before we listened
+        request.signal.throwIfAborted();
         if ((await exchangeOn(connection, request)) === 'done') return;
       }
     },

@@ -1,0 +1,280 @@
+import { describe, expect, it } from '@jest/globals';
+import {
+  createBits,
+  createDagBuilder,
+  encodeBits,
+  hashBlock,
+  partitionOf,
+  setBit,
+} from '@shoal/blocks';
+import { createLog, type PeerClient, type Target } from '@shoal/chassis';
+import {
+  type Cid,
+  discoveryRoutes,
+  FileNotFound,
+  type Member,
+  type PeerId,
+  type Pin,
+  storageRoutes,
+} from '@shoal/protocol';
+import { createPlacement } from '@shoal/swarm';
+import fc from 'fast-check';
+import { Registry } from 'prom-client';
+import type { DagSource } from '../src/block-source.ts';
+import { createLimit } from '../src/copy.ts';
+import type { MemberView } from '../src/member-view.ts';
+import { createMetrics } from '../src/metrics.ts';
+import { settle } from '../src/settle.ts';
+
+const signal = AbortSignal.timeout(60_000);
+const id = (index: number) => `peer-${index}` as PeerId; // nothing here parses it
+
+/** What each peer's storage holds, and which of it is retired: enough of storage to settle against. */
+interface Shelf {
+  readonly held: Set<Cid>;
+  readonly retired: Set<Cid>;
+}
+
+/** A swarm on paper: the storages are sets, the calls between peers are real calls of `settle`. */
+function paperSwarm(peers: number, leaves: number, replicas: number) {
+  const shelves = Array.from({ length: peers }, (): Shelf => ({
+    held: new Set(),
+    retired: new Set(),
+  }));
+  const builder = createDagBuilder();
+  const blocks = new Map<Cid, Uint8Array>();
+  for (let index = 0; index < leaves; index += 1) {
+    const bytes = Buffer.from(`leaf ${index}`);
+    const cid = hashBlock('raw', bytes);
+    blocks.set(cid, bytes);
+    builder.addLeaf({ cid, sizeBytes: bytes.length });
+  }
+  const { root, nodes, blocks: count, sizeBytes } = builder.finish();
+  for (const { cid, bytes } of nodes) blocks.set(cid, bytes);
+  const pin = { root, replicas, sizeBytes, blocks: count, clock: 1, deleted: false } as Pin;
+  const state = new Map<PeerId, Member['state']>();
+  const viewOf = (self: number): MemberView => {
+    const members = shelves.map((_, index) => {
+      const peerId = id(index);
+      const domain = { host: `h${index}`, disk: '1' };
+      return {
+        peerId,
+        capacityBytes: 1,
+        domain,
+        isSelf: index === self,
+        state: state.get(peerId) ?? 'alive',
+        http: { storage: peerId },
+      };
+    }) as unknown as Member[]; // the parts of a member that settling reads
+    const order = createPlacement(members.filter((member) => member.state !== 'out'));
+    return {
+      self: id(self),
+      isKnown: () => true,
+      get: (peerId) => members.find((member) => member.peerId === peerId),
+      asked: () => members.filter((member) => member.state === 'alive'),
+      placement: order,
+      placedSet: () => 'all',
+      onChange: () => undefined,
+      [Symbol.asyncDispose]: async () => undefined,
+    };
+  };
+  const entries = [...blocks.keys()];
+  /** Hooks a test's interference into the moments between the calls. */
+  let between: () => Promise<void> = async () => undefined;
+  const clientOf = (self: number): PeerClient => {
+    const call = async (target: Target, route: unknown, args: Record<string, unknown>) => {
+      await between();
+      const shelf = shelves[Number(String(target.origin).split('-')[1] ?? self)];
+      if (shelf === undefined) throw new Error('no such peer');
+      const { cids = [] } = (args['body'] ?? {}) as { cids?: Cid[] };
+      const bits = (has: (cid: Cid) => boolean) => {
+        const set = createBits(cids.length);
+        cids.forEach((cid, index) => has(cid) && setBit(set, index));
+        return { bits: encodeBits(set) };
+      };
+      const confirms = (cid: Cid) => shelf.held.has(cid) && !shelf.retired.has(cid);
+      switch (route) {
+        case discoveryRoutes.getPin:
+          if (pin.deleted) throw new FileNotFound({ hash: root, peersAsked: 0 });
+          return pin;
+        case discoveryRoutes.announce:
+          return {};
+        case storageRoutes.keepDag:
+          return { keptBlocks: 0 };
+        case storageRoutes.haveMap: {
+          const order = listed();
+          const set = createBits(order.length);
+          order.forEach((cid, index) => confirms(cid) && setBit(set, index));
+          return { root, blocks: order.length, bits: encodeBits(set) };
+        }
+        case storageRoutes.haveBlocks:
+          return bits(confirms);
+        case storageRoutes.retireBlocks: {
+          const answer = bits((cid) => shelf.held.has(cid));
+          for (const cid of cids) if (shelf.held.has(cid)) shelf.retired.add(cid);
+          return answer;
+        }
+        case storageRoutes.unretireBlocks:
+          for (const cid of cids) shelf.retired.delete(cid);
+          return {};
+        case storageRoutes.dropBlocks: {
+          const dropped = cids.filter((cid) => shelf.retired.has(cid) && shelf.held.delete(cid));
+          for (const cid of cids) shelf.retired.delete(cid);
+          return { droppedBlocks: dropped.length };
+        }
+        default:
+          throw new Error('a call that settling does not make');
+      }
+    };
+    return {
+      own: (service) => ({ peerId: id(self), origin: service === 'storage' ? id(self) : service }),
+      call: ((target: Target, route: unknown, args: Record<string, unknown>) =>
+        call(
+          { ...target, origin: target.origin.startsWith('peer-') ? target.origin : id(self) },
+          route,
+          args,
+        )) as PeerClient['call'],
+      send: (async (_: Target, __: unknown, { params }: { params: { cid: Cid } }) => {
+        shelves[self]?.held.add(params.cid);
+        shelves[self]?.retired.delete(params.cid);
+      }) as unknown as PeerClient['send'],
+      receive: async () => undefined,
+      [Symbol.asyncDispose]: async () => undefined,
+    };
+  };
+  const listed = () => [root, ...entries.filter((cid) => cid !== root)];
+  const source: DagSource = {
+    async fetch({ cid }) {
+      const bytes = blocks.get(cid);
+      const isHeld = shelves.some(
+        ({ held }, index) => held.has(cid) && state.get(id(index)) !== 'down',
+      );
+      if (bytes === undefined || !isHeld) throw new Error(`nobody has ${cid}`);
+      return { bytes: Buffer.from(bytes), release: () => undefined };
+    },
+  };
+  const settleAt = (self: number) =>
+    settle(
+      root,
+      {
+        client: clientOf(self),
+        view: viewOf(self),
+        source: { open: () => source, isBanned: () => false },
+        manifests: {
+          list: async () =>
+            listed().map((cid, index) => ({
+              cid,
+              kind: cid === root && leaves > 1 ? 'node' : 'leaf',
+              sizeBytes: blocks.get(cid)?.length ?? 0,
+              offset: index,
+            })),
+        },
+        metrics: createMetrics(new Registry()),
+        log: createLog('test', 'silent'),
+        limit: createLimit(4),
+      },
+      { signal },
+    );
+  return {
+    shelves,
+    blocks,
+    root,
+    pin,
+    state,
+    settleAt,
+    copies: (cid: Cid) => shelves.filter(({ held }) => held.has(cid)).length,
+    placedAt: (cid: Cid) =>
+      viewOf(0)
+        .placement(partitionOf(cid))
+        .slice(0, replicas)
+        .map(({ peerId }) => peerId),
+    interfere: (hook: () => Promise<void>) => {
+      between = hook;
+    },
+  };
+}
+
+describe('settle', () => {
+  it('ends with each leaf at its placed peers and nowhere else, the manifest everywhere', async () => {
+    const swarm = paperSwarm(5, 40, 3);
+    for (const cid of swarm.blocks.keys()) swarm.shelves[0]?.held.add(cid);
+    for (let round = 0; round < 2; round += 1)
+      for (let peer = 0; peer < 5; peer += 1) await swarm.settleAt(peer);
+    for (const cid of swarm.blocks.keys()) {
+      const holders = swarm.shelves.flatMap(({ held }, index) =>
+        held.has(cid) ? [id(index)] : [],
+      );
+      const expected = cid === swarm.root ? [0, 1, 2, 3, 4].map(id) : swarm.placedAt(cid);
+      expect(holders.toSorted()).toEqual(expected.toSorted());
+    }
+    expect(await swarm.settleAt(0)).toEqual({ isSettled: true, copiedBlocks: 0, droppedBlocks: 0 });
+  });
+
+  it('drops nothing while one placed peer does not confirm', async () => {
+    const swarm = paperSwarm(5, 40, 3);
+    for (const { held } of swarm.shelves) for (const cid of swarm.blocks.keys()) held.add(cid);
+    swarm.state.set(id(3), 'down');
+    const { droppedBlocks, isSettled } = await swarm.settleAt(0);
+    expect(isSettled).toBe(false);
+    for (const cid of swarm.blocks.keys()) {
+      const mayBeDropped =
+        !swarm.placedAt(cid).includes(id(0)) &&
+        !swarm.placedAt(cid).includes(id(3)) &&
+        cid !== swarm.root;
+      expect(swarm.shelves[0]?.held.has(cid)).toBe(!mayBeDropped);
+    }
+    expect(droppedBlocks).toBeGreaterThan(0);
+    expect(swarm.shelves[0]?.retired.size).toBe(0); // what is kept is confirmed to others again
+  });
+
+  it('copies nothing for a peer that is down but not out', async () => {
+    const swarm = paperSwarm(5, 40, 3);
+    for (const cid of swarm.blocks.keys()) swarm.shelves[0]?.held.add(cid);
+    for (let round = 0; round < 2; round += 1)
+      for (let peer = 0; peer < 5; peer += 1) await swarm.settleAt(peer);
+    swarm.state.set(id(2), 'down');
+    for (const peer of [0, 1, 3, 4])
+      expect(await swarm.settleAt(peer)).toMatchObject({ copiedBlocks: 0, droppedBlocks: 0 });
+    swarm.state.set(id(2), 'out');
+    let copied = 0;
+    for (const peer of [0, 1, 3, 4]) copied += (await swarm.settleAt(peer)).copiedBlocks;
+    expect(copied).toBeGreaterThan(0);
+  });
+
+  it('never loses a copy that is needed, whoever settles at once and whatever they see', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.scheduler(),
+        fc.array(fc.nat(4), { minLength: 2, maxLength: 8 }),
+        fc.array(fc.tuple(fc.nat(4), fc.nat(11)), { maxLength: 40 }),
+        fc.option(fc.nat(4)),
+        async (scheduler, settlers, extra, lost) => {
+          const swarm = paperSwarm(5, 12, 2);
+          const cids = [...swarm.blocks.keys()];
+          for (const cid of cids) swarm.shelves[0]?.held.add(cid);
+          for (const [peer, block] of extra) {
+            const cid = cids[block];
+            if (cid !== undefined) swarm.shelves[peer]?.held.add(cid);
+          }
+          if (lost !== null) swarm.state.set(id(lost), 'suspect'); // a view in which one is doubted
+          const before = new Map(cids.map((cid) => [cid, swarm.copies(cid)]));
+          swarm.interfere(() => scheduler.schedule(Promise.resolve()));
+          const all = Promise.allSettled(settlers.map((peer) => swarm.settleAt(peer)));
+          await scheduler.waitFor(all);
+          for (const cid of cids) {
+            const needed = Math.min(swarm.pin.replicas, before.get(cid) ?? 0);
+            expect(swarm.copies(cid)).toBeGreaterThanOrEqual(needed);
+          }
+        },
+      ),
+      { seed: 20261122, numRuns: 200 },
+    );
+  });
+
+  it('leaves alone what is no longer pinned', async () => {
+    const swarm = paperSwarm(3, 4, 2);
+    swarm.pin.deleted = true;
+    expect(await swarm.settleAt(1)).toEqual({ isSettled: true, copiedBlocks: 0, droppedBlocks: 0 });
+    expect(swarm.shelves[1]?.held.size).toBe(0);
+  });
+});
