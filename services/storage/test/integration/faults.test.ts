@@ -221,8 +221,18 @@ describe('a full disk', () => {
 
   async function fillAndRecover(mountPoint: string): Promise<void> {
     await using peer = await createPeerFolder(mountPoint);
-    await using service = await peer.start({ STORAGE_RESERVE_BYTES: '0' });
-    const client = peer.client(service.origin);
+    // A process of its own: lmdb says on stderr what it can't write, when it likes.
+    const child = spawn(process.execPath, ['--no-warnings', MAIN], {
+      env: peer.env({ LOG_LEVEL: 'info', STORAGE_RESERVE_BYTES: '0' }),
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    await using _ended = {
+      async [Symbol.asyncDispose]() {
+        child.kill();
+        if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+      },
+    };
+    const client = peer.client(await originOf(child));
     const lease = newLease();
     const kept = new Map<Cid, Buffer>();
     const isFull = async () => {
