@@ -119,6 +119,17 @@ describe('a swarm of five', () => {
     );
   });
 
+  it('answers for the copies that the file is kept in, also when fewer are asked for now', async () => {
+    const file = { name: 'twice.bin', seed: 'twice', sizeBytes: MiB + 5 };
+    await upload(peer(0).chunker, file, { query: 'replicas=4&copies=4' });
+    const { reply } = await upload(peer(1).chunker, file, { query: 'replicas=1' });
+    expect(reply.replicas).toBe(4);
+    expect(await health(peer(3).discovery, reply.cid)).toMatchObject({
+      replicas: 4,
+      state: 'safe',
+    });
+  });
+
   it('serves any range of a file through a peer, and only what is asked', async () => {
     const file = { name: 'ranges.txt', seed: 'ranges', sizeBytes: 3 * MiB + 17 };
     const bytes = seededBytes(file.seed, file.sizeBytes);

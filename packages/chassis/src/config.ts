@@ -20,22 +20,28 @@ export const PeerConfig = z.object({
   REDIS_SOCKET: z.string().min(1),
   /** Address that the HTTP servers listen on. The default lets nobody in from outside. */
   BIND_HOST: z.string().min(1).default('127.0.0.1'),
+  /** Least important lines that are logged. */
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
   /** Longest wait for requests in flight when stopping. */
   SHUTDOWN_TIMEOUT_MS: z.coerce.number().int().min(0).max(600_000).default(8000),
   /** Process that started this one: the service stops when that is gone. Without, it stays. */
   LAUNCHER_PID: z.coerce.number().int().positive().optional(),
-  /** How this peer's services reach each other. */
+  /** Origin at which this peer's services reach its gateway. */
   GATEWAY_URL: Origin,
+  /** The same for chunker. */
   CHUNKER_URL: Origin,
+  /** The same for storage. */
   STORAGE_URL: Origin,
+  /** The same for transfer. */
   TRANSFER_URL: Origin,
+  /** The same for discovery. */
   DISCOVERY_URL: Origin,
 });
 export type PeerConfig = z.infer<typeof PeerConfig>;
 
 /** A port setting: 0 lets the system choose. */
-export const portSetting = (fallback: number) => Port.default(fallback);
+export const portSetting = (fallback: number) =>
+  Port.default(fallback).describe("Port of this service's HTTP server; 0 lets the system choose.");
 
 /** Origins of this peer's own services, by name. */
 export function ownEndpoints(config: PeerConfig): Readonly<Record<Service, string>> {

@@ -16,6 +16,9 @@ import * as z from 'zod';
 import type { Prover } from './proof.ts';
 import type { Server } from './server.ts';
 
+/** The reason that a request's signal gives: nobody waits for the answer any more. */
+export class CallerLeft extends Error {}
+
 /** What a handler is given: everything parsed, who called, and a signal that fires when they leave. */
 export interface Call<P extends z.ZodObject, Q extends z.ZodObject, B> {
   readonly params: z.output<P>;
@@ -70,7 +73,7 @@ export function mountRaw<
     const caller = admit(route, request, text);
     const gone = new AbortController();
     reply.raw.once('close', () => {
-      if (!reply.raw.writableFinished) gone.abort(new Error('the caller left'));
+      if (!reply.raw.writableFinished) gone.abort(new CallerLeft('the caller left'));
     });
     // B decides the type of body; TypeScript can't follow the conditional through a value.
     const body = (

@@ -1,6 +1,8 @@
 /**
  * BullMQ with our defaults, on the peer's own Redis. Redis may die and forget: a producer then
  * fails at once instead of waiting, and whatever was queued is found again from disk.
+ *
+ * Apart from chassis' index, because BullMQ takes 14 MiB and not every process of a peer has a queue.
  */
 import { once } from 'node:events';
 import { setTimeout as wait } from 'node:timers/promises';

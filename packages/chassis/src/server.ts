@@ -58,11 +58,30 @@ export function createServer({ service, log, registry, whyNotReady }: ServerOpti
     clientErrorHandler: answerBrokenRequest,
     // A file name may be long in percent-encoding; its own check answers one that is too long.
     routerOptions: { maxParamLength: PARAM_LENGTH_MAX },
-    http: { headersTimeout: HEADERS_TIMEOUT_MS },
+    http: { headersTimeout: HEADERS_TIMEOUT_MS, requireHostHeader: false },
+    // A path that can't be decoded: the router says so before any hook or handler.
+    frameworkErrors: (error, request, reply) => {
+      const body = JSON.stringify(problemOf(error).toBody(`urn:request:${request.id}`));
+      reply.hijack();
+      reply.raw.writeHead(400, {
+        'content-type': PROBLEM_TYPE,
+        'content-length': Buffer.byteLength(body),
+      });
+      reply.raw.end(body);
+    },
   });
   const histogram = createRequestHistogram(registry);
   let isStopping = false;
 
+  app.addHook('onRequest', async (request) => {
+    if (request.raw.httpVersion === '1.1' && request.headers.host === undefined)
+      throw new RequestInvalid({ reason: 'the Host header is missing' });
+    try {
+      decodeURIComponent(request.url);
+    } catch (cause) {
+      throw new RequestInvalid({ reason: 'the address is not percent-encoded UTF-8' }, { cause });
+    }
+  });
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'none';
     histogram.observe(
@@ -74,6 +93,10 @@ export function createServer({ service, log, registry, whyNotReady }: ServerOpti
     isStopping = true;
   });
   app.setErrorHandler((error: FastifyError, request, reply) => {
+    if (reply.raw.destroyed || request.raw.socket.destroyed) {
+      request.log.debug({ err: error }, 'the caller left');
+      return reply.hijack();
+    }
     const problem = problemOf(error);
     if (problem.status >= 500) request.log.error({ err: error }, 'request failed');
     else request.log.debug({ err: error }, 'request refused');

@@ -53,6 +53,7 @@ export function defineProblem<const Fields extends z.ZodObject>(
     static readonly type = definition.type;
     static readonly title = definition.title;
     static readonly status = definition.status;
+    static readonly fields = definition.fields;
     override readonly type = definition.type;
     override readonly title = definition.title;
     override readonly status = definition.status;

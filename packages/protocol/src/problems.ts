@@ -4,6 +4,7 @@ import { defineProblem, type Problem, type ProblemBody } from './problem.ts';
 
 // ── What the caller sent ─────────────────────────────────────────────────────────────────────────
 
+/** A request can't be read as the route states it: its body, query, headers or path. */
 export const RequestInvalid = defineProblem({
   type: 'problems/request-invalid',
   title: 'Request invalid',
@@ -12,6 +13,7 @@ export const RequestInvalid = defineProblem({
   detail: ({ reason }) => `${reason}; correct the request and send it again`,
 });
 
+/** What stands in the place of a hash is neither form of one. */
 export const HashInvalid = defineProblem({
   type: 'problems/hash-invalid',
   title: 'Hash invalid',
@@ -21,6 +23,7 @@ export const HashInvalid = defineProblem({
     `"${hash}" is neither a CID (59 characters, "baf…") nor a sha-256 (64 hex digits); copy it from the upload's answer`,
 });
 
+/** An upload, or a download with `?filename=`, has no usable name, or two different ones. */
 export const FileNameInvalid = defineProblem({
   type: 'problems/file-name-invalid',
   title: 'File name invalid',
@@ -30,6 +33,7 @@ export const FileNameInvalid = defineProblem({
     `the file name was refused: ${reason}; give one plain name, for example ?name=report.pdf`,
 });
 
+/** A form came to its end without a file part, or its field `file` is text. */
 export const FileMissing = defineProblem({
   type: 'problems/file-missing',
   title: 'No file in the form',
@@ -38,6 +42,7 @@ export const FileMissing = defineProblem({
   detail: () => 'the form has no file part; send one, for example: curl -F file=@report.pdf',
 });
 
+/** A form breaks the rules of multipart/form-data, or ends without its last boundary. */
 export const MultipartMalformed = defineProblem({
   type: 'problems/multipart-malformed',
   title: 'Form malformed',
@@ -46,6 +51,7 @@ export const MultipartMalformed = defineProblem({
   detail: ({ reason }) => `the multipart body can't be read: ${reason}; nothing was kept`,
 });
 
+/** The sender left, or closed, before the whole body was here. */
 export const BodyIncomplete = defineProblem({
   type: 'problems/body-incomplete',
   title: 'Body incomplete',
@@ -55,6 +61,7 @@ export const BodyIncomplete = defineProblem({
     `the body ended after ${receivedBytes} bytes${expectedBytes === undefined ? '' : ` of ${expectedBytes}`}; nothing was kept, send it again`,
 });
 
+/** A body stalled, or came slower than the minimum rate over a whole window. */
 export const BodyTooSlow = defineProblem({
   type: 'problems/body-too-slow',
   title: 'Body too slow',
@@ -64,6 +71,7 @@ export const BodyTooSlow = defineProblem({
     `the body came slower than ${bytesPerSecondMin} bytes a second for too long; nothing was kept`,
 });
 
+/** The bytes that came in do not have the sha-256 that the sender stated. */
 export const DigestMismatch = defineProblem({
   type: 'problems/digest-mismatch',
   title: 'Digest mismatch',
@@ -73,6 +81,7 @@ export const DigestMismatch = defineProblem({
     `the body's sha-256 is ${actual}, but Repr-Digest says ${expected}; nothing was kept, send it again`,
 });
 
+/** A range begins behind the end of the file. */
 export const RangeNotSatisfiable = defineProblem({
   type: 'problems/range-not-satisfiable',
   title: 'Range not satisfiable',
@@ -81,6 +90,7 @@ export const RangeNotSatisfiable = defineProblem({
   detail: ({ sizeBytes }) => `the file has ${sizeBytes} bytes; ask for a range within them`,
 });
 
+/** A body is larger than its route takes. Files have no such limit. */
 export const BodyTooLarge = defineProblem({
   type: 'problems/body-too-large',
   title: 'Body too large',
@@ -89,6 +99,7 @@ export const BodyTooLarge = defineProblem({
   detail: ({ sizeMaxBytes }) => `this route takes at most ${sizeMaxBytes} bytes`,
 });
 
+/** A body is of a type, or in a Content-Encoding, that its route does not take. */
 export const MediaTypeUnsupported = defineProblem({
   type: 'problems/media-type-unsupported',
   title: 'Media type unsupported',
@@ -97,6 +108,7 @@ export const MediaTypeUnsupported = defineProblem({
   detail: ({ expected }) => `this route takes ${expected}`,
 });
 
+/** No route has this method and path; through the gateway, no public one. */
 export const RouteUnknown = defineProblem({
   type: 'problems/route-unknown',
   title: 'No such route',
@@ -106,6 +118,7 @@ export const RouteUnknown = defineProblem({
     `there is no ${method} ${path} here; /openapi.json lists what there is`,
 });
 
+/** A route between peers was called without the proof of the swarm key, or by the wrong peer. */
 export const ProofRefused = defineProblem({
   type: 'problems/proof-refused',
   title: 'Proof refused',
@@ -114,6 +127,7 @@ export const ProofRefused = defineProblem({
   detail: ({ reason }) => `this route is for peers of the swarm: ${reason}`,
 });
 
+/** A browser sent a write on behalf of a page that is not of this peer. */
 export const OriginRefused = defineProblem({
   type: 'problems/origin-refused',
   title: 'Origin refused',
@@ -125,6 +139,7 @@ export const OriginRefused = defineProblem({
 
 // ── What the swarm lacks ─────────────────────────────────────────────────────────────────────────
 
+/** No live pin has this hash, here or at the members that answered. */
 export const FileNotFound = defineProblem({
   type: 'problems/file-not-found',
   title: 'File not found',
@@ -134,6 +149,7 @@ export const FileNotFound = defineProblem({
     `no file ${hash} is known here, and none of ${peersAsked} other peers answered for it`,
 });
 
+/** This peer does not hold the block; another one may. */
 export const BlockNotFound = defineProblem({
   type: 'problems/block-not-found',
   title: 'Block not found',
@@ -142,6 +158,7 @@ export const BlockNotFound = defineProblem({
   detail: ({ cid }) => `no block ${cid} is stored here`,
 });
 
+/** Bytes that were put or fetched under a CID hash to another one. */
 export const BlockCorrupt = defineProblem({
   type: 'problems/block-corrupt',
   title: 'Block corrupt',
@@ -150,6 +167,7 @@ export const BlockCorrupt = defineProblem({
   detail: ({ cid, peer }) => `the bytes from ${peer} do not hash to ${cid}; they were refused`,
 });
 
+/** Every provider of a block failed for as long as a download waits. */
 export const BlockUnavailable = defineProblem({
   type: 'problems/block-unavailable',
   title: 'Block unavailable',
@@ -159,6 +177,7 @@ export const BlockUnavailable = defineProblem({
     `none of ${providersTried} peers returned block ${cid}; try again when more peers are up`,
 });
 
+/** The nodes of a file's DAG are not all here, so its blocks can't be listed. */
 export const ManifestIncomplete = defineProblem({
   type: 'problems/manifest-incomplete',
   title: 'Manifest incomplete',
@@ -168,6 +187,7 @@ export const ManifestIncomplete = defineProblem({
     `the list of blocks of ${root} can't be read here: node ${cid} is absent`,
 });
 
+/** A block that should list blocks is not a node, or its sizes do not add up. */
 export const ManifestInvalid = defineProblem({
   type: 'problems/manifest-invalid',
   title: 'Manifest invalid',
@@ -176,6 +196,7 @@ export const ManifestInvalid = defineProblem({
   detail: ({ cid, reason }) => `block ${cid} is not a node of a file: ${reason}`,
 });
 
+/** The capacity given to blocks is used up, or the disk is full but for its reserve. */
 export const StorageFull = defineProblem({
   type: 'problems/storage-full',
   title: 'Storage full',
@@ -185,6 +206,7 @@ export const StorageFull = defineProblem({
     `this peer's ${limit} is reached (${freeBytes} bytes free); make room here, or upload to another peer`,
 });
 
+/** A service of this peer refused the connection, broke it, or did not answer in time. */
 export const ServiceUnavailable = defineProblem({
   type: 'problems/service-unavailable',
   title: 'Service unavailable',
@@ -194,6 +216,7 @@ export const ServiceUnavailable = defineProblem({
     `this peer's ${service} service does not answer; it is restarted when it crashed, try again shortly`,
 });
 
+/** A bound on what is done at once is reached. Retry-After says when to come again. */
 export const Overloaded = defineProblem({
   type: 'problems/overloaded',
   title: 'Overloaded',
@@ -203,6 +226,7 @@ export const Overloaded = defineProblem({
     `this peer already has ${limit} ${what}; try again shortly, or ask another peer`,
 });
 
+/** A bug. What happened is in the log, under the same instance, and nowhere else. */
 export const InternalError = defineProblem({
   type: 'problems/internal-error',
   title: 'Internal error',

@@ -1,4 +1,5 @@
-import { connectRedis, type Log } from '@shoal/chassis';
+import type { Log } from '@shoal/chassis';
+import { connectRedis } from '@shoal/chassis/queue';
 import { type Cid, EVENTS_CHANNEL, type SwarmEvent } from '@shoal/protocol';
 
 /** A bar moves smoothly enough at four steps a second. */

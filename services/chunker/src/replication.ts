@@ -5,7 +5,8 @@
  * Redis may be away: a job that can't be queued is counted and forgotten, since the settle loop does
  * the same work from disk once the pin is there. Nothing here holds an upload up.
  */
-import { createProducer, type Log, watchQueue } from '@shoal/chassis';
+import type { Log } from '@shoal/chassis';
+import { createProducer, watchQueue } from '@shoal/chassis/queue';
 import { type Cid, CIDS_PER_BATCH_MAX, type Lease, ReplicateProgress } from '@shoal/protocol';
 import type { Metrics } from './metrics.ts';
 

@@ -1,14 +1,14 @@
 import multipart from '@fastify/multipart';
 import {
   createPeerClient,
-  createProver,
   createRegistry,
   createServer,
   type Log,
+  openProver,
   ownEndpoints,
   isAlive,
   type PeerClient,
-  readSwarmKey,
+  refuseForeignPages,
 } from '@shoal/chassis';
 import { CHUNK_SIZE_BYTES, ServiceUnavailable } from '@shoal/protocol';
 import { createBufferPool } from './buffer-pool.ts';
@@ -31,7 +31,7 @@ export interface Chunker extends AsyncDisposable {
 export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chunker> {
   await using stack = new AsyncDisposableStack(); // a throw below closes what was opened
   const self = config.PEER_ID;
-  const prover = createProver(readSwarmKey(config.SWARM_KEY_FILE), self);
+  const prover = openProver(config);
   const registry = createRegistry('chunker');
   const metrics = createMetrics(registry);
   const peers = stack.use(createPeerClient({ prover, self, own: ownEndpoints(config) }));
@@ -55,6 +55,7 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
     clearTimeout(late);
   });
   lingerAfterEarlyAnswers(app);
+  refuseForeignPages(app, []); // pages write through the gateway, if they may
   await app.register(multipart);
   mountChunker(
     { app, prover, self },

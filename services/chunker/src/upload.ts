@@ -68,6 +68,11 @@ interface ReceivedFile {
   readonly progress: Progress;
 }
 
+/** A file whose pin stands. */
+interface PinnedFile extends ReceivedFile {
+  readonly replicas: number;
+}
+
 export interface UploadResult {
   readonly files: readonly UploadReply[];
   /** Whether every file has the copies that were asked for. */
@@ -88,11 +93,12 @@ export async function upload(
   try {
     for await (const file of files) received.push(await receiveFile(file, deps, { signal }));
     signal.throwIfAborted(); // the last moment at which leaving keeps nothing
+    const kept: PinnedFile[] = [];
     for (const file of received) {
-      await pin(file, deps);
+      kept.push({ ...file, replicas: await pin(file, deps) });
       pinned += 1;
     }
-    return await confirmAll(received, deps, { signal });
+    return await confirmAll(kept, deps, { signal });
   } catch (error) {
     for (const [index, file] of received.slice(pinned).entries()) {
       // A pin that may stand must not lose its blocks: better some that nothing reaches than a broken file.
@@ -161,15 +167,18 @@ async function receiveFile(
   }
 }
 
-/** Promises to keep a file: from here on it is listed, and every member hears of it. */
+/**
+ * Promises to keep a file: from here on it is listed, and every member hears of it. Answers the
+ * replicas that the pin asks for: more than were asked now, when the file was pinned with more before.
+ */
 async function pin(
   { file, lease, root, sizeBytes, sha256, blocks, progress }: ReceivedFile,
   deps: UploadDeps,
-): Promise<void> {
-  const { name, replicas } = file;
+): Promise<number> {
+  const { name } = file;
   const { peers, log, leases, metrics, pinTimeoutMs, stopping } = deps;
-  await putPin(
-    { root, name, sizeBytes, sha256, blocks, replicas },
+  const { replicas } = await putPin(
+    { root, name, sizeBytes, sha256, blocks, replicas: file.replicas },
     { peers, log, timeoutMs: pinTimeoutMs },
     { signal: stopping },
   );
@@ -178,16 +187,17 @@ async function pin(
   metrics.files.inc({ outcome: 'kept' });
   metrics.bytes.inc({ outcome: 'kept' }, sizeBytes);
   log.info({ cid: root, sizeBytes, blocks, replicas }, 'file pinned');
+  return replicas;
 }
 
 async function confirmAll(
-  received: readonly ReceivedFile[],
+  kept: readonly PinnedFile[],
   deps: UploadDeps,
   { signal }: { signal: AbortSignal },
 ): Promise<UploadResult> {
   const confirmed = await Promise.all(
-    received.map(async ({ file, root, sizeBytes, sha256, blocks, replication, progress }) => {
-      const { name, replicas, copies: asked } = file;
+    kept.map(async ({ file, replicas, root, sizeBytes, sha256, blocks, replication, progress }) => {
+      const { name, copies: asked } = file;
       const { copies, state, isReached } = await confirm(
         { root, replicas, copies: asked, replication },
         deps,

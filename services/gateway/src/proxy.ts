@@ -215,6 +215,7 @@ export function linger({ raw }: FastifyRequest): void {
 function requestHeaders(request: FastifyRequest, hasBody: boolean): IncomingHttpHeaders {
   const headers = endToEnd(request.headers);
   delete headers[PROOF_HEADER];
+  delete headers.origin; // looked at here; the service behind would see another host
   if (!hasBody) delete headers['content-length'];
   headers['x-request-id'] = request.id;
   return headers;

@@ -1,10 +1,14 @@
-import { createRegistry, createServer, type Log, ownEndpoints } from '@shoal/chassis';
-import { OriginRefused } from '@shoal/protocol';
+import {
+  createRegistry,
+  createServer,
+  type Log,
+  ownEndpoints,
+  refuseForeignPages,
+} from '@shoal/chassis';
 import type { GatewayConfig } from './config.ts';
 import { mountConsole } from './console.ts';
 import { startEvents } from './events.ts';
 import { createMetrics } from './metrics.ts';
-import { originFault } from './origin.ts';
 import { linger, mountProxy } from './proxy.ts';
 import { whyNotReady } from './readiness.ts';
 import { TABLE } from './table.ts';
@@ -26,11 +30,7 @@ export async function startGateway(
     registry,
     whyNotReady: () => whyNotReady(origins),
   });
-  app.addHook('onRequest', async ({ method, headers }) => {
-    const { origin, host } = headers;
-    const reason = originFault({ method, origin, host, hostNames: config.GATEWAY_HOST_NAMES });
-    if (reason !== undefined) throw new OriginRefused({ reason });
-  });
+  refuseForeignPages(app, config.GATEWAY_HOST_NAMES);
   app.addHook('onResponse', async (request) => linger(request));
   stack.use(
     mountProxy(app, {

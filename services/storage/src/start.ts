@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { createProver, createRegistry, createServer, type Log, readSwarmKey } from '@shoal/chassis';
+import { createRegistry, createServer, type Log, openProver } from '@shoal/chassis';
 import type { StorageConfig } from './config.ts';
 import { createDagListings } from './dag-listing.ts';
 import { openDiskBlockstore } from './disk-blockstore.ts';
@@ -45,7 +45,7 @@ export async function startStorage(
   mountRoutes({
     mounting: {
       app,
-      prover: createProver(readSwarmKey(config.SWARM_KEY_FILE), config.PEER_ID),
+      prover: openProver(config),
       self: config.PEER_ID,
     },
     store,

@@ -3,6 +3,14 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 /** Everything this service measures. Labels are small closed sets: never a CID, a peer id or a path. */
 export function createMetrics(register: Registry) {
   const registers = [register];
+  const corruptBlocks = new Counter({
+    name: 'shoal_transfer_corrupt_blocks_total',
+    help: 'Blocks that did not hash to their name, by whose storage sent them.',
+    labelNames: ['source'] as const, // 'own' | 'peer'
+    registers,
+  });
+  // From 0 on: an alert on the increase must see the first one too.
+  for (const source of ['own', 'peer'] as const) corruptBlocks.inc({ source }, 0);
   return {
     downloads: new Counter({
       name: 'shoal_transfer_downloads_total',
@@ -54,12 +62,7 @@ export function createMetrics(register: Registry) {
       help: 'Blocks asked of another provider because one failed.',
       registers,
     }),
-    corruptBlocks: new Counter({
-      name: 'shoal_transfer_corrupt_blocks_total',
-      help: 'Blocks that did not hash to their name, by whose storage sent them.',
-      labelNames: ['source'] as const, // 'own' | 'peer'
-      registers,
-    }),
+    corruptBlocks,
     blocksReplicated: new Counter({
       name: 'shoal_transfer_blocks_replicated_total',
       help: 'Blocks copied between peers, by direction and outcome.',

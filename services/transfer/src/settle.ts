@@ -95,12 +95,7 @@ export async function settle(
         }),
       ),
     );
-    await client.call(
-      client.own('storage'),
-      storageRoutes.keepDag,
-      { params: { cid: root }, body: { replicas: pin.replicas } },
-      { signal },
-    );
+    await keep(pin, client, { signal });
     const surplus = distinct(
       entries.filter((entry) => !isMine(entry) && heldBefore.has(entry.cid)),
     );
@@ -154,6 +149,20 @@ async function heldOf(
   } catch (error) {
     if (error instanceof BlockNotFound) return new Set();
     throw error;
+  }
+}
+
+/** Marks what we hold as pinned. A lone block that is placed on others is not here to be marked. */
+async function keep(
+  { root, replicas }: Pin,
+  client: PeerClient,
+  { signal }: { signal: AbortSignal },
+): Promise<void> {
+  try {
+    const args = { params: { cid: root }, body: { replicas } };
+    await client.call(client.own('storage'), storageRoutes.keepDag, args, { signal });
+  } catch (error) {
+    if (!(error instanceof BlockNotFound)) throw error;
   }
 }
 

@@ -2,18 +2,15 @@
 import {
   createBufferPool,
   createPeerClient,
-  createProducer,
-  createProver,
   createRegistry,
   createServer,
   type Log,
   mount,
   mountRaw,
+  openProver,
   ownEndpoints,
-  type Producer,
-  readSwarmKey,
-  startWorker,
 } from '@shoal/chassis';
+import { createProducer, type Producer, startWorker } from '@shoal/chassis/queue';
 import { CHUNK_SIZE_BYTES, type QueueName, storageRoutes, transferRoutes } from '@shoal/protocol';
 import { createAcceptReplicas } from './accept-replicas.ts';
 import { createBlockSource } from './block-source.ts';
@@ -44,7 +41,7 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
   const { signal } = stop;
   const registry = createRegistry('transfer');
   const metrics = createMetrics(registry);
-  const prover = createProver(readSwarmKey(config.SWARM_KEY_FILE), self);
+  const prover = openProver(config);
   const client = stack.use(createPeerClient({ prover, self, own: ownEndpoints(config) }));
   const pool = createBufferPool(CHUNK_SIZE_BYTES, IDLE_BUFFERS_MAX);
   const limits = {

@@ -16,6 +16,7 @@ import {
 const self = PeerId.parse('12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5');
 const other = PeerId.parse('12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X');
 const key = Buffer.alloc(32, 1);
+const localSecret = Buffer.alloc(64, 2);
 const echo = (audience: 'public' | 'peer' | 'local') =>
   route({
     service: 'storage',
@@ -39,7 +40,7 @@ describe('a service', () => {
     registry,
     whyNotReady: () => unready,
   });
-  const prover = createProver(key, self);
+  const prover = createProver(key, self, localSecret);
   for (const audience of ['public', 'peer', 'local'] as const)
     mount({ app, prover, self }, echo(audience), async ({ params, query, body, caller }) => {
       if (params.word === 'gone') throw new BlockNotFound({ cid: 'bafk' });
@@ -47,9 +48,9 @@ describe('a service', () => {
       return { said: params.word.repeat(query.times) + body.n, caller };
     });
   const clients: PeerClient[] = [];
-  const clientOf = (id: PeerId, swarmKey = key) => {
+  const clientOf = (id: PeerId, swarmKey = key, secret = localSecret) => {
     const client = createPeerClient({
-      prover: createProver(swarmKey, id),
+      prover: createProver(swarmKey, id, secret),
       self: id,
       own: {
         gateway: origin,
@@ -133,6 +134,20 @@ describe('a service', () => {
     });
     expect(answer.status).toBe(status);
     expect(ProblemBody.parse(await answer.json())).toMatchObject({ status });
+  });
+
+  it.each(['/public/a%FF', '/public/hey?name=a%FF'])('refuses %s as a problem', async (path) => {
+    const answer = await fetch(origin + path, { method: 'POST' });
+    expect(answer.status).toBe(400);
+    expect(answer.headers.get('content-type')).toBe('application/problem+json');
+  });
+
+  it('answers a request without Host with a problem', async () => {
+    const socket = connect(Number(new URL(origin).port), '127.0.0.1');
+    socket.write('GET /healthz HTTP/1.1\r\n\r\n');
+    const [answer] = (await once(socket, 'data')) as [Buffer];
+    expect(answer.toString()).toMatch(/^HTTP\/1.1 400 [\s\S]*the Host header is missing/);
+    socket.destroy();
   });
 
   it('answers what is not HTTP with a problem, and goes on', async () => {

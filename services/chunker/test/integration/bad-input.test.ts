@@ -51,6 +51,16 @@ describe('bad input', () => {
   const part = (disposition: string, text = 'hello') =>
     `--${BOUNDARY}\r\nContent-Disposition: form-data; ${disposition}\r\n\r\n${text}`;
 
+  it('a page of another site, writing through a browser', async () => {
+    const answer = await fetch(url('/files?name=x'), {
+      method: 'POST',
+      body: 'stolen',
+      headers: { origin: 'http://evil.example' },
+    });
+    expect(answer.status).toBe(403);
+    expect(ProblemBody.parse(await answer.json()).type).toBe('problems/origin-refused');
+  });
+
   it('a form without a file', async () => {
     const body = new FormData();
     body.append('note', 'x');

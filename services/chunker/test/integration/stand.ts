@@ -16,6 +16,7 @@ import {
   createServer,
   mount,
   openIdentity,
+  readLocalSecret,
   type PeerClient,
 } from '@shoal/chassis';
 import {
@@ -94,7 +95,7 @@ export async function openStand(
   const { peerId } = openIdentity(join(dir, 'identity.key'));
   const keyFile = join(dir, 'swarm.key');
   writeFileSync(keyFile, 'ab'.repeat(32));
-  const prover = createProver(Buffer.from('ab'.repeat(32), 'hex'), peerId);
+  const prover = createProver(Buffer.from('ab'.repeat(32), 'hex'), peerId, readLocalSecret(dir));
   const redisSocket = join(dir, 'redis.sock');
   let redis = withRedis ? await startRedis(redisSocket) : undefined;
   stack.defer(async () => redis?.[Symbol.asyncDispose]());

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { startWorker, createLog } from '@shoal/chassis';
+import { createLog } from '@shoal/chassis';
+import { startWorker } from '@shoal/chassis/queue';
 import { Cid, MiB, UploadReply, UploadsReply } from '@shoal/protocol';
 import { openStand, sample, type Stand, until } from './stand.ts';
 

@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { getBit, hashBlock } from '@shoal/blocks';
-import { createLog, createProver, loadConfig, openIdentity } from '@shoal/chassis';
+import { createLog, createProver, loadConfig, openIdentity, readLocalSecret } from '@shoal/chassis';
 import { type Cid, Lease, routePath, storageRoutes as routes } from '@shoal/protocol';
 import { StorageConfig } from '../../src/config.ts';
 import { startStorage } from '../../src/start.ts';
@@ -49,11 +49,12 @@ export async function createPeerFolder(parent = tmpdir()) {
     env,
     start: (more: Record<string, string> = {}) =>
       startStorage(loadConfig(StorageConfig, env(more)), createLog('storage', 'silent')),
-    client: (origin: string) => createClient(origin, createProver(swarmKey, peerId), peerId),
+    client: (origin: string) =>
+      createClient(origin, createProver(swarmKey, peerId, readLocalSecret(dir)), peerId),
     /** Another member of the same swarm. */
     stranger: (origin: string) => {
       const other = openIdentity(join(dir, 'other.key')).peerId;
-      return createClient(origin, createProver(swarmKey, other), peerId);
+      return createClient(origin, createProver(swarmKey, other, Buffer.alloc(32)), peerId);
     },
     [Symbol.asyncDispose]: () => rm(dir, { recursive: true, force: true }),
   };

@@ -8,9 +8,19 @@
  * operator listed. Programs send no `Origin` and are not concerned.
  */
 import { isIP } from 'node:net';
+import { OriginRefused } from '@shoal/protocol';
+import type { Server } from './server.ts';
 
 /** Last labels that public DNS never answers for (RFC 6761, RFC 6762, RFC 8375, ICANN's `internal`). */
 const LOCAL_SUFFIXES = ['.localhost', '.local', '.internal', '.home.arpa'];
+
+/** Refuses such writes on every route of a server that strangers' pages may reach. */
+export function refuseForeignPages(app: Server, hostNames: readonly string[]): void {
+  app.addHook('onRequest', async ({ method, headers: { origin, host } }) => {
+    const reason = originFault({ method, origin, host, hostNames });
+    if (reason !== undefined) throw new OriginRefused({ reason });
+  });
+}
 
 /** Why this write is refused, in words for a person; undefined when it may go on. */
 export function originFault(request: {
