@@ -25,6 +25,7 @@ export function setUp() {
   if (readIfThere(STAMP) !== lockHash() || !existsSync(join(ROOT, 'node_modules')))
     installDependencies(pnpm);
   if (!onPath('redis-server') && !onPath('valkey-server')) installRedis();
+  if (!onPath('pnpm')) offerPnpm();
 }
 
 /** Path of a Node that runs TypeScript: this one, or the one that came with the dependencies. */
@@ -63,6 +64,18 @@ function installPnpm() {
     hint: 'check that npm reaches its registry, then run "npm run setup" again',
   });
   return findPnpm() ?? fail(`pnpm ${PNPM_VERSION} was installed but does not run`);
+}
+
+/**
+ * Makes `pnpm shoal …` work in the user's own shell. Not needed by anything here, and not allowed
+ * everywhere: without it `npm run -s shoal -- …` is the same command line.
+ */
+function offerPnpm() {
+  const flags = ['--no-audit', '--no-fund', '--loglevel=silent'];
+  const { status } = spawnSync('npm', ['install', '--global', ...flags, `pnpm@${PNPM_VERSION}`], {
+    stdio: 'ignore',
+  });
+  if (status === 0) say('pnpm is installed: "pnpm shoal …" is the command line');
 }
 
 function installDependencies(pnpm) {
