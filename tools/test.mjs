@@ -1,6 +1,7 @@
 /**
- * `npm test`: set-up, then format, lint and types, then every test. With arguments it is jest alone,
- * with these arguments. Its last line counts everything: a check that fails is a test that failed.
+ * `npm test`: set-up, then format, lint and types, then every test, and a swarm in Docker where there
+ * is an engine. With arguments it is jest alone, with these arguments. Its last line counts
+ * everything: a check that fails is a test that failed.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -21,6 +22,11 @@ const LEVELS = [
   ['--selectProjects', 'swarm', '--runInBand'],
 ];
 
+/** What deploy/peer.Dockerfile begins with. */
+const BASE_IMAGE = 'node:24-bookworm-slim';
+/** Four minutes on a machine with nothing else to do. */
+const SMOKE_TIMEOUT_MS = 900_000;
+
 setUp();
 const node = findNode();
 const args = argv.slice(2);
@@ -28,9 +34,39 @@ const totals = { passed: 0, failed: 0, skipped: 0 };
 if (args.length === 0) for (const check of CHECKS) runCheck(check);
 const runs = args.length === 0 ? LEVELS : [['--maxWorkers=2', ...args]];
 for (const run of runs) runJest(run);
+if (args.length === 0) runSmoke();
 const skipped = totals.skipped === 0 ? '' : `, ${totals.skipped} skipped`;
 stdout.write(`${totals.passed} passed, ${totals.failed} failed${skipped}\n`);
 exit(totals.failed === 0 && totals.passed > 0 ? 0 : 1);
+
+/** The Docker smoke test, where an engine answers and has, or can get, the image that ours is made of. */
+function runSmoke() {
+  const can = (programArgs, timeout) =>
+    spawnSync('docker', programArgs, { stdio: 'ignore', timeout }).status === 0;
+  const whyNot = !can(['info'], 10_000)
+    ? 'no Docker engine answers'
+    : !can(['compose', 'version'], 10_000)
+      ? 'Docker has no Compose plugin'
+      : !can(['image', 'inspect', BASE_IMAGE], 10_000) && !can(['pull', '-q', BASE_IMAGE], 120_000)
+        ? `${BASE_IMAGE} can't be pulled`
+        : undefined;
+  if (whyNot !== undefined) {
+    stdout.write(`SKIPPED Docker smoke test: ${whyNot}\n`);
+    return;
+  }
+  const { status, stdout: output } = spawnSync(join(ROOT, 'deploy', 'smoke'), {
+    cwd: ROOT,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    encoding: 'utf8',
+    timeout: SMOKE_TIMEOUT_MS,
+  });
+  const counts = /(\d+) passed, (\d+) failed\s*$/;
+  stdout.write((output ?? '').replace(counts, ''));
+  const [, passed = '0', failed = '0'] = counts.exec(output ?? '') ?? [];
+  totals.passed += Number(passed);
+  totals.failed += Number(failed);
+  if (status !== 0 && failed === '0') totals.failed += 1;
+}
 
 function runCheck([name, program, programArgs]) {
   const {

@@ -94,8 +94,17 @@ export async function runCli(argv: readonly string[], context: Context): Promise
       context.err(`shoal: ${(error as Error).message}\n`);
       return EXIT_FAILURE;
     }
+    if (isSystemError(error)) {
+      context.err(`shoal: ${error.message}\n`); // says what could not be done, with which file
+      return EXIT_FAILURE;
+    }
     throw error;
   }
+}
+
+/** A file or an address that can't be used as asked: the person's to mend, not a fault of the program. */
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && 'syscall' in error && 'code' in error;
 }
 
 function overview(): string {

@@ -7,13 +7,18 @@
  * (chassis), and Redis has a guard.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
+import { get, type IncomingMessage } from 'node:http';
+import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { EXIT_CONFIG, openIdentity } from '@shoal/chassis';
+// Not chassis as a whole: the launcher lives as long as the peer, without a server or a queue.
+import { EXIT_CONFIG } from '@shoal/chassis/config';
+import { openIdentity } from '@shoal/chassis/identity';
 import { type PeerId, SERVICES, type Service } from '@shoal/protocol';
-import { request } from 'undici';
 import { CommandFailure } from './failure.ts';
 import { openLogFile, readTail } from './log-file.ts';
 import { checkPorts, type PeerPorts } from './ports.ts';
@@ -61,8 +66,8 @@ export interface LaunchDeps {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Tells the person at the terminal about crashes and restarts. */
   readonly say: (line: string) => void;
-  /** Copies the children's output here as well. */
-  readonly echo?: ((line: string) => void) | undefined;
+  /** Takes the children's output, a line at a time, instead of their log files. */
+  readonly echo?: ((source: string, line: string) => void) | undefined;
   /** Everything that was started is put here, for a caller who must end it at once. */
   readonly started: Set<Supervised>;
   /** Where the program of a service is. */
@@ -156,7 +161,7 @@ export async function launchPeer(
     peerId,
     label,
     origins,
-    libp2p: hostPort(plan.advertiseHost ?? reachable(host), ports.libp2p),
+    libp2p: hostPort(plan.advertiseHost ?? announced(host), ports.libp2p),
     pids: () =>
       Object.fromEntries(
         [...SERVICES, 'redis' as const].map((name) => [name, children.get(name)?.pid]),
@@ -181,6 +186,7 @@ function environmentOf(
   return {
     NODE_COMPILE_CACHE: compileCacheDir(env),
     ...env,
+    SWARM_KEY: undefined, // they read the file
     PEER_ID: made.peerId,
     PEER_DATA_DIR: plan.dataDir,
     SWARM_KEY_FILE: plan.keyFile,
@@ -235,12 +241,14 @@ async function probe(
   url: string,
   { signal }: { signal: AbortSignal },
 ): Promise<true | string | undefined> {
+  const either = AbortSignal.any([signal, AbortSignal.timeout(PROBE_TIMEOUT_MS)]);
   try {
-    const { statusCode, body } = await request(url, {
-      signal: AbortSignal.any([signal, AbortSignal.timeout(PROBE_TIMEOUT_MS)]),
-    });
-    const text = await body.text();
-    return statusCode === 200 ? true : text.slice(0, 300);
+    // Node's own client: the launcher stays as long as the peer, and asks nothing else over HTTP.
+    const asking = get(url, { agent: false, signal: either });
+    const [answer] = (await once(asking, 'response')) as [IncomingMessage]; // what that event gives
+    let text = '';
+    for await (const piece of answer.setEncoding('utf8')) text += String(piece);
+    return answer.statusCode === 200 ? true : text.slice(0, 300);
   } catch {
     signal.throwIfAborted();
     return undefined; // not listening yet
@@ -250,9 +258,7 @@ async function probe(
 function echoed(child: ChildProcess, name: string, echo: LaunchDeps['echo']): ChildProcess {
   if (echo === undefined) return child;
   for (const stream of [child.stdout, child.stderr])
-    stream?.setEncoding('utf8').on('data', (text: string) => {
-      for (const line of text.trimEnd().split('\n')) echo(`${name} ${line}`);
-    });
+    if (stream) createInterface({ input: stream }).on('line', (line) => echo(name, line));
   return child;
 }
 
@@ -262,6 +268,14 @@ function originsOf({ host, ports }: PeerPlan): Readonly<Record<Service, string>>
     `http://${hostPort(reachable(host), ports[service])}`,
   ]);
   return Object.fromEntries(pairs) as Record<Service, string>; // every service is in SERVICES
+}
+
+/** The address that discovery announces when it is told none: for "all of them", the first one of a network. */
+function announced(host: string): string {
+  if (host !== '0.0.0.0') return reachable(host);
+  const all = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+  const outer = all.find(({ internal, family }) => !internal && family === 'IPv4');
+  return outer?.address ?? reachable(host);
 }
 
 /** An address that this machine can dial, for one that means "all of them". */

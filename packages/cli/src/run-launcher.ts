@@ -8,11 +8,14 @@ import { StopRequested, watchStop, whenAborted } from './watch-stop.ts';
 /** Exit code after a second Ctrl-C: what a shell gives for SIGINT. */
 const EXIT_INTERRUPTED = 130;
 
+export type LogTarget = 'files' | 'terminal' | 'stdout';
+
 /** Runs a launcher until it is told to stop; answers the exit code. */
 export async function runLauncher<L extends AsyncDisposable>(
   context: Context,
   options: {
-    readonly isVerbose: boolean;
+    /** Where the children's lines go: into their files, to the terminal, or as they are to stdout. */
+    readonly logTo: LogTarget;
     readonly launch: (deps: LaunchDeps, options: { signal: AbortSignal }) => Promise<L>;
     readonly onReady: (launched: L) => void;
   },
@@ -27,12 +30,12 @@ export async function runLauncher<L extends AsyncDisposable>(
     { followsParent },
   );
   const say = (line: string): void => context.err(`${line}\n`);
-  const deps: LaunchDeps = {
-    env: context.env,
-    started,
-    say,
-    echo: options.isVerbose ? say : undefined,
+  const echoes: Readonly<Record<LogTarget, LaunchDeps['echo']>> = {
+    files: undefined,
+    terminal: (source, line) => say(`${source} ${line}`),
+    stdout: (_, line) => context.out(`${line}\n`), // JSON, with the service's name in it
   };
+  const deps: LaunchDeps = { env: context.env, started, say, echo: echoes[options.logTo] };
   try {
     await using launched = await options.launch(deps, { signal: stop.signal });
     options.onReady(launched);

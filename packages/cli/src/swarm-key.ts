@@ -2,28 +2,49 @@
 import { randomBytes } from 'node:crypto';
 import { linkSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { readSwarmKey } from '@shoal/chassis';
+import { ConfigError, readSwarmKey } from '@shoal/chassis/config';
 
 const KEY_SIZE_BYTES = 32;
 
 /**
  * Makes sure that `file` holds a swarm key, readable by its owner alone; an existing one is kept.
- * Two processes that race end with the same key.
+ * Those who race for it, also from several containers, end with the same key.
+ * Answers whether it was made now.
  * @throws ConfigError when the file holds something else.
  */
-export function ensureSwarmKey(file: string): void {
+export function ensureSwarmKey(file: string): boolean {
+  const isNew = putKey(file, randomBytes(KEY_SIZE_BYTES).toString('hex'));
+  readSwarmKey(file);
+  return isNew;
+}
+
+/**
+ * Writes a key that was given, as 64 hex digits, where the services read it.
+ * @throws ConfigError when it is no key, or when `file` holds another one: a peer whose data belongs
+ *   to one swarm must not take it into another.
+ */
+export function writeSwarmKey(file: string, hex: string): void {
+  if (!/^[0-9a-f]{64}$/i.test(hex)) throw new ConfigError('SWARM_KEY must hold 64 hex digits');
+  putKey(file, hex.toLowerCase());
+  if (Buffer.from(readSwarmKey(file)).toString('hex') !== hex.toLowerCase())
+    throw new ConfigError(
+      `SWARM_KEY is not the key in ${file}; remove that file to move this peer to another swarm`,
+    );
+}
+
+/** Unless there is one already; answers whether it was put. */
+function putKey(file: string, hex: string): boolean {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-  const draft = `${file}.${process.pid}`;
-  writeFileSync(draft, `${randomBytes(KEY_SIZE_BYTES).toString('hex')}\n`, {
-    mode: 0o600,
-    flush: true,
-  });
+  // Process ids repeat among containers, so they won't do as a name.
+  const draft = `${file}.${randomBytes(8).toString('hex')}`;
+  writeFileSync(draft, `${hex}\n`, { mode: 0o600, flag: 'wx', flush: true });
   try {
     linkSync(draft, file); // refuses to replace: the first key is the key
+    return true;
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw cause;
+    return false;
   } finally {
     rmSync(draft, { force: true });
   }
-  readSwarmKey(file);
 }

@@ -1,5 +1,6 @@
 /** Progress events on this peer's Redis, for the gateway to relay. Best effort: nothing waits for them. */
-import { connectRedis, type Log } from '@shoal/chassis';
+import type { Log } from '@shoal/chassis';
+import { connectRedis } from '@shoal/chassis/queue';
 import { EVENTS_CHANNEL, SwarmEvent } from '@shoal/protocol';
 
 export interface Events extends Disposable {

@@ -75,6 +75,8 @@ export interface Health {
     page: { offset: number; limit: number },
     signal: AbortSignal,
   ): Promise<{ total: number; files: FileEntry[] }>;
+  /** Where these files stand, from answers that are still fresh or given now. */
+  inspect(pins: readonly Pin[], signal: AbortSignal): Promise<FileEntry[]>;
 }
 
 export function createHealth(deps: {
@@ -126,6 +128,18 @@ export function createHealth(deps: {
     return countCopies(blocks, holdings, domainOf).copies;
   };
 
+  const inspect = async (page: readonly Pin[], signal: AbortSignal): Promise<FileEntry[]> => {
+    const stale = page.filter((pin) => !isFresh(pin)).map(({ root }) => root);
+    for (let from = 0; from < stale.length; from += WANT_ROOTS_MAX) {
+      const roots = stale.slice(from, from + WANT_ROOTS_MAX);
+      await Promise.all([
+        ...roots.map(readOwn),
+        want(roots, { timeoutMs: ANSWERS_TIMEOUT_MS, signal }),
+      ]);
+    }
+    return page.map((pin) => entryOf(pin, confirmed(pin)));
+  };
+
   return {
     async examine(hash, signal) {
       const pin = await pins.search(hash, { ask: true, signal });
@@ -150,16 +164,9 @@ export function createHealth(deps: {
     },
     async list({ offset, limit }, signal) {
       const { total, pins: page } = pins.newest(offset, limit);
-      const stale = page.filter((pin) => !isFresh(pin)).map(({ root }) => root);
-      for (let from = 0; from < stale.length; from += WANT_ROOTS_MAX) {
-        const roots = stale.slice(from, from + WANT_ROOTS_MAX);
-        await Promise.all([
-          ...roots.map(readOwn),
-          want(roots, { timeoutMs: ANSWERS_TIMEOUT_MS, signal }),
-        ]);
-      }
-      return { total, files: page.map((pin) => entryOf(pin, confirmed(pin))) };
+      return { total, files: await inspect(page, signal) };
     },
+    inspect,
   };
 }
 

@@ -100,6 +100,12 @@ export function startJoin(deps: {
     const calls = addresses.filter((address) => !known.includes(address));
     await Promise.all(calls.map((address) => call(address, [address])));
     isTried = true;
+    // A stranger's key and a peer that is down look alike from here; a person should look at both.
+    if (calls.length > 0 && wire.engine().connected().length === 0)
+      log.warn(
+        { seeds: calls },
+        'no seed let this peer in: are they up, and is the swarm key the same?',
+      );
   };
   const callMembers = (connected: ReadonlySet<PeerId>): void => {
     const members = table.all().filter(({ record }) => !connected.has(record.peerId));

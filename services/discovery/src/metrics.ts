@@ -49,6 +49,22 @@ export function createMetrics() {
       labelNames: ['outcome'] as const,
       registers,
     }),
+    files: new Gauge({
+      name: 'shoal_discovery_files',
+      help: 'Files that this peer watches, by state. Each file is watched by one peer, so the sum over peers counts each once.',
+      labelNames: ['state'] as const,
+      registers,
+    }),
+    belowTarget: new Gauge({
+      name: 'shoal_discovery_below_target_bytes',
+      help: 'Sizes of the watched files that have fewer confirmed copies than they should.',
+      registers,
+    }),
+    belowTargetAge: new Gauge({
+      name: 'shoal_discovery_below_target_age_seconds',
+      help: 'How long the watched file that is longest below its target has been so.',
+      registers,
+    }),
     settlesWaiting: new Gauge({
       name: 'shoal_discovery_settles_waiting',
       help: 'Settle jobs that wait for Redis to come back.',

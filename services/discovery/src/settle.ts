@@ -2,7 +2,8 @@
  * Tells this peer's transfer service which DAGs to settle. Redis may be away: roots then wait here, and
  * past the bound they are dropped, since transfer's own rounds over the pin set find them again.
  */
-import type { Log, Producer } from '@shoal/chassis';
+import type { Log } from '@shoal/chassis';
+import type { Producer } from '@shoal/chassis/queue';
 import type { Cid } from '@shoal/protocol';
 import type { Metrics } from './metrics.ts';
 import { repeat } from './repeat.ts';

@@ -5,14 +5,14 @@ import { join } from 'node:path';
 import {
   ConfigError,
   createPeerClient,
-  createProducer,
-  createProver,
   createServer,
   type Log,
   openIdentity,
+  openProver,
   ownEndpoints,
   readSwarmKey,
 } from '@shoal/chassis';
+import { createProducer } from '@shoal/chassis/queue';
 import { type Cid, type Endpoints, type PeerId, SERVICES } from '@shoal/protocol';
 import { createAnnounce } from './announce.ts';
 import { type AskAll, createAsk } from './ask.ts';
@@ -35,6 +35,7 @@ import { firstAddress, hostOf, isLocalHost, tcpAddress } from './seeds.ts';
 import { startSettler } from './settle.ts';
 import { createSigner } from './signed.ts';
 import { openState } from './state.ts';
+import { startSurvey } from './survey.ts';
 import { answerWant, createWant } from './want.ts';
 import { createWire } from './wire.ts';
 
@@ -54,7 +55,7 @@ export async function startDiscovery(
   if (identity.peerId !== self)
     throw new ConfigError(`PEER_ID is ${self}, but the key in PEER_DATA_DIR is ${identity.peerId}`);
   const swarmKey = readSwarmKey(config.SWARM_KEY_FILE);
-  const prover = createProver(swarmKey, self);
+  const prover = openProver(config);
   const signer = createSigner(identity.privateKeyRaw);
   const metrics = createMetrics();
   const own = ownEndpoints(config);
@@ -161,6 +162,8 @@ export async function startDiscovery(
   const joining = stack.use(
     startJoin({ self, seeds: config.DISCOVERY_SEEDS, isOwn, membership, wire, log }),
   );
+  const alive = () => membership.list().filter(({ state: each }) => each === 'alive');
+  stack.use(startSurvey({ self, pins, health, alive, metrics, log }));
   const save = () => state.saveMembers(membership.saved());
   stack.use(
     repeat(

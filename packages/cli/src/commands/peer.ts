@@ -1,27 +1,34 @@
+import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { readSwarmKey } from '@shoal/chassis/config';
 import type { Command, Context } from '../context.ts';
+import { UsageError } from '../failure.ts';
 import { type LaunchedPeer, launchPeer } from '../launch-peer.ts';
 import { readNumber, readOptions, readPath, refusePositionals } from '../options.ts';
 import { BASE_PORT_DEFAULT, BASE_PORT_MAX, portsOf } from '../ports.ts';
-import { runLauncher } from '../run-launcher.ts';
-import { ensureSwarmKey } from '../swarm-key.ts';
-import { UsageError } from '../failure.ts';
+import { type LogTarget, runLauncher } from '../run-launcher.ts';
+import { claimSlot } from '../slots.ts';
+import { ensureSwarmKey, writeSwarmKey } from '../swarm-key.ts';
 
 export const USAGE = `shoal peer [options]           run one peer until Ctrl-C
   --data-dir D       where its data is (default: ~/.local/share/shoal)
+  --slots            share D with other peers: each takes a folder D/slots/<n> for itself
   --base-port B      first of its six ports (default: ${BASE_PORT_DEFAULT})
   --host H           address to listen on (default: 127.0.0.1; 0.0.0.0 for the network)
   --advertise H      address that other peers reach it at
   --seed HOST:PORT   libp2p address of a peer to join (may be given several times)
-  --key-file F       swarm key (default: D/swarm.key, made when missing)
+  --key-file F       swarm key (default: SWARM_KEY_FILE, else D/swarm.key, made when missing)
   --no-mdns          don't look for peers on the local network
   --json             print one line of JSON when it is ready
-  --verbose          show what the services log`;
+  --verbose          show what the services log
+  --log-to stdout    write what the services log to stdout, as JSON lines
+The swarm key may be given as SWARM_KEY too (64 hex digits): it is then kept in D/swarm.key.`;
 
 /** Runs one peer of a swarm: Redis and the five services, restarted when they crash. */
 export const peer: Command = async (args, context) => {
   const { values, positionals } = readOptions(args, {
     'data-dir': { type: 'string' },
+    slots: { type: 'boolean', default: false },
     'base-port': { type: 'string', default: String(BASE_PORT_DEFAULT) },
     host: { type: 'string', default: '127.0.0.1' },
     advertise: { type: 'string' },
@@ -30,6 +37,7 @@ export const peer: Command = async (args, context) => {
     'no-mdns': { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
+    'log-to': { type: 'string', default: 'files' },
   });
   refusePositionals(positionals);
   for (const seed of values.seed)
@@ -40,31 +48,78 @@ export const peer: Command = async (args, context) => {
     min: 1,
     max: BASE_PORT_MAX,
   });
-  const dataDir = readPath(values['data-dir'] ?? defaultDataDir(context), context);
-  const keyFile = readPath(values['key-file'] ?? join(dataDir, 'swarm.key'), context);
-  ensureSwarmKey(keyFile);
+  const logTo = readLogTarget(values['log-to'], values.verbose);
+  const root = readPath(values['data-dir'] ?? defaultDataDir(context), context);
+  const { keyFile, isNew } = placeKey(root, values['key-file'], context);
+  // Containers of one project share the key through their volume: there, a new one is the swarm's.
+  if (isNew && values.seed.length > 0 && !values.slots)
+    context.err(
+      `shoal: ${keyFile} was made now, so this is a swarm of its own; to join the one at ${values.seed.join(', ')}, give its key with --key-file\n`,
+    );
   return runLauncher(context, {
-    isVerbose: values.verbose,
-    launch: (deps, options) =>
-      launchPeer(
-        {
-          label: 'this peer',
-          dataDir,
-          keyFile,
-          host: values.host,
-          advertiseHost: values.advertise,
-          ports: portsOf(basePort),
-          seeds: values.seed,
-          hasMdns: !values['no-mdns'],
-          staysDownWhenKilled: false,
-        },
-        deps,
-        options,
-      ),
+    logTo,
+    launch: async (deps, options) => {
+      await using starting = new AsyncDisposableStack();
+      const slot = values.slots
+        ? starting.use(await claimSlot(root, { holder: hostname(), ...options }))
+        : undefined;
+      const launched = starting.use(
+        await launchPeer(
+          {
+            label: slot === undefined ? 'this peer' : `peer in slot ${slot.index}`,
+            dataDir: slot?.dataDir ?? root,
+            keyFile,
+            host: values.host,
+            advertiseHost: values.advertise,
+            ports: portsOf(basePort),
+            seeds: values.seed,
+            hasMdns: !values['no-mdns'],
+            staysDownWhenKilled: false,
+          },
+          deps,
+          options,
+        ),
+      );
+      const running = starting.move();
+      return { ...launched, [Symbol.asyncDispose]: () => running.disposeAsync() };
+    },
     onReady: (launched) =>
-      context.out(values.json ? `${JSON.stringify(asJson(launched))}\n` : describe(launched)),
+      context.out(
+        values.json || logTo === 'stdout'
+          ? `${JSON.stringify(asJson(launched))}\n`
+          : describe(launched),
+      ),
   });
 };
+
+/** Where the services read the key: one that was given is never replaced, one of our own is made. */
+function placeKey(
+  root: string,
+  option: string | undefined,
+  context: Context,
+): { keyFile: string; isNew: boolean } {
+  const own = join(root, 'swarm.key');
+  const { env } = context;
+  const given = env['SWARM_KEY'];
+  if (option !== undefined) {
+    const file = readPath(option, context);
+    return { keyFile: file, isNew: ensureSwarmKey(file) };
+  }
+  if (env['SWARM_KEY_FILE']) {
+    const file = readPath(env['SWARM_KEY_FILE'], context);
+    readSwarmKey(file); // a secret that somebody mounts: when it is missing, a new one helps nobody
+    return { keyFile: file, isNew: false };
+  }
+  if (!given) return { keyFile: own, isNew: ensureSwarmKey(own) };
+  writeSwarmKey(own, given);
+  return { keyFile: own, isNew: false };
+}
+
+function readLogTarget(text: string, isVerbose: boolean): LogTarget {
+  if (text !== 'files' && text !== 'stdout')
+    throw new UsageError(`--log-to must be files or stdout, not "${text}"`);
+  return isVerbose ? 'terminal' : text;
+}
 
 function asJson({ peerId, origins, pids, libp2p }: LaunchedPeer) {
   return { peerId, ...origins, pids: pids(), libp2p };

@@ -24,7 +24,22 @@ export const peers: Command = async (args, context) => {
   return 0;
 };
 
-function peersTable({ peers: members }: PeersReply): string {
+function peersTable({ peers: members, disks }: PeersReply): string {
+  const up = members.filter(({ state }) => state === 'alive' || state === 'suspect').length;
+  return `${membersTable(members)}\n${summarise(up, disks)}\n`;
+}
+
+/** What the swarm survives, in a sentence: two peers on one disk are one accident. */
+export function summarise(peersUp: number, disks: number): string {
+  const counted = `${plural(peersUp, 'peer')}, ${plural(disks, 'disk')}`;
+  return disks === 1 && peersUp > 1 ? `${counted}: survives crashes, not disk loss` : counted;
+}
+
+function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
+
+function membersTable(members: PeersReply['peers']): string {
   return formatTable(
     ['PEER', 'STATE', 'BLOCKS', 'HOLDS', 'FREE', 'SEEN', 'GATEWAY'],
     members.map(({ peerId, isSelf, state, blocks, usedBytes, freeBytes, seenMsAgo, http }) => [

@@ -42,7 +42,7 @@ export const swarm: Command = async (args, context) => {
   const keyFile = join(dataDir, 'swarm.key');
   ensureSwarmKey(keyFile);
   return runLauncher(context, {
-    isVerbose: values.verbose,
+    logTo: values.verbose ? 'terminal' : 'files',
     launch: (deps, options) =>
       launchSwarm({ peers, basePort, host: values.host, dataDir, keyFile }, deps, options),
     onReady: (launched) =>

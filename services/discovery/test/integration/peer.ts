@@ -14,6 +14,7 @@ import {
   createServer,
   mount,
   openIdentity,
+  readLocalSecret,
   type PeerClient,
   readSwarmKey,
   type Target,
@@ -82,7 +83,7 @@ export async function startPeer(
   const { folder, name, keyFile } = options;
   const dir = join(folder, name);
   const { peerId } = openIdentity(join(dir, 'identity.key'));
-  const prover = createProver(readSwarmKey(keyFile), peerId);
+  const prover = createProver(readSwarmKey(keyFile), peerId, readLocalSecret(dir));
   const held = new Map<Cid, HaveMap>();
   const storage = createServer({
     service: 'storage',
