@@ -99,6 +99,13 @@ describe('when a peer fails', () => {
         'it still looks in good order',
         async () => (await stateOf(reader, bad.peerId)) === 'alive',
       );
+      // A transfer that knows nobody yet: one that had found the bad peer slow would rightly not ask it.
+      const before = reader.killOne('transfer');
+      await eventually('the reader’s transfer is a new one', async () => {
+        const { transfer } = reader.processIds();
+        if (transfer === undefined || transfer === before) return false;
+        return (await fetch(`${reader.transfer}/readyz`)).ok;
+      });
       const got = await download(reader.transfer, reply.cid);
       expect(got).toMatchObject({ status: 200, sizeBytes: FILE.sizeBytes, sha256: await sha256 });
       expect(storage.requests).toBeGreaterThan(0);

@@ -49,7 +49,7 @@ export interface Ranking {
   started(peer: PeerId): void;
   /** Notes how it ended. */
   ended(peer: PeerId, outcome: Outcome, durationMs: number, nowMs: number): void;
-  /** The peer came back: what failed before says nothing about it now. A ban stays. */
+  /** The peer came back: how it answered before says nothing about it now. A ban stays. */
   forgive(peer: PeerId): void;
   /** The candidates, best first. */
   order<C extends { readonly peerId: PeerId }>(candidates: readonly C[], nowMs: number): C[];
@@ -113,7 +113,9 @@ export function createRanking(): Ranking {
     },
     forgive(peer) {
       const score = scores.get(peer);
-      if (score !== undefined) score.strikes = 0;
+      if (score === undefined) return;
+      score.strikes = 0;
+      score.durationsMs = [];
     },
     order(candidates, nowMs) {
       return candidates

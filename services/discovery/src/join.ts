@@ -18,6 +18,8 @@ const DEGREE = 24;
 /** Calls made in one round. */
 const CALLS_PER_ROUND = 4;
 const CALL_TIMEOUT_MS = 5000;
+/** Rounds of seeds without any connection before a person is told. */
+const LONELY_ROUNDS_MIN = 4;
 /** With fewer connections than this the seeds are asked again. */
 const FEW_CONNECTIONS = 3;
 /** Wait after a failed call, doubled each time up to the maximum; the same for rounds of seeds. */
@@ -52,6 +54,7 @@ export function startJoin(deps: {
   const retries = new Map<string, { atMs: number; delayMs: number }>();
   const calling = new Set<string>();
   let isTried = seeds.length === 0;
+  let lonelyRounds = 0;
   let seedsAtMs = 0;
   let seedsDelayMs = RETRY_MIN_MS;
   let round = 0;
@@ -101,7 +104,9 @@ export function startJoin(deps: {
     await Promise.all(calls.map((address) => call(address, [address])));
     isTried = true;
     // A stranger's key and a peer that is down look alike from here; a person should look at both.
-    if (calls.length > 0 && wire.engine().connected().length === 0)
+    // The first rounds may come before the others are up.
+    lonelyRounds = wire.engine().connected().length === 0 ? lonelyRounds + 1 : 0;
+    if (calls.length > 0 && lonelyRounds >= LONELY_ROUNDS_MIN)
       log.warn(
         { seeds: calls },
         'no seed let this peer in: are they up, and is the swarm key the same?',
