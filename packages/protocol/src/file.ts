@@ -63,6 +63,8 @@ export const FileEntry = z.object({
   blocks: z.int().positive(),
   replicas: z.int().positive(),
   createdAtMs: z.int().nonnegative(),
+  /** When it ends by itself; never without. */
+  expiresAtMs: z.int().nonnegative().optional(),
   state: FileState,
   /** Fewest confirmed copies over the file's blocks. */
   copies: z.int().nonnegative(),
@@ -77,6 +79,8 @@ export const FileHealth = FileEntry.extend({
   disks: z.int().nonnegative(),
   /** When the answers that this rests on were given. */
   verifiedAtMs: z.int().nonnegative(),
+  /** When the copy that was re-hashed longest ago was re-hashed; absent when a holder did not say. */
+  checkedAtMs: z.int().nonnegative().optional(),
   holders: z.array(
     z.object({
       peerId: PeerId,

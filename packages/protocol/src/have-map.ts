@@ -11,6 +11,8 @@ export const HaveMap = z.object({
   blocks: z.int().positive(),
   /** The bits, padded with zeros to whole bytes, in base64url. */
   bits: z.string().max(16 * 1024 * 1024),
+  /** When that block of it that was re-hashed longest ago was written or re-hashed, by the holder's wall clock. */
+  checkedAtMs: z.int().nonnegative().optional(),
 });
 export type HaveMap = z.infer<typeof HaveMap>;
 

@@ -28,8 +28,15 @@ export type ReplicateProgress = z.infer<typeof ReplicateProgress>;
 export const SettleJob = z.object({ v: z.literal(1), root: Cid });
 export type SettleJob = z.infer<typeof SettleJob>;
 
-/** Queue `release`: an upload was given up; peers that took its blocks may let them go. */
-export const ReleaseJob = z.object({ v: z.literal(1), lease: Lease });
+/**
+ * Queue `release`: an upload is over, so the leases of the peers that took its blocks are too. With
+ * `keep` its pin stands and holds the blocks from now on; without, they may go.
+ */
+export const ReleaseJob = z.object({
+  v: z.literal(1),
+  lease: Lease,
+  keep: z.boolean().default(false),
+});
 export type ReleaseJob = z.infer<typeof ReleaseJob>;
 
 export const QUEUES = {
@@ -55,6 +62,14 @@ export const SwarmEvent = z.discriminatedUnion('kind', [
     copies: z.int().nonnegative(),
   }),
   z.object({ kind: z.literal('pin'), atMs: z.int(), cid: Cid, name: z.string() }),
+  z.object({ kind: z.literal('deleted'), atMs: z.int(), cid: Cid, name: z.string() }),
+  z.object({
+    kind: z.literal('repair'),
+    atMs: z.int(),
+    cid: Cid,
+    copiedBlocks: z.int().nonnegative(),
+    droppedBlocks: z.int().nonnegative(),
+  }),
   z.object({ kind: z.literal('holding'), atMs: z.int(), cid: Cid, peerId: PeerId }),
 ]);
 export type SwarmEvent = z.infer<typeof SwarmEvent>;

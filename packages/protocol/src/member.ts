@@ -38,6 +38,8 @@ export const MemberRecord = z.object({
   blocks: z.int().nonnegative(),
   /** True in the last record of a peer that leaves on purpose. */
   leaving: z.boolean(),
+  /** True while it hands over what it holds: it still serves, nothing is placed on it any more. */
+  draining: z.boolean().default(false),
 });
 export type MemberRecord = z.infer<typeof MemberRecord>;
 

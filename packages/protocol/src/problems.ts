@@ -201,9 +201,18 @@ export const StorageFull = defineProblem({
   type: 'problems/storage-full',
   title: 'Storage full',
   status: 507,
-  fields: z.object({ limit: z.string(), freeBytes: z.int().nonnegative() }),
-  detail: ({ limit, freeBytes }) =>
-    `this peer's ${limit} is reached (${freeBytes} bytes free); make room here, or upload to another peer`,
+  fields: z.object({
+    /** Which limit was reached: `storage capacity`, `disk space`, … */
+    limit: z.string(),
+    /** What may still be written, before the limit. */
+    freeBytes: z.int().nonnegative(),
+    /** Peers that could take it, the roomiest first; absent when nobody looked. */
+    peersWithRoom: z
+      .array(z.object({ peerId: z.string(), gateway: z.string(), freeBytes: z.int() }))
+      .optional(),
+  }),
+  detail: ({ limit, freeBytes, peersWithRoom }) =>
+    `this peer's ${limit} is reached (${freeBytes} bytes free); ${whereElse(peersWithRoom)}`,
 });
 
 /** A service of this peer refused the connection, broke it, or did not answer in time. */
@@ -262,6 +271,12 @@ export const PROBLEMS = [
   Overloaded,
   InternalError,
 ] as const;
+
+function whereElse(peers: readonly { readonly gateway: string }[] | undefined): string {
+  if (peers === undefined) return 'make room here, or upload to another peer';
+  if (peers.length === 0) return 'no other peer has room either; make room, or add a peer';
+  return `upload to a peer with room (${peers.map(({ gateway }) => gateway).join(', ')}), or make room here`;
+}
 
 /** Turns a body from the wire back into the class that was thrown; undefined for a foreign problem. */
 export function problemFromBody(body: ProblemBody): Problem | undefined {

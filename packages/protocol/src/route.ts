@@ -22,7 +22,7 @@ export interface Route<
 > {
   readonly service: Service;
   readonly audience: Audience;
-  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** Path with `:name` placeholders, each a key of `params`. */
   readonly path: string;
   readonly summary: string;

@@ -12,6 +12,8 @@ export const UploadQuery = z.object({
   replicas: z.coerce.number().int().min(1).max(REPLICAS_MAX).default(REPLICAS_DEFAULT),
   /** Confirmed copies to wait for; at most `replicas` and the number of members. */
   copies: z.coerce.number().int().min(0).max(REPLICAS_MAX).default(COPIES_DEFAULT),
+  /** When the file ends by itself (RFC 3339); never without. */
+  expiresAt: z.iso.datetime({ offset: true }).optional(),
 });
 export type UploadQuery = z.infer<typeof UploadQuery>;
 

@@ -3,7 +3,7 @@ import { Cid, FileHash, PeerId } from '../cid.ts';
 import { FileEntry, FileHealth } from '../file.ts';
 import { HaveAnswer } from '../have-map.ts';
 import { Member } from '../member.ts';
-import { Pin, PinDraft } from '../pin.ts';
+import { Pin, PinChange, PinDraft } from '../pin.ts';
 import { route } from '../route.ts';
 
 const none = z.object({});
@@ -64,6 +64,30 @@ export const discoveryRoutes = {
     body: undefined,
     reply: FileHealth,
   }),
+  changeFile: route({
+    service: 'discovery',
+    audience: 'public',
+    method: 'PATCH',
+    path: '/files/:hash',
+    summary:
+      'Changes the name, the copies or the end of a file, for the whole swarm; answers the file as it is now.',
+    params: z.object({ hash: FileHash }),
+    query: none,
+    body: PinChange,
+    reply: FileEntry,
+  }),
+  removeFile: route({
+    service: 'discovery',
+    audience: 'public',
+    method: 'DELETE',
+    path: '/files/:hash',
+    summary:
+      'Deletes a file from the whole swarm, also from peers that are away now; its bytes go with the sweeps that follow.',
+    params: z.object({ hash: FileHash }),
+    query: none,
+    body: undefined,
+    reply: z.object({ cid: Cid, name: z.string(), deletedAtMs: z.int().nonnegative() }),
+  }),
   members: route({
     service: 'discovery',
     audience: 'local',
@@ -114,9 +138,44 @@ export const discoveryRoutes = {
     query: z.object({
       after: z.string().default(''),
       limit: z.coerce.number().int().min(1).max(1000).default(500),
+      /** Also those that ended so lately that a wrong clock might be all there is to it. */
+      justExpired: z.stringbool().default(false),
     }),
     body: undefined,
-    reply: z.object({ pins: z.array(Pin), next: z.string().optional() }),
+    reply: z.object({
+      pins: z.array(Pin),
+      next: z.string().optional(),
+      /**
+       * False while pins may be unknown here: since its start this peer has not compared its set with
+       * that of every member that is up, or it knows members and none is up.
+       */
+      isCurrent: z.boolean(),
+    }),
+  }),
+  copies: route({
+    service: 'discovery',
+    audience: 'local',
+    method: 'POST',
+    path: '/copies',
+    summary: 'The fewest confirmed copies over the blocks of each of these files, in their order.',
+    params: none,
+    query: none,
+    body: z.object({ roots: z.array(Cid).min(1).max(WANT_ROOTS_MAX) }),
+    reply: z.object({
+      /** Undefined for a root without a live pin. */
+      files: z.array(z.object({ cid: Cid, copies: z.int().nonnegative() }).optional()),
+    }),
+  }),
+  setDraining: route({
+    service: 'discovery',
+    audience: 'local',
+    method: 'PUT',
+    path: '/draining',
+    summary: 'Notes durably, and tells all members, whether this peer hands over what it holds.',
+    params: none,
+    query: none,
+    body: z.object({ isDraining: z.boolean() }),
+    reply: none,
   }),
   want: route({
     service: 'discovery',

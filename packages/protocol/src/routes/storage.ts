@@ -35,6 +35,65 @@ export const StorageStats = z.object({
 });
 export type StorageStats = z.infer<typeof StorageStats>;
 
+/** What one round of the sweep did, or would have done. */
+export const SweepReport = z.object({
+  isDryRun: z.boolean(),
+  startedAtMs: z.int().nonnegative(),
+  durationMs: z.int().nonnegative(),
+  /** Live pins that were followed. */
+  pins: z.int().nonnegative(),
+  /** Blocks held here that a pin reaches. */
+  reachedBlocks: z.int().nonnegative(),
+  /** Blocks that no pin reaches, but an upload may yet: under a lease, or too young. */
+  leasedBlocks: z.int().nonnegative(),
+  /** Blocks that no pin reaches: no longer counted as copies, deleted by a later round. */
+  condemnedBlocks: z.int().nonnegative(),
+  condemnedBytes: z.int().nonnegative(),
+  /** Blocks condemned by an earlier round and deleted by this one. */
+  deletedBlocks: z.int().nonnegative(),
+  deletedBytes: z.int().nonnegative(),
+  /** Why nothing was condemned or deleted: what is unknown might reach anything. */
+  heldUpBy: z.string().optional(),
+});
+export type SweepReport = z.infer<typeof SweepReport>;
+
+/** What one round of the scrub found. Without `endedAtMs` it is under way, or a restart cut it short. */
+export const ScrubReport = z.object({
+  startedAtMs: z.int().nonnegative(),
+  endedAtMs: z.int().nonnegative().optional(),
+  checkedBlocks: z.int().nonnegative(),
+  checkedBytes: z.int().nonnegative(),
+  damagedBlocks: z.int().nonnegative(),
+});
+export type ScrubReport = z.infer<typeof ScrubReport>;
+
+/** How this peer looks after its blocks. */
+export const UpkeepReport = z.object({
+  scrub: z.object({
+    /** Every block is re-hashed at least this often, the rate allowing. */
+    intervalMs: z.int().nonnegative(),
+    bytesPerSecondMax: z.int().nonnegative(),
+    /** When the block that was re-hashed longest ago was written or re-hashed; absent without blocks. */
+    oldestCheckAtMs: z.int().nonnegative().optional(),
+    /** Blocks whose last check is older than the interval. */
+    overdueBlocks: z.int().nonnegative(),
+    /** The round under way, or the last one. */
+    round: ScrubReport.optional(),
+    /** The last round that came to its end: it re-hashed every block that was held when it began. */
+    lastWhole: ScrubReport.optional(),
+  }),
+  /** Blocks that were found damaged or gone and are not yet replaced. */
+  damaged: z.object({ blocks: z.int().nonnegative(), cids: z.array(Cid).max(100) }),
+  /** Blocks found damaged and replaced since this service started. */
+  healedBlocks: z.int().nonnegative(),
+  sweep: z.object({
+    intervalMs: z.int().nonnegative(),
+    graceMs: z.int().nonnegative(),
+    last: SweepReport.optional(),
+  }),
+});
+export type UpkeepReport = z.infer<typeof UpkeepReport>;
+
 export const storageRoutes = {
   addBlock: route({
     service: 'storage',
@@ -94,10 +153,11 @@ export const storageRoutes = {
   }),
   checkBlock: route({
     service: 'storage',
-    audience: 'local',
+    audience: 'peer',
     method: 'POST',
     path: '/blocks/:cid/check',
-    summary: 'Re-reads and re-hashes a block; a corrupt one is set aside and no longer held.',
+    summary:
+      'Re-reads and re-hashes a block; a corrupt one is set aside, no longer held, and replaced from another peer.',
     params: byCid,
     query: none,
     body: undefined,
@@ -181,6 +241,41 @@ export const storageRoutes = {
     query: none,
     body: Cids,
     reply: z.object({ droppedBlocks: z.int().nonnegative() }),
+  }),
+  upkeep: route({
+    service: 'storage',
+    audience: 'public',
+    method: 'GET',
+    path: '/upkeep',
+    summary: 'What scrub and sweep of this peer found and did, and when.',
+    params: none,
+    query: none,
+    body: undefined,
+    reply: UpkeepReport,
+  }),
+  scrub: route({
+    service: 'storage',
+    audience: 'public',
+    method: 'POST',
+    path: '/scrub',
+    summary:
+      'Begins a scrub of every block of this peer now, at the configured rate; see GET /upkeep for how it goes.',
+    params: none,
+    query: none,
+    body: undefined,
+    reply: ScrubReport,
+  }),
+  sweep: route({
+    service: 'storage',
+    audience: 'public',
+    method: 'POST',
+    path: '/sweep',
+    summary:
+      'Runs a round of the sweep on this peer now and answers what it did; with ?dryRun=true what it would do.',
+    params: none,
+    query: z.object({ dryRun: z.stringbool().default(false) }),
+    body: undefined,
+    reply: SweepReport,
   }),
   stats: route({
     service: 'storage',

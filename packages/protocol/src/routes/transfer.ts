@@ -7,6 +7,23 @@ import { Bits } from './storage.ts';
 
 const none = z.object({});
 
+/** Settle requests in one call. */
+export const SETTLE_ROOTS_MAX = 64;
+
+/** How far a peer is with handing over what it holds. */
+export const DrainReport = z.object({
+  isDraining: z.boolean(),
+  /** True when the peers that remain hold the copies of everything: this peer may go for good. */
+  isDrained: z.boolean(),
+  filesTotal: z.int().nonnegative(),
+  /** Files of which something is still to be handed over, as far as is known. */
+  filesLeft: z.int().nonnegative(),
+  blocksLeft: z.int().nonnegative(),
+  /** Why it does not go on, when it does not: `no other peer is up`. */
+  heldUpBy: z.string().optional(),
+});
+export type DrainReport = z.infer<typeof DrainReport>;
+
 export const transferRoutes = {
   getFile: route({
     service: 'transfer',
@@ -36,10 +53,68 @@ export const transferRoutes = {
     audience: 'peer',
     method: 'DELETE',
     path: '/replicas/:lease',
-    summary: 'The upload that offered blocks under this lease was given up.',
+    summary:
+      'The upload that offered blocks under this lease is over: pinned (`keep`), or given up.',
     params: z.object({ lease: Lease }),
-    query: none,
+    query: z.object({ keep: z.stringbool().default(false) }),
     body: undefined,
     reply: z.object({ deletedBlocks: z.int().nonnegative() }),
+  }),
+  copyBlocks: route({
+    service: 'transfer',
+    audience: 'local',
+    method: 'POST',
+    path: '/copies',
+    summary:
+      'Copies these blocks from other members into our own storage, verified; a bit for each that is there now.',
+    params: none,
+    query: none,
+    body: z.object({ cids: z.array(Cid).min(1).max(CIDS_PER_BATCH_MAX) }),
+    reply: Bits,
+  }),
+  settleFiles: route({
+    service: 'transfer',
+    audience: 'local',
+    method: 'POST',
+    path: '/settlements',
+    summary: 'Something about these files changed here: look at them again soon.',
+    params: none,
+    query: none,
+    body: z.object({ roots: z.array(Cid).min(1).max(SETTLE_ROOTS_MAX) }),
+    reply: none,
+  }),
+  drainState: route({
+    service: 'transfer',
+    audience: 'public',
+    method: 'GET',
+    path: '/drain',
+    summary: 'Whether this peer hands over what it holds, and how far it is.',
+    params: none,
+    query: none,
+    body: undefined,
+    reply: DrainReport,
+  }),
+  startDrain: route({
+    service: 'transfer',
+    audience: 'public',
+    method: 'POST',
+    path: '/drain',
+    summary:
+      'This peer is to leave for good: from now on nothing is placed on it, and the others take over what it holds. It serves on meanwhile.',
+    params: none,
+    query: none,
+    body: undefined,
+    reply: DrainReport,
+  }),
+  cancelDrain: route({
+    service: 'transfer',
+    audience: 'public',
+    method: 'DELETE',
+    path: '/drain',
+    summary: 'This peer stays after all.',
+    params: none,
+    query: none,
+    body: undefined,
+    reply: DrainReport,
   }),
 } as const;
