@@ -101,7 +101,7 @@ export function createMemberTable<S>(settings: {
       const old = members.get(record.peerId);
       if (old === undefined) {
         if (!makeRoom()) return 'stale';
-        const state = isFresh ? 'alive' : 'down';
+        const state = isFresh ? 'alive' : stateOfGone(record);
         const downAtMs = isFresh ? undefined : seenAtMs;
         put({ record, signed, state, seenAtMs, heardAtMs: seenAtMs, downAtMs }, true);
         return isFresh ? 'joined' : 'updated';
@@ -116,13 +116,14 @@ export function createMemberTable<S>(settings: {
         const isReborn = record.incarnation > old.record.incarnation;
         const isAfterDeath = isReborn || seenAtMs > old.downAtMs + DEATH_SLACK_MS;
         const isBack = isFresh && isAfterDeath;
-        const state = isBack ? 'alive' : old.state;
+        const state = isBack ? 'alive' : stateOfGone(record, old.state);
         const downAtMs = isBack ? undefined : old.downAtMs;
-        put({ ...base, state, downAtMs }, isBack || isMaterial(old.record, record));
+        const isChange = state !== old.state || isMaterial(old.record, record);
+        put({ ...base, state, downAtMs }, isChange);
         return isBack ? 'returned' : 'refreshed';
       }
       if (record.leaving) {
-        put({ ...base, state: 'down', downAtMs: nowMs }, true);
+        put({ ...base, state: stateOfGone(record), downAtMs: nowMs }, true);
         return 'left';
       }
       const isCleared =
@@ -186,9 +187,16 @@ export function toMember<S>({ record, state, seenAtMs }: KnownMember<S>, nowMs: 
   return { ...record, state, isSelf: false, seenMsAgo };
 }
 
+/** A peer that handed everything over and said good-bye is not coming back: nobody waits for it. */
+function stateOfGone(record: MemberRecord, otherwise: MemberState = 'down'): MemberState {
+  return record.leaving && record.draining ? 'out' : otherwise;
+}
+
 /** Whether the difference matters to those who place on this member or dial it. */
 function isMaterial(a: MemberRecord, b: MemberRecord): boolean {
-  const facts = ({ incarnation, http, libp2p, domain, capacityBytes, leaving }: MemberRecord) =>
-    JSON.stringify([incarnation, http, libp2p, domain, capacityBytes, leaving]);
+  const facts = (record: MemberRecord) => {
+    const { incarnation, http, libp2p, domain, capacityBytes, leaving, draining } = record;
+    return JSON.stringify([incarnation, http, libp2p, domain, capacityBytes, leaving, draining]);
+  };
   return facts(a) !== facts(b);
 }

@@ -1,6 +1,12 @@
 /**
- * Pins of many writers made one set: the last writer wins by (clock, origin), so merging is
- * commutative, associative and idempotent, and peers that met in any order agree.
+ * Pins of many writers made one set: the last writer wins, so merging is commutative, associative and
+ * idempotent, and peers that met in any order agree.
+ *
+ * "Last" is by (epoch, deleted, clock, origin). An upload begins an epoch, and changes and the deletion
+ * belong to the epoch of the pin that they were made of. So a deletion beats every change of the same
+ * upload, even one made later on the far side of a partition or by a clock that is a day ahead: what
+ * was deleted does not come back by itself. Another upload begins a higher epoch and wins over it.
+ * With the clock alone, whoever's clock is ahead would decide.
  *
  * Two peers find out where their sets differ by digests of 256 buckets. A digest is the XOR of a hash
  * of each pin, so it is kept up to date by toggling one pin. The hash is not cryptographic: members
@@ -12,7 +18,26 @@ import type { Cid, PeerId, Pin, PinDraft } from '@shoal/protocol';
 export const PIN_BUCKETS = 256;
 
 /** What orders the pins of one root, without their content. */
-export type PinStamp = Pick<Pin, 'root' | 'clock' | 'origin'>;
+export type PinStamp = Pick<Pin, 'root' | 'epoch' | 'deleted' | 'clock' | 'origin'>;
+
+/** What of a live pin may be changed; what is absent stays. */
+export interface PinEdit {
+  readonly name?: string | undefined;
+  readonly replicas?: number | undefined;
+  /** Null for never. */
+  readonly expiresAtMs?: number | null | undefined;
+}
+
+/** Who makes a pin, and what the wall clock says. */
+export interface PinMaker {
+  readonly nowMs: number;
+  readonly origin: PeerId;
+}
+
+/** The part of a pin that orders it. */
+export function stampOf({ root, epoch, deleted, clock, origin }: PinStamp): PinStamp {
+  return { root, epoch, deleted, clock, origin };
+}
 
 /** Above 0 when `a` wins over `b`; 0 only for the same pin. */
 export function comparePins(a: Pin, b: Pin): number {
@@ -21,7 +46,12 @@ export function comparePins(a: Pin, b: Pin): number {
 
 /** Above 0 when `a` is later than `b`. */
 export function compareStamps(a: PinStamp, b: PinStamp): number {
-  return a.clock - b.clock || compareText(a.origin, b.origin);
+  return (
+    a.epoch - b.epoch ||
+    Number(a.deleted) - Number(b.deleted) ||
+    a.clock - b.clock ||
+    compareText(a.origin, b.origin)
+  );
 }
 
 /** The pin that stays of two for one root. */
@@ -34,22 +64,43 @@ export function isLive(pin: Pin, nowMs: number): boolean {
   return !pin.deleted && (pin.expiresAtMs === undefined || pin.expiresAtMs > nowMs);
 }
 
-/** The pin that a wish makes, given the one that stands: never fewer copies than promised before. */
-export function nextPin(
-  draft: PinDraft,
-  old: Pin | undefined,
-  { nowMs, origin }: { nowMs: number; origin: PeerId },
-): Pin {
+/**
+ * The pin that an upload makes, given the one that stands. While that one lives, the new one promises
+ * no fewer copies and no earlier end.
+ */
+export function nextPin(draft: PinDraft, old: Pin | undefined, { nowMs, origin }: PinMaker): Pin {
   const live = old !== undefined && isLive(old, nowMs) ? old : undefined;
+  const { expiresAtMs: draftEndMs, ...wish } = draft;
   return {
-    ...draft,
+    ...wish,
+    ...endingAt(live === undefined ? draftEndMs : later(draftEndMs, live.expiresAtMs)),
     v: 1,
     replicas: Math.max(draft.replicas, live?.replicas ?? 0),
     createdAtMs: live?.createdAtMs ?? nowMs,
+    epoch: old === undefined ? nowMs : Math.max(nowMs, old.epoch + 1),
     deleted: false,
-    clock: Math.max((old?.clock ?? -1) + 1, nowMs),
+    clock: clockAfter(old, nowMs),
     origin,
   };
+}
+
+/** The pin that a change makes of a live one: also fewer copies, also an earlier end. */
+export function changedPin(old: Pin, edit: PinEdit, { nowMs, origin }: PinMaker): Pin {
+  const { expiresAtMs: oldEndMs, ...rest } = old;
+  const endMs = edit.expiresAtMs === undefined ? oldEndMs : (edit.expiresAtMs ?? undefined);
+  return {
+    ...rest,
+    ...endingAt(endMs),
+    name: edit.name ?? old.name,
+    replicas: edit.replicas ?? old.replicas,
+    clock: clockAfter(old, nowMs),
+    origin,
+  };
+}
+
+/** The tombstone of a pin: it ends the pin's epoch. */
+export function tombstoneOf(old: Pin, { nowMs, origin }: PinMaker): Pin {
+  return { ...old, deleted: true, clock: clockAfter(old, nowMs), origin };
 }
 
 /** The bucket of a root, 0 to 255. */
@@ -71,9 +122,9 @@ export function createPinDigest(): PinDigest {
   const low = new Uint32Array(PIN_BUCKETS);
   const xor = (words: Uint32Array) => words.reduce((sum, word) => sum ^ word, 0) >>> 0;
   return {
-    toggle({ root, clock, origin }) {
+    toggle({ root, epoch, deleted, clock, origin }) {
       const bucket = pinBucket(root);
-      const text = `${root}/${clock}/${origin}`;
+      const text = `${root}/${epoch}/${deleted}/${clock}/${origin}`;
       high[bucket] = (high[bucket] ?? 0) ^ hash32(text, 1);
       low[bucket] = (low[bucket] ?? 0) ^ hash32(text, 2);
     },
@@ -81,6 +132,18 @@ export function createPinDigest(): PinDigest {
     total: () => hex(xor(high)) + hex(xor(low)),
   };
 }
+
+/** The highest clock seen for a root plus one, never behind the wall clock. */
+const clockAfter = (old: Pin | undefined, nowMs: number) =>
+  old === undefined ? nowMs : Math.max(nowMs, old.clock + 1);
+
+/** Without an end is later than any. */
+const later = (a: number | undefined, b: number | undefined) =>
+  a === undefined || b === undefined ? undefined : Math.max(a, b);
+
+/** An absent end is an absent field, so that a pin has one form. */
+const endingAt = (expiresAtMs: number | undefined) =>
+  expiresAtMs === undefined ? {} : { expiresAtMs };
 
 const hex = (word: number) => word.toString(16).padStart(8, '0');
 

@@ -23,6 +23,7 @@ function record(part: Partial<MemberRecord> = {}): MemberRecord {
     freeBytes: 1,
     blocks: 0,
     leaving: false,
+    draining: false,
     ...part,
   };
 }
@@ -84,6 +85,32 @@ describe('a member', () => {
     expect(table.get(A)?.state).toBe('down');
     table.tick(20 + 3 * OUT_MS);
     expect(table.get(A)?.state).toBe('out');
+  });
+
+  it('that says good-bye after it drained is out at once, in whatever way we hear of it', () => {
+    const goodbye = { seq: 2, leaving: true, draining: true };
+    const table = open();
+    table.learn(news({}, 0), 0);
+    const version = table.version();
+    expect(table.learn(news({ seq: 1, draining: true }, 5), 5)).toBe('updated');
+    expect(table.version()).toBe(version + 1);
+    expect(table.get(A)?.state).toBe('alive');
+    expect(table.learn(news(goodbye, 10), 10)).toBe('left');
+    expect(table.get(A)?.state).toBe('out');
+    expect(table.learn(news({ incarnation: 2 }, 20), 20)).toBe('returned');
+    expect(table.get(A)?.state).toBe('alive');
+
+    const refused = open();
+    refused.learn(news({ seq: 1, draining: true }, 0), 0);
+    refused.declareDown(A, 1, 5);
+    const before = refused.version();
+    refused.learn(news(goodbye, 4), 6);
+    expect(refused.get(A)?.state).toBe('out');
+    expect(refused.version()).toBe(before + 1);
+
+    const stranger = open();
+    stranger.learn(news(goodbye, 4), 6);
+    expect(stranger.get(A)?.state).toBe('out');
   });
 
   it('is not blamed for a pause of ours', () => {

@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import type { Cid, PeerId, Pin, PinDraft, Sha256 } from '@shoal/protocol';
 import fc from 'fast-check';
 import {
+  changedPin,
   comparePins,
   createPinDigest,
   isLive,
@@ -9,6 +10,8 @@ import {
   nextPin,
   PIN_BUCKETS,
   pinBucket,
+  stampOf,
+  tombstoneOf,
 } from '../src/pin-set.ts';
 
 const ROOT = 'root' as Cid;
@@ -21,6 +24,7 @@ const pinOf = (part: Partial<Pin>): Pin => ({
   blocks: 1,
   replicas: 3,
   createdAtMs: 1,
+  epoch: 1,
   deleted: false,
   clock: 1,
   origin: 'a' as PeerId,
@@ -28,6 +32,7 @@ const pinOf = (part: Partial<Pin>): Pin => ({
 });
 const pins = fc
   .record({
+    epoch: fc.nat(2),
     clock: fc.nat(3),
     origin: fc.constantFrom('a', 'b', 'c').map((id) => id as PeerId),
     name: fc.constantFrom('x', 'y'),
@@ -48,31 +53,134 @@ describe('merging pins', () => {
     );
   });
 
-  it('lets a tombstone win over any older pin', () => {
-    const tombstone = pinOf({ clock: 5, deleted: true });
-    expect(mergePins(pinOf({ clock: 4, origin: 'z' as PeerId }), tombstone)).toBe(tombstone);
-    expect(isLive(tombstone, 0)).toBe(false);
+  it('orders by epoch, then tombstone, then clock, then origin', () => {
+    const z = 'z' as PeerId;
+    const ascending = [
+      pinOf({ epoch: 1, clock: 9 }),
+      pinOf({ epoch: 1, clock: 9, origin: z }),
+      pinOf({ epoch: 1, clock: 10 }),
+      pinOf({ epoch: 1, clock: 1, deleted: true }),
+      pinOf({ epoch: 2, clock: 0 }),
+    ];
+    for (const [index, pin] of ascending.entries())
+      for (const other of ascending.slice(index + 1)) {
+        expect(mergePins(pin, other)).toBe(other);
+        expect(mergePins(other, pin)).toBe(other);
+      }
+  });
+});
+
+const DAY_MS = 86_400_000;
+/** Wall clocks up to a day apart, as whoever makes a pin reads its own. */
+const makers = fc.record({
+  nowMs: fc.integer({ min: 10 * DAY_MS, max: 12 * DAY_MS }),
+  origin: fc.constantFrom('a', 'b', 'c').map((id) => id as PeerId),
+});
+const edits = fc.record(
+  {
+    name: fc.constantFrom('x', 'y'),
+    replicas: fc.integer({ min: 1, max: 5 }),
+    expiresAtMs: fc.constantFrom(null, 20 * DAY_MS),
+  },
+  { requiredKeys: [] },
+);
+const changes = fc.array(fc.record({ edit: edits, maker: makers }), { maxLength: 5 });
+
+describe('deletion', () => {
+  it('beats every change of its upload, made before or after it, whatever the clocks say', () => {
+    fc.assert(
+      fc.property(makers, changes, makers, changes, (uploader, before, deleter, aside) => {
+        const apply = (pin: Pin, list: typeof before) =>
+          list.reduce((each, { edit, maker }) => changedPin(each, edit, maker), pin);
+        const uploaded = nextPin(draft, undefined, uploader);
+        const tombstone = tombstoneOf(apply(uploaded, before), deleter);
+        expect(mergePins(apply(uploaded, aside), tombstone)).toBe(tombstone);
+        expect(mergePins(tombstone, apply(uploaded, aside))).toBe(tombstone);
+        expect(isLive(tombstone, 0)).toBe(false);
+      }),
+      { seed: 3 },
+    );
+  });
+
+  it('gives way to an upload after it, whatever the clocks say', () => {
+    fc.assert(
+      fc.property(makers, makers, makers, changes, (first, deleter, second, aside) => {
+        const uploaded = nextPin(draft, undefined, first);
+        const tombstone = tombstoneOf(uploaded, deleter);
+        const again = nextPin(draft, tombstone, second);
+        const late = aside.reduce((pin, { edit, maker }) => changedPin(pin, edit, maker), uploaded);
+        expect([tombstone, late].reduce(mergePins, again)).toBe(again);
+        expect(again).toMatchObject({ deleted: false, createdAtMs: second.nowMs, replicas: 3 });
+      }),
+      { seed: 4 },
+    );
+  });
+});
+
+describe('a change', () => {
+  it('wins over what it changes, stays in its epoch, and keeps what it does not name', () => {
+    fc.assert(
+      fc.property(pins, edits, makers, (old, edit, maker) => {
+        const live = { ...old, deleted: false };
+        const now = changedPin(live, edit, maker);
+        expect(comparePins(now, live)).toBeGreaterThan(0);
+        expect(now).toMatchObject({
+          epoch: live.epoch,
+          name: edit.name ?? live.name,
+          replicas: edit.replicas ?? live.replicas,
+          createdAtMs: live.createdAtMs,
+          origin: maker.origin,
+        });
+      }),
+      { seed: 5 },
+    );
+  });
+
+  it('may lower the copies, and set, move and lift the end', () => {
+    const at = { nowMs: 100, origin: 'b' as PeerId };
+    const old = pinOf({ replicas: 5, expiresAtMs: 900 });
+    expect(changedPin(old, { replicas: 1 }, at)).toMatchObject({ replicas: 1, expiresAtMs: 900 });
+    expect(changedPin(old, { expiresAtMs: 500 }, at).expiresAtMs).toBe(500);
+    expect('expiresAtMs' in changedPin(old, { expiresAtMs: null }, at)).toBe(false);
+    expect(changedPin(pinOf({}), { expiresAtMs: 500 }, at).expiresAtMs).toBe(500);
   });
 });
 
 describe('the next pin', () => {
   const at = { nowMs: 100, origin: 'b' as PeerId };
 
-  it('wins over the one that stands, even when that has a clock from the future', () => {
+  it('wins over the one that stands, even when that is from the future', () => {
     fc.assert(
-      fc.property(pins, fc.nat(1000), (old, ahead) => {
-        const standing = { ...old, clock: old.clock + ahead };
+      fc.property(pins, fc.nat(1000), fc.nat(1000), (old, ahead, epochAhead) => {
+        const standing = { ...old, clock: old.clock + ahead, epoch: old.epoch + epochAhead };
         return comparePins(nextPin(draft, standing, at), standing) > 0;
       }),
       { seed: 2 },
     );
   });
 
-  it('keeps the time and the copies of a live one, and nothing of a deleted one', () => {
+  it('keeps the time and the copies of a live one, and nothing of a deleted or ended one', () => {
     const old = pinOf({ replicas: 7, createdAtMs: 3 });
     expect(nextPin(draft, old, at)).toMatchObject({ replicas: 7, createdAtMs: 3, clock: 100 });
-    const deleted = { ...old, deleted: true };
-    expect(nextPin(draft, deleted, at)).toMatchObject({ replicas: 3, createdAtMs: 100 });
+    for (const gone of [
+      { ...old, deleted: true },
+      { ...old, expiresAtMs: 100 },
+    ])
+      expect(nextPin(draft, gone, at)).toMatchObject({ replicas: 3, createdAtMs: 100 });
+  });
+
+  it('ends when the later of the two does', () => {
+    const endOf = (draftEndMs?: number, liveEndMs?: number) => {
+      const end = (expiresAtMs?: number) => (expiresAtMs === undefined ? {} : { expiresAtMs });
+      return nextPin({ ...draft, ...end(draftEndMs) }, pinOf(end(liveEndMs)), at).expiresAtMs;
+    };
+    expect(endOf(500, 700)).toBe(700);
+    expect(endOf(900, 700)).toBe(900);
+    expect(endOf(undefined, 700)).toBeUndefined();
+    expect(endOf(500, undefined)).toBeUndefined();
+    expect(nextPin({ ...draft, expiresAtMs: 500 }, pinOf({ deleted: true }), at).expiresAtMs).toBe(
+      500,
+    );
   });
 });
 
@@ -91,6 +199,15 @@ describe('a digest', () => {
     expect(a.total()).not.toBe(b.total());
     b.toggle(pinOf({ root: ROOT }));
     expect(a.buckets()).toEqual(b.buckets());
+  });
+
+  it('tells a tombstone and another epoch from the pin', () => {
+    const totalOf = (part: Partial<Pin>) => {
+      const digest = createPinDigest();
+      digest.toggle(stampOf(pinOf(part)));
+      return digest.total();
+    };
+    expect(new Set([{}, { deleted: true }, { epoch: 2 }, { clock: 2 }].map(totalOf)).size).toBe(4);
   });
 
   it('spreads roots over all buckets', () => {

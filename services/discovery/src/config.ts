@@ -33,5 +33,7 @@ export const DiscoveryConfig = PeerConfig.extend({
   DISCOVERY_PING_MS: milliseconds(200, 60_000, 1500),
   /** Time after which a peer that is down is no longer placed on. */
   MEMBER_OUT_AFTER_MS: milliseconds(1000, 30 * 24 * 3_600_000, 600_000),
+  /** Time for which what an ended pin reached is kept all the same: more than any peer's clock is wrong. */
+  DISCOVERY_EXPIRY_SLACK_MS: milliseconds(0, 365 * 24 * 3_600_000, 24 * 3_600_000),
 });
 export type DiscoveryConfig = z.infer<typeof DiscoveryConfig>;

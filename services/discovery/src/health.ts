@@ -75,7 +75,7 @@ export interface Health {
     page: { offset: number; limit: number },
     signal: AbortSignal,
   ): Promise<{ total: number; files: FileEntry[] }>;
-  /** Where these files stand, from answers that are still fresh or given now. */
+  /** Where these files stand, in their order, from answers that are still fresh or given now. */
   inspect(pins: readonly Pin[], signal: AbortSignal): Promise<FileEntry[]>;
 }
 
@@ -86,16 +86,26 @@ export function createHealth(deps: {
   readonly holders: Holders;
   readonly readHaveMap: (root: Cid) => Promise<HaveMap | undefined>;
   readonly members: () => Member[];
+  /** Whether a member is there at this moment, as far as can be told. */
+  readonly isUp: (member: Member) => boolean;
   readonly newForMs: number;
 }): Health {
-  const { self, pins, want, holders, readHaveMap, members, newForMs } = deps;
+  const { self, pins, want, holders, readHaveMap, members, isUp, newForMs } = deps;
   const domainOf = (peerId: PeerId) => members().find((member) => member.peerId === peerId)?.domain;
   const alive = () => members().filter(({ state }) => state === 'alive');
+  /** Who is there now: a peer may have gone since it answered, and its copies went with it. */
+  const upNow = (): ReadonlySet<PeerId> =>
+    new Set(
+      members()
+        .filter(isUp)
+        .map(({ peerId }) => peerId),
+    );
 
   const entryOf = (pin: Pin, copies: number): FileEntry => {
-    const { root: cid, name, sizeBytes, sha256, blocks, replicas, createdAtMs } = pin;
+    const { root: cid, name, sizeBytes, sha256, blocks, replicas, createdAtMs, expiresAtMs } = pin;
     const state = stateOf(pin, copies, { nowMs: Date.now(), newForMs });
-    return { cid, name, sizeBytes, sha256, blocks, replicas, createdAtMs, state, copies };
+    const end = expiresAtMs === undefined ? {} : { expiresAtMs };
+    return { cid, name, sizeBytes, sha256, blocks, replicas, createdAtMs, ...end, state, copies };
   };
   /** Our own holding, read now and remembered. */
   const readOwn = async (root: Cid): Promise<void> =>
@@ -120,8 +130,7 @@ export function createHealth(deps: {
     return copies >= pin.replicas || copiesOf(pin, FRESH_MOVING_MS) !== undefined;
   };
   /** The copies that were confirmed lately; who did not answer counts as holding nothing. */
-  const confirmed = ({ root, blocks }: Pin): number => {
-    const up = new Set(alive().map(({ peerId }) => peerId));
+  const confirmed = ({ root, blocks }: Pin, up: ReadonlySet<PeerId>): number => {
     const holdings = holders
       .of(root)
       .filter(({ peerId, ageMs }) => up.has(peerId) && ageMs <= FRESH_SAFE_MS);
@@ -137,7 +146,8 @@ export function createHealth(deps: {
         want(roots, { timeoutMs: ANSWERS_TIMEOUT_MS, signal }),
       ]);
     }
-    return page.map((pin) => entryOf(pin, confirmed(pin)));
+    const up = upNow();
+    return page.map((pin) => entryOf(pin, confirmed(pin, up)));
   };
 
   return {
@@ -149,13 +159,17 @@ export function createHealth(deps: {
       ]);
       holders.note(pin.root, self, own);
       const mine: Holding[] = own === undefined ? [] : [{ peerId: self, haveMap: own }];
-      const holdings = [...mine, ...answers].filter(({ haveMap }) => haveMap.blocks === pin.blocks);
+      const up = upNow();
+      const holdings = [...mine, ...answers].filter(
+        ({ peerId, haveMap }) => up.has(peerId) && haveMap.blocks === pin.blocks,
+      );
       const { copies, disks } = countCopies(pin.blocks, holdings, domainOf);
       return {
         ...entryOf(pin, copies),
         survivesPeers: Math.max(0, copies - 1),
         disks,
         verifiedAtMs: Date.now(),
+        ...oldestCheck(holdings),
         holders: holdings.map(({ peerId, haveMap }) => {
           const blocks = countBits(decodeBits(haveMap.bits, haveMap.blocks));
           return { peerId, blocks, share: blocks / haveMap.blocks, haveMap };
@@ -174,6 +188,15 @@ export function createHealth(deps: {
 export function onlyUp(answers: readonly HaveAnswer[], members: readonly Member[]): HaveAnswer[] {
   const up = new Set(members.filter(({ state }) => state === 'alive').map(({ peerId }) => peerId));
   return answers.filter(({ peerId }) => up.has(peerId));
+}
+
+/** When the copy that was re-hashed longest ago was; nothing when one holder does not say. */
+export function oldestCheck(holdings: readonly Holding[]): { checkedAtMs?: number } {
+  const times = holdings.map(({ haveMap }) => haveMap.checkedAtMs);
+  const known = times.filter((time) => time !== undefined);
+  return known.length === 0 || known.length < times.length
+    ? {}
+    : { checkedAtMs: Math.min(...known) };
 }
 
 const diskName = (domain: FailureDomain | undefined) =>

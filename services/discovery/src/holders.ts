@@ -20,6 +20,8 @@ export interface Holders {
   note(root: Cid, peerId: PeerId, haveMap: HaveMap | undefined): void;
   /** What is remembered of a peer and a root: undefined when it is not known or too old. */
   recall(root: Cid, peerId: PeerId, ageMaxMs: number): Entry | undefined;
+  /** Forgets what this peer said: it went, or came back, perhaps with less. */
+  forget(peerId: PeerId): void;
   /** All entries of a root that hold something. */
   of(root: Cid): HaveAnswer[];
 }
@@ -48,6 +50,12 @@ export function createHolders({ clock }: { clock: () => number }): Holders {
     recall(root, peerId, ageMaxMs) {
       const entry = roots.get(root)?.get(peerId);
       return entry !== undefined && clock() - entry.atMs <= ageMaxMs ? entry : undefined;
+    },
+    forget(peerId) {
+      for (const entries of roots.values()) {
+        chars -= sizeOf(entries.get(peerId));
+        entries.delete(peerId);
+      }
     },
     of(root) {
       const nowMs = clock();

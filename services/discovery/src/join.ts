@@ -12,7 +12,7 @@ import type { Wire } from './wire.ts';
 /** How often we look whom to call. */
 const ROUND_MS = 1000;
 /** Up to this many members everybody is connected to everybody. */
-const FULL_MESH_MAX = 64;
+export const FULL_MESH_MAX = 64;
 /** Connections that a peer keeps in a larger swarm. */
 const DEGREE = 24;
 /** Calls made in one round. */
@@ -32,28 +32,36 @@ const ROUNDS_PER_REVIVAL = 10;
 /** A sign of life younger than this outweighs a refusal: it may be starting. */
 const HEARD_NOW_MS = 1000;
 const KNOCK_TIMEOUT_MS = 1000;
+/** By then those on the local network that are up have answered the multicast question. */
+const NEIGHBOURS_ANSWER_MS = 5000;
 /** Peers whose failed calls are remembered. */
 const RETRIES_MAX = 2048;
 
 export interface Join extends Disposable {
   /** Whether the seeds were tried once, or there are none. */
   isTried(): boolean;
+  /** Whether somebody may be there of whom we have not heard: a seed that is not us, or a neighbour. */
+  mayBeMore(): boolean;
 }
 
 export function startJoin(deps: {
   readonly self: PeerId;
   readonly seeds: readonly Seed[];
   readonly isOwn: (host: string, port: number) => boolean;
+  /** Whether neighbours are looked for by multicast DNS. */
+  readonly mdns: boolean;
   readonly membership: Membership;
   readonly wire: Wire;
   readonly log: Log;
 }): Join {
-  const { self, seeds, isOwn, membership, wire, log } = deps;
+  const { self, seeds, isOwn, mdns, membership, wire, log } = deps;
   const { table, clock } = membership;
   const stop = new AbortController();
   const retries = new Map<string, { atMs: number; delayMs: number }>();
   const calling = new Set<string>();
+  const startedAtMs = clock();
   let isTried = seeds.length === 0;
+  let areSeedsOthers = seeds.length > 0;
   let lonelyRounds = 0;
   let seedsAtMs = 0;
   let seedsDelayMs = RETRY_MIN_MS;
@@ -92,9 +100,12 @@ export function startJoin(deps: {
   const callSeeds = async (): Promise<void> => {
     seedsAtMs = clock() + seedsDelayMs;
     seedsDelayMs = Math.min(RETRY_MAX_MS, seedsDelayMs * 2);
-    const addresses = await resolveSeeds(seeds, isOwn, (host, err) =>
-      log.warn({ err, host }, 'seed not resolved'),
-    );
+    let isUnresolved = false;
+    const addresses = await resolveSeeds(seeds, isOwn, (host, err) => {
+      isUnresolved = true;
+      log.warn({ err, host }, 'seed not resolved');
+    });
+    areSeedsOthers = isUnresolved || addresses.length > 0;
     const connected = new Set(wire.engine().connected());
     const known = table
       .all()
@@ -155,7 +166,11 @@ export function startJoin(deps: {
   stack.defer(() => stop.abort(new Error('stopping')));
   work();
   stack.use(repeat(work, () => ROUND_MS * (0.8 + Math.random() * 0.4), onFailure));
-  return { isTried: () => isTried, [Symbol.dispose]: () => stack.dispose() };
+  return {
+    isTried: () => isTried,
+    mayBeMore: () => areSeedsOthers || (mdns && clock() - startedAtMs < NEIGHBOURS_ANSWER_MS),
+    [Symbol.dispose]: () => stack.dispose(),
+  };
 }
 
 /** In random order, so that not everybody calls the same peer first. */

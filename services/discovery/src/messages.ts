@@ -9,7 +9,7 @@ import { Signed } from './signed.ts';
 
 /** Pins in one message: at about 1 KB each far below the largest message. */
 export const PINS_PER_MESSAGE_MAX = 256;
-/** Stamps in one message: about 130 bytes each. */
+/** Stamps in one message: about 160 bytes each. */
 export const STAMPS_PER_MESSAGE_MAX = 2000;
 
 /** A have-map whose bits are as many as it says: another peer wrote it, and we count in it. */
@@ -51,7 +51,13 @@ export const AgedRecord = z.object({ signed: Signed, ageMs: z.number().nonnegati
 export type AgedRecord = z.infer<typeof AgedRecord>;
 
 const Records = z.array(AgedRecord).max(MEMBERS_MAX + 1);
-export const Stamp = z.object({ root: Cid, clock: z.int().nonnegative(), origin: PeerId });
+export const Stamp = z.object({
+  root: Cid,
+  epoch: z.int().nonnegative(),
+  deleted: z.boolean(),
+  clock: z.int().nonnegative(),
+  origin: PeerId,
+});
 
 /** What one peer asks another directly. */
 export const Request = z.discriminatedUnion('kind', [

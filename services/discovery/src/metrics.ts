@@ -21,7 +21,18 @@ export function createMetrics() {
     }),
     pins: new Gauge({
       name: 'shoal_discovery_pins',
-      help: 'Live pins stored here.',
+      help: 'Pins stored here: of files, and of files that were deleted.',
+      labelNames: ['kind'] as const,
+      registers,
+    }),
+    pinsExpired: new Counter({
+      name: 'shoal_discovery_pins_expired_total',
+      help: 'Pins whose end came while this peer ran.',
+      registers,
+    }),
+    draining: new Gauge({
+      name: 'shoal_discovery_draining',
+      help: '1 while this peer hands over what it holds, to leave for good.',
       registers,
     }),
     transitions: new Counter({

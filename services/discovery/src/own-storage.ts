@@ -75,7 +75,8 @@ export function watchOwnStorage(deps: {
     stats = now;
     isAnswered = true;
     if (!isMoved) return;
-    await state.saveStats(now);
+    // Only for the next start: what the others are told does not wait for it.
+    await state.saveStats(now).catch((err: unknown) => log.warn({ err }, 'figures not saved'));
     onMove();
   };
   const polls = repeat(

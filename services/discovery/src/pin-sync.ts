@@ -2,37 +2,62 @@
  * Anti-entropy of pins. Two peers compare one digest of all they know; when it differs, one a bucket;
  * for buckets that differ, stamps a page at a time; then each gives the other what it lacks. In the
  * usual case that is one message of a hundred bytes.
+ *
+ * Who deletes what no pin reaches must know all pins. So it is noted with whom a comparison ended well
+ * since the connection to them opened: a peer that was away, or lost its state, knows that it does not
+ * know yet. The peer that asked has then taken all that the other had; the one that was asked can tell
+ * by the digests being equal, hence a comparison that found differences is repeated once.
  */
 import type { Log } from '@shoal/chassis';
-import type { Cid, PeerId } from '@shoal/protocol';
+import type { Cid, Member, PeerId } from '@shoal/protocol';
 import { compareStamps, type PinStamp } from '@shoal/swarm';
+import { FULL_MESH_MAX } from './join.ts';
 import { PINS_PER_MESSAGE_MAX, STAMPS_PER_MESSAGE_MAX } from './messages.ts';
+import type { PinStore } from './pin-store.ts';
 import type { Pins } from './pins.ts';
 import { repeat } from './repeat.ts';
-import type { State } from './state.ts';
 import type { Wire } from './wire.ts';
 
 /** Time between two rounds with a peer picked at random. */
 const ROUND_MS = 20_000;
+/** Time between two looks for connected peers with whom no comparison ended well. */
+const RETRY_MS = 3000;
+/** Passes of one comparison: the second finds both equal, unless pins came in meanwhile. */
+const PASSES = 2;
 /** Wait after a connection opens, so that both sides have their handlers. */
 const GREETING_DELAY_MS = 20;
 
+export interface PinSync extends Disposable {
+  /** Whether the pins of all members that are up are known here. */
+  isCurrent(): boolean;
+  /** A pin could not be kept: compares with everybody again, soon. */
+  startOver(): void;
+}
+
 export function startPinSync(deps: {
   readonly self: PeerId;
-  readonly state: State;
+  readonly store: PinStore;
   readonly pins: Pins;
   readonly wire: Wire;
+  /** All members but ourselves. */
+  readonly others: () => readonly Pick<Member, 'peerId' | 'state' | 'leaving' | 'draining'>[];
+  /** Whether there may be members of whom we have not heard. */
+  readonly mayBeMore: () => boolean;
   readonly log: Log;
-}): Disposable {
-  const { self, state, pins, wire, log } = deps;
+}): PinSync {
+  const { self, store, pins, wire, others, mayBeMore, log } = deps;
   const waiting = new Set<PeerId>();
+  const compared = new Set<PeerId>();
+  let startOvers = 0;
   let isSyncing = false;
   let isOver = false;
 
-  wire.handle('pin-digest', (_, { total }) =>
-    total === pins.digest.total() ? {} : { buckets: pins.digest.buckets() },
-  );
-  wire.handle('pin-stamps', (_, { bucket, after }) => pageOf(state, bucket, after));
+  wire.handle('pin-digest', (from, { total }) => {
+    if (total !== pins.digest.total()) return { buckets: pins.digest.buckets() };
+    compared.add(from);
+    return {};
+  });
+  wire.handle('pin-stamps', (_, { bucket, after }) => pageOf(store, bucket, after));
 
   const syncBucket = async (peerId: PeerId, bucket: number): Promise<void> => {
     let after = '';
@@ -40,28 +65,35 @@ export function startPinSync(deps: {
       const page = await wire.request(peerId, { kind: 'pin-stamps', bucket, after });
       isLast = page.isLast || page.stamps.length === 0;
       const end = isLast ? undefined : page.stamps.at(-1)?.root;
-      const { take, give } = compareBuckets(page.stamps, stampsUpTo(state, bucket, after, end));
+      const { take, give } = compareBuckets(page.stamps, stampsUpTo(store, bucket, after, end));
       for (const roots of batches(take)) {
         const { pins: taken } = await wire.request(peerId, { kind: 'pins-get', roots });
         for (const signed of taken) await pins.merge(signed);
       }
       for (const roots of batches(give)) {
         const given = roots
-          .map((root) => state.getPin(root)?.signed)
+          .map((root) => store.get(root)?.signed)
           .filter((signed) => signed !== undefined);
-        await wire.request(peerId, { kind: 'pins-put', pins: given });
+        await wire.request(peerId, { kind: 'pins-put', pins: given }).catch((err: unknown) => {
+          // It may have no room. What we need to know is what it has, and that we took.
+          log.debug({ err, with: peerId }, 'pins not taken');
+        });
       }
       after = end ?? after;
     }
   };
   const syncWith = async (peerId: PeerId): Promise<void> => {
-    const digest = { kind: 'pin-digest', total: pins.digest.total() } as const;
-    const { buckets: theirs } = await wire.request(peerId, digest);
-    if (theirs === undefined) return;
-    const ours = pins.digest.buckets();
-    for (const [bucket, digestHere] of ours.entries())
-      if (digestHere !== theirs[bucket] && !isOver) await syncBucket(peerId, bucket);
-    log.debug({ with: peerId }, 'pins compared');
+    const beganAt = startOvers;
+    for (let pass = 0; pass < PASSES && !isOver; pass += 1) {
+      const digest = { kind: 'pin-digest', total: pins.digest.total() } as const;
+      const { buckets: theirs } = await wire.request(peerId, digest);
+      if (theirs === undefined) break;
+      const ours = pins.digest.buckets();
+      for (const [bucket, digestHere] of ours.entries())
+        if (digestHere !== theirs[bucket] && !isOver) await syncBucket(peerId, bucket);
+      log.debug({ with: peerId }, 'pins compared');
+    }
+    if (!isOver && wire.isConnected(peerId) && beganAt === startOvers) compared.add(peerId);
   };
   const work = async (): Promise<void> => {
     if (isSyncing) return;
@@ -85,22 +117,73 @@ export function startPinSync(deps: {
     waiting.add(peerId);
     setTimeout(() => void work().catch(onFailure), GREETING_DELAY_MS).unref();
   });
-  const rounds = repeat(
-    async () => {
-      const connected = wire.engine().connected();
-      const peerId = connected[Math.floor(Math.random() * connected.length)];
-      if (peerId !== undefined) waiting.add(peerId);
-      await work();
-    },
-    () => ROUND_MS * (0.75 + Math.random() / 2),
-    onFailure,
+  wire.on('disconnected', (peerId) => compared.delete(peerId));
+  const stack = new DisposableStack();
+  stack.defer(() => (isOver = true));
+  stack.use(
+    repeat(
+      async () => {
+        const connected = wire.engine().connected();
+        const peerId = connected[Math.floor(Math.random() * connected.length)];
+        if (peerId !== undefined) waiting.add(peerId);
+        await work();
+      },
+      () => ROUND_MS * (0.75 + Math.random() / 2),
+      onFailure,
+    ),
+  );
+  stack.use(
+    repeat(
+      async () => {
+        for (const peerId of wire.engine().connected())
+          if (!compared.has(peerId)) waiting.add(peerId);
+        await work();
+      },
+      () => RETRY_MS * (0.75 + Math.random() / 2),
+      onFailure,
+    ),
   );
   return {
-    [Symbol.dispose]() {
-      isOver = true;
-      rounds[Symbol.dispose]();
+    isCurrent: () =>
+      knowsAll(others(), {
+        isCompared: (peerId) => compared.has(peerId),
+        isConnected: (peerId) => wire.isConnected(peerId),
+        mayBeMore: mayBeMore(),
+      }),
+    startOver() {
+      startOvers += 1;
+      compared.clear();
     },
+    [Symbol.dispose]: () => stack.dispose(),
   };
+}
+
+/** Whether a peer that compared its pins with these members knows all pins that are to be known. */
+export function knowsAll(
+  others: readonly Pick<Member, 'peerId' | 'state' | 'leaving' | 'draining'>[],
+  {
+    isCompared,
+    isConnected,
+    mayBeMore,
+  }: {
+    readonly isCompared: (peerId: PeerId) => boolean;
+    readonly isConnected: (peerId: PeerId) => boolean;
+    readonly mayBeMore: boolean;
+  },
+): boolean {
+  if (others.length === 0) return !mayBeMore;
+  // Who handed everything over and left for good is not waited for, or the last peer would wait for ever.
+  const staying = others.filter(({ state, leaving, draining }) => {
+    const isGone = state === 'out' && leaving && draining;
+    return !isGone;
+  });
+  if (staying.length === 0) return true;
+  const up = staying.filter(({ state }) => state === 'alive' || state === 'suspect');
+  // In a swarm too large for a full mesh, what the others know comes by way of those we are connected to.
+  const near = others.length <= FULL_MESH_MAX ? up : up.filter(({ peerId }) => isConnected(peerId));
+  return (
+    near.some(({ state }) => state === 'alive') && near.every(({ peerId }) => isCompared(peerId))
+  );
 }
 
 /** Which pins to take and which to give, from the stamps of one range of roots. */
@@ -117,18 +200,18 @@ export function compareBuckets(
   return { take: take.map(({ root }) => root), give: give.map(({ root }) => root) };
 }
 
-function pageOf(state: State, bucket: number, after: string) {
+function pageOf(store: PinStore, bucket: number, after: string) {
   const stamps: PinStamp[] = [];
-  for (const stamp of state.stampsIn(bucket, after)) {
+  for (const stamp of store.stampsIn(bucket, after)) {
     if (stamps.length === STAMPS_PER_MESSAGE_MAX) return { stamps, isLast: false };
     stamps.push(stamp);
   }
   return { stamps, isLast: true };
 }
 
-function stampsUpTo(state: State, bucket: number, after: string, end: string | undefined) {
+function stampsUpTo(store: PinStore, bucket: number, after: string, end: string | undefined) {
   const stamps: PinStamp[] = [];
-  for (const stamp of state.stampsIn(bucket, after)) {
+  for (const stamp of store.stampsIn(bucket, after)) {
     if (end !== undefined && stamp.root > end) break;
     stamps.push(stamp);
   }

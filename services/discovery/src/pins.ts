@@ -11,23 +11,57 @@ import {
   type PeerId,
   type Pin,
   type PinDraft,
+  StorageFull,
 } from '@shoal/protocol';
-import { comparePins, createPinDigest, isLive, nextPin, type PinDigest } from '@shoal/swarm';
+import {
+  changedPin,
+  comparePins,
+  createPinDigest,
+  isLive,
+  mergePins,
+  nextPin,
+  type PinDigest,
+  type PinEdit,
+  type PinMaker,
+  tombstoneOf,
+} from '@shoal/swarm';
 import type { AskAll } from './ask.ts';
 import { PINS_PER_MESSAGE_MAX } from './messages.ts';
 import type { Metrics } from './metrics.ts';
+import type { PinStore } from './pin-store.ts';
 import { isAuthentic, peek, Signed, type Signer } from './signed.ts';
-import type { State } from './state.ts';
 import type { Wire } from './wire.ts';
 
 /** Longest search for a pin that is unknown here. */
 const SEARCH_TIMEOUT_MS = 1500;
+/** Longest wait of an upload for what the others know of its root, while we may not know all. */
+const RECALL_TIMEOUT_MS = 500;
+
+interface SearchOptions {
+  readonly signal: AbortSignal;
+}
 
 export interface Pins {
   readonly digest: PinDigest;
-  /** Makes a pin of a wish: signed, durable, on its way to all members. */
+  /**
+   * Makes a pin of a wish: signed, durable, on its way to all members.
+   * @throws StorageFull
+   */
   put(draft: PinDraft): Promise<Pin>;
-  /** Takes in a pin from another peer; true when it was news. */
+  /**
+   * Changes the live pin of a file; the change is durable, and on its way to all members.
+   * @throws FileNotFound, StorageFull
+   */
+  change(hash: FileHash, edit: PinEdit, options: SearchOptions): Promise<Pin>;
+  /**
+   * Deletes a file: the same, with a tombstone.
+   * @throws FileNotFound, StorageFull
+   */
+  remove(hash: FileHash, options: SearchOptions): Promise<Pin>;
+  /**
+   * Takes in a pin from another peer; true when it was news.
+   * @throws StorageFull
+   */
   merge(signed: Signed): Promise<boolean>;
   /** The live pin of a file as known here. */
   find(hash: FileHash): Pin | undefined;
@@ -37,32 +71,82 @@ export interface Pins {
    * The live pin of a file; asks the other members when it is not known here.
    * @throws FileNotFound
    */
-  search(hash: FileHash, options: { ask: boolean; signal: AbortSignal }): Promise<Pin>;
-  /** Live pins in the order of their roots. */
-  page(after: string, limit: number): { pins: Pin[]; next?: string };
+  search(hash: FileHash, options: SearchOptions & { readonly ask: boolean }): Promise<Pin>;
+  /** Live pins in the order of their roots, and those that ended at most `endedForMs` ago. */
+  page(
+    after: string,
+    limit: number,
+    options?: { readonly endedForMs: number },
+  ): { pins: Pin[]; next?: string };
   newest(offset: number, limit: number): { total: number; pins: Pin[] };
+  /** Tells the metrics how many pins there are. */
+  count(): void;
 }
 
 export function createPins(deps: {
   readonly self: PeerId;
-  readonly state: State;
+  readonly store: PinStore;
   readonly signer: Signer;
   readonly wire: Wire;
   readonly ask: () => AskAll;
+  /** Whether all that the members know is known here. */
+  readonly isCurrent: () => boolean;
   readonly onChange: (pin: Pin) => void;
+  /** A pin of another peer is known, and could not be kept. */
+  readonly onUnstored: () => void;
   readonly metrics: Metrics;
   readonly log: Log;
 }): Pins {
-  const { self, state, signer, wire, onChange, metrics, log } = deps;
+  const { self, store, signer, wire, onChange, metrics, log } = deps;
   const digest = createPinDigest();
-  for (const { pin } of state.pinsAfter('')) digest.toggle(pin);
-  metrics.pins.set(state.countPins());
+  for (const { pin } of store.after('')) digest.toggle(pin);
 
+  const count = (): void => {
+    const { live, deleted } = store.counts();
+    metrics.pins.set({ kind: 'live' }, live);
+    metrics.pins.set({ kind: 'deleted' }, deleted);
+  };
+  count();
+  /** Only after a pin is on disk: what is kept in memory is never ahead of it. */
   const changed = (old: Pin | undefined, pin: Pin): void => {
     if (old !== undefined) digest.toggle(old);
     digest.toggle(pin);
-    metrics.pins.set(state.countPins());
+    count();
     onChange(pin);
+  };
+  const spread = (signed: Signed): void => {
+    wire.broadcast('pins', signed);
+    for (const peerId of wire.engine().connected())
+      wire.request(peerId, { kind: 'pins-put', pins: [signed] }).catch(() => {
+        metrics.messages.inc({ kind: 'pins-put', outcome: 'failed' }); // anti-entropy brings it
+      });
+  };
+  /** Makes the pin that follows the one that stands, whatever came in before this moment. */
+  const make = async (
+    root: Cid,
+    next: (old: Pin | undefined, maker: PinMaker) => Pin,
+  ): Promise<Pin> => {
+    const { old, now } = await store.update(root, (stored) => {
+      const pin = next(stored?.pin, { nowMs: Date.now(), origin: self });
+      return { pin, signed: signer.sign('pin', pin) };
+    });
+    if (now === undefined) throw new Error('the pin was not stored');
+    metrics.pinMerges.inc({ outcome: 'made' });
+    changed(old?.pin, now.pin);
+    spread(now.signed);
+    return now.pin;
+  };
+  const makeOfLive = async (
+    hash: FileHash,
+    next: (live: Pin, maker: PinMaker) => Pin,
+    { signal }: SearchOptions,
+  ): Promise<Pin> => {
+    const found = await search(hash, { ask: true, signal });
+    return make(found.root, (stored, maker) => {
+      const pin = stored === undefined ? found : mergePins(stored, found);
+      if (isLive(pin, maker.nowMs)) return next(pin, maker);
+      throw new FileNotFound({ hash, peersAsked: 0 }); // deleted, or ended, since it was found
+    });
   };
   const merge = async (signed: Signed): Promise<boolean> => {
     const pin = peek('pin', signed);
@@ -70,7 +154,7 @@ export function createPins(deps: {
       metrics.pinMerges.inc({ outcome: 'malformed' });
       return false;
     }
-    const known = state.getPin(pin.root);
+    const known = store.get(pin.root);
     if (known !== undefined && comparePins(pin, known.pin) <= 0) {
       metrics.pinMerges.inc({ outcome: 'known' });
       return false;
@@ -80,88 +164,120 @@ export function createPins(deps: {
       return false;
     }
     let isNews = false;
-    const { old } = await state.updatePin(pin.root, (now) => {
-      isNews = now === undefined || comparePins(pin, now.pin) > 0;
-      return isNews ? { pin, signed } : undefined;
-    });
+    const stored = await store
+      .update(pin.root, (now) => {
+        isNews = now === undefined || comparePins(pin, now.pin) > 0;
+        return isNews ? { pin, signed } : undefined;
+      })
+      .catch((error: unknown) => {
+        deps.onUnstored();
+        throw error;
+      });
     metrics.pinMerges.inc({ outcome: isNews ? 'merged' : 'known' });
-    if (isNews) changed(old?.pin, pin);
+    if (isNews) changed(stored.old?.pin, pin);
     return isNews;
+  };
+  /** Learns what connected members know of a root, tombstones too; who does not answer is passed over. */
+  const recall = async (root: Cid): Promise<void> => {
+    const ask = async (peerId: PeerId): Promise<void> => {
+      const { pins } = await wire.request(
+        peerId,
+        { kind: 'pins-get', roots: [root] },
+        { timeoutMs: RECALL_TIMEOUT_MS },
+      );
+      for (const signed of pins) await merge(signed);
+    };
+    await Promise.allSettled(wire.engine().connected().map(ask));
   };
   const findStored = (hash: FileHash) => {
     const nowMs = Date.now();
-    const roots: Cid[] = isCid(hash) ? [hash] : state.rootsBySha256(hash);
+    const roots: Cid[] = isCid(hash) ? [hash] : store.rootsBySha256(hash);
     return roots
-      .map((root) => state.getPin(root))
+      .map((root) => store.get(root))
       .filter((stored) => stored !== undefined && isLive(stored.pin, nowMs))
       .toSorted((a, b) => Number(b?.pin.clock) - Number(a?.pin.clock))[0];
   };
+  const search: Pins['search'] = async (hash, { ask, signal }) => {
+    const known = findStored(hash)?.pin;
+    if (known !== undefined) return known;
+    if (!ask) throw new FileNotFound({ hash, peersAsked: 0 });
+    const { asked, answers } = await deps.ask()(
+      { kind: 'pin', hash },
+      {
+        timeoutMs: SEARCH_TIMEOUT_MS,
+        isEnough: (given) => [...given.values()].some(({ pin }) => pin !== undefined),
+        signal,
+      },
+    );
+    const unstored: Pin[] = [];
+    for (const { pin } of answers.values()) {
+      if (pin === undefined) continue;
+      await merge(pin).catch((error: unknown) => {
+        // A full disk is no reason not to read a file; `merge` throws it only for news, after the check.
+        if (!(error instanceof StorageFull)) throw error;
+        const news = peek('pin', pin);
+        if (news !== undefined && isOf(hash, news) && isLive(news, Date.now())) unstored.push(news);
+      });
+    }
+    const found = findStored(hash)?.pin ?? unstored.toSorted((a, b) => b.clock - a.clock)[0];
+    if (found !== undefined) return found;
+    throw new FileNotFound({ hash, peersAsked: asked });
+  };
 
   wire.listen('pins', Signed, (_, signed) => {
-    merge(signed).catch((err: unknown) => log.error({ err }, 'pin not stored'));
+    merge(signed).catch((err: unknown) => {
+      // Anti-entropy brings it when there is room again.
+      if (err instanceof StorageFull) log.warn({ err }, 'no room for a pin');
+      else log.error({ err }, 'pin not stored');
+    });
   });
   wire.handle('pins-put', async (_, { pins }) => {
     for (const signed of pins) await merge(signed);
     return {};
   });
   wire.handle('pins-get', (_, { roots }) => {
-    const found = roots.slice(0, PINS_PER_MESSAGE_MAX).map((root) => state.getPin(root)?.signed);
+    const found = roots.slice(0, PINS_PER_MESSAGE_MAX).map((root) => store.get(root)?.signed);
     return { pins: found.filter((signed) => signed !== undefined) };
   });
 
   return {
     digest,
     merge,
+    search,
+    count,
     find: (hash) => findStored(hash)?.pin,
     findSigned: (hash) => findStored(hash)?.signed,
     async put(draft) {
-      const { old, now } = await state.updatePin(draft.root, (stored) => {
-        const pin = nextPin(draft, stored?.pin, { nowMs: Date.now(), origin: self });
-        return { pin, signed: signer.sign('pin', pin) };
-      });
-      if (now === undefined) throw new Error('the pin was not stored');
-      metrics.pinMerges.inc({ outcome: 'made' });
-      changed(old?.pin, now.pin);
-      wire.broadcast('pins', now.signed);
-      for (const peerId of wire.engine().connected())
-        wire.request(peerId, { kind: 'pins-put', pins: [now.signed] }).catch(() => {
-          metrics.messages.inc({ kind: 'pins-put', outcome: 'failed' }); // anti-entropy brings it
-        });
-      return now.pin;
+      // A tombstone that is unknown here would win over an upload made by a clock that is behind.
+      if (!deps.isCurrent()) await recall(draft.root);
+      return make(draft.root, (old, maker) => nextPin(draft, old, maker));
     },
-    async search(hash, { ask, signal }) {
-      const known = findStored(hash)?.pin;
-      if (known !== undefined) return known;
-      if (!ask) throw new FileNotFound({ hash, peersAsked: 0 });
-      const { asked, answers } = await deps.ask()(
-        { kind: 'pin', hash },
-        {
-          timeoutMs: SEARCH_TIMEOUT_MS,
-          isEnough: (given) => [...given.values()].some(({ pin }) => pin !== undefined),
-          signal,
-        },
-      );
-      for (const { pin } of answers.values()) if (pin !== undefined) await merge(pin);
-      const found = findStored(hash)?.pin;
-      if (found === undefined) throw new FileNotFound({ hash, peersAsked: asked });
-      return found;
-    },
-    page(after, limit) {
+    change: (hash, edit, options) =>
+      makeOfLive(hash, (live, maker) => changedPin(live, edit, maker), options),
+    remove: (hash, options) => makeOfLive(hash, tombstoneOf, options),
+    page(after, limit, { endedForMs } = { endedForMs: 0 }) {
       const pins: Pin[] = [];
       const nowMs = Date.now();
-      for (const { pin } of state.pinsAfter(after)) {
-        if (!isLive(pin, nowMs)) continue;
+      for (const { pin } of store.after(after)) {
+        if (!isLive(pin, nowMs - endedForMs)) continue;
         if (pins.length === limit) return { pins, next: pins.at(-1)?.root ?? '' };
         pins.push(pin);
       }
       return { pins };
     },
     newest(offset, limit) {
-      const stored = state.newestRoots(offset, limit).map((root) => state.getPin(root)?.pin);
-      return { total: state.countPins(), pins: stored.filter((pin) => pin !== undefined) };
+      const nowMs = Date.now();
+      const pins = store
+        .newestRoots(offset, limit)
+        .map((root) => store.get(root)?.pin)
+        .filter((pin) => pin !== undefined)
+        .filter((pin) => isLive(pin, nowMs)); // its end may have come since the last look
+      return { total: store.counts().live, pins };
     },
   };
 }
+
+const isOf = (hash: FileHash, { root, sha256 }: Pin) => hash === root || hash === sha256;
 
 function isCid(hash: FileHash): hash is Cid {
   return hash.startsWith('b') && hash.length === 59;

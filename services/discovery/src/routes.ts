@@ -1,10 +1,13 @@
 /** The HTTP face of discovery: every route of the contract, each a line over its mechanism. */
+import assert from 'node:assert';
 import { mount, type Mounting } from '@shoal/chassis';
-import { discoveryRoutes, type Member } from '@shoal/protocol';
+import { discoveryRoutes, type Member, type PinChange, RequestInvalid } from '@shoal/protocol';
+import type { PinEdit } from '@shoal/swarm';
 import type { Announce } from './announce.ts';
 import { type Health, onlyUp } from './health.ts';
 import type { Holders } from './holders.ts';
 import type { Membership } from './membership.ts';
+import type { PinSync } from './pin-sync.ts';
 import type { Pins } from './pins.ts';
 import type { Want } from './want.ts';
 
@@ -17,9 +20,14 @@ export function mountRoutes(
     readonly announce: Announce;
     readonly holders: Holders;
     readonly health: Health;
+    readonly pinSync: PinSync;
+    /** Durable, and told to all members, once resolved. */
+    readonly setDraining: (isDraining: boolean) => Promise<void>;
+    /** How long what an ended pin reached is kept. */
+    readonly expirySlackMs: number;
   },
 ): void {
-  const { membership, pins, want, announce, holders, health } = deps;
+  const { membership, pins, want, announce, holders, health, pinSync, expirySlackMs } = deps;
   const { self } = mounting;
 
   mount(mounting, discoveryRoutes.listPeers, async () => {
@@ -34,13 +42,37 @@ export function mountRoutes(
   mount(mounting, discoveryRoutes.fileHealth, ({ params, signal }) =>
     health.examine(params.hash, signal),
   );
+  mount(mounting, discoveryRoutes.changeFile, async ({ params, body, signal }) => {
+    const pin = await pins.change(params.hash, readChange(body, Date.now()), { signal });
+    const [entry] = await health.inspect([pin], signal);
+    assert(entry !== undefined, 'one file inspected is one answer');
+    return entry;
+  });
+  mount(mounting, discoveryRoutes.removeFile, async ({ params, signal }) => {
+    const { root: cid, name } = await pins.remove(params.hash, { signal });
+    return { cid, name, deletedAtMs: Date.now() };
+  });
+  mount(mounting, discoveryRoutes.copies, async ({ body: { roots }, signal }) => {
+    const live = [...new Set(roots)].map((root) => pins.find(root));
+    const entries = await health.inspect(
+      live.filter((pin) => pin !== undefined),
+      signal,
+    );
+    const copies = new Map(entries.map((entry) => [entry.cid, entry.copies]));
+    return { files: roots.map((cid) => ({ cid, copies: copies.get(cid) })) };
+  });
+  mount(mounting, discoveryRoutes.setDraining, async ({ body }) => {
+    await deps.setDraining(body.isDraining);
+    return {};
+  });
   mount(mounting, discoveryRoutes.putPin, ({ body }) => pins.put(body));
   mount(mounting, discoveryRoutes.getPin, ({ params, query, signal }) =>
     pins.search(params.hash, { ask: query.ask, signal }),
   );
-  mount(mounting, discoveryRoutes.listPins, async ({ query }) =>
-    pins.page(query.after, query.limit),
-  );
+  mount(mounting, discoveryRoutes.listPins, async ({ query }) => ({
+    ...pins.page(query.after, query.limit, { endedForMs: query.justExpired ? expirySlackMs : 0 }),
+    isCurrent: pinSync.isCurrent(),
+  }));
   mount(mounting, discoveryRoutes.want, async ({ body: { roots, enough, timeoutMs }, signal }) => {
     const { asked, answers } = await want(roots, { enough, timeoutMs, signal });
     const known = new Set(membership.list().map(({ peerId }) => peerId));
@@ -54,6 +86,14 @@ export function mountRoutes(
     const answers = onlyUp(holders.of(params.cid), membership.list());
     return { answers: answers.filter(({ peerId }) => peerId !== self) };
   });
+}
+
+/** @throws RequestInvalid when the end named has passed: that would be a deletion without a tombstone. */
+function readChange({ name, replicas, expiresAt }: PinChange, nowMs: number): PinEdit {
+  const expiresAtMs = typeof expiresAt === 'string' ? Date.parse(expiresAt) : expiresAt;
+  if (typeof expiresAtMs === 'number' && expiresAtMs <= nowMs)
+    throw new RequestInvalid({ reason: 'expiresAt is in the past; DELETE ends a file now' });
+  return { name, replicas, expiresAtMs };
 }
 
 /** Distinct disks among the members that are up. */

@@ -13,7 +13,7 @@ import {
   readSwarmKey,
 } from '@shoal/chassis';
 import { createProducer } from '@shoal/chassis/queue';
-import { type Cid, type Endpoints, type PeerId, SERVICES } from '@shoal/protocol';
+import { type Cid, type Endpoints, type Member, type PeerId, SERVICES } from '@shoal/protocol';
 import { createAnnounce } from './announce.ts';
 import { type AskAll, createAsk } from './ask.ts';
 import type { DiscoveryConfig } from './config.ts';
@@ -21,7 +21,8 @@ import { connectEvents } from './events.ts';
 import { startFailureDetector } from './failure.ts';
 import { createHealth } from './health.ts';
 import { createHolders } from './holders.ts';
-import { startJoin } from './join.ts';
+import { startExpiry } from './expiry.ts';
+import { FULL_MESH_MAX, startJoin } from './join.ts';
 import { startLibp2p } from './libp2p-engine.ts';
 import { createMembership, type OwnFacts } from './membership.ts';
 import type { Question } from './messages.ts';
@@ -73,6 +74,7 @@ export async function startDiscovery(
     libp2p: [tcpAddress(host, ports.libp2p)],
     http: advertisedEndpoints(own, host, ports.http),
     version: VERSION,
+    draining: state.isDraining(),
     ...storage.stats(),
   });
   const storage = stack.use(
@@ -90,21 +92,26 @@ export async function startDiscovery(
     log,
   });
   membership.restore(state.loadMembers());
-  membership.onChange((peerId, memberState) =>
-    events.publish({ kind: 'member', atMs: Date.now(), peerId, state: memberState }),
-  );
   const holders = createHolders({ clock: membership.clock });
+  membership.onChange((peerId, memberState) => {
+    // Who went, or came back, may hold less than it said.
+    if (memberState !== 'suspect') holders.forget(peerId);
+    events.publish({ kind: 'member', atMs: Date.now(), peerId, state: memberState });
+  });
   const readHaveMap = (root: Cid) => storage.readHaveMap(root);
   const pins = createPins({
     self,
-    state,
+    store: state.pins,
     signer,
     wire,
     ask: () => ask,
-    onChange: ({ root, name }) => {
+    isCurrent: () => pinSync.isCurrent(),
+    onChange: ({ root, name, deleted }) => {
       settler.settle(root);
-      events.publish({ kind: 'pin', atMs: Date.now(), cid: root, name });
+      const kind = deleted ? 'deleted' : 'pin';
+      events.publish({ kind, atMs: Date.now(), cid: root, name });
     },
+    onUnstored: () => pinSync.startOver(),
     metrics,
     log,
   });
@@ -118,6 +125,11 @@ export async function startDiscovery(
   const onHolding = (cid: Cid, peerId: PeerId) =>
     events.publish({ kind: 'holding', atMs: Date.now(), cid, peerId });
   const announce = createAnnounce({ self, wire, holders, readHaveMap, onHolding });
+  // In a full mesh a connection that is gone is the first sign that its peer is.
+  const isUp = (member: Member): boolean =>
+    member.isSelf ||
+    (member.state === 'alive' &&
+      (wire.isConnected(member.peerId) || membership.table.all().length > FULL_MESH_MAX));
   const health = createHealth({
     self,
     pins,
@@ -125,9 +137,34 @@ export async function startDiscovery(
     holders,
     readHaveMap,
     members: () => membership.list(),
+    isUp,
     newForMs: config.MEMBER_OUT_AFTER_MS,
   });
-  stack.use(startPinSync({ self, state, pins, wire, log }));
+  const pinSync = stack.use(
+    startPinSync({
+      self,
+      store: state.pins,
+      pins,
+      wire,
+      others: () => membership.list().filter(({ isSelf }) => !isSelf),
+      mayBeMore: () => joining.mayBeMore(),
+      log,
+    }),
+  );
+  const onTurn = (root: Cid): void => {
+    pins.count();
+    settler.settle(root);
+  };
+  stack.use(startExpiry({ store: state.pins, onTurn, metrics, log }));
+  const countDrain = () => metrics.draining.set(state.isDraining() ? 1 : 0);
+  countDrain();
+  const setDraining = async (isDraining: boolean): Promise<void> => {
+    if (state.isDraining() === isDraining) return;
+    await state.saveDraining(isDraining);
+    log.info({ isDraining }, 'draining set');
+    countDrain();
+    membership.announceSelf();
+  };
 
   const engine = await startLibp2p({
     privateKeyRaw: identity.privateKeyRaw,
@@ -151,7 +188,20 @@ export async function startDiscovery(
     whyNotReady: () => (joining.isTried() ? undefined : 'the seeds have not been asked yet'),
   });
   stack.defer(() => app.close());
-  mountRoutes({ app, prover, self }, { membership, pins, want, announce, holders, health });
+  mountRoutes(
+    { app, prover, self },
+    {
+      membership,
+      pins,
+      want,
+      announce,
+      holders,
+      health,
+      pinSync,
+      setDraining,
+      expirySlackMs: config.DISCOVERY_EXPIRY_SLACK_MS,
+    },
+  );
   const origin = await app.listen({ host: config.BIND_HOST, port: config.DISCOVERY_PORT });
   ports = { ...ports, http: Number(new URL(origin).port) };
 
@@ -160,19 +210,22 @@ export async function startDiscovery(
   const isOwn = (seedHost: string, port: number) =>
     port === ports.libp2p && (seedHost === host || isLocalHost(seedHost));
   const joining = stack.use(
-    startJoin({ self, seeds: config.DISCOVERY_SEEDS, isOwn, membership, wire, log }),
+    startJoin({
+      self,
+      seeds: config.DISCOVERY_SEEDS,
+      isOwn,
+      mdns: config.DISCOVERY_MDNS,
+      membership,
+      wire,
+      log,
+    }),
   );
   const alive = () => membership.list().filter(({ state: each }) => each === 'alive');
   stack.use(startSurvey({ self, pins, health, alive, metrics, log }));
+  const onUnsaved = (err: unknown) => log.warn({ err }, 'members not saved');
   const save = () => state.saveMembers(membership.saved());
-  stack.use(
-    repeat(
-      save,
-      () => SAVE_MEMBERS_MS,
-      (err) => log.warn({ err }, 'members not saved'),
-    ),
-  );
-  stack.defer(save);
+  stack.use(repeat(save, () => SAVE_MEMBERS_MS, onUnsaved));
+  stack.defer(() => save().catch(onUnsaved));
   stack.defer(() => membership.leave());
   const running = stack.move();
   return { origin, [Symbol.asyncDispose]: () => running.disposeAsync() };

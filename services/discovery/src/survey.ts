@@ -57,7 +57,8 @@ export function createTally(since: Map<Cid, number>, nowMs: number) {
 
 /** Whether this member is the one that watches a file. */
 export function isWatcher(self: PeerId, root: Cid, alive: readonly Member[]): boolean {
-  const [first] = place(partitionOf(root), alive);
+  const staying = alive.filter(({ draining }) => !draining);
+  const [first] = place(partitionOf(root), staying.length > 0 ? staying : alive);
   // Without any capacity in the swarm nobody is placed; then everybody watches.
   return first === undefined || first.peerId === self;
 }

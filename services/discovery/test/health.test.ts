@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { PeerId } from '@shoal/protocol';
-import { countCopies, stateOf } from '../src/health.ts';
+import { countCopies, oldestCheck, stateOf } from '../src/health.ts';
 import { draft, haveMap } from './integration/peer.ts';
 
 const { root } = draft('x');
@@ -27,6 +27,19 @@ describe('copies', () => {
 
   it('do not count a map of another length', () => {
     expect(countCopies(3, [holding('a', [0, 1, 2, 3], 4)], ownDisk)).toMatchObject({ copies: 0 });
+  });
+});
+
+describe('the last check', () => {
+  const checked = (checkedAtMs: number) => ({
+    peerId: 'a' as PeerId,
+    haveMap: { ...haveMap(root, 3, [0]), checkedAtMs },
+  });
+
+  it('is the oldest of all holders, and unknown when one does not say', () => {
+    expect(oldestCheck([checked(5), checked(3)])).toEqual({ checkedAtMs: 3 });
+    expect(oldestCheck([checked(5), holding('b', [0])])).toEqual({});
+    expect(oldestCheck([])).toEqual({});
   });
 });
 

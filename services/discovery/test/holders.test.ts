@@ -20,6 +20,15 @@ describe('holders', () => {
     expect(holders.recall(root, A, 0)).toEqual({ haveMap: undefined, atMs: 500 });
   });
 
+  it('forget what a peer said that went', () => {
+    const holders = createHolders({ clock: () => 0 });
+    holders.note(root, A, haveMap(root, 3, [1]));
+    holders.note(root, 'b' as PeerId, haveMap(root, 3, [2]));
+    holders.forget(A);
+    expect(holders.recall(root, A, 1000)).toBeUndefined();
+    expect(holders.of(root)).toMatchObject([{ peerId: 'b' }]);
+  });
+
   it('forget the roots told least recently', () => {
     const holders = createHolders({ clock: () => 0 });
     const roots = Array.from({ length: 8193 }, (_, index) => draft(`file ${index}`).root);

@@ -17,6 +17,7 @@ const pinOf = (origin: PeerId): Pin => ({
   ...draft('x'),
   v: 1,
   createdAtMs: 1,
+  epoch: 1,
   deleted: false,
   clock: 1,
   origin,
@@ -38,6 +39,12 @@ describe('a signed pin', () => {
     expect(content !== undefined && isAuthentic('pin', content, altered)).toBe(false);
     const forged = createPeer().signer.sign('pin', pinOf(peerId));
     expect(isAuthentic('pin', pinOf(peerId), forged)).toBe(false);
+  });
+
+  it('from before epochs is of the first one', () => {
+    const { epoch: _, ...old } = pinOf(peerId);
+    const content = peek('pin', { payload: JSON.stringify(old), signature: '' });
+    expect(content).toEqual({ ...old, epoch: 0 });
   });
 
   it('is not a member record, nor is rubbish', () => {

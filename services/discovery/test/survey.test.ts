@@ -49,6 +49,7 @@ describe('a survey', () => {
       peerId,
       capacityBytes: 1 + index,
       domain: { host: 'h', disk: peerId },
+      draining: false,
     })) as unknown as Member[]; // what placement reads of them
     for (const name of ['a', 'b', 'c', 'd', 'e', 'f']) {
       const { root } = draft(name);
@@ -56,6 +57,9 @@ describe('a survey', () => {
       expect(watchers).toHaveLength(1);
       const rest = members.filter((member) => member !== watchers[0]);
       expect(rest.filter(({ peerId }) => isWatcher(peerId, root, rest))).toHaveLength(1);
+      const leaving = members.map((member) => ({ ...member, draining: member === watchers[0] }));
+      const heirs = leaving.filter(({ peerId }) => isWatcher(peerId, root, leaving));
+      expect(heirs).toEqual(rest.filter(({ peerId }) => isWatcher(peerId, root, rest)));
       const full = members.map((member) => ({ ...member, capacityBytes: 0 }));
       expect(full.filter(({ peerId }) => isWatcher(peerId, root, full))).toHaveLength(3);
     }

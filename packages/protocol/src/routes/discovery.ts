@@ -162,8 +162,8 @@ export const discoveryRoutes = {
     query: none,
     body: z.object({ roots: z.array(Cid).min(1).max(WANT_ROOTS_MAX) }),
     reply: z.object({
-      /** Undefined for a root without a live pin. */
-      files: z.array(z.object({ cid: Cid, copies: z.int().nonnegative() }).optional()),
+      /** `copies` is absent for a root without a live pin. */
+      files: z.array(z.object({ cid: Cid, copies: z.int().nonnegative().optional() })),
     }),
   }),
   setDraining: route({

@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { createServer as createTcpServer } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { createBits, encodeBits, hashBlock, setBit } from '@shoal/blocks';
 import {
   createLog,
@@ -41,6 +42,8 @@ export interface PeerOptions {
   readonly keyFile: string;
   readonly seeds?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** Drops what it says on stderr. */
+  readonly isQuiet?: boolean;
 }
 
 export interface TestPeer extends AsyncDisposable {
@@ -50,6 +53,8 @@ export interface TestPeer extends AsyncDisposable {
   readonly process: ChildProcess;
   /** What its storage says that it holds. */
   readonly held: Map<Cid, HaveMap>;
+  /** Makes its storage wait before it says what it holds. */
+  setStorageDelay(delayMs: number): void;
   readonly client: PeerClient;
   readonly target: Target;
   readonly log: () => string;
@@ -57,6 +62,10 @@ export interface TestPeer extends AsyncDisposable {
   stateOf(peerId: PeerId): Promise<Member['state'] | undefined>;
   put(draft: PinDraft): Promise<Pin>;
   find(hash: string, ask?: boolean): Promise<Pin>;
+  pins(justExpired?: boolean): Promise<{ pins: Pin[]; isCurrent: boolean }>;
+  /** A request as a user makes it. */
+  ask(method: string, path: string, body?: unknown): Promise<{ status: number; body: unknown }>;
+  setDraining(isDraining: boolean): Promise<void>;
   kill(name: NodeJS.Signals): Promise<void>;
 }
 
@@ -85,6 +94,7 @@ export async function startPeer(
   const { peerId } = openIdentity(join(dir, 'identity.key'));
   const prover = createProver(readSwarmKey(keyFile), peerId, readLocalSecret(dir));
   const held = new Map<Cid, HaveMap>();
+  let storageDelayMs = 0;
   const storage = createServer({
     service: 'storage',
     log: createLog('storage', 'silent'),
@@ -100,6 +110,7 @@ export async function startPeer(
     domain: { host: 'test', disk: name },
   }));
   mount(mounting, storageRoutes.haveMap, async ({ params: { cid } }) => {
+    if (storageDelayMs > 0) await wait(storageDelayMs);
     const haveMap = held.get(cid);
     if (haveMap === undefined) throw new BlockNotFound({ cid });
     return haveMap;
@@ -108,7 +119,7 @@ export async function startPeer(
   const [port, libp2pPort] = [await freePort(), options.libp2pPort ?? (await freePort())];
   const origin = `http://127.0.0.1:${port}`;
   const child = spawn(process.execPath, [MAIN], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', options.isQuiet === true ? 'ignore' : 'inherit'],
     env: {
       PEER_ID: peerId,
       PEER_DATA_DIR: dir,
@@ -163,6 +174,7 @@ export async function startPeer(
     origin,
     process: child,
     held,
+    setStorageDelay: (delayMs) => (storageDelayMs = delayMs),
     client,
     target,
     log: () => output,
@@ -177,6 +189,24 @@ export async function startPeer(
         { params: { hash: hash as Cid }, query: { ask: ask ? 'true' : 'false' } },
         { signal },
       ),
+    pins: (justExpired = false) =>
+      client.call(
+        target,
+        discoveryRoutes.listPins,
+        { query: { justExpired: String(justExpired) } },
+        { signal },
+      ),
+    async ask(method, path, body) {
+      const json = {
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      };
+      const reply = await fetch(origin + path, { method, ...(body === undefined ? {} : json) });
+      return { status: reply.status, body: await reply.json() };
+    },
+    async setDraining(isDraining) {
+      await client.call(target, discoveryRoutes.setDraining, { body: { isDraining } }, { signal });
+    },
     async [Symbol.asyncDispose]() {
       await kill('SIGKILL');
       await client[Symbol.asyncDispose]();

@@ -1,52 +1,24 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { discoveryRoutes, FileNotFound, type PeerId } from '@shoal/protocol';
-import { eventually, openTemporaryFolder, startRedis, type TemporaryFolder } from '@shoal/testkit';
+import { discoveryRoutes, FileNotFound } from '@shoal/protocol';
+import { eventually, startRedis } from '@shoal/testkit';
 import { Redis } from 'ioredis';
-import { draft, haveMap, startPeer, type TestPeer, writeKey } from './peer.ts';
+import { draft, haveMap, writeKey } from './peer.ts';
+import { isIn, openPeers, type Peers, seedOf, seeEachOther } from './peers.ts';
 
 jest.setTimeout(60_000);
 const { signal } = new AbortController();
 
-let folder: TemporaryFolder;
-let keyFile: string;
-let peers: TestPeer[];
+let peers: Peers;
 
 beforeEach(async () => {
-  folder = await openTemporaryFolder();
-  keyFile = await writeKey(folder.path, 'swarm.key');
-  peers = [];
+  peers = await openPeers();
 });
 afterEach(async () => {
-  for (const peer of peers) await peer[Symbol.asyncDispose]();
-  await folder[Symbol.asyncDispose]();
+  await peers[Symbol.asyncDispose]();
 });
 
-async function start(name: string, options: Partial<Parameters<typeof startPeer>[0]> = {}) {
-  const peer = await startPeer({ folder: folder.path, keyFile, name, ...options });
-  peers.push(peer);
-  return peer;
-}
-
-const seedOf = ({ libp2pPort }: TestPeer) => `127.0.0.1:${libp2pPort}`;
-
-async function startThree(): Promise<[TestPeer, TestPeer, TestPeer]> {
-  const a = await start('a');
-  const [b, c] = await Promise.all([
-    start('b', { seeds: seedOf(a) }),
-    start('c', { seeds: seedOf(a) }),
-  ]);
-  await seeEachOther([a, b, c]);
-  return [a, b, c];
-}
-
-async function seeEachOther(all: readonly TestPeer[]): Promise<void> {
-  for (const peer of all)
-    for (const other of all) await eventually('all alive', () => isIn(peer, other.peerId, 'alive'));
-}
-
-async function isIn(peer: TestPeer, other: PeerId, state: string): Promise<boolean> {
-  return (await peer.stateOf(other)) === state;
-}
+const start: Peers['start'] = (name, options) => peers.start(name, options);
+const startThree: Peers['startThree'] = (options) => peers.startThree(options);
 
 describe('a swarm of discovery processes', () => {
   it('meets through one seed and through a DNS name, without Redis, and tells what peers hold', async () => {
@@ -69,7 +41,7 @@ describe('a swarm of discovery processes', () => {
     const stranger = await start('x', {
       env,
       seeds: seedOf(a),
-      keyFile: await writeKey(folder.path, 'other.key'),
+      keyFile: await writeKey(peers.folder, 'other.key'),
     });
     await eventually(
       'the stranger tried',

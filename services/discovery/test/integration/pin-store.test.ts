@@ -1,0 +1,156 @@
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { PeerId, type Pin } from '@shoal/protocol';
+import { pinBucket, stampOf } from '@shoal/swarm';
+import { openTemporaryFolder, type TemporaryFolder } from '@shoal/testkit';
+import { open } from 'lmdb';
+import type { StoredPin } from '../../src/pin-store.ts';
+import { openState, type State } from '../../src/state.ts';
+import { draft } from './peer.ts';
+
+const ORIGIN = PeerId.parse('12D3KooWEGrzgVSMmfCxMBaLmRcJYCNqtvjdgMXeqwdzDYRQfEgP');
+const signed = { payload: '', signature: '' };
+
+let folder: TemporaryFolder;
+let state: State;
+let nowMs: number;
+
+beforeEach(async () => {
+  folder = await openTemporaryFolder();
+  nowMs = 1000;
+  state = openState(folder.path, () => nowMs);
+});
+afterEach(async () => {
+  await state[Symbol.asyncDispose]();
+  await folder[Symbol.asyncDispose]();
+});
+
+function pinOf(name: string, part: Partial<Pin> = {}): Pin {
+  const made = {
+    v: 1,
+    createdAtMs: 1,
+    epoch: 1,
+    deleted: false,
+    clock: 1,
+    origin: ORIGIN,
+  } as const;
+  return { ...draft(name), ...made, ...part };
+}
+const store = (pin: Pin) => state.pins.update(pin.root, () => ({ pin, signed }));
+const listed = () => state.pins.newestRoots(0, 10);
+const reopen = async () => {
+  await state[Symbol.asyncDispose]();
+  state = openState(folder.path, () => nowMs);
+};
+
+describe('pins with an end', () => {
+  it('leave the lists when it comes, also after a restart, and stay known', async () => {
+    const pin = pinOf('a', { expiresAtMs: 2000 });
+    await store(pin);
+    await store(pinOf('b', { createdAtMs: 2 }));
+    nowMs = 1999;
+    expect(await state.pins.turn(10)).toEqual({ ended: [], resumed: [] });
+    expect(state.pins.rootsBySha256(pin.sha256)).toEqual([pin.root]);
+    await reopen();
+    nowMs = 2000;
+    expect(await state.pins.turn(10)).toEqual({ ended: [pin], resumed: [] });
+    expect(listed()).toEqual([draft('b').root]);
+    expect(state.pins.rootsBySha256(pin.sha256)).toEqual([]);
+    expect(state.pins.counts()).toEqual({ live: 1, deleted: 0 });
+    expect(state.pins.get(pin.root)?.pin).toEqual(pin);
+    await reopen();
+    expect(await state.pins.turn(10)).toEqual({ ended: [], resumed: [] });
+  });
+
+  it('come back when the end moves, with another upload, and when the clock goes back', async () => {
+    const pin = pinOf('a', { expiresAtMs: 2000 });
+    await store(pin);
+    nowMs = 5000;
+    await state.pins.turn(10);
+    await store({ ...pin, clock: 2, expiresAtMs: 6000 });
+    expect(listed()).toEqual([pin.root]);
+    nowMs = 6000;
+    expect((await state.pins.turn(10)).ended).toHaveLength(1);
+    const { expiresAtMs: _, ...endless } = pin;
+    await store({ ...endless, epoch: 2, createdAtMs: 6000 });
+    expect(listed()).toEqual([pin.root]);
+    expect(state.pins.counts()).toEqual({ live: 1, deleted: 0 });
+    expect((await state.pins.turn(10)).ended).toEqual([]);
+
+    await store(pinOf('b', { expiresAtMs: 7000 }));
+    nowMs = 8000;
+    await state.pins.turn(10);
+    expect(state.pins.counts().live).toBe(1);
+    nowMs = 100;
+    expect((await state.pins.turn(10)).resumed).toHaveLength(1);
+    expect(state.pins.counts().live).toBe(2);
+    expect(listed()).toHaveLength(2);
+  });
+
+  it('that had ended when they came in are not listed, nor are deleted ones', async () => {
+    const pin = pinOf('a', { expiresAtMs: 500 });
+    await store(pin);
+    expect(state.pins.counts()).toEqual({ live: 0, deleted: 0 });
+    await store({ ...pin, deleted: true });
+    await store(pinOf('b', { deleted: true }));
+    expect(listed()).toEqual([]);
+    expect(state.pins.counts()).toEqual({ live: 0, deleted: 2 });
+    nowMs = 100;
+    expect(await state.pins.turn(10)).toEqual({ ended: [], resumed: [] });
+  });
+
+  it('end in several turns when they are many', async () => {
+    for (const name of ['a', 'b', 'c']) await store(pinOf(name, { expiresAtMs: 2000 }));
+    nowMs = 3000;
+    expect((await state.pins.turn(2)).ended).toHaveLength(2);
+    expect((await state.pins.turn(2)).ended).toHaveLength(1);
+    expect(listed()).toEqual([]);
+  });
+});
+
+describe('a state', () => {
+  it('of the form before epochs is rebuilt, once', async () => {
+    await state[Symbol.asyncDispose]();
+    await using old = await openTemporaryFolder();
+    const env = open({ path: join(old.path, 'state'), overlappingSync: false });
+    const pins = env.openDB<unknown, string>({ name: 'pins', encoding: 'json' });
+    const stamps = env.openDB<unknown, [number, string]>({ name: 'pin-stamps', encoding: 'json' });
+    const byTime = env.openDB<true, [number, string]>({ name: 'pins-by-time' });
+    const { epoch: _, ...pin } = pinOf('a', { expiresAtMs: 2000 });
+    await pins.put(pin.root, { pin, signed });
+    await stamps.put([pinBucket(pin.root), pin.root], { root: pin.root, clock: 1, origin: ORIGIN });
+    await byTime.put([pin.createdAtMs, pin.root], true);
+    await env.close();
+
+    state = openState(old.path, () => nowMs);
+    const whole: Pin = { ...pin, epoch: 0 };
+    expect(state.pins.get(pin.root)).toEqual({ pin: whole, signed } satisfies StoredPin);
+    expect([...state.pins.stampsIn(pinBucket(pin.root), '')]).toEqual([stampOf(whole)]);
+    expect(state.pins.counts()).toEqual({ live: 1, deleted: 0 });
+    nowMs = 2000;
+    expect((await state.pins.turn(10)).ended).toEqual([whole]);
+    await state[Symbol.asyncDispose]();
+    state = openState(old.path, () => nowMs);
+    expect(state.pins.counts()).toEqual({ live: 0, deleted: 0 });
+  });
+
+  it('remembers that the peer is draining, and gives no incarnation twice', async () => {
+    expect(state.isDraining()).toBe(false);
+    await state.saveDraining(true);
+    expect(await state.nextIncarnation(5)).toBe(5);
+    await reopen();
+    expect(state.isDraining()).toBe(true);
+    expect(await state.nextIncarnation(1)).toBe(6);
+  });
+
+  it('hands on what an update throws, and keeps what was there', async () => {
+    const pin = pinOf('a');
+    await store(pin);
+    const error = new Error('no');
+    const refused = state.pins.update(pin.root, () => {
+      throw error;
+    });
+    await expect(refused).rejects.toBe(error);
+    expect(state.pins.get(pin.root)?.pin).toEqual(pin);
+  });
+});

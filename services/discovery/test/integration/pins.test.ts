@@ -1,0 +1,254 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { EVENTS_CHANNEL, FileNotFound, type Pin, SwarmEvent } from '@shoal/protocol';
+import { eventually, startRedis } from '@shoal/testkit';
+import { Redis } from 'ioredis';
+import { openState } from '../../src/state.ts';
+import { draft, type TestPeer } from './peer.ts';
+import { openPeers, type Peers, seedOf, seeEachOther } from './peers.ts';
+
+jest.setTimeout(60_000);
+
+let peers: Peers;
+
+beforeEach(async () => {
+  peers = await openPeers();
+});
+afterEach(async () => {
+  await peers[Symbol.asyncDispose]();
+});
+
+/** Whether this peer, asked alone, says that there is no such file. */
+async function lacks(peer: TestPeer, hash: string): Promise<boolean> {
+  const found = await peer.find(hash, false).catch((error: unknown) => error);
+  return found instanceof FileNotFound;
+}
+async function knows(peer: TestPeer, root: string, part: Partial<Pin>): Promise<boolean> {
+  const pin = await peer.find(root, false);
+  return Object.entries(part).every(([key, value]) => pin[key as keyof Pin] === value);
+}
+async function listed(peer: TestPeer): Promise<{ total: number; files: { cid: string }[] }> {
+  const { body } = await peer.ask('GET', '/files');
+  return body as { total: number; files: { cid: string }[] };
+}
+const metric = async (peer: TestPeer, line: string) =>
+  (await fetch(`${peer.origin}/metrics`).then((reply) => reply.text())).includes(line);
+
+describe('deletion', () => {
+  it('reaches all members, and a peer that was away can not undo it', async () => {
+    const [a, b, c] = await peers.startThree();
+    const kept = await a.put(draft('kept'));
+    const pin = await a.put(draft('gone'));
+    for (const each of [b, c]) await eventually('the pin', () => each.find(pin.root, false));
+    await c.kill('SIGKILL');
+    const { status, body } = await b.ask('DELETE', `/files/${pin.sha256}`);
+    expect({ status, body }).toMatchObject({ status: 200, body: { cid: pin.root, name: 'gone' } });
+    expect(await lacks(b, pin.root)).toBe(true);
+    await eventually('deleted at a', () => lacks(a, pin.root), { timeoutMs: 2000 });
+
+    const again = await peers.restart('c', c);
+    await seeEachOther([a, b, again]);
+    await eventually('deleted at the returned', () => lacks(again, pin.sha256));
+    for (const peer of [a, b, again]) {
+      await eventually('current', async () => (await peer.pins()).isCurrent);
+      expect((await peer.pins()).pins.map(({ root }) => root)).toEqual([kept.root]);
+      expect(await listed(peer)).toMatchObject({ total: 1, files: [{ cid: kept.root }] });
+      expect(await metric(peer, 'shoal_discovery_pins{kind="deleted",service="discovery"} 1'))
+        .toBe(true); // prettier-ignore
+    }
+    expect((await a.ask('DELETE', `/files/${pin.root}`)).status).toBe(404);
+    expect((await a.ask('GET', `/files/${pin.root}/health`)).status).toBe(404);
+  });
+
+  it('is told to transfer and to whoever follows events, on every member', async () => {
+    await using redis = await startRedis();
+    const env = { REDIS_SOCKET: redis.socket };
+    const a = await peers.start('a');
+    const b = await peers.start('b', { seeds: seedOf(a), env });
+    await seeEachOther([a, b]);
+    const { root } = await a.put(draft('one'));
+    await eventually('the pin', () => b.find(root, false));
+    const [reader, jobs] = [new Redis({ path: redis.socket }), new Redis({ path: redis.socket })];
+    const events: SwarmEvent[] = [];
+    reader.on('message', (_, text) => events.push(SwarmEvent.parse(JSON.parse(text))));
+    await reader.subscribe(EVENTS_CHANNEL);
+    await jobs.flushall();
+    await a.ask('DELETE', `/files/${root}`);
+    await eventually(
+      'the job',
+      async () => (await jobs.exists(`bull:settle:settle-${root}`)) === 1,
+    );
+    await eventually('the event', () => events.find(({ kind }) => kind === 'deleted'));
+    expect(events.find(({ kind }) => kind === 'deleted')).toMatchObject({ cid: root, name: 'one' });
+    reader.disconnect();
+    jobs.disconnect();
+  });
+
+  it('wins over a change that was made later on the far side of a partition', async () => {
+    const a = await peers.start('a');
+    const b = await peers.start('b', { seeds: seedOf(a) });
+    await seeEachOther([a, b]);
+    const { root } = await a.put({ ...draft('one'), replicas: 3 });
+    await eventually('the pin', () => b.find(root, false));
+    await b.kill('SIGKILL');
+    expect((await a.ask('DELETE', `/files/${root}`)).status).toBe(200);
+    await a.kill('SIGKILL');
+    const far = await peers.restart('b', b);
+    const changed = await far.ask('PATCH', `/files/${root}`, { replicas: 1, name: 'new' });
+    expect(changed).toMatchObject({ status: 200, body: { replicas: 1, name: 'new' } });
+    const near = await peers.restart('a', a, { seeds: seedOf(far) });
+    await seeEachOther([near, far]);
+    await eventually('deleted there too', () => lacks(far, root));
+    expect(await lacks(near, root)).toBe(true);
+
+    await far.put(draft('one'));
+    await eventually('uploaded again', () => knows(near, root, { deleted: false, replicas: 2 }));
+  });
+
+  it('finds a file that is unknown here, and says when nobody knows it', async () => {
+    const a = await peers.start('a');
+    const { root } = await a.put(draft('one'));
+    const b = await peers.start('b', { seeds: seedOf(a) });
+    await seeEachOther([a, b]);
+    expect((await b.ask('DELETE', `/files/${root}`)).status).toBe(200);
+    await eventually('deleted', () => lacks(a, root));
+    expect(await b.ask('DELETE', `/files/${draft('none').root}`)).toMatchObject({
+      status: 404,
+      body: { type: 'problems/file-not-found' },
+    });
+  });
+});
+
+describe('a change', () => {
+  it('reaches all members, also one that was away', async () => {
+    const [a, b, c] = await peers.startThree();
+    const { root } = await a.put({ ...draft('one'), replicas: 3 });
+    for (const each of [b, c]) await eventually('the pin', () => each.find(root, false));
+    await c.kill('SIGKILL');
+    const changed = await b.ask('PATCH', `/files/${root}`, { replicas: 1, name: 'new name' });
+    expect(changed).toMatchObject({ status: 200, body: { cid: root, replicas: 1 } });
+    const again = await peers.restart('c', c);
+    for (const peer of [a, b, again])
+      await eventually('changed', () => knows(peer, root, { replicas: 1, name: 'new name' }));
+    expect(await listed(a)).toMatchObject({ files: [{ name: 'new name', replicas: 1 }] });
+  });
+
+  it('is refused when it makes no sense', async () => {
+    const a = await peers.start('a');
+    const { root } = await a.put(draft('one'));
+    const statusOf = async (body: unknown, cid: string = root) =>
+      (await a.ask('PATCH', `/files/${cid}`, body)).status;
+    expect(await statusOf({})).toBe(400);
+    expect(await statusOf({ replicas: 0 })).toBe(400);
+    expect(await statusOf({ name: '../x' })).toBe(400);
+    expect(await statusOf({ expiresAt: '2001-01-01T00:00:00Z' })).toBe(400);
+    expect(await statusOf({ expiresAt: 'tomorrow' })).toBe(400);
+    expect(await statusOf({ size: 3 })).toBe(400);
+    expect(await statusOf({ replicas: 1 }, draft('none').root)).toBe(404);
+    expect(await a.find(root, false)).toMatchObject({ name: 'one', replicas: 2 });
+  });
+});
+
+describe('an end', () => {
+  const soon = () => new Date(Date.now() + 1500).toISOString();
+
+  it('takes a file out of all lists everywhere, and survives a crash', async () => {
+    const env = { DISCOVERY_EXPIRY_SLACK_MS: '3000' };
+    const a = await peers.start('a', { env });
+    const b = await peers.start('b', { seeds: seedOf(a), env });
+    await seeEachOther([a, b]);
+    const pin = await a.put(draft('one'));
+    await eventually('the pin', () => b.find(pin.root, false));
+    const { body } = await a.ask('PATCH', `/files/${pin.root}`, { expiresAt: soon() });
+    expect(body).toHaveProperty('expiresAtMs');
+    await b.kill('SIGKILL');
+    await eventually('ended', async () => (await listed(a)).total === 0);
+    const again = await peers.restart('b', b, { env });
+    for (const peer of [a, again]) {
+      await eventually('ended', async () => (await listed(peer)).total === 0);
+      expect(await lacks(peer, pin.sha256)).toBe(true);
+      expect((await peer.pins()).pins).toEqual([]);
+    }
+    expect((await a.pins(true)).pins).toMatchObject([{ root: pin.root }]);
+    expect(await metric(a, 'shoal_discovery_pins_expired_total{service="discovery"} 1')).toBe(true);
+    await eventually('beyond the slack', async () => (await a.pins(true)).pins.length === 0);
+    expect((await a.ask('PATCH', `/files/${pin.root}`, { expiresAt: null })).status).toBe(404);
+
+    await a.put(draft('one'));
+    for (const peer of [a, again])
+      await eventually('uploaded again', async () => (await listed(peer)).total === 1);
+    expect((await a.find(pin.sha256, false)).expiresAtMs).toBeUndefined();
+  });
+
+  it('moves when it is changed', async () => {
+    const a = await peers.start('a');
+    const { root } = await a.put({ ...draft('one'), expiresAtMs: Date.now() + 2500 });
+    await a.put(draft('two'));
+    await a.ask('PATCH', `/files/${draft('two').root}`, { expiresAt: soon() });
+    await a.ask('PATCH', `/files/${root}`, { expiresAt: null });
+    await eventually('one of them ended', async () => (await listed(a)).total === 1);
+    expect(await listed(a)).toMatchObject({ files: [{ cid: root }] });
+    expect((await a.pins()).pins[0]?.expiresAtMs).toBeUndefined();
+  });
+});
+
+describe('the set of pins', () => {
+  const isCurrent = async (peer: TestPeer) => (await peer.pins()).isCurrent;
+
+  it('is current at a peer that is alone, not while all others are away', async () => {
+    const a = await peers.start('a');
+    expect(await isCurrent(a)).toBe(true);
+    const b = await peers.start('b', { seeds: seedOf(a) });
+    await seeEachOther([a, b]);
+    for (const peer of [a, b]) await eventually('current', () => isCurrent(peer));
+    await b.kill('SIGKILL');
+    await eventually('not current', async () => !(await isCurrent(a)));
+    const again = await peers.restart('b', b);
+    for (const peer of [a, again]) await eventually('current', () => isCurrent(peer));
+  });
+
+  it('is not current at a peer whose seeds can not be reached', async () => {
+    const a = await peers.start('a', { seeds: '127.0.0.1:1' });
+    await eventually('tried', async () => (await fetch(`${a.origin}/readyz`)).ok);
+    expect(await isCurrent(a)).toBe(false);
+  });
+
+  it('is not current at a peer that lost its state until it has all again', async () => {
+    const [a, b, c] = await peers.startThree();
+    for (let index = 0; index < 30; index += 1) await a.put(draft(`file ${index}`));
+    await eventually('all pins', async () => (await c.pins()).pins.length === 30);
+    for (const peer of [a, b, c]) await peer.kill('SIGTERM');
+    const dir = join(peers.folder, 'c', 'discovery');
+    const full = openState(dir);
+    const members = new Map(full.loadMembers().map((saved) => [idOf(saved), saved]));
+    await full[Symbol.asyncDispose]();
+    await rm(dir, { recursive: true });
+    const empty = openState(dir);
+    await empty.saveMembers(members);
+    await empty[Symbol.asyncDispose]();
+
+    const wiped = await peers.restart('c', c);
+    expect(await wiped.pins()).toEqual({ pins: [], isCurrent: false });
+    await peers.restart('a', a);
+    const { pins } = await eventually('current', async () => {
+      const reply = await wiped.pins();
+      return reply.isCurrent && reply;
+    });
+    expect(pins).toHaveLength(30);
+  });
+
+  function idOf({ signed }: { signed: { payload: string } }): TestPeer['peerId'] {
+    return (JSON.parse(signed.payload) as { peerId: TestPeer['peerId'] }).peerId;
+  }
+
+  it('gives a file uploaded where its deletion is unknown a later epoch than the deletion', async () => {
+    const a = await peers.start('a');
+    const { root } = await a.put(draft('one'));
+    await a.ask('DELETE', `/files/${root}`);
+    const b = await peers.start('b', { seeds: seedOf(a) });
+    await seeEachOther([a, b]);
+    const again = await b.put(draft('one'));
+    await eventually('there again', () => knows(a, root, { epoch: again.epoch }));
+  });
+});
