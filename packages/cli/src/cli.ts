@@ -45,11 +45,60 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
       return { run: ls, usage: USAGE };
     },
   },
+  stat: {
+    summary: 'tell how safe a file is',
+    load: async () => {
+      const { stat, USAGE } = await import('./commands/stat.ts');
+      return { run: stat, usage: USAGE };
+    },
+  },
+  set: {
+    summary: 'change the name, the copies or the end of a file',
+    load: async () => {
+      const { set, USAGE } = await import('./commands/set.ts');
+      return { run: set, usage: USAGE };
+    },
+  },
+  rm: {
+    summary: 'delete files from the whole swarm',
+    load: async () => {
+      const { rm, USAGE } = await import('./commands/rm.ts');
+      return { run: rm, usage: USAGE };
+    },
+  },
   peers: {
     summary: 'list the members of the swarm',
     load: async () => {
       const { peers, USAGE } = await import('./commands/peers.ts');
       return { run: peers, usage: USAGE };
+    },
+  },
+  drain: {
+    summary: 'hand over what a peer holds, so that it may go',
+    load: async () => {
+      const { drain, USAGE } = await import('./commands/drain.ts');
+      return { run: drain, usage: USAGE };
+    },
+  },
+  upkeep: {
+    summary: 'tell how a peer looks after its blocks',
+    load: async () => {
+      const { upkeep, USAGE } = await import('./commands/upkeep.ts');
+      return { run: upkeep, usage: USAGE };
+    },
+  },
+  scrub: {
+    summary: 're-hash every block of a peer now',
+    load: async () => {
+      const { scrub, USAGE } = await import('./commands/scrub.ts');
+      return { run: scrub, usage: USAGE };
+    },
+  },
+  sweep: {
+    summary: 'free what no file reaches at a peer now',
+    load: async () => {
+      const { sweep, USAGE } = await import('./commands/sweep.ts');
+      return { run: sweep, usage: USAGE };
     },
   },
 };

@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream';
 import {
   chunkerRoutes,
   discoveryRoutes,
+  type JsonRoute,
   PROBLEM_TYPE,
   ProblemBody,
   routePath,
@@ -35,7 +36,21 @@ export interface Download {
 export interface Client extends AsyncDisposable {
   /** Origin of the gateway. */
   readonly peerUrl: string;
-  listPeers(options: { signal: AbortSignal }): Promise<PeersReply>;
+  /** Calls a route that answers JSON. @throws CommandFailure */
+  call<
+    P extends z.ZodObject,
+    Q extends z.ZodObject,
+    B extends z.ZodType | undefined,
+    R extends z.ZodType,
+  >(
+    route: JsonRoute<P, Q, B, R>,
+    args: {
+      readonly params?: z.input<P>;
+      readonly query?: z.input<Q>;
+      readonly body?: B extends z.ZodType ? z.input<B> : undefined;
+    },
+    options: { signal: AbortSignal },
+  ): Promise<z.output<R>>;
   listFiles(options: { signal: AbortSignal }): Promise<FilesReply>;
   addFile(
     file: {
@@ -44,6 +59,8 @@ export interface Client extends AsyncDisposable {
       readonly sizeBytes: number | undefined;
       readonly replicas?: number | undefined;
       readonly copies?: number | undefined;
+      /** RFC 3339. */
+      readonly expiresAt?: string | undefined;
     },
     options: { signal: AbortSignal },
   ): Promise<UploadReply>;
@@ -70,31 +87,32 @@ export function createClient(peerUrl: string): Client {
     if (answer.statusCode < 400) return answer;
     throw await failureOf(answer, peerUrl);
   };
-  const getJson = async <R extends z.ZodType>(
-    path: string,
-    reply: R,
-    { signal }: { signal: AbortSignal },
-  ): Promise<z.output<R>> => {
-    const { body } = await send(path, { method: 'GET', signal });
-    return readReply(reply, await body.text(), peerUrl);
+  const call: Client['call'] = async ({ method, path, reply }, args, { signal }) => {
+    const { params = {}, query = {}, body } = args;
+    const answer = await send(routePath(path, params, query), {
+      method,
+      signal,
+      ...(body === undefined
+        ? {}
+        : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
+    });
+    return readReply(reply, await readText(answer, peerUrl, { signal }), peerUrl);
   };
   return {
     peerUrl,
-    listPeers: (options) =>
-      getJson(discoveryRoutes.listPeers.path, discoveryRoutes.listPeers.reply, options),
+    call,
     async listFiles(options) {
-      const { path, reply } = discoveryRoutes.listFiles;
       const files: FilesReply['files'] = [];
       for (;;) {
         const query = { limit: PAGE_SIZE, offset: files.length };
-        const page = await getJson(routePath(path, {}, query), reply, options);
+        const page = await call(discoveryRoutes.listFiles, { query }, options);
         files.push(...page.files);
         if (page.files.length < PAGE_SIZE) return { total: page.total, files };
       }
     },
-    async addFile({ name, body, sizeBytes, replicas, copies }, { signal }) {
+    async addFile({ name, body, sizeBytes, replicas, copies, expiresAt }, { signal }) {
       const { path } = chunkerRoutes.addFile;
-      const answer = await send(routePath(path, {}, { name, replicas, copies }), {
+      const answer = await send(routePath(path, {}, { name, replicas, copies, expiresAt }), {
         method: 'POST',
         headers: {
           'content-type': 'application/octet-stream',
@@ -103,7 +121,7 @@ export function createClient(peerUrl: string): Client {
         body,
         signal,
       });
-      return readReply(UploadReply, await answer.body.text(), peerUrl);
+      return readReply(UploadReply, await readText(answer, peerUrl, { signal }), peerUrl);
     },
     async getFile(hash, { signal }) {
       const { path } = transferRoutes.getFile;
@@ -146,6 +164,20 @@ function readReply<R extends z.ZodType>(reply: R, text: string, peerUrl: string)
     return reply.parse(JSON.parse(text));
   } catch (cause) {
     throw new CommandFailure(`${peerUrl} answered, but not as a Shoal peer does`, { cause });
+  }
+}
+
+/** The body of an answer: a connection may still break while it comes. */
+async function readText(
+  { body }: Dispatcher.ResponseData,
+  peerUrl: string,
+  { signal }: { signal: AbortSignal },
+): Promise<string> {
+  try {
+    return await body.text();
+  } catch (cause) {
+    signal.throwIfAborted();
+    throw connectionFailure(peerUrl, cause);
   }
 }
 

@@ -25,6 +25,19 @@ export function formatAge(ageMs: number): string {
   return hours < 72 ? `${hours} h` : `${Math.round(hours / 24)} d`;
 }
 
+/** A moment of the wall clock, in local time, to the minute: `2027-03-01 12:00`. */
+export function formatTime(atMs: number): string {
+  const at = new Date(atMs);
+  const two = (value: number) => String(value).padStart(2, '0');
+  const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+  return `${day} ${two(at.getHours())}:${two(at.getMinutes())}`;
+}
+
+/** A count with its noun: `1 block`, `2 blocks`. */
+export function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
+
 /** A peer id as its last eight characters: the first ones are the same for all. */
 export function shortPeerId(peerId: string): string {
   return `…${peerId.slice(-8)}`;
@@ -45,6 +58,12 @@ export function formatTable(heading: readonly string[], rows: readonly string[][
     )
     .map((line) => `${line}\n`)
     .join('');
+}
+
+/** Facts one below the other, their names padded to the longest; an empty name goes on with the last. */
+export function formatFields(fields: readonly (readonly [name: string, value: string])[]): string {
+  const width = Math.max(...fields.map(([name]) => name.length));
+  return fields.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join('');
 }
 
 /** Counts characters as people see them: a name may hold combining marks. */

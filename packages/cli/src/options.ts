@@ -1,6 +1,7 @@
 /** Reading of command-line options: node:util does the splitting, this does the checking. */
 import { resolve } from 'node:path';
 import { parseArgs, type ParseArgsConfig } from 'node:util';
+import { FileHash } from '@shoal/protocol';
 import type { Context } from './context.ts';
 import { UsageError } from './failure.ts';
 
@@ -30,6 +31,29 @@ export function readNumber(
   if (!/^\d+$/.test(text) || value < min || value > max)
     throw new UsageError(`${name} must be a whole number from ${min} to ${max}, not "${text}"`);
   return value;
+}
+
+/**
+ * The hashes that a command is about: at least one, each a CID or a sha-256.
+ * @throws UsageError
+ */
+export function readHashes(words: readonly string[]): FileHash[] {
+  if (words.length === 0) throw new UsageError('which file? give its CID or sha-256');
+  return words.map((word) => {
+    const hash = FileHash.safeParse(word);
+    if (hash.success) return hash.data;
+    throw new UsageError(`"${word}" is neither a CID ("baf…") nor a sha-256 (64 hex digits)`);
+  });
+}
+
+/**
+ * The one hash that a command is about.
+ * @throws UsageError
+ */
+export function readHash(words: readonly string[]): FileHash {
+  const [hash, ...rest] = readHashes(words);
+  if (hash === undefined || rest.length > 0) throw new UsageError('give exactly one hash');
+  return hash;
 }
 
 /**

@@ -44,6 +44,18 @@ export function startProgress(
   };
 }
 
+/** A line on stderr that is written over, when somebody watches; disposing erases it. */
+export function startStatusLine({
+  err,
+  isWatched,
+}: Context): { readonly show: (text: string) => void } & Disposable {
+  if (!isWatched) return { show: () => {}, [Symbol.dispose]: () => {} };
+  return {
+    show: (text) => err(ERASE_LINE + text),
+    [Symbol.dispose]: () => err(ERASE_LINE),
+  };
+}
+
 /** One state of the bar as text. */
 export function progressLine(state: {
   readonly title: string;

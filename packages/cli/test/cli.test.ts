@@ -48,6 +48,21 @@ describe('runCli', () => {
     ['swarm', '--peers', '100', '--base-port', '65000'],
     ['peer', '--seed', 'nowhere'],
     ['peer', '--colour'],
+    ['add', 'x', '--expires', 'soon'],
+    ['add', 'x', '--expires', '2001-01-01'],
+    ['stat'],
+    ['stat', 'not-a-hash'],
+    ['stat', 'a'.repeat(64), 'b'.repeat(64)],
+    ['rm'],
+    ['rm', 'a'.repeat(64), 'x'],
+    ['set', 'a'.repeat(64)],
+    ['set', 'a'.repeat(64), '--replicas', '0'],
+    ['set', 'a'.repeat(64), '--name', '../x'],
+    ['drain', '--status', '--cancel'],
+    ['drain', 'now'],
+    ['scrub', 'now'],
+    ['sweep', '--dry'],
+    ['upkeep', 'now'],
   ])('exits 64 and says why for: %s %s %s %s', async (...argv) => {
     const { exitCode, out, err } = await run(...argv);
     expect({ exitCode, out }).toEqual({ exitCode: 64, out: '' });
@@ -64,6 +79,8 @@ describe('runCli', () => {
     const { exitCode, err } = await run('ls', '--peer', '127.0.0.1:1');
     expect(exitCode).toBe(1);
     expect(err).toContain('no peer answers at http://127.0.0.1:1');
+    for (const command of ['peers', 'upkeep', 'drain', 'scrub', 'sweep'])
+      expect((await run(command, '--peer', '127.0.0.1:1')).exitCode).toBe(1);
   });
 });
 

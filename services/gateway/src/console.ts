@@ -1,6 +1,11 @@
-/** The console: a few files, read once at start and served from memory, with nothing from elsewhere. */
+/**
+ * The console: the page at `/` and what it loads from `/console/`. A folder of small files, read
+ * once at start and served from memory, with nothing from elsewhere.
+ */
+import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
+import { extname } from 'node:path';
 import type { Server } from '@shoal/chassis';
 
 /**
@@ -10,19 +15,23 @@ import type { Server } from '@shoal/chassis';
 const CONTENT_SECURITY_POLICY =
   "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-const FILES = [
-  { url: '/', file: 'index.html', type: 'text/html; charset=utf-8' },
-  { url: '/console.css', file: 'console.css', type: 'text/css; charset=utf-8' },
-  { url: '/console.js', file: 'console.js', type: 'text/javascript; charset=utf-8' },
-  { url: '/icon.svg', file: 'icon.svg', type: 'image/svg+xml' },
-] as const;
+const FOLDER = new URL('console/', import.meta.url);
+const PAGE = 'index.html';
+const TYPES: Readonly<Record<string, string>> = {
+  '.html': 'text/html; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.svg': 'image/svg+xml',
+};
 
-/** Mounts the console's files at `/`. */
+/** Mounts the page and its parts. */
 export async function mountConsole(app: Server): Promise<void> {
-  for (const { url, file, type } of FILES) {
-    const bytes = await readFile(new URL(`console/${file}`, import.meta.url));
+  for (const name of await readdir(FOLDER)) {
+    const type = TYPES[extname(name)];
+    assert(type !== undefined, `the console has a file of no known type: ${name}`);
+    const bytes = await readFile(new URL(name, FOLDER));
     const etag = `"${createHash('sha256').update(bytes).digest('base64url').slice(0, 22)}"`;
-    app.get(url, async (request, reply) => {
+    app.get(name === PAGE ? '/' : `/console/${name}`, async (request, reply) => {
       void reply.headers({
         'content-security-policy': CONTENT_SECURITY_POLICY,
         'x-content-type-options': 'nosniff',

@@ -104,8 +104,8 @@ async function passOn(
   const bytesIn = metrics.bytes.labels(service, 'in');
   const bytesOut = metrics.bytes.labels(service, 'out');
   const { promise, resolve, reject } = Promise.withResolvers<undefined>();
-  const isUpload = raw.method !== 'GET' && raw.method !== 'HEAD';
-  const body = isUpload ? bodyOf(raw) : undefined;
+  const isRead = raw.method === 'GET' || raw.method === 'HEAD';
+  const body = !isRead && hasBody(raw) ? bodyOf(raw) : undefined;
   let controller: Dispatcher.DispatchController | undefined;
   let answerTimer: NodeJS.Timeout | undefined;
   let hasAnswer = false;
@@ -131,7 +131,8 @@ async function passOn(
   };
 
   reply.raw.once('close', leave);
-  if (body === undefined) expectAnswer(options.answerTimeoutMs);
+  if (isRead) expectAnswer(options.answerTimeoutMs);
+  else if (body === undefined) expectAnswer(options.uploadAnswerTimeoutMs);
   else {
     raw.on('data', (chunk: Uint8Array) => bytesIn.inc(chunk.length));
     raw.once('end', () => expectAnswer(options.uploadAnswerTimeoutMs));
@@ -141,7 +142,7 @@ async function passOn(
       origin: options.origins[service],
       path: request.url,
       method: request.method as Dispatcher.HttpMethod,
-      headers: requestHeaders(request, isUpload),
+      headers: requestHeaders(request, body !== undefined),
       body: body ?? null,
       headersTimeout: 0, // `expectAnswer`: undici's also runs while a slow body is being sent
       bodyTimeout: options.bodyIdleTimeoutMs,
@@ -182,6 +183,11 @@ async function passOn(
     },
   );
   return promise;
+}
+
+/** Whether a body comes (RFC 9112 §6): an empty one that is announced all the same may be refused behind. */
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
 /**

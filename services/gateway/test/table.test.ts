@@ -16,6 +16,11 @@ describe('the table', () => {
         'GET|HEAD /files → discovery',
         'GET|HEAD /files/:hash/health → discovery',
         'GET|HEAD /peers → discovery',
+        'PATCH /files/:hash → discovery',
+        'DELETE /files/:hash → discovery',
+        'GET|HEAD /drain → transfer',
+        'POST /drain → transfer',
+        'DELETE /drain → transfer',
       ]),
     );
   });
@@ -34,7 +39,11 @@ describe('the table', () => {
     expect(new Set(keys).size).toBe(keys.length);
   });
 
-  it('leaves storage out', () => {
-    expect(publicRows(storageRoutes)).toEqual([]);
+  it('shows the upkeep of storage, and none of its blocks', () => {
+    expect(publicRows(storageRoutes).map(({ path }) => path)).toEqual([
+      '/upkeep',
+      '/scrub',
+      '/sweep',
+    ]);
   });
 });

@@ -8,6 +8,7 @@ import { CommandFailure, EXIT_FAILURE, UsageError } from '../failure.ts';
 import { formatBytes } from '../format.ts';
 import { readNumber, readOptions, readPath } from '../options.ts';
 import { readPeerUrl } from '../peer-url.ts';
+import { readExpiry } from '../read-expiry.ts';
 import { type Progress, startProgress } from '../progress.ts';
 import { watchStop } from '../watch-stop.ts';
 
@@ -18,6 +19,7 @@ export const USAGE = `shoal add <path…> [options]    upload files; prints each
   --peer URL         gateway to upload to (default: SHOAL_PEER, or http://127.0.0.1:7100)
   --replicas N       copies to keep
   --copies N         copies to wait for
+  --expires WHEN     when it ends by itself: a date, or a time from now such as 7d (default: never)
   --name NAME        name for a single file (needed for "-", standard input)
   --json             print the peer's answers, one a line`;
 
@@ -27,6 +29,7 @@ export const add: Command = async (args, context) => {
     peer: { type: 'string' },
     replicas: { type: 'string' },
     copies: { type: 'string' },
+    expires: { type: 'string' },
     name: { type: 'string' },
     json: { type: 'boolean', default: false },
   });
@@ -38,6 +41,7 @@ export const add: Command = async (args, context) => {
   const wishes = {
     replicas: readCount(values.replicas, { name: '--replicas', min: 1 }),
     copies: readCount(values.copies, { name: '--copies', min: 0 }),
+    expiresAt: readExpiry(values.expires, Date.now()) ?? undefined,
   };
   await using client = createClient(readPeerUrl(values.peer, context));
   using stop = watchStop(() => process.exit(EXIT_FAILURE));
@@ -66,7 +70,7 @@ interface OpenFile {
 
 async function upload(
   client: Client,
-  file: OpenFile & { replicas: number | undefined; copies: number | undefined },
+  file: OpenFile & Pick<Parameters<Client['addFile']>[0], 'replicas' | 'copies' | 'expiresAt'>,
   context: Context,
   options: { signal: AbortSignal },
 ): Promise<UploadReply> {

@@ -4,12 +4,12 @@ import { link, rename, rm } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { FileHash, fileNameFault } from '@shoal/protocol';
+import { fileNameFault } from '@shoal/protocol';
 import { connectionFailure, createClient, type Download } from '../client.ts';
 import type { Command, Context } from '../context.ts';
 import { CommandFailure, EXIT_FAILURE, UsageError } from '../failure.ts';
 import { formatBytes } from '../format.ts';
-import { readOptions, readPath } from '../options.ts';
+import { readHash, readOptions, readPath } from '../options.ts';
 import { readPeerUrl } from '../peer-url.ts';
 import { type Progress, startProgress } from '../progress.ts';
 import { watchStop } from '../watch-stop.ts';
@@ -30,10 +30,7 @@ export const get: Command = async (args, context) => {
     peer: { type: 'string' },
     json: { type: 'boolean', default: false },
   });
-  const [hash, ...rest] = positionals;
-  if (hash === undefined || rest.length > 0) throw new UsageError('give exactly one hash');
-  if (!FileHash.safeParse(hash).success)
-    throw new UsageError(`"${hash}" is neither a CID ("baf…") nor a sha-256 (64 hex digits)`);
+  const hash = readHash(positionals);
   if (values.json && values.output === STDOUT)
     throw new UsageError('--json and the file can not both go to standard output');
 

@@ -1,7 +1,7 @@
 import { createClient, type FilesReply } from '../client.ts';
 import type { Command } from '../context.ts';
 import { EXIT_FAILURE } from '../failure.ts';
-import { formatAge, formatBytes, formatTable } from '../format.ts';
+import { formatAge, formatBytes, formatTable, formatTime } from '../format.ts';
 import { readOptions, refusePositionals } from '../options.ts';
 import { readPeerUrl } from '../peer-url.ts';
 import { watchStop } from '../watch-stop.ts';
@@ -24,15 +24,18 @@ export const ls: Command = async (args, context) => {
   return 0;
 };
 
-function filesTable({ files }: FilesReply, nowMs: number): string {
+/** The files as a table; the column EXPIRES stands only when one of them does. */
+export function filesTable({ files }: FilesReply, nowMs: number): string {
+  const hasExpiry = files.some(({ expiresAtMs }) => expiresAtMs !== undefined);
   return formatTable(
-    ['NAME', 'SIZE', 'COPIES', 'STATE', 'AGE', 'CID'],
-    files.map(({ name, sizeBytes, copies, replicas, state, createdAtMs, cid }) => [
+    ['NAME', 'SIZE', 'COPIES', 'STATE', 'AGE', ...(hasExpiry ? ['EXPIRES'] : []), 'CID'],
+    files.map(({ name, sizeBytes, copies, replicas, state, createdAtMs, expiresAtMs, cid }) => [
       name,
       formatBytes(sizeBytes),
       `${copies}/${replicas}`,
       state,
       formatAge(Math.max(0, nowMs - createdAtMs)),
+      ...(hasExpiry ? [expiresAtMs === undefined ? 'never' : formatTime(expiresAtMs)] : []),
       cid,
     ]),
   );

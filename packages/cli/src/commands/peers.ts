@@ -1,7 +1,8 @@
+import { discoveryRoutes } from '@shoal/protocol';
 import { createClient, type PeersReply } from '../client.ts';
 import type { Command } from '../context.ts';
 import { EXIT_FAILURE } from '../failure.ts';
-import { formatAge, formatBytes, formatTable, shortPeerId } from '../format.ts';
+import { formatAge, formatBytes, formatTable, plural, shortPeerId } from '../format.ts';
 import { readOptions, refusePositionals } from '../options.ts';
 import { readPeerUrl } from '../peer-url.ts';
 import { watchStop } from '../watch-stop.ts';
@@ -19,7 +20,7 @@ export const peers: Command = async (args, context) => {
   refusePositionals(positionals);
   await using client = createClient(readPeerUrl(values.peer, context));
   using stop = watchStop(() => process.exit(EXIT_FAILURE));
-  const reply = await client.listPeers(stop);
+  const reply = await client.call(discoveryRoutes.listPeers, {}, stop);
   context.out(values.json ? `${JSON.stringify(reply)}\n` : peersTable(reply));
   return 0;
 };
@@ -35,21 +36,26 @@ export function summarise(peersUp: number, disks: number): string {
   return disks === 1 && peersUp > 1 ? `${counted}: survives crashes, not disk loss` : counted;
 }
 
-function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
-}
-
 function membersTable(members: PeersReply['peers']): string {
   return formatTable(
     ['PEER', 'STATE', 'BLOCKS', 'HOLDS', 'FREE', 'SEEN', 'GATEWAY'],
-    members.map(({ peerId, isSelf, state, blocks, usedBytes, freeBytes, seenMsAgo, http }) => [
-      shortPeerId(peerId),
-      isSelf ? `${state} (asked)` : state,
-      String(blocks),
-      formatBytes(usedBytes),
-      formatBytes(freeBytes),
-      isSelf ? 'now' : `${formatAge(seenMsAgo)} ago`,
-      http.gateway,
+    members.map((member) => [
+      shortPeerId(member.peerId),
+      stateOf(member),
+      String(member.blocks),
+      formatBytes(member.usedBytes),
+      formatBytes(member.freeBytes),
+      member.isSelf ? 'now' : `${formatAge(member.seenMsAgo)} ago`,
+      member.http.gateway,
     ]),
   );
+}
+
+/** A member's state, with what else a person should know: `alive, draining (asked)`. */
+export function stateOf({
+  state,
+  draining,
+  isSelf,
+}: Pick<PeersReply['peers'][number], 'state' | 'draining' | 'isSelf'>): string {
+  return `${state}${draining ? ', draining' : ''}${isSelf ? ' (asked)' : ''}`;
 }

@@ -402,6 +402,60 @@ describe('the front door', () => {
     expect((await write(gateway.origin)).statusCode).toBe(200);
   });
 
+  it('passes changes and deletions on to discovery, and refuses those of a page of another site', async () => {
+    const seen: unknown[] = [];
+    await using gateway = await openGateway({
+      discovery: (incoming, outgoing) => {
+        const { method, url, headers } = incoming;
+        void incoming.toArray().then((pieces) => {
+          const body = Buffer.concat(pieces as Buffer[]).toString();
+          seen.push([method, url, headers['content-type'], headers['transfer-encoding'], body]);
+          outgoing.end('{}');
+        });
+      },
+    });
+    const url = `${gateway.origin}/files/${cid}`;
+    const change = {
+      method: 'PATCH',
+      body: '{"replicas":2}',
+      headers: { 'content-type': 'application/json' },
+    } as const;
+    expect((await request(url, change)).statusCode).toBe(200);
+    expect((await request(url, { method: 'DELETE' })).statusCode).toBe(200);
+    const path = `/files/${cid}`;
+    // Without a body nothing is announced: an empty one of no type would be refused behind.
+    const passed = [
+      ['PATCH', path, 'application/json', undefined, '{"replicas":2}'],
+      ['DELETE', path, undefined, undefined, ''],
+    ];
+    expect(seen).toEqual(passed);
+    for (const origin of ['https://evil.example', 'null'])
+      for (const write of [change, { method: 'DELETE' } as const]) {
+        const headers = { ...('headers' in write ? write.headers : {}), origin };
+        const refused = await request(url, { ...write, headers });
+        expect(refused.statusCode).toBe(403);
+        expect((await problemOf(refused)).type).toBe('problems/origin-refused');
+      }
+    expect(seen).toEqual(passed);
+    const own = await request(url, { method: 'DELETE', headers: { origin: gateway.origin } });
+    expect(own.statusCode).toBe(200);
+  });
+
+  it('waits for a slow write without a body as long as for an upload', async () => {
+    await using gateway = await openGateway(
+      {
+        storage: (incoming, outgoing) => {
+          incoming.resume();
+          setTimeout(() => outgoing.end('{}'), 300);
+        },
+      },
+      { GATEWAY_ANSWER_TIMEOUT_MS: '100', GATEWAY_UPLOAD_ANSWER_TIMEOUT_MS: '5000' },
+    );
+    const sweep = await request(`${gateway.origin}/sweep`, { method: 'POST' });
+    expect(sweep.statusCode).toBe(200);
+    expect((await request(`${gateway.origin}/upkeep`)).statusCode).toBe(503);
+  });
+
   it('is ready when all four services answer, and says who does not', async () => {
     const alive = (_: IncomingMessage, outgoing: { end(): void }) => outgoing.end();
     await using whole = await openGateway({
@@ -421,6 +475,19 @@ describe('the front door', () => {
   });
 });
 
+/** The page's script and every module that it imports. */
+async function scriptsOf(origin: string): Promise<string[]> {
+  const found = ['/console/console.js'];
+  for (const path of found) {
+    const { statusCode, headers, body } = await request(`${origin}${path}`);
+    expect([path, statusCode]).toEqual([path, 200]);
+    expect(headers['content-type']).toBe('text/javascript; charset=utf-8');
+    for (const [, name] of (await body.text()).matchAll(/ from '\.\/([\w-]+\.js)'/g))
+      if (!found.includes(`/console/${name}`)) found.push(`/console/${name}`);
+  }
+  return found;
+}
+
 describe('the console', () => {
   it('is served with a policy that lets nothing in from elsewhere', async () => {
     await using gateway = await openGateway({});
@@ -430,9 +497,11 @@ describe('the console', () => {
     expect(page.headers['x-content-type-options']).toBe('nosniff');
     expect(page.headers['referrer-policy']).toBe('no-referrer');
     const html = await page.body.text();
-    const parts = [...html.matchAll(/(?:src|href)="(\/[^"]*\.[a-z]+)"/g)].map(([, url]) => url);
-    expect(parts).toEqual(expect.arrayContaining(['/console.css', '/console.js', '/icon.svg']));
-    for (const part of parts.filter((url) => url !== '/openapi.json')) {
+    const parts = [...html.matchAll(/(?:src|href)="(\/console\/[^"]*)"/g)].map(([, url]) => url);
+    expect(new Set(parts)).toEqual(
+      new Set(['/console/console.css', '/console/console.js', '/console/icon.svg']),
+    );
+    for (const part of [...parts, ...(await scriptsOf(gateway.origin))]) {
       const { statusCode, headers, body } = await request(`${gateway.origin}${part}`);
       expect(statusCode).toBe(200);
       await body.dump();
@@ -446,8 +515,10 @@ describe('the console', () => {
   it('never writes markup, and has no inline code that the policy would refuse', async () => {
     await using gateway = await openGateway({});
     const html = await (await request(`${gateway.origin}/`)).body.text();
-    const script = await (await request(`${gateway.origin}/console.js`)).body.text();
-    expect(script).not.toMatch(/innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(/);
+    for (const path of await scriptsOf(gateway.origin)) {
+      const script = await (await request(`${gateway.origin}${path}`)).body.text();
+      expect(script).not.toMatch(/innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(/);
+    }
     expect(html).not.toMatch(/ on\w+=| style=|<style|<script(?![^>]* src=)|https?:\/\//);
   });
 

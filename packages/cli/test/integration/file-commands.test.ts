@@ -1,0 +1,207 @@
+/** Commands against a stand-in for a peer's gateway, which answers as the contract says. */
+import { once } from 'node:events';
+import { createServer, type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { FileNotFound, PROBLEM_TYPE, Problem, StorageFull } from '@shoal/protocol';
+import { runCli } from '../../src/cli.ts';
+
+const CID = 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku';
+const SHA256 = 'ab'.repeat(32);
+const ENTRY = {
+  cid: CID,
+  name: 'a.txt',
+  sizeBytes: 5,
+  sha256: SHA256,
+  blocks: 1,
+  replicas: 3,
+  createdAtMs: 1,
+  state: 'spreading',
+  copies: 2,
+};
+const DRAIN = { isDraining: true, isDrained: false, filesTotal: 2, filesLeft: 2, blocksLeft: 9 };
+const UPKEEP = {
+  scrub: { intervalMs: 1000, bytesPerSecondMax: 1000, overdueBlocks: 0 },
+  damaged: { blocks: 0, cids: [] },
+  healedBlocks: 0,
+  sweep: { intervalMs: 1000, graceMs: 1000 },
+};
+const ROUND = {
+  startedAtMs: 5,
+  endedAtMs: 6,
+  checkedBlocks: 1,
+  checkedBytes: 1,
+  damagedBlocks: 0,
+};
+const SWEEP = {
+  isDryRun: true,
+  startedAtMs: 1,
+  durationMs: 1,
+  pins: 0,
+  reachedBlocks: 0,
+  leasedBlocks: 0,
+  condemnedBlocks: 0,
+  condemnedBytes: 0,
+  deletedBlocks: 0,
+  deletedBytes: 0,
+};
+
+interface Asked {
+  readonly line: string;
+  readonly body: string;
+}
+
+describe('commands about files and upkeep', () => {
+  const asked: Asked[] = [];
+  /** Answers by request line, used up from the front; the last one stays. */
+  let answers: Record<string, unknown[]> = {};
+  const server = createServer((request, response) => {
+    void readBody(request).then((body) => {
+      const line = `${request.method} ${request.url}`;
+      asked.push({ line, body });
+      const queue = answers[line] ?? [];
+      const answer = queue.length > 1 ? queue.shift() : queue[0];
+      const isProblem = answer instanceof Problem;
+      response.writeHead(isProblem ? answer.status : answer === undefined ? 404 : 200, {
+        'content-type': isProblem ? PROBLEM_TYPE : 'application/json',
+      });
+      response.end(JSON.stringify(isProblem ? answer.toBody('urn:request:1') : (answer ?? {})));
+    });
+  });
+  let peer = '';
+  beforeAll(async () => {
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    peer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  });
+  afterAll(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  beforeEach(() => {
+    asked.length = 0;
+    answers = {};
+  });
+  const shoal = async (...argv: string[]) => {
+    let out = '';
+    let err = '';
+    const exitCode = await runCli([...argv, '--peer', peer], {
+      env: {},
+      cwd: '/nowhere',
+      out: (text) => (out += text),
+      err: (text) => (err += text),
+      isWatched: false,
+    });
+    return { exitCode, out, err };
+  };
+
+  it('rm deletes each file, and says which one it could not', async () => {
+    answers[`DELETE /files/${CID}`] = [{ cid: CID, name: 'a.txt', deletedAtMs: 1 }];
+    answers[`DELETE /files/${SHA256}`] = [new FileNotFound({ hash: SHA256, peersAsked: 2 })];
+    const { exitCode, out, err } = await shoal('rm', SHA256, CID);
+    expect({ exitCode, out }).toEqual({ exitCode: 1, out: '' });
+    expect(err).toMatch(new RegExp(`^shoal: ${SHA256}: no file .*\n$`));
+    expect(asked.map(({ line }) => line)).toEqual([
+      `DELETE /files/${SHA256}`,
+      `DELETE /files/${CID}`,
+    ]);
+    const json = await shoal('rm', CID, '--json');
+    expect(JSON.parse(json.out)).toEqual({ cid: CID, name: 'a.txt', deletedAtMs: 1 });
+    expect(json.exitCode).toBe(0);
+  });
+
+  it('set sends what was named and nothing else', async () => {
+    answers[`PATCH /files/${CID}`] = [ENTRY];
+    expect(await shoal('set', CID, '--replicas', '5')).toEqual({ exitCode: 0, out: '', err: '' });
+    expect(JSON.parse(asked[0]?.body ?? '')).toEqual({ replicas: 5 });
+    const { out } = await shoal('set', CID, '--name', 'b.txt', '--expires', 'never', '--json');
+    expect(JSON.parse(asked[1]?.body ?? '')).toEqual({ name: 'b.txt', expiresAt: null });
+    expect(JSON.parse(out)).toEqual(ENTRY);
+  });
+
+  it('stat prints the facts, or the answer as it is', async () => {
+    const health = { ...ENTRY, survivesPeers: 1, disks: 2, verifiedAtMs: Date.now(), holders: [] };
+    answers[`GET /files/${CID}/health`] = [health];
+    expect((await shoal('stat', CID)).out).toContain('state      spreading, 2 of 3 copies\n');
+    expect(JSON.parse((await shoal('stat', CID, '--json')).out)).toEqual(health);
+  });
+
+  it('drain begins it and watches until the peer may go', async () => {
+    answers['POST /drain'] = [DRAIN];
+    answers['GET /drain'] = [DRAIN, { ...DRAIN, isDrained: true, filesLeft: 0, blocksLeft: 0 }];
+    const { exitCode, out, err } = await shoal('drain');
+    expect({ exitCode, err }).toEqual({ exitCode: 0, err: '' });
+    expect(out).toContain('may be stopped for good');
+    expect(asked.map(({ line }) => line)).toEqual(['POST /drain', 'GET /drain', 'GET /drain']);
+  });
+
+  it('drain fails when somebody calls it off', async () => {
+    answers['POST /drain'] = [DRAIN];
+    answers['GET /drain'] = [{ ...DRAIN, isDraining: false }];
+    expect(await shoal('drain')).toEqual({
+      exitCode: 1,
+      out: 'this peer stays: it is not draining\n',
+      err: '',
+    });
+  });
+
+  it('drain --status and --cancel ask once', async () => {
+    answers['GET /drain'] = [DRAIN];
+    answers['DELETE /drain'] = [{ ...DRAIN, isDraining: false }];
+    expect((await shoal('drain', '--status')).out).toContain('2 of 2 files left');
+    expect(JSON.parse((await shoal('drain', '--cancel', '--json')).out).isDraining).toBe(false);
+    expect(asked.map(({ line }) => line)).toEqual(['GET /drain', 'DELETE /drain']);
+  });
+
+  it('drain, told to end, stops the watching only and says so', async () => {
+    answers['POST /drain'] = [DRAIN];
+    answers['GET /drain'] = [DRAIN];
+    const watching = shoal('drain');
+    await untilAsked('GET /drain');
+    process.emit('SIGINT');
+    const { exitCode, out, err } = await watching;
+    expect({ exitCode, out }).toEqual({ exitCode: 1, out: '' });
+    expect(err).toMatch(/^the peer goes on handing over/);
+    expect(asked.map(({ line }) => line)).not.toContain('DELETE /drain');
+  });
+
+  it('scrub watches its round and fails when damage stays', async () => {
+    const { endedAtMs: _, ...begun } = ROUND;
+    const over = { ...UPKEEP, scrub: { ...UPKEEP.scrub, round: ROUND, lastWhole: ROUND } };
+    answers['POST /scrub'] = [begun];
+    answers['GET /upkeep'] = [{ ...UPKEEP, scrub: { ...UPKEEP.scrub, round: begun } }, over];
+    expect(await shoal('scrub')).toEqual({
+      exitCode: 0,
+      out: '1 block checked (1 B), 0 damaged\n',
+      err: '',
+    });
+  });
+
+  it('sweep tells a dry run from a round, and fails when it is held up', async () => {
+    answers['POST /sweep?dryRun=true'] = [SWEEP];
+    answers['POST /sweep?dryRun=false'] = [{ ...SWEEP, isDryRun: false, heldUpBy: 'pins' }];
+    const dry = await shoal('sweep', '--dry-run');
+    expect(dry).toMatchObject({ exitCode: 0, out: expect.stringContaining('would be deleted') });
+    expect(await shoal('sweep')).toMatchObject({ exitCode: 1, out: 'nothing was done: pins\n' });
+  });
+
+  it('says which peers have room when this one is full', async () => {
+    const peersWithRoom = [{ peerId: 'p', gateway: 'http://other.test:7100', freeBytes: 1 }];
+    answers[`PATCH /files/${CID}`] = [
+      new StorageFull({ limit: 'disk space', freeBytes: 0, peersWithRoom }),
+    ];
+    const { exitCode, err } = await shoal('set', CID, '--replicas', '2');
+    expect(exitCode).toBe(1);
+    expect(err).toContain('http://other.test:7100');
+  });
+
+  async function untilAsked(line: string): Promise<void> {
+    while (!asked.some((each) => each.line === line)) await once(server, 'request');
+  }
+});
+
+async function readBody(request: IncomingMessage): Promise<string> {
+  let body = '';
+  for await (const piece of request as AsyncIterable<Buffer>) body += piece.toString();
+  return body;
+}

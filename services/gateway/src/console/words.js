@@ -1,0 +1,68 @@
+/** How figures and states look to people. */
+
+const STATE_WORDS = {
+  receiving: 'Receiving',
+  spreading: 'Spreading',
+  safe: 'Safe',
+  'at-risk': 'At risk',
+  missing: 'Missing',
+};
+
+export function bytesText(count) {
+  if (count < 1024) return `${count} B`;
+  const units = ['KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+  let value = count;
+  let unit = -1;
+  do {
+    value /= 1024;
+    unit++;
+  } while (value >= 1023.95 && unit < units.length - 1);
+  return `${value < 99.95 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+}
+
+/** A time span in whole units: `40 s`, `3 d`. */
+export function spanText(ms) {
+  if (ms < 90_000) return `${Math.max(1, Math.round(ms / 1000))} s`;
+  if (ms < 5_400_000) return `${Math.round(ms / 60_000)} min`;
+  return ms < 129_600_000 ? `${Math.round(ms / 3_600_000)} h` : `${Math.round(ms / 86_400_000)} d`;
+}
+
+export const agoText = (ms) => (ms < 1500 ? 'now' : `${spanText(ms)} ago`);
+/** How long ago a moment of the wall clock was; clocks that differ a little make no future. */
+export const sinceText = (atMs) => agoText(Math.max(0, Date.now() - atMs));
+
+/** When a file ends, or that it does not. */
+export function expiryText({ expiresAtMs }) {
+  if (expiresAtMs === undefined) return 'never ends';
+  const leftMs = expiresAtMs - Date.now();
+  return leftMs <= 0 ? 'has ended' : `ends in ${spanText(leftMs)}`;
+}
+
+export const plural = (count, word) =>
+  `${count.toLocaleString('en')} ${word}${count === 1 ? '' : 's'}`;
+export const copiesText = (count) => `${count} ${count === 1 ? 'copy' : 'copies'}`;
+export const capitalised = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+export const shortId = (peerId) => `…${peerId.slice(-8)}`;
+export const quoted = (text) => `'${text.replaceAll("'", String.raw`'\''`)}'`;
+export const fileUrl = (cid) => `${location.origin}/files/${cid}`;
+
+export const stateWord = (state) => STATE_WORDS[state] ?? state;
+
+export function stateText({ state, copies, replicas }) {
+  return state === 'spreading' ? `Spreading ${copies}/${replicas}` : stateWord(state);
+}
+
+/** What a file survives, by the copies last confirmed. */
+export function survivalText(copies) {
+  if (copies === 0) return 'some of it is on no peer that answers';
+  return copies === 1
+    ? 'would not survive the loss of its peer'
+    : `survives any ${plural(copies - 1, 'peer')}`;
+}
+
+/** The one number for safety, in words, from answers that were given just now. */
+export function safetyText({ copies, disks }) {
+  if (copies === 0) return survivalText(0);
+  const isOneDisk = disks === 1 && copies > 1;
+  return `${copiesText(copies)}, ${survivalText(copies)}${isOneDisk ? ', all on one disk' : ''}`;
+}
