@@ -6,6 +6,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Log, PeerClient } from '@shoal/chassis';
 import { type Cid, discoveryRoutes, type FileState } from '@shoal/protocol';
+import type { Members } from './members.ts';
 import type { Metrics } from './metrics.ts';
 import type { Replication } from './replication.ts';
 
@@ -18,7 +19,7 @@ export interface ConfirmDeps {
   readonly peers: PeerClient;
   readonly log: Log;
   readonly metrics: Metrics;
-  readonly aliveCount: (options: { signal: AbortSignal }) => Promise<number>;
+  readonly members: Members;
   readonly copiesTimeoutMs: number;
 }
 
@@ -43,11 +44,11 @@ export async function confirm(
     readonly copies: number;
     readonly replication: Replication;
   },
-  { peers, log, metrics, aliveCount, copiesTimeoutMs }: ConfirmDeps,
+  { peers, log, metrics, members, copiesTimeoutMs }: ConfirmDeps,
   { signal }: { signal: AbortSignal },
 ): Promise<Confirmed> {
   const startMs = performance.now();
-  const wanted = async () => Math.min(copies, replicas, await aliveCount({ signal }));
+  const wanted = async () => Math.min(copies, replicas, await members.placeableCount({ signal }));
   const finish = (confirmed: Confirmed) => {
     const outcome = confirmed.isReached ? 'reached' : 'late';
     metrics.copiesWait.observe({ outcome }, (performance.now() - startMs) / 1000);

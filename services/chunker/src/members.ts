@@ -1,21 +1,39 @@
+/** What an upload must know of the other members: how many can take copies, and who else has room. */
 import type { Log, PeerClient } from '@shoal/chassis';
-import { discoveryRoutes } from '@shoal/protocol';
+import { discoveryRoutes, type Member, type StorageFull } from '@shoal/protocol';
 
 /** The member table changes by the second at most; small uploads must not ask for it each. */
 const AGE_MAX_MS = 1000;
 const ASK_TIMEOUT_MS = 2000;
+/** Peers named to a client that was refused: enough to find one that is up. */
+const PEERS_NAMED_MAX = 5;
 
-/** Answers how many members are up, ourselves included, from a table at most a second old. */
-export function createAliveCount({
+export type PeersWithRoom = NonNullable<
+  InstanceType<typeof StorageFull>['fields']['peersWithRoom']
+>;
+
+export interface Members {
+  /** How many members copies can be placed on; 1 when nobody is known. */
+  placeableCount(options: { signal: AbortSignal }): Promise<number>;
+  /** Other members with at least this much room, the roomiest first; undefined when nobody is known. */
+  withRoom(
+    neededBytes: number,
+    options: { signal: AbortSignal },
+  ): Promise<PeersWithRoom | undefined>;
+}
+
+/** Answers from a table that is at most a second old, or the last one while discovery is away. */
+export function createMembers({
   peers,
   log,
 }: {
   readonly peers: PeerClient;
   readonly log: Log;
-}): (options: { signal: AbortSignal }) => Promise<number> {
-  let known = 1;
+}): Members {
+  let known: readonly Member[] = [];
   let askedAtMs = -Infinity;
-  return async ({ signal }) => {
+
+  const table = async ({ signal }: { signal: AbortSignal }): Promise<readonly Member[]> => {
     if (performance.now() - askedAtMs < AGE_MAX_MS) return known;
     try {
       const { members } = await peers.call(
@@ -24,12 +42,32 @@ export function createAliveCount({
         {},
         { signal, timeoutMs: ASK_TIMEOUT_MS },
       );
-      known = Math.max(1, members.filter(({ state }) => state === 'alive').length);
+      known = members;
       askedAtMs = performance.now();
     } catch (err) {
       signal.throwIfAborted();
-      log.debug({ err }, 'members not told, the last count stands');
+      log.debug({ err }, 'members not told, the last table stands');
     }
     return known;
   };
+  return {
+    async placeableCount(options) {
+      return Math.max(1, (await table(options)).filter(isPlaceable).length);
+    },
+    async withRoom(neededBytes, options) {
+      const members = await table(options);
+      if (members.length === 0) return undefined;
+      return members
+        .filter((member) => isPlaceable(member) && !member.isSelf)
+        .filter(({ freeBytes }) => freeBytes >= neededBytes)
+        .toSorted((a, b) => b.freeBytes - a.freeBytes)
+        .slice(0, PEERS_NAMED_MAX)
+        .map(({ peerId, http, freeBytes }) => ({ peerId, gateway: http.gateway, freeBytes }));
+    },
+  };
+}
+
+/** Copies made now go to members that are up and mean to stay. */
+function isPlaceable({ state, draining }: Member): boolean {
+  return state === 'alive' && !draining;
 }

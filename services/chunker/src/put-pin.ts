@@ -1,6 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Log, PeerClient } from '@shoal/chassis';
-import { discoveryRoutes, type Pin, type PinDraft, ServiceUnavailable } from '@shoal/protocol';
+import {
+  discoveryRoutes,
+  type Pin,
+  type PinDraft,
+  Problem,
+  ServiceUnavailable,
+  StorageFull,
+} from '@shoal/protocol';
 
 const RETRY_DELAY_MS = 200;
 const RETRY_DELAY_MAX_MS = 1000;
@@ -12,8 +19,8 @@ export class PinDoubtful extends Error {}
 
 /**
  * Puts a pin; tries again while discovery restarts, which it may: the same pin twice is one pin.
- * @throws ServiceUnavailable when discovery stayed away; PinDoubtful, caused by it, when it may have
- * taken the pin all the same.
+ * @throws StorageFull when discovery's disk is; ServiceUnavailable when discovery stayed away;
+ * PinDoubtful, caused by what was thrown, when it may have taken the pin all the same.
  */
 export async function putPin(
   draft: PinDraft,
@@ -37,7 +44,7 @@ export async function putPin(
       );
     } catch (error) {
       const isAway = error instanceof ServiceUnavailable;
-      isDoubtful ||= !isAway || !NOTHING_SENT.has(codeOf(error.cause));
+      isDoubtful ||= !isRefusal(error) && !(isAway && NOTHING_SENT.has(codeOf(error.cause)));
       const isLast = !isAway || signal.aborted || performance.now() + pauseMs >= deadlineMs;
       if (isLast && isDoubtful) throw new PinDoubtful('the pin may stand', { cause: error });
       if (isLast) throw error;
@@ -46,6 +53,11 @@ export async function putPin(
     // Cut short when the service stops; the next call then fails at once and says so.
     await Promise.allSettled([delay(pauseMs, undefined, { signal })]);
   }
+}
+
+/** An answer that says for certain that the pin was not taken. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof StorageFull || (error instanceof Problem && error.status < 500);
 }
 
 /** Read by shape: what a socket throws is not always this module's own `Error`. */

@@ -1,6 +1,6 @@
 /**
  * The jobs of an upload: `replicate` for each batch of leaves as they become durable, so that copies
- * are made while the body still comes in, and `release` when the upload is given up.
+ * are made while the body still comes in, and `release` when the upload is over.
  *
  * Redis may be away: a job that can't be queued is counted and forgotten, since the settle loop does
  * the same work from disk once the pin is there. Nothing here holds an upload up.
@@ -23,8 +23,11 @@ export interface Replication {
   finish(): void;
   /** Resolves when every job reported this many copies; pending for ever when one was lost. */
   whenCopies(wanted: number): Promise<void>;
-  /** The upload was given up: peers that took its blocks may let them go. */
-  release(): Promise<void>;
+  /**
+   * The upload is over: its pin stands and holds the blocks from now on (`keep`), or the peers that
+   * took its blocks may let them go.
+   */
+  release(options: { keep: boolean }): Promise<void>;
   /** Stops listening for reports. */
   close(): void;
 }
@@ -112,13 +115,13 @@ export function startReplicator({
             onReport();
           });
         },
-        async release() {
+        async release({ keep }) {
           if (copiesByJob.size === 0) return;
           const { promise: late, resolve } = Promise.withResolvers<void>();
           const timer = setTimeout(resolve, ADD_WAIT_MAX_MS);
           await Promise.race([Promise.all(adds), late]);
           clearTimeout(timer);
-          enqueue('release', () => release.add({ v: 1, lease }));
+          enqueue('release', () => release.add({ v: 1, lease, keep }));
         },
         close: () => void listeners.delete(lease),
       };

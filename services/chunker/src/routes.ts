@@ -5,10 +5,12 @@ import {
   BodyIncomplete,
   chunkerRoutes,
   MediaTypeUnsupported,
+  MultipartMalformed,
   Overloaded,
   Problem,
   RequestInvalid,
   type Sha256,
+  StorageFull,
   UploadQuery,
 } from '@shoal/protocol';
 import type { FastifyRequest } from 'fastify';
@@ -18,6 +20,7 @@ import { formFault, readForm, watchParser } from './form.ts';
 import { oneName } from './names.ts';
 import { PinDoubtful } from './put-pin.ts';
 import { receive, watchRate } from './receive.ts';
+import { neededBytesOf } from './room.ts';
 import { type IncomingFile, upload, type UploadDeps, type UploadResult } from './upload.ts';
 
 export interface ChunkerRoutesOptions {
@@ -47,6 +50,7 @@ export function mountChunker(
     refuseContentEncoding(request);
     if (openUploads >= options.uploadsMax)
       throw new Overloaded({ what: 'uploads', limit: options.uploadsMax });
+    const neededBytes = neededBytesOf(request);
     const stop = new AbortController();
     const abort = (problem: Problem) => stop.abort(problem);
     const either = AbortSignal.any([signal, stop.signal, deps.stopping]);
@@ -60,11 +64,15 @@ export function mountChunker(
       abort,
     );
     try {
+      await deps.room.check(neededBytes, { signal: either });
       const result = await upload(files({ signal: either, abort }), deps, { signal: either });
       void reply.code(result.isReached ? 201 : 202);
       return result;
     } catch (error) {
-      if (error instanceof PinDoubtful) throw error.cause;
+      const reason = error instanceof PinDoubtful ? error.cause : error;
+      if (reason instanceof StorageFull)
+        throw await deps.room.nameOthers(reason, neededBytes, { signal: deps.stopping });
+      if (error instanceof PinDoubtful) throw reason;
       if (signal.aborted && !(error instanceof Problem))
         throw new BodyIncomplete({ receivedBytes: request.raw.socket.bytesRead }, { cause: error });
       throw error;
@@ -77,7 +85,8 @@ export function mountChunker(
   const takeRaw = async (call: UploadCall, name: string) => {
     const { request, reply, query } = call;
     const expectedSha256 = reprDigest(request);
-    const { files } = await take(call, () => rawFile(request, { ...query, name, expectedSha256 }));
+    const wishes = { ...query, name, expectedSha256, expiresAtMs: expiryOf(query) };
+    const { files } = await take(call, () => rawFile(request, wishes));
     const [file] = files;
     if (file === undefined) throw new Error('a raw body is one file');
     void reply.header('location', file.url);
@@ -89,8 +98,9 @@ export function mountChunker(
     const { request, reply, query } = call;
     if (!request.isMultipart()) return takeRaw(call, oneName([query.name]));
     const expectedSha256 = reprDigest(request);
+    const wishes = { ...query, expectedSha256, expiresAtMs: expiryOf(query) };
     const { files } = await take(call, ({ signal, abort }) =>
-      formFiles(request, { ...query, expectedSha256 }, { ...options, signal, abort }),
+      formFiles(request, wishes, { ...options, signal, abort }),
     );
     const [file] = files;
     if (file === undefined || files.length > 1) return { files: [...files] };
@@ -99,7 +109,7 @@ export function mountChunker(
   });
 }
 
-type FileWishes = Pick<IncomingFile, 'replicas' | 'copies' | 'expectedSha256'>;
+type FileWishes = Pick<IncomingFile, 'replicas' | 'copies' | 'expiresAtMs' | 'expectedSha256'>;
 
 /** A request whose whole body is the file. */
 async function* rawFile(
@@ -147,6 +157,7 @@ async function* formFiles(
     yield {
       name,
       expectedSha256,
+      expiresAtMs: query.expiresAtMs,
       replicas: wish('replicas', fields.replicas) ?? query.replicas,
       copies: wish('copies', fields.copies) ?? query.copies,
       async *body(options) {
@@ -158,7 +169,7 @@ async function* formFiles(
             isAwaited = true;
           }
         } catch (error) {
-          throw formFault(error);
+          throw partFault(error, request);
         } finally {
           isAwaited = false; // storing what came is our business
         }
@@ -169,6 +180,12 @@ async function* formFiles(
   }
 }
 
+/** A part that ends early although the whole body came is the form's fault, not the line's. */
+function partFault(error: unknown, { raw }: FastifyRequest): unknown {
+  if (!(error instanceof BodyIncomplete) || !raw.complete) return formFault(error);
+  return new MultipartMalformed({ reason: 'a file in it is cut off' }, { cause: error });
+}
+
 function wish(name: 'replicas' | 'copies', text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const parsed = UploadQuery.shape[name].safeParse(text);
@@ -176,6 +193,14 @@ function wish(name: 'replicas' | 'copies', text: string | undefined): number | u
   throw new RequestInvalid({
     reason: `the form field "${name}": ${parsed.error.issues[0]?.message ?? 'is not valid'}`,
   });
+}
+
+/** @throws RequestInvalid for a time that is over: the file would be gone before it is there. */
+function expiryOf({ expiresAt }: UploadQuery): number | undefined {
+  if (expiresAt === undefined) return undefined;
+  const expiresAtMs = Date.parse(expiresAt);
+  if (expiresAtMs > Date.now()) return expiresAtMs;
+  throw new RequestInvalid({ reason: `?expiresAt=${expiresAt} is in the past` });
 }
 
 function reprDigest({ headers }: FastifyRequest): Sha256 | undefined {

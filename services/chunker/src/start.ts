@@ -15,10 +15,11 @@ import { createBufferPool } from './buffer-pool.ts';
 import type { ChunkerConfig } from './config.ts';
 import { createLeases } from './leases.ts';
 import { lingerAfterEarlyAnswers } from './linger.ts';
-import { createAliveCount } from './members.ts';
+import { createMembers } from './members.ts';
 import { createMetrics } from './metrics.ts';
 import { createProgressEvents } from './progress.ts';
 import { startReplicator } from './replication.ts';
+import { createRoom } from './room.ts';
 import { mountChunker } from './routes.ts';
 
 /** Buffers beyond one for each upload: what fast uploads keep in flight. */
@@ -38,6 +39,7 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
   const replicator = stack.use(startReplicator({ socket: config.REDIS_SOCKET, log, metrics }));
   const progressEvents = stack.use(createProgressEvents(config.REDIS_SOCKET, log));
   const leases = stack.use(createLeases({ peers, log }));
+  const members = createMembers({ peers, log });
   const stop = new AbortController();
 
   const app = createServer({
@@ -70,7 +72,8 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
         sizeBytes: CHUNK_SIZE_BYTES,
         sharedMax: BUFFERS_IN_FLIGHT,
       }),
-      aliveCount: createAliveCount({ peers, log }),
+      members,
+      room: createRoom({ peers, members, log }),
       putsMax: config.CHUNKER_PUTS_MAX,
       pinTimeoutMs: config.CHUNKER_PIN_TIMEOUT_MS,
       copiesTimeoutMs: config.CHUNKER_COPIES_TIMEOUT_MS,

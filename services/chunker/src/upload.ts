@@ -29,6 +29,7 @@ import type { Progress, ProgressEvents } from './progress.ts';
 import { createBlockPuts, type Leaf } from './put-blocks.ts';
 import { PinDoubtful, putPin } from './put-pin.ts';
 import type { Replication, Replicator } from './replication.ts';
+import type { Room } from './room.ts';
 
 /** A file that is about to come in. */
 export interface IncomingFile {
@@ -37,6 +38,8 @@ export interface IncomingFile {
   readonly replicas: number;
   /** Copies to wait for. */
   readonly copies: number;
+  /** When it need not be kept any more, by wall clock; never without. */
+  readonly expiresAtMs: number | undefined;
   readonly expectedSha256: Sha256 | undefined;
   /** Its bytes, until `signal` fires. */
   readonly body: (options: { signal: AbortSignal }) => AsyncIterable<Uint8Array>;
@@ -46,6 +49,7 @@ export interface UploadDeps extends ConfirmDeps {
   readonly peers: PeerClient;
   readonly pool: BufferPool;
   readonly leases: Leases;
+  readonly room: Room;
   readonly replicator: Replicator;
   readonly progressEvents: ProgressEvents;
   readonly metrics: Metrics;
@@ -107,6 +111,9 @@ export async function upload(
     }
     throw error;
   } finally {
+    // Whether or not the sender waited for its copies, a file that is pinned needs no lease elsewhere.
+    for (const { replication } of received.slice(0, pinned))
+      void replication.release({ keep: true });
     for (const { replication } of received) replication.close();
   }
 }
@@ -175,10 +182,18 @@ async function pin(
   { file, lease, root, sizeBytes, sha256, blocks, progress }: ReceivedFile,
   deps: UploadDeps,
 ): Promise<number> {
-  const { name } = file;
+  const { name, expiresAtMs } = file;
   const { peers, log, leases, metrics, pinTimeoutMs, stopping } = deps;
   const { replicas } = await putPin(
-    { root, name, sizeBytes, sha256, blocks, replicas: file.replicas },
+    {
+      root,
+      name,
+      sizeBytes,
+      sha256,
+      blocks,
+      replicas: file.replicas,
+      ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
+    },
     { peers, log, timeoutMs: pinTimeoutMs },
     { signal: stopping },
   );
@@ -232,7 +247,7 @@ function giveUp(
   metrics.bytes.inc({ outcome }, sizeBytes);
   progress.now('failed');
   void leases.end(lease, { keep });
-  if (!keep) void replication.release();
+  if (!keep) void replication.release({ keep: false });
 }
 
 function outcomeOf(error: unknown, signal: AbortSignal): Outcome {

@@ -29,7 +29,10 @@ export const Bits = z.object({ bits: z.string() });
 export const StorageStats = z.object({
   blocks: z.int().nonnegative(),
   usedBytes: z.int().nonnegative(),
+  /** What uploads may still write. */
   freeBytes: z.int().nonnegative(),
+  /** What ends that, in the words of `StorageFull`: `storage capacity`, `disk space`, … */
+  limit: z.string().optional(),
   capacityBytes: z.int().nonnegative(),
   domain: FailureDomain,
 });

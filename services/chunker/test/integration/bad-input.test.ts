@@ -206,13 +206,18 @@ describe('bad input', () => {
     );
   });
 
-  it.each(['replicas=0', 'replicas=99', 'replicas=x', 'copies=-1'])(
-    'the query %s',
-    async (query) => {
-      const answer = await fetch(url(`/files/q?${query}`), { method: 'PUT', body: 'x' });
-      expect(await problem(answer)).toBe('400 problems/request-invalid');
-    },
-  );
+  it.each([
+    'replicas=0',
+    'replicas=99',
+    'replicas=x',
+    'copies=-1',
+    'expiresAt=tomorrow',
+    'expiresAt=2101-01-01',
+    'expiresAt=2001-01-01T00:00:00Z',
+  ])('the query %s', async (query) => {
+    const answer = await fetch(url(`/files/q?${query}`), { method: 'PUT', body: 'x' });
+    expect(await problem(answer)).toBe('400 problems/request-invalid');
+  });
 
   it('a body that stops coming', async () => {
     const { socket, answer } = await openBody(
@@ -306,10 +311,8 @@ describe('a storage that fails', () => {
       { storageEnv: { STORAGE_CAPACITY_BYTES: String(4 * MiB) } },
     );
     const answer = await new Promise<{ status: number; text: string }>((resolve, reject) => {
-      const sending = request(`${stand.chunker.origin}/files/big`, {
-        method: 'PUT',
-        headers: { 'content-length': String(1024 * MiB) },
-      });
+      // Without a length: only the puts can tell.
+      const sending = request(`${stand.chunker.origin}/files/big`, { method: 'PUT' });
       let isAnswered = false;
       sending.on('response', (response) => {
         isAnswered = true;
@@ -332,9 +335,83 @@ describe('a storage that fails', () => {
       more();
     });
     expect([answer.status, answer.text]).toEqual([507, answer.text]);
-    expect(answer.text).toContain('problems/storage-full');
+    expect(JSON.parse(answer.text)).toMatchObject({
+      type: 'problems/storage-full',
+      peersWithRoom: [],
+    });
     expect(stand.pins.size).toBe(0);
     await until('nothing is kept', async () => (await stand.stats()).blocks === 0);
+  });
+
+  it('being too small is said before the body is read, with the peers that have room', async () => {
+    await using stand = await openStand(
+      {},
+      { storageEnv: { STORAGE_CAPACITY_BYTES: String(4 * MiB) } },
+    );
+    const free = [4, 4, 64, 512, 32, 256, 128, 1024, 2048].map((mebibytes) => mebibytes * MiB);
+    stand.swarm.members = free.length;
+    stand.swarm.describe = (index) => ({
+      freeBytes: free[index] ?? 0,
+      draining: index === 7,
+      state: index === 8 ? 'down' : 'alive',
+      http: {
+        gateway: `http://peer-${index}.test`,
+        chunker: 'http://x',
+        storage: 'http://x',
+        transfer: 'http://x',
+        discovery: 'http://x',
+      },
+    });
+    /** Sends a head and not one byte of the body. */
+    const refuse = (path: string, headers: Record<string, string>) =>
+      new Promise<{ status: number; body: unknown }>((resolve, reject) => {
+        const sending = request(`${stand.chunker.origin}${path}`, { method: 'POST', headers });
+        sending.on('error', reject).flushHeaders();
+        sending.on('response', (response) => {
+          let text = '';
+          response.on('data', (piece: Buffer) => (text += piece.toString()));
+          response.on('end', () => {
+            resolve({ status: response.statusCode ?? 0, body: JSON.parse(text) as unknown });
+            sending.destroy();
+          });
+        });
+      });
+    const problem = (...roomiest: number[]) => ({
+      status: 507,
+      body: expect.objectContaining({
+        type: 'problems/storage-full',
+        limit: expect.any(String),
+        freeBytes: expect.any(Number),
+        peersWithRoom: roomiest.map((index) =>
+          expect.objectContaining({
+            gateway: `http://peer-${index}.test`,
+            freeBytes: free[index],
+          }),
+        ),
+      }),
+    });
+    const form = { 'content-type': `multipart/form-data; boundary=${BOUNDARY}` };
+    expect(await refuse('/files?name=a', { 'content-length': String(5 * MiB) })).toEqual(
+      problem(3, 5, 6, 2, 4),
+    );
+    expect(await refuse('/files', { ...form, 'content-length': String(200 * MiB) })).toEqual(
+      problem(3, 5),
+    );
+    expect(await refuse('/files?name=c', { 'content-length': String(1024 * MiB) })).toEqual(
+      problem(),
+    );
+    await until('no upload is open', async () =>
+      /open_uploads_count\{.*\} 0\n/.test(
+        await (await fetch(`${stand.chunker.origin}/metrics`)).text(),
+      ),
+    );
+    expect((await stand.stats()).blocks).toBe(0);
+    // What fits is taken, also by a form whose body is a little larger than the room.
+    const body = new FormData();
+    body.append('file', new Blob([new Uint8Array(sample(3 * MiB))]), 'fits');
+    expect(
+      (await fetch(`${stand.chunker.origin}/files?copies=1`, { method: 'POST', body })).status,
+    ).toBe(201);
   });
 
   it('being killed in the middle is a 503, and nothing is listed', async () => {

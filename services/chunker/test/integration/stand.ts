@@ -25,6 +25,7 @@ import {
   FileNotFound,
   type Member,
   type Pin,
+  type Problem,
   type StorageStats,
   storageRoutes,
 } from '@shoal/protocol';
@@ -73,7 +74,15 @@ export interface Stand extends AsyncDisposable {
   readonly redisSocket: string;
   readonly pins: Map<string, Pin>;
   /** What the stand-in answers; tests change it. */
-  readonly swarm: { members: number; copies: number; healthAsked: number };
+  readonly swarm: {
+    members: number;
+    copies: number;
+    healthAsked: number;
+    /** What member `index` says of itself, other than the usual; 0 is this peer. */
+    describe: (index: number) => Partial<Member>;
+    /** Thrown at the next pins. */
+    pinRefusal: Problem | undefined;
+  };
   stats(): Promise<StorageStats>;
   hasBlock(cid: Cid): Promise<boolean>;
   killStorage(): Promise<void>;
@@ -127,7 +136,13 @@ export async function openStand(
   const STORAGE_URL = await originOf(storage);
 
   const pins = new Map<string, Pin>();
-  const swarm = { members: 1, copies: 1, healthAsked: 0 };
+  const swarm: Stand['swarm'] = {
+    members: 1,
+    copies: 1,
+    healthAsked: 0,
+    describe: () => ({}),
+    pinRefusal: undefined,
+  };
   const log = createLog('chunker', 'silent');
   const discovery = createServer({
     service: 'discovery',
@@ -137,11 +152,13 @@ export async function openStand(
   });
   const mounting = { app: discovery, prover, self: peerId };
   mount(mounting, discoveryRoutes.putPin, async ({ body }) => {
+    if (swarm.pinRefusal !== undefined) throw swarm.pinRefusal;
     const now = Date.now();
     const pin: Pin = {
       ...body,
       v: 1,
       createdAtMs: now,
+      epoch: now,
       deleted: false,
       clock: now,
       origin: peerId,
@@ -171,9 +188,11 @@ export async function openStand(
       freeBytes: 1,
       blocks: 0,
       leaving: false,
+      draining: false,
       state: 'alive',
       isSelf: index === 0,
       seenMsAgo: 0,
+      ...swarm.describe(index),
     })),
   }));
   mount(mounting, discoveryRoutes.fileHealth, async ({ params }) => {

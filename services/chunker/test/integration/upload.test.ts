@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createLog } from '@shoal/chassis';
 import { startWorker } from '@shoal/chassis/queue';
-import { Cid, MiB, UploadReply, UploadsReply } from '@shoal/protocol';
+import { Cid, MiB, StorageFull, UploadReply, UploadsReply } from '@shoal/protocol';
 import { openStand, sample, type Stand, until } from './stand.ts';
 
 /** What ipfs-unixfs-importer 17 gives with `profile: 'unixfs-v1-2025'` for `sample(size)`. */
@@ -91,6 +91,81 @@ describe('an upload', () => {
     body.append('file', new Blob(['r2']), 'r');
     const answer = await fetch(`${stand.chunker.origin}/files`, { method: 'POST', body });
     expect(await answer.json()).toMatchObject({ replicas: 1, state: 'safe', copies: 1 });
+  });
+
+  it('keeps the end that the query asks for, as a time of the wall clock', async () => {
+    const expiresAt = '2101-02-03T04:05:06+01:00';
+    const answer = await form(
+      [['e', Buffer.from('ends')]],
+      `?expiresAt=${encodeURIComponent(expiresAt)}`,
+    );
+    const { cid } = UploadReply.parse(await answer.json());
+    expect(stand.pins.get(cid)?.expiresAtMs).toBe(Date.parse(expiresAt));
+    const forEver = UploadReply.parse(await (await put('e', Buffer.from('stays'))).json());
+    expect(stand.pins.get(forEver.cid)).not.toHaveProperty('expiresAtMs');
+  });
+
+  it('ends the leases of its copies, which the pin keeps from now on', async () => {
+    const released: boolean[] = [];
+    await using _worker = startWorker(
+      'release',
+      stand.redisSocket,
+      createLog('t', 'silent'),
+      1,
+      async ({ keep }) => {
+        released.push(keep);
+      },
+    );
+    await until('a kept upload is released', async () => {
+      await put('kept', Buffer.from('kept'));
+      return released.length > 0;
+    });
+    expect(released).not.toContain(false);
+  });
+
+  it('ends the leases of its copies when discovery refuses the pin, and keeps nothing', async () => {
+    const released: boolean[] = [];
+    await using _worker = startWorker(
+      'release',
+      stand.redisSocket,
+      createLog('t', 'silent'),
+      1,
+      async ({ keep }) => {
+        released.push(keep);
+      },
+    );
+    const { blocks } = await stand.stats();
+    stand.swarm.pinRefusal = new StorageFull({ limit: 'disk space', freeBytes: 0 });
+    try {
+      const answer = await put('unpinned', Buffer.from('no room for the pin'));
+      expect(answer.status).toBe(507);
+      expect(await answer.json()).toMatchObject({
+        type: 'problems/storage-full',
+        limit: 'disk space',
+        peersWithRoom: [],
+      });
+    } finally {
+      stand.swarm.pinRefusal = undefined;
+    }
+    await until('its leases are released', () => released.includes(false));
+    await until('its blocks are gone', async () => (await stand.stats()).blocks === blocks);
+  });
+
+  it('waits for no more copies than members can take, draining ones left out', async () => {
+    stand.swarm.members = 3;
+    stand.swarm.describe = (index) => ({ draining: index > 0 });
+    try {
+      let answer: Response | undefined;
+      await until('only this peer counts', async () => {
+        const startMs = performance.now();
+        answer = await put('draining', Buffer.from('draining'));
+        return answer.status === 201 && performance.now() - startMs < 1000;
+      });
+      expect(await answer?.json()).toMatchObject({ copies: 1, state: 'spreading' });
+    } finally {
+      stand.swarm.members = 1;
+      stand.swarm.describe = () => ({});
+    }
   });
 
   it('accepts the digest that the body has', async () => {

@@ -1,0 +1,82 @@
+/**
+ * Whether a file fits, asked before its body is read: an hour of upload must not end in a refusal
+ * that its first header could have had. Storage has the last word on each block all the same, so a
+ * figure that is half a second old, or none, does no harm here.
+ */
+import type { Log, PeerClient } from '@shoal/chassis';
+import { KiB, MiB, StorageFull, storageRoutes, type StorageStats } from '@shoal/protocol';
+import type { FastifyRequest } from 'fastify';
+import type { Members } from './members.ts';
+
+/** Age at which storage is asked again: many small uploads share one answer. */
+const STATS_AGE_MAX_MS = 500;
+const STATS_TIMEOUT_MS = 1000;
+/** What a form may add to its files: boundaries and the headers of its parts. */
+const FORM_OVERHEAD_BYTES = 64 * KiB;
+/** Room that another peer must have to be named, however little is needed: a block. */
+const ROOM_MIN_BYTES = MiB;
+/** What is full, when storage does not say by which limit. */
+const LIMIT_DEFAULT = 'room for uploads';
+
+export interface Room {
+  /** @throws StorageFull when this many bytes certainly do not fit here. */
+  check(neededBytes: number | undefined, options: { signal: AbortSignal }): Promise<void>;
+  /** The same refusal, which now says which other peers have room for that much. */
+  nameOthers(
+    refusal: InstanceType<typeof StorageFull>,
+    neededBytes: number | undefined,
+    options: { signal: AbortSignal },
+  ): Promise<InstanceType<typeof StorageFull>>;
+}
+
+export function createRoom({
+  peers,
+  members,
+  log,
+}: {
+  readonly peers: PeerClient;
+  readonly members: Members;
+  readonly log: Log;
+}): Room {
+  let known: StorageStats | undefined;
+  let askedAtMs = -Infinity;
+
+  const stats = async ({ signal }: { signal: AbortSignal }): Promise<StorageStats | undefined> => {
+    if (performance.now() - askedAtMs < STATS_AGE_MAX_MS) return known;
+    try {
+      known = await peers.call(
+        peers.own('storage'),
+        storageRoutes.stats,
+        {},
+        { signal, timeoutMs: STATS_TIMEOUT_MS },
+      );
+      askedAtMs = performance.now();
+    } catch (err) {
+      signal.throwIfAborted();
+      log.debug({ err }, 'room not told, the puts will tell');
+      known = undefined;
+    }
+    return known;
+  };
+  return {
+    async check(neededBytes, options) {
+      if (neededBytes === undefined) return;
+      const now = await stats(options);
+      if (now === undefined || neededBytes <= now.freeBytes) return;
+      const { limit = LIMIT_DEFAULT, freeBytes } = now;
+      throw new StorageFull({ limit, freeBytes });
+    },
+    async nameOthers(refusal, neededBytes, options) {
+      const others = await members.withRoom(Math.max(neededBytes ?? 0, ROOM_MIN_BYTES), options);
+      if (others === undefined) return refusal;
+      return new StorageFull({ ...refusal.fields, peersWithRoom: others }, { cause: refusal });
+    },
+  };
+}
+
+/** The least that this request's files need, by its head; undefined when that does not say. */
+export function neededBytesOf(request: FastifyRequest): number | undefined {
+  const length = request.headers['content-length'];
+  if (length === undefined) return undefined;
+  return request.isMultipart() ? Number(length) - FORM_OVERHEAD_BYTES : Number(length);
+}
