@@ -1,7 +1,14 @@
 /** Uploads and downloads as a plain HTTP client does them, without holding a file in memory. */
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { FileHealth, type ProblemBody, UploadReply } from '@shoal/protocol';
+import {
+  discoveryRoutes,
+  FileEntry,
+  FileHealth,
+  type PinChange,
+  type ProblemBody,
+  UploadReply,
+} from '@shoal/protocol';
 import { request } from 'undici';
 import { seededStream } from './seeded-bytes.ts';
 
@@ -140,10 +147,44 @@ export async function download(
 
 /** Where a file stands, as a peer answers it. */
 export async function health(origin: string, hash: string): Promise<FileHealth> {
-  const { statusCode, body } = await request(`${origin}/files/${hash}/health`);
+  return FileHealth.parse(await askJson(`${origin}/files/${hash}/health`));
+}
+
+/** All files that a peer knows of, up to the most that it lists at once. */
+export async function listFiles(origin: string): Promise<FileEntry[]> {
+  const reply = await askJson(`${origin}/files?limit=1000`);
+  return discoveryRoutes.listFiles.reply.parse(reply).files;
+}
+
+/** Changes a file's name, copies or end. @throws Error with the problem when it is refused. */
+export async function change(origin: string, hash: string, wishes: PinChange): Promise<FileEntry> {
+  const reply = await askJson(`${origin}/files/${hash}`, {
+    method: 'PATCH',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(wishes),
+  });
+  return FileEntry.parse(reply);
+}
+
+/** Deletes a file from the whole swarm. @throws Error with the problem when it is refused. */
+export async function remove(origin: string, hash: string): Promise<void> {
+  await askJson(`${origin}/files/${hash}`, { method: 'DELETE' });
+}
+
+async function askJson(
+  url: string,
+  options: {
+    readonly method?: 'GET' | 'PATCH' | 'DELETE';
+    readonly headers?: Record<string, string>;
+    readonly body?: string;
+  } = {},
+): Promise<unknown> {
+  const { method = 'GET' } = options;
+  const { statusCode, body } = await request(url, options);
   const json: unknown = await body.json();
-  if (statusCode !== 200) throw new Error(`health: ${statusCode} ${JSON.stringify(json)}`);
-  return FileHealth.parse(json);
+  if (statusCode !== 200)
+    throw new Error(`${method} ${url}: ${statusCode} ${JSON.stringify(json)}`);
+  return json;
 }
 
 /** One figure of a service's `/metrics`: the sum over the lines whose labels include `labels`. */

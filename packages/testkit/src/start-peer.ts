@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes, randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { env as ownEnv } from 'node:process';
 import { createInterface } from 'node:readline';
@@ -48,9 +48,14 @@ export interface PeerOptions {
   readonly seeds?: readonly string[];
   /** Settings of the services, by the names of their schemas. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Address that it listens on and is reached at; default: this machine alone. */
+  readonly host?: string;
+  /** A program, with its arguments, that runs the launcher, such as `ip netns exec name`. */
+  readonly runThrough?: readonly string[];
 }
 
 export interface RunningPeer extends AsyncDisposable {
+  /** Another one once it was wiped and started again. */
   readonly peerId: PeerId;
   readonly gateway: string;
   readonly chunker: string;
@@ -73,6 +78,8 @@ export interface RunningPeer extends AsyncDisposable {
   stop(): Promise<number | null>;
   /** Starts it again after `kill` or `stop`, with its data. */
   start(): Promise<void>;
+  /** Its disk is gone, after `kill` or `stop`: all of its folder but the swarm key, which is the operator's. */
+  wipe(): Promise<void>;
   /** The last lines of each process's log. */
   logTails(): string;
 }
@@ -83,14 +90,16 @@ export async function startPeer(options: PeerOptions = {}): Promise<RunningPeer>
   const dataDir = options.dataDir ?? starting.use(await openTemporaryFolder()).path;
   const keyFile = options.keyFile ?? join(dataDir, 'swarm.key');
   const basePort = options.basePort ?? (await findBasePort());
+  const { host = HOST, runThrough = [] } = options;
   let launcher: ChildProcess | undefined;
 
   const logTails = (): string => tailsOf(join(dataDir, 'logs'));
   const launch = async (): Promise<z.infer<typeof ReadyLine>> => {
-    const args = [CLI_MAIN, 'peer', '--json', '--no-mdns', '--host', HOST];
+    const args = [CLI_MAIN, 'peer', '--json', '--no-mdns', '--host', host];
     args.push('--data-dir', dataDir, '--key-file', keyFile, '--base-port', String(basePort));
     for (const seed of options.seeds ?? []) args.push('--seed', seed);
-    const child = spawn(process.execPath, args, {
+    const [program, ...rest] = [...runThrough, process.execPath, ...args] as [string, ...string[]]; // never empty
+    const child = spawn(program, rest, {
       env: { ...ownEnv, NODE_OPTIONS: '', STORAGE_FSYNC: 'false', ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,
@@ -107,7 +116,7 @@ export async function startPeer(options: PeerOptions = {}): Promise<RunningPeer>
       throw new Error(`the peer did not start: ${said}\n${logTails()}`, { cause });
     }
   };
-  const ready = await launch();
+  let ready = await launch();
   starting.defer(async () => {
     if (launcher !== undefined) await killAll(launcher);
   });
@@ -119,6 +128,9 @@ export async function startPeer(options: PeerOptions = {}): Promise<RunningPeer>
   const running = starting.move();
   return {
     ...ready,
+    get peerId() {
+      return ready.peerId;
+    },
     dataDir,
     keyFile,
     get launcherId() {
@@ -152,7 +164,14 @@ export async function startPeer(options: PeerOptions = {}): Promise<RunningPeer>
     },
     async start() {
       if (launcher !== undefined) throw new Error('the peer is running');
-      await launch();
+      ready = await launch();
+    },
+    async wipe() {
+      if (launcher !== undefined) throw new Error('the peer is running');
+      const paths = (await readdir(dataDir)).map((name) => join(dataDir, name));
+      const doomed = paths.filter((path) => path !== keyFile);
+      // Retried, because a process that was just killed may still be writing its last file.
+      for (const path of doomed) await rm(path, { recursive: true, force: true, maxRetries: 5 });
     },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
@@ -168,8 +187,8 @@ export async function findBasePort(): Promise<number> {
 }
 
 /** `host:port` that a peer at `basePort` can be joined at. */
-export function seedOf(basePort: number): string {
-  return `${HOST}:${portsOf(basePort).libp2p}`;
+export function seedOf(basePort: number, host = HOST): string {
+  return `${host}:${portsOf(basePort).libp2p}`;
 }
 
 /** Writes a new swarm key. */

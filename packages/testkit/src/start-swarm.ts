@@ -3,10 +3,19 @@ import { join } from 'node:path';
 import { discoveryRoutes } from '@shoal/protocol';
 import { request } from 'undici';
 import { eventually } from './eventually.ts';
-import { findBasePort, type RunningPeer, seedOf, startPeer, writeSwarmKey } from './start-peer.ts';
+import {
+  findBasePort,
+  type PeerOptions,
+  type RunningPeer,
+  seedOf,
+  startPeer,
+  writeSwarmKey,
+} from './start-peer.ts';
 import { openTemporaryFolder } from './temporary-folder.ts';
 
 const MEET_TIMEOUT_MS = 60_000;
+/** As `shoal swarm` does it. */
+const SEEDS_MAX = 4;
 
 export interface RunningSwarm extends AsyncDisposable {
   readonly peers: readonly RunningPeer[];
@@ -18,7 +27,16 @@ export interface RunningSwarm extends AsyncDisposable {
 /** Starts `count` peers and waits until each sees all. */
 export async function startSwarm(
   count: number,
-  { env = {} }: { readonly env?: Readonly<Record<string, string>> } = {},
+  {
+    env = {},
+    optionsOf = () => ({}),
+  }: {
+    readonly env?: Readonly<Record<string, string>>;
+    /** What the peer of this index has for itself: its host, its folder, settings on top of `env`. */
+    readonly optionsOf?: (
+      index: number,
+    ) => Pick<PeerOptions, 'dataDir' | 'env' | 'host' | 'runThrough'>;
+  } = {},
 ): Promise<RunningSwarm> {
   await using starting = new AsyncDisposableStack();
   const folder = starting.use(await openTemporaryFolder());
@@ -27,17 +45,20 @@ export async function startSwarm(
   const peers: RunningPeer[] = [];
   const basePorts = new Set<number>();
   while (basePorts.size < count) basePorts.add(await findBasePort());
-  const [seedPort = 0] = basePorts;
+  const seeds = [...basePorts].map((basePort, index) => seedOf(basePort, optionsOf(index).host));
   const started = await Promise.allSettled(
-    [...basePorts].map((basePort, index) =>
-      startPeer({
+    [...basePorts].map((basePort, index) => {
+      const own = optionsOf(index);
+      return startPeer({
         dataDir: join(folder.path, `peer-${index + 1}`),
         keyFile,
         basePort,
-        seeds: basePort === seedPort ? [] : [seedOf(seedPort)],
-        env,
-      }),
-    ),
+        // Any of them may be wiped later and has to find the others again.
+        seeds: seeds.filter((_, other) => other !== index).slice(0, SEEDS_MAX),
+        ...own,
+        env: { ...env, ...own.env },
+      });
+    }),
   );
   for (const result of started)
     if (result.status === 'fulfilled') peers.push(starting.use(result.value));

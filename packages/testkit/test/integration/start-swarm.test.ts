@@ -8,6 +8,7 @@ import { describe, expect, it } from '@jest/globals';
 import { CLI_MAIN } from '@shoal/cli';
 import { FileName, UploadReply } from '@shoal/protocol';
 import { eventually } from '../../src/eventually.ts';
+import { change, listFiles, remove } from '../../src/file-client.ts';
 import { isRunning, listChildren } from '../../src/processes.ts';
 import { seededBytes } from '../../src/seeded-bytes.ts';
 import { listAlive, startSwarm, untilAllSee } from '../../src/start-swarm.ts';
@@ -45,6 +46,25 @@ describe('startSwarm', () => {
       expect((await shoal('ls', '--peer', second.gateway)).stdout).toContain(cid);
       expect((await shoal('peers', '--peer', first.gateway)).stdout).toContain('alive');
 
+      // What is promised for it, changed at one peer and seen at the other, until it is deleted.
+      await shoal('set', cid, '--replicas', '2', '--expires', '7d', '--peer', second.gateway);
+      const changed = { replicas: 2, expiresAtMs: expect.any(Number) };
+      await eventually('the change is known everywhere', async () => {
+        const files = await listFiles(first.gateway);
+        return files.some(({ replicas }) => replicas === 2);
+      });
+      expect(await listFiles(first.gateway)).toEqual([expect.objectContaining(changed)]);
+      await change(first.gateway, cid, { expiresAt: null });
+      const stat = await shoal('stat', cid, '--peer', first.gateway);
+      expect(stat.stdout).toMatch(/state +safe, 2 of 2 copies\n/);
+      expect(stat.stdout).toMatch(/expires +never\n/);
+      await shoal('rm', cid, '--peer', first.gateway);
+      await eventually('it is deleted everywhere', async () => {
+        return (await listFiles(second.gateway)).length === 0;
+      });
+      await expect(shoal('rm', cid, '--peer', first.gateway)).rejects.toMatchObject({ code: 1 });
+      await expect(remove(second.gateway, cid)).rejects.toThrow('404');
+
       // One process, then the whole peer.
       const chunkerBefore = first.killOne('chunker');
       await eventually('the chunker is started again', () => {
@@ -65,6 +85,12 @@ describe('startSwarm', () => {
       const { launcherId } = second;
       expect(await second.stop()).toBe(0);
       expect(listChildren(launcherId)).toEqual([]);
+
+      // A wiped disk is a new peer.
+      await second.wipe();
+      await second.start();
+      expect(second.peerId).not.toBe(idBefore);
+      await untilAllSee([first, second], 2);
     },
     TIMEOUT_MS,
   );
