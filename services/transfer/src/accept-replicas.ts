@@ -6,7 +6,9 @@
 import { decodeBits, encodeBits, getBit, setBit } from '@shoal/blocks';
 import type { BufferPool, Call, Log, PeerClient } from '@shoal/chassis';
 import {
+  BlockCorrupt,
   type Cid,
+  type Lease,
   Overloaded,
   ProofRefused,
   StorageFull,
@@ -17,6 +19,8 @@ import { keepBlock, type Limit } from './copy.ts';
 import { type MemberView, targetOf } from './member-view.ts';
 import type { Metrics } from './metrics.ts';
 import { receiveBlock } from './receive-block.ts';
+import type { ReleasedLeases } from './released-leases.ts';
+import type { ReportCorrupt } from './report-corrupt.ts';
 import type * as z from 'zod';
 
 type Offer = typeof transferRoutes.offerReplicas;
@@ -31,6 +35,8 @@ export function createAcceptReplicas(deps: {
   readonly metrics: Metrics;
   readonly log: Log;
   readonly limit: Limit;
+  readonly reportCorrupt: ReportCorrupt;
+  readonly released: ReleasedLeases;
   readonly stallMs: number;
   readonly timeoutMs: number;
 }): (
@@ -66,6 +72,10 @@ export function createAcceptReplicas(deps: {
         } catch (err) {
           signal.throwIfAborted();
           isFull ||= err instanceof StorageFull;
+          if (err instanceof BlockCorrupt) {
+            metrics.corruptBlocks.inc({ source: 'peer' });
+            deps.reportCorrupt(member, cid);
+          }
           metrics.blocksReplicated.inc({ direction: 'in', outcome: 'failed' });
           log.warn({ err, cid, peer: caller }, 'offered block not copied');
         }
@@ -76,9 +86,22 @@ export function createAcceptReplicas(deps: {
           metrics.blocksReplicated.inc({ direction: 'in', outcome: 'held' });
         }),
       );
+      const wasKept = deps.released.wasKept(lease);
+      if (wasKept !== undefined) await endLease(lease, wasKept, client, { signal });
       return { bits: encodeBits(held) };
     } finally {
       offers -= 1;
     }
   };
+}
+
+/** Ends a lease in our own storage; without `keep`, what only it held is deleted. */
+export function endLease(
+  lease: Lease,
+  keep: boolean,
+  client: PeerClient,
+  { signal }: { signal: AbortSignal },
+): Promise<{ deletedBlocks: number }> {
+  const args = { params: { lease }, query: { keep: keep ? 'true' : 'false' } };
+  return client.call(client.own('storage'), storageRoutes.endLease, args, { signal });
 }

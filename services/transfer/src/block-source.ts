@@ -18,6 +18,7 @@ import { fetchBlock } from './fetch.ts';
 import { type MemberView, targetOf } from './member-view.ts';
 import type { Metrics } from './metrics.ts';
 import { receiveBlock, type ReceivedBlock } from './receive-block.ts';
+import type { ReportCorrupt } from './report-corrupt.ts';
 
 /** How long the swarm may take to answer a want; most answer within tens of milliseconds. */
 const WANT_TIMEOUT_MS = 1000;
@@ -29,10 +30,20 @@ const RETRY_DELAY_MS = 250;
 
 export interface BlockSource {
   /**
-   * Gets blocks of one DAG. Asks the swarm who holds what, without waiting for the answers.
+   * Gets blocks of one DAG. Asks the swarm who holds what, without waiting for the answers; with
+   * `asksAtOnce: false` only when that is needed.
    * @param signal Ends the watching of members; fetches have signals of their own.
    */
-  open(root: Cid, options: { signal: AbortSignal }): DagSource;
+  open(root: Cid, options: { signal: AbortSignal; asksAtOnce?: boolean }): DagSource;
+  /**
+   * One verified block from these members, whatever DAG it is of; the caller releases it.
+   * @throws BlockUnavailable
+   */
+  fetchFrom(
+    cid: Cid,
+    members: readonly Member[],
+    options: { signal: AbortSignal },
+  ): Promise<ReceivedBlock>;
   /** Who this process has banned for wrong bytes, for the log and the tests. */
   isBanned(peerId: PeerId): boolean;
 }
@@ -47,6 +58,21 @@ export interface DagSource {
     want: { cid: Cid; index: number | undefined; sizeBytes: number | undefined },
     options: { signal: AbortSignal },
   ): Promise<ReceivedBlock>;
+  /** Asks who holds what, unless that was done a moment ago, and waits for the answers. */
+  learn(): Promise<void>;
+  /** How many of the others are known to hold the block at this place in DAG order. */
+  holders(index: number): number;
+}
+
+/** What a fetch needs to know of its block, and where it may come from. */
+interface Order {
+  readonly cid: Cid;
+  readonly sizeBytes: number | undefined;
+  readonly providers: () => readonly Member[];
+  /** Learns of more providers; called when all of them failed. */
+  readonly learn: () => Promise<void>;
+  /** How long a block that nobody gives is asked for again. */
+  readonly retryForMs: number;
 }
 
 /** @param signal Ends the watching of members. */
@@ -56,6 +82,7 @@ export function createBlockSource(
     readonly pool: BufferPool;
     readonly view: MemberView;
     readonly metrics: Metrics;
+    readonly reportCorrupt: ReportCorrupt;
     readonly log: Log;
     readonly stallMs: number;
     readonly timeoutMs: number;
@@ -74,7 +101,57 @@ export function createBlockSource(
     { signal: running },
   );
 
-  const open: BlockSource['open'] = (root, { signal }) => {
+  const fetchFor = async (
+    { cid, sizeBytes, providers, learn, retryForMs }: Order,
+    options: { signal: AbortSignal },
+  ): Promise<ReceivedBlock> => {
+    const startedAtMs = performance.now();
+    const sourceOf = (member: Member) => (member.isSelf ? 'own' : 'peer');
+    const block = await fetchBlock<Member, ReceivedBlock>(
+      cid,
+      {
+        ranking,
+        nowMs: () => performance.now(),
+        async receive(member, { signal: wanted }) {
+          const target = targetOf(member, 'storage', client);
+          const received = await receiveBlock(deps, target, cid, sizeBytes, { signal: wanted });
+          metrics.bytesFetched.inc({ source: sourceOf(member) }, received.bytes.length);
+          return received;
+        },
+        providers,
+        // A copy on our own disk is the nearest there is, however busy.
+        order: (members) => [
+          ...members.filter(({ isSelf }) => isSelf),
+          ...ranking.order(
+            members.filter(({ isSelf }) => !isSelf),
+            performance.now(),
+          ),
+        ],
+        async findMore({ signal: wanted }) {
+          if (performance.now() - startedAtMs > retryForMs) return false;
+          await learn();
+          await sleep(RETRY_DELAY_MS, undefined, { signal: wanted }).catch(() => undefined);
+          return !wanted.aborted;
+        },
+        onEnd(member, outcome, err) {
+          metrics.blocksFetched.inc({ source: sourceOf(member), outcome });
+          if (err === undefined) return;
+          metrics.retries.inc();
+          if (err instanceof BlockCorrupt) {
+            metrics.corruptBlocks.inc({ source: sourceOf(member) });
+            log.warn({ cid, peer: member.peerId, err }, 'peer sent wrong bytes');
+            deps.reportCorrupt(member, cid);
+          } else log.debug({ cid, peer: member.peerId, err }, 'block not received');
+        },
+        onHedge: () => metrics.hedges.inc(),
+      },
+      options,
+    );
+    metrics.fetchDuration.observe((performance.now() - startedAtMs) / 1000);
+    return block;
+  };
+
+  const open: BlockSource['open'] = (root, { signal, asksAtOnce = true }) => {
     const holds = new Map<PeerId, { bits: Uint8Array; blocks: number }>();
     let asking: Promise<void> | undefined;
     let askedAtMs = -Infinity;
@@ -116,8 +193,10 @@ export function createBlockSource(
       });
       return asking;
     };
-    void ask();
-    view.onChange(() => void ask(), { signal }); // a peer that joins during a transfer is used in it
+    if (asksAtOnce) {
+      void ask();
+      view.onChange(() => void ask(), { signal }); // a peer that joins during a transfer is used in it
+    }
 
     /** Who said they have it, then who should have it, then who did not say. */
     const providersOf = (cid: Cid, index: number | undefined): Member[] => {
@@ -134,68 +213,35 @@ export function createBlockSource(
     };
 
     return {
-      async fetch({ cid, index, sizeBytes }, options) {
-        const startedAtMs = performance.now();
-        const sourceOf = (member: Member) => (member.isSelf ? 'own' : 'peer');
-        const block = await fetchBlock<Member, ReceivedBlock>(
-          cid,
-          {
-            ranking,
-            nowMs: () => performance.now(),
-            async receive(member, { signal: wanted }) {
-              const target = targetOf(member, 'storage', client);
-              const block = await receiveBlock(deps, target, cid, sizeBytes, { signal: wanted });
-              metrics.bytesFetched.inc({ source: sourceOf(member) }, block.bytes.length);
-              return block;
-            },
-            providers: () => providersOf(cid, index),
-            // A copy on our own disk is the nearest there is, however busy.
-            order: (members) => [
-              ...members.filter(({ isSelf }) => isSelf),
-              ...ranking.order(
-                members.filter(({ isSelf }) => !isSelf),
-                performance.now(),
-              ),
-            ],
-            async findMore({ signal: wanted }) {
-              if (performance.now() - startedAtMs > RETRY_FOR_MS) return false;
-              await ask();
-              await sleep(RETRY_DELAY_MS, undefined, { signal: wanted }).catch(() => undefined);
-              return !wanted.aborted;
-            },
-            onEnd(member, outcome, err) {
-              metrics.blocksFetched.inc({ source: sourceOf(member), outcome });
-              if (err === undefined) return;
-              metrics.retries.inc();
-              if (err instanceof BlockCorrupt) {
-                metrics.corruptBlocks.inc({ source: sourceOf(member) });
-                log.warn({ cid, peer: member.peerId, err }, 'peer sent wrong bytes');
-                if (member.isSelf) void checkOwn(cid);
-              } else log.debug({ cid, peer: member.peerId, err }, 'block not received');
-            },
-            onHedge: () => metrics.hedges.inc(),
-          },
+      fetch: ({ cid, index, sizeBytes }, options) => {
+        const providers = () => providersOf(cid, index);
+        return fetchFor(
+          { cid, sizeBytes, providers, learn: ask, retryForMs: RETRY_FOR_MS },
           options,
         );
-        metrics.fetchDuration.observe((performance.now() - startedAtMs) / 1000);
-        return block;
       },
+      learn: ask,
+      holders: (index) =>
+        view.asked().filter(({ peerId, isSelf }) => {
+          const map = holds.get(peerId);
+          return !isSelf && map !== undefined && index < map.blocks && getBit(map.bits, index);
+        }).length,
     };
   };
 
-  /** Our own storage gave wrong bytes: it looks for itself, and no longer counts the block. */
-  const checkOwn = async (cid: Cid): Promise<void> => {
-    try {
-      await client.call(
-        client.own('storage'),
-        storageRoutes.checkBlock,
-        { params: { cid } },
-        { signal: AbortSignal.timeout(10_000) },
-      );
-    } catch (err) {
-      log.warn({ err, cid }, 'own storage could not check a block');
-    }
+  return {
+    open,
+    fetchFrom: (cid, members, options) =>
+      fetchFor(
+        {
+          cid,
+          sizeBytes: undefined,
+          providers: () => members,
+          learn: () => Promise.resolve(), // whoever has it was asked just now
+          retryForMs: 0,
+        },
+        options,
+      ),
+    isBanned: (peerId) => ranking.isBanned(peerId, performance.now()),
   };
-
-  return { open, isBanned: (peerId) => ranking.isBanned(peerId, performance.now()) };
 }

@@ -1,4 +1,5 @@
 import { PeerConfig, portSetting } from '@shoal/chassis';
+import { MiB } from '@shoal/protocol';
 import * as z from 'zod';
 
 const count = (max: number) => z.coerce.number().int().min(1).max(max);
@@ -17,13 +18,26 @@ export const TransferConfig = PeerConfig.extend({
   TRANSFER_BLOCK_STALL_MS: z.coerce.number().int().min(100).max(60_000).default(3000),
   /** The whole of a block must be here within this, from one provider. */
   TRANSFER_BLOCK_TIMEOUT_MS: z.coerce.number().int().min(100).max(600_000).default(15_000),
-  /** Blocks copied from other peers at one time, for offers and for settling together. */
+  /** Offered blocks copied from other peers at one time. */
   TRANSFER_COPIES_MAX: count(64).default(6),
+  /** Blocks copied at one time to settle files and to replace damaged blocks, apart from offers. */
+  TRANSFER_REPAIRS_MAX: count(64).default(4),
+  /** What those copies may take of the network, in bytes a second; 0 sets no limit. */
+  TRANSFER_REPAIR_BYTES_PER_SECOND: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(100 * 1024 * MiB)
+    .default(32 * MiB),
   /** `replicate` jobs run at one time. */
   TRANSFER_REPLICATE_JOBS_MAX: count(64).default(3),
-  /** How often every file is looked at again, besides when members change. */
+  /** How often files that are not known to be in order are looked for, besides when members change. */
   TRANSFER_SETTLE_INTERVAL_MS: z.coerce.number().int().min(1000).max(86_400_000).default(300_000),
+  /** A file that was found in order is looked at again after this long. */
+  TRANSFER_RESETTLE_MS: z.coerce.number().int().min(1000).max(2_592_000_000).default(21_600_000),
   /** Wait after a change of members before files are looked at: changes come in bursts. */
   TRANSFER_SETTLE_DELAY_MS: z.coerce.number().int().min(0).max(600_000).default(3000),
+  /** Longest wait, when told to stop, for others to take blocks that only this peer holds; within SHUTDOWN_TIMEOUT_MS. */
+  TRANSFER_HANDOVER_TIMEOUT_MS: z.coerce.number().int().min(0).max(600_000).default(5000),
 });
 export type TransferConfig = z.infer<typeof TransferConfig>;

@@ -5,7 +5,7 @@
 import { type DagEntry, listDag } from '@shoal/blocks';
 import type { Log, PeerClient } from '@shoal/chassis';
 import { type Cid, type Pin, storageRoutes } from '@shoal/protocol';
-import type { DagSource } from './block-source.ts';
+import type { BlockSource, DagSource } from './block-source.ts';
 
 /** Entries cached over all files, about 300 bytes each. */
 const ENTRIES_CACHED_MAX = 65_536;
@@ -67,4 +67,19 @@ export function createManifests(deps: {
       return entries;
     },
   };
+}
+
+/** The blocks of a pinned file, from our own manifest as a rule; others are asked only if need be. */
+export async function listEntries(
+  pin: Pin,
+  { source, manifests }: { readonly source: BlockSource; readonly manifests: Manifests },
+  { signal }: { signal: AbortSignal },
+): Promise<readonly DagEntry[]> {
+  const watching = new AbortController();
+  const options = { signal: AbortSignal.any([signal, watching.signal]), asksAtOnce: false };
+  try {
+    return await manifests.list(pin, source.open(pin.root, options), { signal });
+  } finally {
+    watching.abort();
+  }
 }

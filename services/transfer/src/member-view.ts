@@ -6,6 +6,7 @@
 import { type Log, type PeerClient, type Target } from '@shoal/chassis';
 import { discoveryRoutes, type Member, type PeerId, type Service } from '@shoal/protocol';
 import { createPlacement } from '@shoal/swarm';
+import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** How long discovery may hold an unchanged table back. */
@@ -20,7 +21,7 @@ export interface MemberView extends AsyncDisposable {
   get(peerId: PeerId): Member | undefined;
   /** Members that are asked: alive ones first, then suspects. Ourselves included. */
   asked(): readonly Member[];
-  /** Members that blocks are placed on for a partition, best first: all that are not out. */
+  /** Members that blocks are placed on for a partition, best first: who is neither out nor draining. */
   placement(partition: number): readonly Member[];
   /** Names the set that placement works on: it changes when a member comes in or goes out. */
   placedSet(): string;
@@ -28,11 +29,32 @@ export interface MemberView extends AsyncDisposable {
   onChange(listener: () => void, options: { signal: AbortSignal }): void;
 }
 
+/** True while this peer hands over what it holds: its own record says so, also after a restart. */
+export function isDraining(view: MemberView): boolean {
+  return view.get(view.self)?.draining ?? false;
+}
+
+/** Others that are up and stay: what they confirm counts when this peer is gone. */
+export function remainingOthers(view: MemberView): Member[] {
+  return view
+    .asked()
+    .filter(({ state, isSelf, draining }) => state === 'alive' && !isSelf && !draining);
+}
+
 /** Where a service of a member answers: from its signed record, or our own configuration for ourselves. */
 export function targetOf(member: Member, service: Service, client: PeerClient): Target {
   return member.isSelf
     ? client.own(service)
     : { peerId: member.peerId, origin: member.http[service] };
+}
+
+/** A short name: it is remembered with every settled file. */
+function nameSet(members: readonly Member[]): string {
+  const facts = members.map(
+    ({ peerId, capacityBytes, domain }) =>
+      `${peerId}:${capacityBytes}:${domain.host}/${domain.disk}`,
+  );
+  return createHash('sha256').update(facts.join(' ')).digest('base64url');
 }
 
 export function watchMembers(deps: {
@@ -52,13 +74,8 @@ export function watchMembers(deps: {
 
   const take = (table: readonly Member[]): void => {
     members = table.toSorted((a, b) => (a.peerId < b.peerId ? -1 : 1));
-    const placeable = members.filter(({ state }) => state !== 'out');
-    placed = placeable
-      .map(
-        ({ peerId, capacityBytes, domain }) =>
-          `${peerId}:${capacityBytes}:${domain.host}/${domain.disk}`,
-      )
-      .join(' ');
+    const placeable = members.filter(({ state, draining }) => state !== 'out' && !draining);
+    placed = nameSet(placeable);
     placement = createPlacement(placeable);
     deps.onTable(asked().length);
     const who = `${asked()

@@ -69,6 +69,38 @@ export function createMetrics(register: Registry) {
       labelNames: ['direction', 'outcome'] as const, // 'in' | 'out'; 'copied' | 'held' | 'failed'
       registers,
     }),
+    repairs: new Counter({
+      name: 'shoal_transfer_repairs_total',
+      help: 'Blocks copied to settle a file or to replace a damaged one, by outcome.',
+      labelNames: ['outcome'] as const, // 'copied' | 'failed' | 'full'
+      registers,
+    }),
+    repairBytes: new Counter({
+      name: 'shoal_transfer_repair_bytes_total',
+      help: 'Bytes of the blocks that were copied to settle a file or to replace a damaged one.',
+      registers,
+    }),
+    repairsWaiting: new Gauge({
+      name: 'shoal_transfer_repairs_waiting',
+      help: 'Repair copies that wait for a place or for bandwidth.',
+      registers,
+    }),
+    corruptReports: new Counter({
+      name: 'shoal_transfer_corrupt_reports_total',
+      help: 'Storages told that they sent wrong bytes, by what they found.',
+      labelNames: ['outcome'] as const, // 'sound' | 'corrupt' | 'absent' | 'failed'
+      registers,
+    }),
+    draining: new Gauge({
+      name: 'shoal_transfer_draining',
+      help: '1 while this peer hands over what it holds, to leave for good.',
+      registers,
+    }),
+    drainBlocksLeft: new Gauge({
+      name: 'shoal_transfer_drain_left_blocks',
+      help: 'Blocks that were still to be handed over when that was last looked at.',
+      registers,
+    }),
     blocksDropped: new Counter({
       name: 'shoal_transfer_blocks_dropped_total',
       help: 'Surplus blocks dropped after the placed peers confirmed theirs.',

@@ -1,11 +1,14 @@
-/** An upload was given up: every member that took its blocks may let them go. Best effort, by design. */
+/** An upload is over: every member that took its blocks ends their lease. Best effort, by design. */
 import type { Log, PeerClient } from '@shoal/chassis';
-import { type Lease, transferRoutes } from '@shoal/protocol';
+import { type ReleaseJob, transferRoutes } from '@shoal/protocol';
 import { type MemberView, targetOf } from './member-view.ts';
 
-/** Tells the other members. One that can't be reached lets the lease run out by itself. */
+/**
+ * Tells the other members; with `keep` a pin holds the blocks from now on, without they may go. One
+ * that can't be reached lets the lease run out by itself.
+ */
 export async function releaseEverywhere(
-  lease: Lease,
+  { lease, keep }: Pick<ReleaseJob, 'lease' | 'keep'>,
   { client, view, log }: { client: PeerClient; view: MemberView; log: Log },
   { signal }: { signal: AbortSignal },
 ): Promise<void> {
@@ -16,7 +19,7 @@ export async function releaseEverywhere(
         await client.call(
           targetOf(member, 'transfer', client),
           transferRoutes.releaseReplicas,
-          { params: { lease } },
+          { params: { lease }, query: { keep: keep ? 'true' : 'false' } },
           { signal },
         );
       } catch (err) {

@@ -15,9 +15,9 @@ import {
   type PeerId,
   type ReplicateJob,
   type ReplicateProgress,
-  storageRoutes,
   transferRoutes,
 } from '@shoal/protocol';
+import { heldHere } from './confirmations.ts';
 import { type MemberView, targetOf } from './member-view.ts';
 import type { Metrics } from './metrics.ts';
 
@@ -50,7 +50,7 @@ export async function replicate(
     onProgress({ copies: copies() });
   };
 
-  confirm(view.self, await heldHere(client, cids, { signal }));
+  confirm(view.self, await heldHere(cids, client, { signal }));
   for (;;) {
     const offers = planOffers(cids, job.replicas, confirmed, failed, view);
     if (offers.size === 0) break;
@@ -79,27 +79,17 @@ export async function replicate(
     );
   }
   const reached = copies();
-  const possible = Math.min(job.replicas, view.asked().length);
+  const possible = Math.min(job.replicas, countAble(view));
   if (reached < possible)
     throw new Error(`${reached} of ${possible} copies confirmed`, { cause: [...failed] });
   return { copies: reached };
 }
 
-/** Which of these our own storage holds durably. */
-async function heldHere(
-  client: PeerClient,
-  cids: Cid[],
-  { signal }: { signal: AbortSignal },
-): Promise<Cid[]> {
-  const target = client.own('storage');
-  const { bits } = await client.call(
-    target,
-    storageRoutes.haveBlocks,
-    { body: { cids } },
-    { signal },
-  );
-  const held = decodeBits(bits, cids.length);
-  return cids.filter((_, index) => getBit(held, index));
+/** How many peers could hold a copy now: those that are placed on and can be asked, and this one. */
+function countAble(view: MemberView): number {
+  const able = new Set(view.asked().map(({ peerId }) => peerId));
+  const placed = view.placement(0).filter(({ peerId, isSelf }) => able.has(peerId) && !isSelf);
+  return placed.length + 1;
 }
 
 /**

@@ -5,32 +5,38 @@ import {
   createRegistry,
   createServer,
   type Log,
-  mount,
-  mountRaw,
   openProver,
   ownEndpoints,
 } from '@shoal/chassis';
 import { createProducer, type Producer, startWorker } from '@shoal/chassis/queue';
-import { CHUNK_SIZE_BYTES, type QueueName, storageRoutes, transferRoutes } from '@shoal/protocol';
-import { createAcceptReplicas } from './accept-replicas.ts';
+import { CHUNK_SIZE_BYTES, type QueueName } from '@shoal/protocol';
 import { createBlockSource } from './block-source.ts';
 import type { TransferConfig } from './config.ts';
 import { createLimit } from './copy.ts';
-import { createDownload } from './download.ts';
+import { createDrain } from './drain.ts';
+import { connectEvents } from './events.ts';
+import { handOver } from './hand-over.ts';
 import { createManifests } from './manifests.ts';
 import { watchMembers } from './member-view.ts';
 import { createMetrics } from './metrics.ts';
 import { releaseEverywhere } from './release.ts';
+import { createReleasedLeases } from './released-leases.ts';
+import { createRepairs } from './repairs.ts';
 import { replicate } from './replicate.ts';
+import { createReportCorrupt } from './report-corrupt.ts';
+import { mountRoutes } from './routes.ts';
 import { settle } from './settle.ts';
 import { startSettleLoop } from './settle-loop.ts';
+import { createTokenBucket } from './token-bucket.ts';
 
 /** How often the depth of the queues is read for `/metrics`. */
 const DEPTH_INTERVAL_MS = 5000;
 /** Buffers kept for the next block; a busier moment's are given back. */
 const IDLE_BUFFERS_MAX = 16;
-/** Files settled at one time from the queue; each copies at most TRANSFER_COPIES_MAX blocks anyway. */
+/** Files settled at one time from the queue; repairs have a limit of their own anyway. */
 const SETTLE_JOBS_MAX = 2;
+/** Kept of SHUTDOWN_TIMEOUT_MS for what follows the handing over: requests in flight, queues. */
+const CLOSING_MS = 2000;
 
 export async function startTransfer(config: Readonly<TransferConfig>, log: Log) {
   await using stack = new AsyncDisposableStack(); // a throw below closes what was opened, in reverse
@@ -44,77 +50,95 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
   const prover = openProver(config);
   const client = stack.use(createPeerClient({ prover, self, own: ownEndpoints(config) }));
   const pool = createBufferPool(CHUNK_SIZE_BYTES, IDLE_BUFFERS_MAX);
-  const limits = {
+  const receiving = {
+    pool,
     stallMs: config.TRANSFER_BLOCK_STALL_MS,
     timeoutMs: config.TRANSFER_BLOCK_TIMEOUT_MS,
   };
+  const socket = config.REDIS_SOCKET;
+  const events = stack.use(connectEvents(socket, log));
   const view = stack.use(
     watchMembers({ client, self, log, onTable: (asked) => metrics.members.set(asked) }),
   );
-  const source = createBlockSource({ client, pool, view, metrics, log, ...limits }, { signal });
+  const common = { client, view, metrics, log };
+  const reportCorrupt = createReportCorrupt(common);
+  const source = createBlockSource({ ...common, ...receiving, reportCorrupt }, { signal });
   const manifests = createManifests({ client, log });
-  const limit = createLimit(config.TRANSFER_COPIES_MAX);
+  const released = createReleasedLeases();
+  const bucket = createTokenBucket({
+    ratePerSecond: config.TRANSFER_REPAIR_BYTES_PER_SECOND,
+    nowMs: () => performance.now(),
+  });
+  const repairs = createRepairs({ ...common, bucket, blocksMax: config.TRANSFER_REPAIRS_MAX });
   const loop = stack.use(
     startSettleLoop({
-      client,
-      view,
-      metrics,
-      log,
-      settle: (root, options) =>
-        settle(root, { client, view, source, manifests, metrics, log, limit }, options),
+      ...common,
+      settle: (root, options) => settle(root, { ...common, source, manifests, repairs }, options),
+      onRepair: (cid, { copiedBlocks, droppedBlocks }) =>
+        events.publish({ kind: 'repair', atMs: Date.now(), cid, copiedBlocks, droppedBlocks }),
       intervalMs: config.TRANSFER_SETTLE_INTERVAL_MS,
+      resettleMs: config.TRANSFER_RESETTLE_MS,
       delayMs: config.TRANSFER_SETTLE_DELAY_MS,
     }),
   );
 
+  let isStopping = false;
+  const whyNotReady = () => {
+    if (isStopping) return 'stopping';
+    return view.isKnown() ? undefined : 'the member table is not here yet';
+  };
   const app = stack.adopt(
-    createServer({
-      service: 'transfer',
-      log,
-      registry,
-      whyNotReady: () => (view.isKnown() ? undefined : 'the member table is not here yet'),
-    }),
+    createServer({ service: 'transfer', log, registry, whyNotReady }),
     (server) => server.close(),
   );
-  const mounting = { app, prover, self };
-  mountRaw(
-    mounting,
-    transferRoutes.getFile,
-    createDownload({ client, source, manifests, metrics, log, config }),
-  );
-  mount(
-    mounting,
-    transferRoutes.offerReplicas,
-    createAcceptReplicas({ client, pool, view, metrics, log, limit, ...limits }),
-  );
-  mount(mounting, transferRoutes.releaseReplicas, ({ params, signal: left }) =>
-    client.call(client.own('storage'), storageRoutes.endLease, { params }, { signal: left }),
+  mountRoutes(
+    { app, prover, self },
+    {
+      ...common,
+      ...receiving,
+      config,
+      source,
+      manifests,
+      repairs,
+      reportCorrupt,
+      released,
+      loop,
+      drain: createDrain({ ...common, source, manifests, loop }, { signal }),
+      limit: createLimit(config.TRANSFER_COPIES_MAX),
+    },
   );
 
-  const socket = config.REDIS_SOCKET;
   stack.use(
-    startWorker('replicate', socket, log, config.TRANSFER_REPLICATE_JOBS_MAX, (payload, job) =>
-      replicate(
-        payload,
-        { client, view, metrics, log },
-        // Lost progress is not lost truth: the upload asks for the file's health as well.
-        (progress) =>
-          void job
-            .updateProgress(progress)
-            .catch((err: unknown) => log.debug({ err }, 'progress not told')),
-        { signal },
-      ),
+    startWorker(
+      'replicate',
+      socket,
+      log,
+      config.TRANSFER_REPLICATE_JOBS_MAX,
+      async (payload, job) => {
+        if (released.wasKept(payload.lease) !== undefined) return; // settling has taken over
+        await replicate(
+          payload,
+          common,
+          // Lost progress is not lost truth: the upload asks for the file's health as well.
+          (progress) =>
+            void job
+              .updateProgress(progress)
+              .catch((err: unknown) => log.debug({ err }, 'progress not told')),
+          { signal },
+        );
+      },
     ),
   );
   stack.use(
     startWorker('settle', socket, log, SETTLE_JOBS_MAX, async ({ root }) => {
-      await loop.settleNow(root, { signal });
+      await loop.settleNow(root);
     }),
   );
   stack.use(
-    startWorker('release', socket, log, 1, ({ lease }) =>
-      releaseEverywhere(lease, { client, view, log }, { signal }),
-    ),
+    startWorker('release', socket, log, 1, (job) => {
+      released.note(job.lease, job.keep);
+      return releaseEverywhere(job, common, { signal });
+    }),
   );
   for (const name of ['replicate', 'settle', 'release'] as const) {
     const producer = stack.use(createProducer(name, socket, log));
@@ -122,6 +146,21 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
   }
 
   const origin = await app.listen({ port: config.TRANSFER_PORT, host: config.BIND_HOST });
+  // Last opened, first closed: while blocks are handed over everything else still works.
+  stack.defer(async () => {
+    isStopping = true;
+    const timeoutMs = Math.min(
+      config.TRANSFER_HANDOVER_TIMEOUT_MS,
+      Math.max(0, config.SHUTDOWN_TIMEOUT_MS - CLOSING_MS),
+    );
+    try {
+      const deadline = { signal: AbortSignal.timeout(timeoutMs) };
+      const done = await handOver({ ...common, source, manifests, loop }, deadline);
+      log.debug({ ...done }, 'nothing more to hand over');
+    } catch (err) {
+      log.warn({ err, timeoutMs }, 'not all files were looked at before stopping');
+    }
+  });
   const running = stack.move(); // nothing failed: hand the resources to the caller
   return { origin, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }

@@ -15,16 +15,18 @@ import {
   type Member,
   type PeerId,
   type Pin,
+  StorageFull,
   storageRoutes,
 } from '@shoal/protocol';
 import { createPlacement } from '@shoal/swarm';
 import fc from 'fast-check';
 import { Registry } from 'prom-client';
 import type { DagSource } from '../src/block-source.ts';
-import { createLimit } from '../src/copy.ts';
 import type { MemberView } from '../src/member-view.ts';
 import { createMetrics } from '../src/metrics.ts';
+import { createRepairs } from '../src/repairs.ts';
 import { settle } from '../src/settle.ts';
+import { createTokenBucket } from '../src/token-bucket.ts';
 
 const signal = AbortSignal.timeout(60_000);
 const id = (index: number) => `peer-${index}` as PeerId; // nothing here parses it
@@ -53,6 +55,9 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
   for (const { cid, bytes } of nodes) blocks.set(cid, bytes);
   const pin = { root, replicas, sizeBytes, blocks: count, clock: 1, deleted: false } as Pin;
   const state = new Map<PeerId, Member['state']>();
+  const draining = new Set<PeerId>();
+  const full = new Set<PeerId>();
+  let refusals = 0;
   const viewOf = (self: number): MemberView => {
     const members = shelves.map((_, index) => {
       const peerId = id(index);
@@ -63,10 +68,13 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
         domain,
         isSelf: index === self,
         state: state.get(peerId) ?? 'alive',
+        draining: draining.has(peerId),
         http: { storage: peerId },
       };
     }) as unknown as Member[]; // the parts of a member that settling reads
-    const order = createPlacement(members.filter((member) => member.state !== 'out'));
+    const order = createPlacement(
+      members.filter((member) => member.state !== 'out' && !member.draining),
+    );
     return {
       self: id(self),
       isKnown: () => true,
@@ -135,6 +143,10 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
           args,
         )) as PeerClient['call'],
       send: (async (_: Target, __: unknown, { params }: { params: { cid: Cid } }) => {
+        if (full.has(id(self))) {
+          refusals += 1;
+          throw new StorageFull({ limit: 'storage capacity', freeBytes: 0 });
+        }
         shelves[self]?.held.add(params.cid);
         shelves[self]?.retired.delete(params.cid);
       }) as unknown as PeerClient['send'],
@@ -152,14 +164,24 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
       if (bytes === undefined || !isHeld) throw new Error(`nobody has ${cid}`);
       return { bytes: Buffer.from(bytes), release: () => undefined };
     },
+    learn: async () => undefined,
+    holders: () => 1,
   };
-  const settleAt = (self: number) =>
-    settle(
+  const metrics = createMetrics(new Registry());
+  const log = createLog('test', 'silent');
+  const bucket = createTokenBucket({ ratePerSecond: 0, nowMs: () => 0 });
+  const settleAt = (self: number) => {
+    const client = clientOf(self);
+    return settle(
       root,
       {
-        client: clientOf(self),
+        client,
         view: viewOf(self),
-        source: { open: () => source, isBanned: () => false },
+        source: {
+          open: () => source,
+          fetchFrom: () => Promise.reject(new Error('settling does not')),
+          isBanned: () => false,
+        },
         manifests: {
           list: async () =>
             listed().map((cid, index) => ({
@@ -169,18 +191,22 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
               offset: index,
             })),
         },
-        metrics: createMetrics(new Registry()),
-        log: createLog('test', 'silent'),
-        limit: createLimit(4),
+        metrics,
+        log,
+        repairs: createRepairs({ client, bucket, blocksMax: 4, metrics, log }),
       },
       { signal },
     );
+  };
   return {
     shelves,
     blocks,
     root,
     pin,
     state,
+    draining,
+    full,
+    refusals: () => refusals,
     settleAt,
     copies: (cid: Cid) => shelves.filter(({ held }) => held.has(cid)).length,
     placedAt: (cid: Cid) =>
@@ -193,6 +219,8 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
     },
   };
 }
+
+const SETTLED = { isSettled: true, copiedBlocks: 0, droppedBlocks: 0 };
 
 describe('settle', () => {
   it('ends with each leaf at its placed peers and nowhere else, the manifest everywhere', async () => {
@@ -207,7 +235,7 @@ describe('settle', () => {
       const expected = cid === swarm.root ? [0, 1, 2, 3, 4].map(id) : swarm.placedAt(cid);
       expect(holders.toSorted()).toEqual(expected.toSorted());
     }
-    expect(await swarm.settleAt(0)).toEqual({ isSettled: true, copiedBlocks: 0, droppedBlocks: 0 });
+    expect(await swarm.settleAt(0)).toMatchObject(SETTLED);
   });
 
   it('drops nothing while one placed peer does not confirm', async () => {
@@ -248,7 +276,8 @@ describe('settle', () => {
         fc.array(fc.nat(4), { minLength: 2, maxLength: 8 }),
         fc.array(fc.tuple(fc.nat(4), fc.nat(11)), { maxLength: 40 }),
         fc.option(fc.nat(4)),
-        async (scheduler, settlers, extra, lost) => {
+        fc.option(fc.nat(4)),
+        async (scheduler, settlers, extra, lost, leaver) => {
           const swarm = paperSwarm(5, 12, 2);
           const cids = [...swarm.blocks.keys()];
           for (const cid of cids) swarm.shelves[0]?.held.add(cid);
@@ -257,6 +286,7 @@ describe('settle', () => {
             if (cid !== undefined) swarm.shelves[peer]?.held.add(cid);
           }
           if (lost !== null) swarm.state.set(id(lost), 'suspect'); // a view in which one is doubted
+          if (leaver !== null) swarm.draining.add(id(leaver));
           const before = new Map(cids.map((cid) => [cid, swarm.copies(cid)]));
           swarm.interfere(() => scheduler.schedule(Promise.resolve()));
           const all = Promise.allSettled(settlers.map((peer) => swarm.settleAt(peer)));
@@ -274,7 +304,56 @@ describe('settle', () => {
   it('leaves alone what is no longer pinned', async () => {
     const swarm = paperSwarm(3, 4, 2);
     swarm.pin.deleted = true;
-    expect(await swarm.settleAt(1)).toEqual({ isSettled: true, copiedBlocks: 0, droppedBlocks: 0 });
+    expect(await swarm.settleAt(1)).toMatchObject(SETTLED);
     expect(swarm.shelves[1]?.held.size).toBe(0);
+  });
+
+  it('hands over every leaf of a peer that drains, and drops them only then', async () => {
+    const swarm = paperSwarm(4, 40, 3);
+    for (const { held } of swarm.shelves) for (const cid of swarm.blocks.keys()) held.add(cid);
+    for (let peer = 0; peer < 4; peer += 1) await swarm.settleAt(peer);
+    swarm.draining.add(id(2));
+    const early = await swarm.settleAt(2); // the others have not copied yet
+    expect(early.isSettled).toBe(false);
+    for (const cid of swarm.blocks.keys()) expect(swarm.copies(cid)).toBeGreaterThanOrEqual(3);
+    for (const peer of [0, 1, 3]) await swarm.settleAt(peer);
+    expect(await swarm.settleAt(2)).toMatchObject({ isSettled: true });
+    expect([...(swarm.shelves[2]?.held ?? [])]).toEqual([swarm.root]);
+    for (const cid of swarm.blocks.keys()) expect(swarm.copies(cid)).toBeGreaterThanOrEqual(3);
+  });
+
+  it('in a swarm smaller than the replicas, a peer that drains needs all others, and one at least', async () => {
+    const swarm = paperSwarm(2, 8, 3);
+    for (const cid of swarm.blocks.keys()) swarm.shelves[0]?.held.add(cid);
+    swarm.draining.add(id(0));
+    expect(await swarm.settleAt(0)).toMatchObject({ isSettled: false, droppedBlocks: 0 });
+    await swarm.settleAt(1);
+    expect(await swarm.settleAt(0)).toMatchObject({ isSettled: true, droppedBlocks: 8 });
+
+    const alone = paperSwarm(1, 8, 3);
+    for (const cid of alone.blocks.keys()) alone.shelves[0]?.held.add(cid);
+    alone.draining.add(id(0));
+    expect(await alone.settleAt(0)).toMatchObject({ isSettled: false, droppedBlocks: 0 });
+  });
+
+  it('remembers, while draining, blocks that a drop cut short left silent', async () => {
+    const swarm = paperSwarm(4, 12, 3);
+    for (const cid of swarm.blocks.keys()) {
+      swarm.shelves[0]?.held.add(cid);
+      if (cid !== swarm.root) swarm.shelves[0]?.retired.add(cid);
+    }
+    swarm.draining.add(id(0));
+    expect(await swarm.settleAt(0)).toMatchObject({ isSettled: false, droppedBlocks: 0 });
+    expect(swarm.shelves[0]?.retired.size).toBe(0);
+  });
+
+  it('stops at the first refusal of a full storage, and is not settled', async () => {
+    const swarm = paperSwarm(3, 100, 3);
+    for (const cid of swarm.blocks.keys()) swarm.shelves[0]?.held.add(cid);
+    swarm.full.add(id(1));
+    expect(await swarm.settleAt(1)).toMatchObject({ isSettled: false, copiedBlocks: 0 });
+    expect(swarm.refusals()).toBeLessThanOrEqual(4); // those that were under way
+    swarm.full.delete(id(1));
+    expect(await swarm.settleAt(1)).toMatchObject({ isSettled: true, copiedBlocks: 101 });
   });
 });

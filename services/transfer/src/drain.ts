@@ -1,0 +1,181 @@
+/**
+ * Drain: this peer is to leave for good.
+ *
+ * Draining is a flag in our own member record, kept by discovery across restarts. With it nobody
+ * places anything here, so that settling does the rest: the others copy what is placed on them now,
+ * and we drop ours as they confirm. What is left is what a look at the have-maps of this moment says.
+ * Manifests stay, as all members keep them; it is enough that another one has each.
+ */
+import type { Log, PeerClient } from '@shoal/chassis';
+import { discoveryRoutes, type DrainReport, ServiceUnavailable } from '@shoal/protocol';
+import type { BlockSource } from './block-source.ts';
+import { askHoldings, type Holding, questionsOf } from './holdings.ts';
+import { listPins } from './live-pins.ts';
+import { listEntries, type Manifests } from './manifests.ts';
+import { isDraining, type MemberView, remainingOthers } from './member-view.ts';
+import type { Metrics } from './metrics.ts';
+import type { SettleLoop } from './settle-loop.ts';
+import { leftToHandOver } from './unsafe-blocks.ts';
+
+/** A look at every file is shared by all who ask within this time. */
+const LOOK_FRESH_MS = 1000;
+/** Longest look; with more files than fit in it, the caller is told that this service is busy. */
+const LOOK_TIMEOUT_MS = 10 * 60_000;
+/** Discovery tells us of our own new record within milliseconds. */
+const FLAG_TIMEOUT_MS = 3000;
+
+export interface Drain {
+  state(options: { signal: AbortSignal }): Promise<DrainReport>;
+  start(options: { signal: AbortSignal }): Promise<DrainReport>;
+  cancel(options: { signal: AbortSignal }): Promise<DrainReport>;
+}
+
+export interface DrainDeps {
+  readonly client: PeerClient;
+  readonly view: MemberView;
+  readonly source: BlockSource;
+  readonly manifests: Manifests;
+  readonly loop: Pick<SettleLoop, 'isInDoubt'>;
+  readonly metrics: Metrics;
+  readonly log: Log;
+}
+
+/** @param signal Fires when the service stops. */
+export function createDrain(deps: DrainDeps, { signal: running }: { signal: AbortSignal }): Drain {
+  const { client, view, metrics, log } = deps;
+  let looking: Promise<DrainReport> | undefined;
+  let last: { report: DrainReport; endedAtMs: number } | undefined;
+
+  view.onChange(() => metrics.draining.set(isDraining(view) ? 1 : 0), { signal: running });
+
+  /** One look at a time, whoever asks; it does not end with the one who asked first. */
+  const look = (): Promise<DrainReport> => {
+    if (last !== undefined && performance.now() - last.endedAtMs < LOOK_FRESH_MS)
+      return Promise.resolve(last.report);
+    const signal = AbortSignal.any([running, AbortSignal.timeout(LOOK_TIMEOUT_MS)]);
+    looking ??= examine(deps, { signal })
+      .then((report) => {
+        metrics.drainBlocksLeft.set(report.blocksLeft);
+        last = { report, endedAtMs: performance.now() };
+        return report;
+      })
+      .finally(() => {
+        looking = undefined;
+      });
+    return looking;
+  };
+  const set = async (wanted: boolean, signal: AbortSignal): Promise<void> => {
+    const args = { body: { isDraining: wanted } };
+    await client.call(client.own('discovery'), discoveryRoutes.setDraining, args, { signal });
+    await untilSeen(wanted, view, { signal });
+    last = undefined;
+    log.info({ isDraining: wanted }, wanted ? 'draining begins' : 'draining is called off');
+  };
+
+  return {
+    state: () => look(),
+    async start({ signal }) {
+      if (!isDraining(view)) await set(true, signal);
+      return look();
+    },
+    async cancel({ signal }) {
+      if (isDraining(view)) await set(false, signal);
+      return look();
+    },
+  };
+}
+
+/** Waits until our own record in the member table says so. @throws ServiceUnavailable when it does not. */
+async function untilSeen(
+  wanted: boolean,
+  view: MemberView,
+  { signal }: { signal: AbortSignal },
+): Promise<void> {
+  const seen = new AbortController();
+  const timeout = AbortSignal.timeout(FLAG_TIMEOUT_MS);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const check = () => {
+        if (isDraining(view) === wanted) resolve();
+      };
+      view.onChange(check, { signal: seen.signal });
+      timeout.addEventListener('abort', () =>
+        reject(new ServiceUnavailable({ service: 'discovery' })),
+      );
+      signal.addEventListener('abort', () => reject(signal.reason as Error));
+      check();
+    });
+  } finally {
+    seen.abort();
+  }
+}
+
+/** Looks at every live pin. @throws ServiceUnavailable when discovery or our storage is away. */
+async function examine(deps: DrainDeps, { signal }: { signal: AbortSignal }): Promise<DrainReport> {
+  const { client, view } = deps;
+  const isAsked = isDraining(view);
+  let filesTotal = 0;
+  let filesLeft = 0;
+  let blocksLeft = 0;
+  let isCurrent = true;
+  for (let after: string | undefined = ''; after !== undefined;) {
+    const page: Awaited<ReturnType<typeof listPins>> = await listPins(after, client, { signal });
+    after = page.next;
+    isCurrent = page.isCurrent;
+    filesTotal += page.pins.length;
+    if (!isAsked) continue;
+    for (const question of questionsOf(page.pins)) {
+      const doubtful = new Set(question.filter((pin) => deps.loop.isInDoubt(pin)));
+      for (const holding of await askHoldings(question, deps, { signal })) {
+        const left = await countLeft(holding, doubtful.has(holding.pin), deps, { signal });
+        blocksLeft += left;
+        if (left > 0) filesLeft += 1;
+      }
+    }
+  }
+  if (!isAsked)
+    return { isDraining: false, isDrained: false, filesTotal, filesLeft: 0, blocksLeft: 0 };
+  const heldUpBy = whatHoldsUp({ isCurrent, filesLeft, view });
+  const isDrained = filesLeft === 0 && heldUpBy === undefined && isDraining(view);
+  const report = { isDraining: isDraining(view), isDrained, filesTotal, filesLeft, blocksLeft };
+  return heldUpBy === undefined ? report : { ...report, heldUpBy };
+}
+
+/** How many blocks of a file are still to be handed over; at least one while that is in doubt. */
+async function countLeft(
+  { pin, own, others }: Holding,
+  wasInDoubt: boolean,
+  deps: DrainDeps,
+  { signal }: { signal: AbortSignal },
+): Promise<number> {
+  const atLeast = wasInDoubt || deps.loop.isInDoubt(pin) ? 1 : 0;
+  if (own === undefined) return pin.blocks; // a gap in our manifest: until it is mended, all may be here
+  if (own.every((byte) => byte === 0)) return atLeast;
+  try {
+    const entries = await listEntries(pin, deps, { signal });
+    return Math.max(atLeast, leftToHandOver(entries, { own, others }).length);
+  } catch (err) {
+    signal.throwIfAborted();
+    deps.log.debug({ err, root: pin.root }, 'a file could not be looked at');
+    return pin.blocks;
+  }
+}
+
+function whatHoldsUp({
+  isCurrent,
+  filesLeft,
+  view,
+}: {
+  readonly isCurrent: boolean;
+  readonly filesLeft: number;
+  readonly view: MemberView;
+}): string | undefined {
+  if (remainingOthers(view).length === 0) return 'no other peer is up';
+  if (!isCurrent) return 'files of other peers may not be known here yet';
+  if (filesLeft === 0) return undefined;
+  const down = view.placement(0).filter(({ state }) => state !== 'alive').length;
+  if (down === 0) return undefined;
+  return down === 1
+    ? 'a peer that is to take copies is down'
+    : `${down} peers that are to take copies are down`;
+}

@@ -1,0 +1,63 @@
+/** The HTTP face of transfer: every route of the contract, each a line over its mechanism. */
+import {
+  type BufferPool,
+  type Log,
+  mount,
+  type Mounting,
+  mountRaw,
+  type PeerClient,
+} from '@shoal/chassis';
+import { transferRoutes } from '@shoal/protocol';
+import { createAcceptReplicas, endLease } from './accept-replicas.ts';
+import type { BlockSource } from './block-source.ts';
+import type { TransferConfig } from './config.ts';
+import type { Limit } from './copy.ts';
+import { createCopyBlocks } from './copy-blocks.ts';
+import { createDownload } from './download.ts';
+import type { Drain } from './drain.ts';
+import type { Manifests } from './manifests.ts';
+import type { MemberView } from './member-view.ts';
+import type { Metrics } from './metrics.ts';
+import type { ReleasedLeases } from './released-leases.ts';
+import type { Repairs } from './repairs.ts';
+import type { ReportCorrupt } from './report-corrupt.ts';
+import type { SettleLoop } from './settle-loop.ts';
+
+export function mountRoutes(
+  mounting: Mounting,
+  deps: {
+    readonly client: PeerClient;
+    readonly config: TransferConfig;
+    readonly view: MemberView;
+    readonly source: BlockSource;
+    readonly manifests: Manifests;
+    readonly repairs: Repairs;
+    readonly reportCorrupt: ReportCorrupt;
+    readonly released: ReleasedLeases;
+    readonly loop: SettleLoop;
+    readonly drain: Drain;
+    readonly limit: Limit;
+    readonly pool: BufferPool;
+    readonly stallMs: number;
+    readonly timeoutMs: number;
+    readonly metrics: Metrics;
+    readonly log: Log;
+  },
+): void {
+  const { client, loop, drain, released } = deps;
+
+  mountRaw(mounting, transferRoutes.getFile, createDownload(deps));
+  mount(mounting, transferRoutes.offerReplicas, createAcceptReplicas(deps));
+  mount(mounting, transferRoutes.releaseReplicas, ({ params, query, signal }) => {
+    released.note(params.lease, query.keep);
+    return endLease(params.lease, query.keep, client, { signal });
+  });
+  mount(mounting, transferRoutes.copyBlocks, createCopyBlocks(deps));
+  mount(mounting, transferRoutes.settleFiles, async ({ body }) => {
+    loop.lookAgain(body.roots);
+    return {};
+  });
+  mount(mounting, transferRoutes.drainState, ({ signal }) => drain.state({ signal }));
+  mount(mounting, transferRoutes.startDrain, ({ signal }) => drain.start({ signal }));
+  mount(mounting, transferRoutes.cancelDrain, ({ signal }) => drain.cancel({ signal }));
+}
