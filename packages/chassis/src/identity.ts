@@ -15,6 +15,7 @@ import { dirname } from 'node:path';
 import { PeerId } from '@shoal/protocol';
 import { base58btc } from 'multiformats/bases/base58';
 import { ConfigError } from './config.ts';
+import { syncFolder } from './sync-folder.ts';
 
 export interface Identity {
   readonly peerId: PeerId;
@@ -54,6 +55,7 @@ function createKey(file: string): KeyObject {
   });
   try {
     linkSync(draft, file); // fails when another process was faster: then its key is the key
+    syncFolder(dirname(file));
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw cause;
   } finally {

@@ -11,3 +11,4 @@ export * from './peer-client.ts';
 export * from './proof.ts';
 export * from './run.ts';
 export * from './server.ts';
+export * from './sync-folder.ts';

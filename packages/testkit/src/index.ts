@@ -1,4 +1,5 @@
 export * from './bad-storage.ts';
+export * from './crash-states.ts';
 export * from './eventually.ts';
 export * from './file-client.ts';
 export * from './processes.ts';

@@ -4,7 +4,8 @@
  * the last figures of storage.
  */
 import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { syncFolder } from '@shoal/chassis';
 import { type PeerId, StorageFull, StorageStats } from '@shoal/protocol';
 import { open } from 'lmdb';
 import * as z from 'zod';
@@ -45,6 +46,8 @@ export function openState(dir: string, nowMs: () => number = Date.now): State {
     // With it on, a failed commit also rejects a promise that nobody can reach.
     eventTurnBatching: false,
   });
+  // LMDB syncs its file, not the names of it and of its folder.
+  for (const folder of [join(dir, 'state'), dir, dirname(dir)]) syncFolder(folder);
   const transact = createTransact(env, dir);
   const members = env.openDB<SavedMember, string>({ name: 'members', encoding: 'json' });
   const meta = env.openDB<unknown, string>({ name: 'meta', encoding: 'json' });
