@@ -125,8 +125,9 @@ function problemsOf(source: string): Group<ProblemEntry> {
       const { type: fieldType } = schema as Rule;
       return { name, type: `${fieldType}${required.includes(name) ? '' : ', optional'}` };
     });
-    const names = Object.fromEntries(fields.map(({ name }) => [name, `{${name}}`]));
-    // A detail only prints its fields, so a name in braces does where a number belongs.
+    // A detail only prints its fields, so a name in braces does where a number belongs; lists are left out.
+    const plain = fields.filter(({ type }) => !type.startsWith('array'));
+    const names = Object.fromEntries(plain.map(({ name }) => [name, `{${name}}`]));
     const { message: detail } = new (kind as new (fields: object) => Error)(names);
     const before = text.slice(0, text.indexOf(`type: '${type}'`));
     const name = /(\w+) = defineProblem\(\{\s*$/.exec(before)?.[1] ?? '';
