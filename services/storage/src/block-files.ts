@@ -3,32 +3,19 @@
  * under a temporary name and synced before it is renamed: its name never stands for half a block.
  * A crash leaves drafts, which opening clears, or a block that the index does not know, which
  * `strays` finds.
- *
- * What moves bytes goes to the thread pool. Opening, closing and renaming are microseconds, less
- * than the way to another thread and back, and are done in place.
  */
 import { randomUUID } from 'node:crypto';
-import {
-  closeSync,
-  fdatasync,
-  mkdirSync,
-  openSync,
-  read,
-  renameSync,
-  rmSync,
-  write,
-} from 'node:fs';
-import { open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { closeSync, openSync, read } from 'node:fs';
+import { readdir, rename as move, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { Digest } from './blockstore.ts';
+import type { FileIo } from './file-io.ts';
 
 /** Damaged blocks that are kept for a look; past that they are deleted. */
 const QUARANTINE_BLOCKS_MAX = 128;
 
-const writeAt = promisify(write);
 const readAt = promisify(read);
-const datasync = promisify(fdatasync);
 
 /** A block under its temporary name, open as `fd`. */
 export interface Draft {
@@ -47,15 +34,15 @@ export interface BlockFiles {
   /** Fills `buffer` from the start of the file; gives how much there was. */
   read(digest: Digest, buffer: Uint8Array): Promise<number>;
   remove(digest: Digest): Promise<void>;
-  /** Moves a damaged block out of the way. */
-  quarantine(digest: Digest): Promise<void>;
+  /** Moves a damaged block out of the way; `rest` is what there is of one that has no file. */
+  quarantine(digest: Digest, rest?: Uint8Array): Promise<void>;
   /** Blocks that have a file in this folder (0 to 255). */
   list(folder: number): Promise<Digest[]>;
 }
 
 export async function openBlockFiles(
   dir: string,
-  { isDurable }: { isDurable: boolean },
+  { isDurable, io }: { isDurable: boolean; io: FileIo },
 ): Promise<BlockFiles> {
   const tmp = join(dir, 'tmp');
   const quarantine = join(dir, 'quarantine');
@@ -64,36 +51,46 @@ export async function openBlockFiles(
   const pathOf = (digest: Digest) => join(blocks, digest.slice(0, 2), digest);
 
   await rm(tmp, { recursive: true, force: true });
-  for (const folder of [tmp, quarantine]) mkdirSync(folder, { recursive: true });
-  for (let index = 0; index < 256; index += 1) mkdirSync(folderAt(index), { recursive: true });
-  if (isDurable) for (const folder of [dir, blocks]) await syncFolder(folder);
+  for (const folder of [tmp, quarantine, blocks]) io.makeFolder(folder);
+  for (let index = 0; index < 256; index += 1) io.makeFolder(folderAt(index));
+  if (isDurable) for (const folder of [dir, blocks]) await io.syncFolder(folder);
 
   /** Syncs, closes and renames; a draft that fails leaves nothing. */
   const settle = async ({ digest, fd, path }: Draft): Promise<Error | undefined> => {
     try {
       try {
-        if (isDurable) await datasync(fd);
+        if (isDurable) await io.sync(fd);
       } finally {
-        closeSync(fd);
+        io.close(fd);
       }
-      renameSync(path, pathOf(digest));
+      rename(path, pathOf(digest));
       return undefined;
     } catch (error) {
-      rmSync(path, { force: true });
+      io.removeNow(path);
       return error as Error;
     }
   };
   const discard = ({ fd, path }: Pick<Draft, 'fd' | 'path'>): void => {
-    closeSync(fd);
-    rmSync(path, { force: true });
+    io.close(fd);
+    io.removeNow(path);
+  };
+  /** Takes the name even from a folder, which a damaged file system may show in a file's place. */
+  const rename = (from: string, to: string): void => {
+    try {
+      io.rename(from, to);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EISDIR') throw error;
+      io.removeNow(to);
+      io.rename(from, to);
+    }
   };
 
   return {
     async draft(digest, bytes) {
       const path = join(tmp, randomUUID());
-      const fd = openSync(path, 'wx');
+      const fd = io.create(path);
       try {
-        await writeAll(fd, bytes);
+        await io.writeAll(fd, bytes);
         return { digest, path, fd };
       } catch (error) {
         discard({ fd, path });
@@ -106,7 +103,7 @@ export async function openBlockFiles(
       if (!isDurable) return errors;
       const folders = new Map<string, Promise<Error | undefined>>();
       const sync = async (folder: string): Promise<Error | undefined> =>
-        syncFolder(folder).then(
+        io.syncFolder(folder).then(
           () => undefined,
           (error: Error) => error,
         );
@@ -133,11 +130,15 @@ export async function openBlockFiles(
         closeSync(fd);
       }
     },
-    remove: (digest) => rm(pathOf(digest), { force: true }),
-    async quarantine(digest) {
+    remove: (digest) => io.remove(pathOf(digest)),
+    async quarantine(digest, rest) {
       const { length } = await readdir(quarantine);
-      if (length >= QUARANTINE_BLOCKS_MAX) return rm(pathOf(digest), { force: true });
-      return rename(pathOf(digest), join(quarantine, digest)).catch(absentAs(undefined));
+      const target = join(quarantine, digest);
+      if (length >= QUARANTINE_BLOCKS_MAX)
+        return rm(pathOf(digest), { force: true, recursive: true });
+      await rm(target, { force: true, recursive: true });
+      if (rest !== undefined) return writeFile(target, rest);
+      return move(pathOf(digest), target).catch(absentAs(undefined));
     },
     list: async (folder) =>
       (await readdir(folderAt(folder))).flatMap((name) => {
@@ -145,13 +146,6 @@ export async function openBlockFiles(
         return digest.success ? [digest.data] : [];
       }),
   };
-}
-
-async function writeAll(fd: number, bytes: Uint8Array): Promise<void> {
-  for (let offset = 0; offset < bytes.length;) {
-    const { bytesWritten } = await writeAt(fd, bytes, offset, bytes.length - offset, offset);
-    offset += bytesWritten;
-  }
 }
 
 async function readAll(fd: number, buffer: Uint8Array): Promise<number> {
@@ -162,16 +156,6 @@ async function readAll(fd: number, buffer: Uint8Array): Promise<number> {
     offset += bytesRead;
   }
   return offset;
-}
-
-/** A new name is durable only once the folder that holds it is synced: see fsync(2). */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
 
 const absentAs =

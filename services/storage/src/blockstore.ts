@@ -1,6 +1,9 @@
 import { cidOf, digestOf } from '@shoal/blocks';
 import type { Cid, Lease, StorageStats } from '@shoal/protocol';
 import * as z from 'zod';
+import type { Census } from './census.ts';
+import type { DigestMarks } from './digest-marks.ts';
+import type { Judgement } from './judge.ts';
 
 /** A block's sha-256 in lower-case hex: blocks are indexed by it, whatever codec a CID reads them by. */
 export const Digest = z
@@ -23,7 +26,14 @@ export interface BlockRecord {
   readonly sizeBytes: number;
   /** Large blocks are files; small ones lie in LMDB beside the index. */
   readonly place: 'file' | 'lmdb';
+  /** When it was last put here, but for puts that found it held already and had a lease. */
   readonly writtenAtMs: number;
+  /** When its bytes were last known to be good: written, or re-hashed. */
+  readonly checkedAtMs: number;
+  /** Since when the sweep means to delete it, because no pin reaches it; 0 when it does not. */
+  readonly condemnedAtMs: number;
+  /** True when its bytes are wrong or gone: it is not held until they are put again. */
+  readonly isDamaged: boolean;
   /** Highest replicas of a pin that reached it; 0 when none did. */
   readonly keep: number;
   /** True once a pin reached it as a manifest node: those stay everywhere. */
@@ -37,10 +47,17 @@ export interface BlockBytes extends Disposable {
   readonly bytes: Uint8Array;
 }
 
+/** A row of the index. */
+export type BlockRow = readonly [Digest, BlockRecord];
+
+/** What a second look at a block's bytes found. */
+export type CheckState = 'sound' | 'corrupt' | 'absent';
+
 export interface Blockstore extends AsyncDisposable {
   /**
    * Keeps a block whose hash the caller has computed; once resolved it survives a power cut. The
-   * bytes may be reused then. `isNew` is false when it was held already.
+   * bytes may be reused then. `isNew` is false when it was held already. A put without a lease is a
+   * repair, and may use the room that is reserved for those.
    * @throws StorageFull; RequestInvalid when the lease was given up.
    */
   put(
@@ -48,16 +65,20 @@ export interface Blockstore extends AsyncDisposable {
     bytes: Uint8Array,
     lease: Lease | undefined,
   ): Promise<{ readonly isNew: boolean }>;
-  /** What is held of a block, retired or not. */
+  /** What is held of a block, retired or condemned or neither; undefined for a damaged one. */
   find(digest: Digest): BlockRecord | undefined;
-  /** True when the block is held durably and is not about to be dropped. */
-  isConfirmed(digest: Digest): boolean;
+  /** The same of a block that is not about to go either: only those count as copies. */
+  findConfirmed(digest: Digest): BlockRecord | undefined;
   /** The bytes; undefined when they are absent, or turn out not to be all there (then set aside). @throws Overloaded */
   read(digest: Digest): Promise<BlockBytes | undefined>;
   /** Size if the bytes seem to be there: the cheap half of `read`. */
   probe(digest: Digest): Promise<number | undefined>;
-  /** Re-hashes a block; a corrupt one is set aside. */
-  check(digest: Digest): Promise<'sound' | 'corrupt' | 'absent'>;
+  /** Re-hashes a block; a corrupt one is set aside. @throws Overloaded */
+  check(digest: Digest): Promise<CheckState>;
+  /** The same in the caller's own buffer, of the block's size at least: waits for no reader. */
+  checkIn(digest: Digest, buffer: Uint8Array): Promise<CheckState>;
+  /** Makes durable which blocks were found sound, as far as that is not done yet. */
+  flushChecks(): Promise<void>;
   /** Puts held blocks under a lease; tells which are held. @throws RequestInvalid when the lease was given up. */
   join(lease: Lease, digests: readonly Digest[]): Promise<boolean[]>;
   /** Ends a lease; answers how many blocks were deleted. */
@@ -75,8 +96,39 @@ export interface Blockstore extends AsyncDisposable {
   unretire(digests: readonly Digest[]): Promise<void>;
   /** Deletes those that are still retired; answers how many. */
   drop(digests: readonly Digest[]): Promise<number>;
+  /** The next rows in the order of digests, those of damaged blocks too. */
+  scan(after: Digest | undefined, limit: number): readonly BlockRow[];
+  /** Calls back whenever a block was set aside. */
+  onDamaged(act: () => void): void;
+  /**
+   * One slice of a round of the sweep: condemns, deletes and un-condemns by what the marks say.
+   * Rows that the marks do not know came in later, and are left alone.
+   */
+  judge(
+    rows: readonly BlockRow[],
+    round: { readonly marks: DigestMarks; readonly graceMs: number; readonly isDryRun: boolean },
+  ): Promise<readonly Judgement[]>;
+  /** Until disposed, what `keep` is told is marked there as well. */
+  watchKeeps(marks: DigestMarks): Disposable;
+  /** What a look at all records tells; a moment old at times. */
+  census(): Promise<Census>;
   stats(): Promise<StorageStats>;
   /** Why nothing can be written; undefined when it can. */
   whyNotWritable(): Promise<string | undefined>;
-  readonly counts: { readonly leases: number; readonly retired: number };
+  readonly counts: BlockCounts & {
+    readonly leases: number;
+    readonly retired: number;
+    /** Blocks found damaged and replaced since the store was opened. */
+    readonly healed: number;
+  };
+  /** True while others read or write: what can wait should. */
+  readonly isBusy: boolean;
+}
+
+/** Figures over all blocks; damaged ones are counted only as such. */
+export interface BlockCounts {
+  readonly blocks: number;
+  readonly usedBytes: number;
+  readonly damaged: number;
+  readonly condemned: number;
 }

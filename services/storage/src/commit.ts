@@ -14,6 +14,7 @@ export interface CommitQueue<Item, Result> {
   alone<T>(task: () => Promise<T> | T): Promise<T>;
   /** Resolves when nothing waits or runs. */
   idle(): Promise<void>;
+  readonly isBusy: boolean;
 }
 
 interface Waiting<Item, Result> {
@@ -96,6 +97,9 @@ export function createCommitQueue<Item, Result>(
       }),
     async idle() {
       while (running !== undefined) await running;
+    },
+    get isBusy() {
+      return running !== undefined;
     },
   };
 }

@@ -15,13 +15,17 @@ export async function haveMapOf(
 ): Promise<HaveMap> {
   const listing = await listHeld(store, listings, root);
   const bits = createBits(listing.blocks);
+  let checkedAtMs: number | undefined;
   await forEachTurn(listing, (at) => {
     const digest = listing.digestAt(at);
-    if (store.isConfirmed(digest)) setBit(bits, at);
-    else if (listing.isNodeAt(at) && store.find(digest) === undefined)
+    const record = store.findConfirmed(digest);
+    if (record !== undefined) {
+      setBit(bits, at);
+      checkedAtMs = Math.min(checkedAtMs ?? Infinity, record.checkedAtMs);
+    } else if (listing.isNodeAt(at) && store.find(digest) === undefined)
       throw new ManifestIncomplete({ root, cid: cidOfDigest(digest) });
   });
-  return { root, blocks: listing.blocks, bits: encodeBits(bits) };
+  return { root, blocks: listing.blocks, bits: encodeBits(bits), checkedAtMs };
 }
 
 /** Answers how many of the DAG's blocks are held. @throws as `haveMapOf`. */

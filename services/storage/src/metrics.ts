@@ -42,12 +42,40 @@ export function createMetrics(register: Registry) {
     blocksDeleted: new Counter({
       name: 'shoal_storage_blocks_deleted_total',
       help: 'Blocks that were deleted, by why.',
-      labelNames: ['reason'] as const, // 'dropped' | 'given-up'
+      labelNames: ['reason'] as const, // 'dropped' | 'given-up' | 'swept'
       registers,
     }),
     blocksCorrupt: new Counter({
       name: 'shoal_storage_blocks_corrupt_total',
       help: 'Blocks that were found damaged and set aside.',
+      registers,
+    }),
+    blocksHealed: new Counter({
+      name: 'shoal_storage_blocks_healed_total',
+      help: 'Damaged blocks whose bytes were put again.',
+      registers,
+    }),
+    blocksScrubbed: new Counter({
+      name: 'shoal_storage_scrubbed_blocks_total',
+      help: 'Blocks that the scrub re-hashed, by what it found.',
+      labelNames: ['outcome'] as const, // 'sound' | 'damaged'
+      registers,
+    }),
+    bytesScrubbed: new Counter({
+      name: 'shoal_storage_scrubbed_bytes_total',
+      help: 'Bytes that the scrub re-hashed.',
+      registers,
+    }),
+    sweepRounds: new Counter({
+      name: 'shoal_storage_sweep_rounds_total',
+      help: 'Rounds of the sweep, by how they ended.',
+      labelNames: ['outcome'] as const, // 'done' | 'dry' | 'held-up' | 'failed'
+      registers,
+    }),
+    sweepDuration: new Histogram({
+      name: 'shoal_storage_sweep_duration_seconds',
+      help: 'Time that a round of the sweep took.',
+      buckets: [0.01, 0.1, 1, 10, 60, 600],
       registers,
     }),
   };
@@ -76,5 +104,24 @@ export function watchStore(register: Registry, store: Blockstore): void {
     'blocks_retired',
     'Blocks on their way out: served, confirmed to nobody.',
     () => store.counts.retired,
+  );
+  gauge('blocks_damaged', 'Blocks found damaged and not yet replaced.', () => store.counts.damaged);
+  gauge(
+    'blocks_condemned',
+    'Blocks that no pin reaches: served, no longer counted as copies, deleted by the next sweep.',
+    () => store.counts.condemned,
+  );
+  gauge(
+    'scrub_oldest_check_age_seconds',
+    'Time since the last check of that block where it is longest ago.',
+    async () => {
+      const { oldestCheckAtMs } = await store.census();
+      return oldestCheckAtMs === undefined ? 0 : Math.max(0, Date.now() - oldestCheckAtMs) / 1000;
+    },
+  );
+  gauge(
+    'scrub_overdue_blocks',
+    'Blocks whose last check is older than the interval.',
+    async () => (await store.census()).overdueBlocks,
   );
 }

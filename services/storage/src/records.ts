@@ -1,4 +1,4 @@
-/** How puts and pins change what the index says of a block. Pure. */
+/** How puts, pins and the sweep change what the index says of a block. Pure. */
 import { KiB, type Lease } from '@shoal/protocol';
 import type { BlockRecord } from './blockstore.ts';
 
@@ -19,11 +19,20 @@ export function recordAfterPut(
   const [first] = put.leases;
   const only = put.leases.every((lease) => lease === first) ? first : undefined;
   const lease = old === undefined || old.lease === only ? only : undefined;
-  if (old !== undefined && put.isSound) return old.lease === lease ? undefined : { ...old, lease };
+  if (old !== undefined && put.isSound) {
+    // A repair counts on the block for a pin that the sweep may not know yet: it is young again.
+    const writtenAtMs = put.leases.includes(undefined) ? put.nowMs : old.writtenAtMs;
+    const isSame = old.lease === lease && old.condemnedAtMs === 0;
+    if (isSame && old.writtenAtMs === writtenAtMs) return undefined;
+    return { ...old, lease, writtenAtMs, condemnedAtMs: 0 };
+  }
   return {
     sizeBytes: put.sizeBytes,
     place: put.sizeBytes <= SMALL_BLOCK_SIZE_MAX_BYTES ? 'lmdb' : 'file',
     writtenAtMs: put.nowMs,
+    checkedAtMs: put.nowMs,
+    condemnedAtMs: 0,
+    isDamaged: false,
     keep: old?.keep ?? 0,
     isNode: old?.isNode ?? false,
     lease,
@@ -36,11 +45,42 @@ export function recordAfterKeep(
   { isNode, replicas }: { readonly isNode: boolean; readonly replicas: number },
 ): BlockRecord | undefined {
   const isReached = old.keep >= replicas && (old.isNode || !isNode);
-  if (isReached && old.lease === undefined) return undefined;
+  if (isReached && old.lease === undefined && old.condemnedAtMs === 0) return undefined;
   return {
     ...old,
     keep: Math.max(old.keep, replicas),
     isNode: old.isNode || isNode,
     lease: undefined,
+    condemnedAtMs: 0,
   };
 }
+
+/** The record after an upload began to count on the block; undefined when it need not change. */
+export function recordAfterJoin(old: BlockRecord, lease: Lease): BlockRecord | undefined {
+  const own = old.lease === lease ? lease : undefined; // with two uploads it is tied to neither
+  if (old.lease === own && old.condemnedAtMs === 0) return undefined;
+  return { ...old, lease: own, condemnedAtMs: 0 };
+}
+
+/** The record of a block that the sweep found reached by pins; undefined when it need not change. */
+export function recordAfterReach(
+  old: BlockRecord,
+  { isNode, replicas }: { readonly isNode: boolean; readonly replicas: number },
+): BlockRecord | undefined {
+  const isExact = old.keep <= replicas && (isNode || !old.isNode);
+  if (isExact && old.condemnedAtMs === 0) return undefined;
+  return {
+    ...old,
+    keep: Math.min(old.keep, replicas),
+    isNode: old.isNode && isNode,
+    condemnedAtMs: 0,
+  };
+}
+
+/** The record of a block that no pin reaches any more. */
+export const recordAfterCondemning = (old: BlockRecord, nowMs: number): BlockRecord => ({
+  ...old,
+  keep: 0,
+  isNode: false,
+  condemnedAtMs: Math.max(1, nowMs),
+});

@@ -1,6 +1,9 @@
 /**
  * How much may still be written: the capacity less what is held, and what the disk has free less the
  * reserve, whichever is smaller. Writes in flight are counted, since the disk shows them late.
+ *
+ * A share of the capacity is for repair alone: when a peer is lost, the others must be able to take
+ * over its copies, however much has been uploaded to them.
  */
 import { statfs } from 'node:fs/promises';
 import { GiB, StorageFull } from '@shoal/protocol';
@@ -10,48 +13,58 @@ const DISK_FIGURE_MAX_MS = 250;
 
 export interface Room {
   readonly capacityBytes: number;
-  /** Bytes that may still be written, as the disk says now. */
+  /** Bytes that uploads may still write, as the disk says now. */
   free(): Promise<number>;
   /** Sets room aside until disposed. @throws StorageFull */
-  take(sizeBytes: number): Promise<Disposable>;
+  take(sizeBytes: number, options: { readonly isRepair: boolean }): Promise<Disposable>;
 }
 
 export async function openRoom(options: {
   readonly folder: string;
   readonly capacityBytes: number | undefined;
   readonly reserveBytes: number;
+  /** Share of the capacity that only repair may fill. */
+  readonly repairShare: number;
   readonly usedBytes: () => number;
-  readonly nowMs: () => number;
+  readonly uptimeMs: () => number;
 }): Promise<Room> {
-  const { folder, reserveBytes, usedBytes, nowMs } = options;
+  const { folder, reserveBytes, usedBytes, uptimeMs } = options;
   let disk = await readDisk(folder);
-  let readAtMs = nowMs();
+  let readAtMs = uptimeMs();
   let usedAtRead = usedBytes();
   let takenBytes = 0;
+  let refreshing: Promise<void> | undefined;
   const capacityBytes = options.capacityBytes ?? wholeGiB(disk.totalBytes);
 
+  const repairBytes = Math.floor(capacityBytes * options.repairShare);
+
   const refresh = async (): Promise<void> => {
-    readAtMs = nowMs();
+    readAtMs = uptimeMs();
     disk = await readDisk(folder);
     usedAtRead = usedBytes();
   };
-  const freeNow = (): { freeBytes: number; limit: string } => {
+  const freeNow = (isRepair: boolean): { freeBytes: number; limit: string } => {
     const grownBytes = Math.max(0, usedBytes() - usedAtRead);
     const onDisk = disk.freeBytes - reserveBytes - grownBytes - takenBytes;
-    const inCapacity = capacityBytes - usedBytes() - takenBytes;
-    return onDisk < inCapacity
-      ? { freeBytes: Math.max(0, onDisk), limit: 'disk space' }
-      : { freeBytes: Math.max(0, inCapacity), limit: 'storage capacity' };
+    const keptBytes = isRepair ? 0 : repairBytes;
+    const inCapacity = capacityBytes - keptBytes - usedBytes() - takenBytes;
+    if (onDisk < inCapacity) return { freeBytes: Math.max(0, onDisk), limit: 'disk space' };
+    const limit = keptBytes > 0 ? 'storage capacity less the repair reserve' : 'storage capacity';
+    return { freeBytes: Math.max(0, inCapacity), limit };
   };
   return {
     capacityBytes,
     async free() {
       await refresh();
-      return freeNow().freeBytes;
+      return freeNow(false).freeBytes;
     },
-    async take(sizeBytes) {
-      if (nowMs() - readAtMs >= DISK_FIGURE_MAX_MS) await refresh();
-      const { freeBytes, limit } = freeNow();
+    async take(sizeBytes, { isRepair }) {
+      if (uptimeMs() - readAtMs >= DISK_FIGURE_MAX_MS)
+        refreshing ??= refresh().finally(() => {
+          refreshing = undefined;
+        });
+      await refreshing; // all who come meanwhile wait for the one figure, and keep their order
+      const { freeBytes, limit } = freeNow(isRepair);
       if (freeBytes < sizeBytes) throw new StorageFull({ limit, freeBytes });
       takenBytes += sizeBytes;
       return {

@@ -21,6 +21,7 @@ import { createBufferPool } from './buffers.ts';
 import type { DagListings } from './dag-listing.ts';
 import { haveMapOf, keepDag } from './dags.ts';
 import type { Metrics } from './metrics.ts';
+import type { Upkeep } from './upkeep.ts';
 
 /** Largest body of `POST /blocks/batch`. */
 export const BATCH_SIZE_MAX_BYTES = 4 * MiB;
@@ -31,6 +32,7 @@ export interface RouteDeps {
   readonly mounting: Mounting;
   readonly store: Blockstore;
   readonly listings: DagListings;
+  readonly upkeep: Upkeep;
   readonly metrics: Metrics;
   readonly limits: {
     readonly writesMax: number;
@@ -42,6 +44,7 @@ export interface RouteDeps {
 export function mountRoutes(deps: RouteDeps): void {
   mountWrites(deps);
   mountReads(deps);
+  mountKeeping(deps);
   mountUpkeep(deps);
 }
 
@@ -116,13 +119,13 @@ function mountReads({ mounting, store, listings, metrics, limits }: RouteDeps): 
     return undefined;
   });
   mount(mounting, routes.haveBlocks, async ({ body: { cids } }) =>
-    toBits(cids.map((cid) => store.isConfirmed(digestOfCid(cid)))),
+    toBits(cids.map((cid) => store.findConfirmed(digestOfCid(cid)) !== undefined)),
   );
   mount(mounting, routes.haveMap, ({ params }) => haveMapOf(store, listings, params.cid));
   mount(mounting, routes.stats, () => store.stats());
 }
 
-function mountUpkeep({ mounting, store, listings }: RouteDeps): void {
+function mountKeeping({ mounting, store, listings }: RouteDeps): void {
   mount(mounting, routes.checkBlock, async ({ params }) => ({
     state: await store.check(digestOfCid(params.cid)),
   }));
@@ -149,6 +152,12 @@ function mountUpkeep({ mounting, store, listings }: RouteDeps): void {
   mount(mounting, routes.dropBlocks, async ({ body }) => ({
     droppedBlocks: await store.drop(body.cids.map(digestOfCid)),
   }));
+}
+
+function mountUpkeep({ mounting, upkeep }: RouteDeps): void {
+  mount(mounting, routes.upkeep, () => upkeep.report());
+  mount(mounting, routes.scrub, async () => upkeep.scrub());
+  mount(mounting, routes.sweep, ({ query }) => upkeep.sweep({ isDryRun: query.dryRun }));
 }
 
 /** Reads bodies into pooled buffers: the usual block in one of a MiB, the rest in a few large ones. */

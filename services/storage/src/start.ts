@@ -1,10 +1,21 @@
 import { join } from 'node:path';
-import { createRegistry, createServer, type Log, openProver } from '@shoal/chassis';
+import {
+  createPeerClient,
+  createRegistry,
+  createServer,
+  type Log,
+  openProver,
+  ownEndpoints,
+  refuseForeignPages,
+} from '@shoal/chassis';
+import type { Cid } from '@shoal/protocol';
 import type { StorageConfig } from './config.ts';
 import { createDagListings } from './dag-listing.ts';
 import { openDiskBlockstore } from './disk-blockstore.ts';
+import { createLivePins } from './live-pins.ts';
 import { createMetrics, watchStore } from './metrics.ts';
 import { mountRoutes, readNodeFrom } from './routes.ts';
+import { createCopyBlocks, createSettleFiles, startUpkeep } from './upkeep.ts';
 
 /** Starts the storage service: opens this peer's blocks and serves them. */
 export async function startStorage(
@@ -14,25 +25,49 @@ export async function startStorage(
   await using stack = new AsyncDisposableStack(); // a throw below closes what was opened, in reverse
   const registry = createRegistry('storage');
   const metrics = createMetrics(registry);
+  const dir = join(config.PEER_DATA_DIR, 'storage');
+  const clocks = { nowMs: Date.now, uptimeMs: () => performance.now() };
   const store = stack.use(
     await openDiskBlockstore({
-      dir: join(config.PEER_DATA_DIR, 'storage'),
+      dir,
       isDurable: config.STORAGE_FSYNC,
       capacityBytes: config.STORAGE_CAPACITY_BYTES,
       reserveBytes: config.STORAGE_RESERVE_BYTES,
       readsMax: config.STORAGE_READS_MAX,
       waitingMax: config.STORAGE_WAITING_MAX,
+      repairShare: config.STORAGE_REPAIR_RESERVE_SHARE,
       leaseIdleMs: config.STORAGE_LEASE_IDLE_MS,
-      nowMs: Date.now,
+      scrubIntervalMs: config.STORAGE_SCRUB_INTERVAL_MS,
+      ...clocks,
       metrics,
       log,
     }),
   );
   watchStore(registry, store);
-  const listings = createDagListings({
-    readNode: (cid) => readNodeFrom(store, cid),
-    blocksMax: config.STORAGE_LISTING_BLOCKS_MAX,
-  });
+  const readNode = (cid: Cid) => readNodeFrom(store, cid);
+  const listings = createDagListings({ readNode, blocksMax: config.STORAGE_LISTING_BLOCKS_MAX });
+  const prover = openProver(config);
+  const client = stack.use(
+    createPeerClient({ prover, self: config.PEER_ID, own: ownEndpoints(config) }),
+  );
+  const upkeep = stack.use(
+    await startUpkeep({
+      store,
+      // Going over every file would push out what is asked for often.
+      listings: createDagListings({ readNode, blocksMax: 0 }),
+      livePins: createLivePins(client),
+      copyBlocks: createCopyBlocks(client),
+      settleFiles: createSettleFiles(client),
+      reportsFile: join(dir, 'upkeep.json'),
+      scrubIntervalMs: config.STORAGE_SCRUB_INTERVAL_MS,
+      scrubBytesPerSecond: config.STORAGE_SCRUB_BYTES_PER_SECOND,
+      sweepIntervalMs: config.STORAGE_SWEEP_INTERVAL_MS,
+      sweepGraceMs: config.STORAGE_SWEEP_GRACE_MS,
+      ...clocks,
+      metrics,
+      log,
+    }),
+  );
   const app = stack.adopt(
     createServer({
       service: 'storage',
@@ -42,14 +77,13 @@ export async function startStorage(
     }),
     (server) => server.close(),
   );
+  app.addHook('preClose', () => upkeep[Symbol.asyncDispose]()); // whoever waits for a sweep is told
+  refuseForeignPages(app, []); // pages write through the gateway, if they may
   mountRoutes({
-    mounting: {
-      app,
-      prover: openProver(config),
-      self: config.PEER_ID,
-    },
+    mounting: { app, prover, self: config.PEER_ID },
     store,
     listings,
+    upkeep,
     metrics,
     limits: {
       writesMax: config.STORAGE_WRITES_MAX,

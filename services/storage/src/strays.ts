@@ -2,7 +2,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Log } from '@shoal/chassis';
 import type { BlockFiles } from './block-files.ts';
-import type { BlockIndex } from './block-index.ts';
+import type { BlockTable } from './block-table.ts';
 
 /** Folders of `BlockFiles`. */
 const FOLDERS = 256;
@@ -11,17 +11,17 @@ const FOLDERS = 256;
 export function startStraySweep(deps: {
   readonly queue: { alone<T>(task: () => Promise<T>): Promise<T> };
   readonly files: BlockFiles;
-  readonly index: BlockIndex;
+  readonly table: BlockTable;
   readonly log: Log;
 }): AsyncDisposable {
-  const { queue, files, index, log } = deps;
+  const { queue, files, table, log } = deps;
   let isStopped = false;
   const clean = async (): Promise<void> => {
     let strays = 0;
     for (let folder = 0; folder < FOLDERS && !isStopped; folder += 1) {
       await queue.alone(async () => {
         for (const digest of await files.list(folder)) {
-          if (index.find(digest)?.place === 'file') continue;
+          if (table.held(digest)?.place === 'file') continue;
           await files.remove(digest);
           strays += 1;
         }

@@ -15,6 +15,9 @@ const record: BlockRecord = {
   sizeBytes: 1_048_576,
   place: 'file',
   writtenAtMs: 1_700_000_000_123,
+  checkedAtMs: 1_700_000_000_456,
+  condemnedAtMs: 0,
+  isDamaged: false,
   keep: 0,
   isNode: false,
   lease: A,
@@ -22,9 +25,29 @@ const record: BlockRecord = {
 
 describe('index records', () => {
   it('come back as they were written', () => {
-    for (const changed of [record, { ...record, place: 'lmdb', isNode: true, keep: 16 } as const])
+    const others: Partial<BlockRecord>[] = [
+      {},
+      { place: 'lmdb', isNode: true, keep: 16 },
+      { isDamaged: true, condemnedAtMs: 1_700_000_000_789 },
+    ];
+    for (const other of others) {
+      const changed = { ...record, ...other };
       expect(decodeRecord(encodeRecord(changed))).toEqual(changed);
+    }
     expect(decodeRecord(encodeRecord({ ...record, lease: undefined })).lease).toBeUndefined();
+  });
+
+  it('are read in the layout of the first release too', () => {
+    const old = Buffer.alloc(14 + 36);
+    old[0] = 1 | 2;
+    old[1] = 3;
+    old.writeUInt32BE(1_048_576, 2);
+    old.writeDoubleBE(1_700_000_000_123, 6);
+    old.write(A, 14, 'latin1');
+    const { writtenAtMs } = record;
+    const expected = { ...record, isNode: true, keep: 3, checkedAtMs: writtenAtMs };
+    expect(decodeRecord(old)).toEqual(expected);
+    expect(decodeRecord(old.subarray(0, 14))).toEqual({ ...expected, lease: undefined });
   });
 
   it('are tied to a lease only while it is the only one', () => {

@@ -1,6 +1,6 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readdir, readlink, writeFile } from 'node:fs/promises';
+import { readdir, readlink } from 'node:fs/promises';
 import { request } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -12,6 +12,7 @@ import {
   createPeerFolder,
   newBlock,
   newLease,
+  originOf,
   type PeerFolder,
   until,
 } from './harness.ts';
@@ -198,85 +199,3 @@ describe('kill -9', () => {
     expect(child.exitCode).toBe(78);
   });
 });
-
-describe('a full disk', () => {
-  it('is told as such, leaves nothing half-done, and is over when there is room', async () => {
-    await using parent = await createPeerFolder();
-    const mountPoint = join(parent.dir, 'small');
-    await mkdir(mountPoint);
-    try {
-      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', mountPoint], {
-        stdio: 'ignore',
-      });
-    } catch {
-      return; // mounting is not allowed here: the capacity test covers the answer
-    }
-    try {
-      await fillAndRecover(mountPoint);
-      expect(await readdir(mountPoint)).toEqual(['filler']);
-    } finally {
-      execFileSync('umount', [mountPoint]);
-    }
-  });
-
-  async function fillAndRecover(mountPoint: string): Promise<void> {
-    await using peer = await createPeerFolder(mountPoint);
-    // A process of its own: lmdb says on stderr what it can't write, when it likes.
-    const child = spawn(process.execPath, ['--no-warnings', MAIN], {
-      env: peer.env({ LOG_LEVEL: 'info', STORAGE_RESERVE_BYTES: '0' }),
-      stdio: ['ignore', 'pipe', 'ignore'],
-    });
-    await using _ended = {
-      async [Symbol.asyncDispose]() {
-        child.kill();
-        if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
-      },
-    };
-    const client = peer.client(await originOf(child));
-    const lease = newLease();
-    const kept = new Map<Cid, Buffer>();
-    const isFull = async () => {
-      const blocks = Array.from({ length: 6 }, () => newBlock(MiB));
-      const answers = await Promise.all(
-        blocks.map(async ({ cid, bytes }) => {
-          const { status } = await client.put(cid, bytes, lease);
-          if (status === 200) kept.set(cid, bytes);
-          return status;
-        }),
-      );
-      expect([200, 507]).toEqual(expect.arrayContaining(answers));
-      return answers.includes(507);
-    };
-    await until(isFull, 'the disk is full');
-    // Somebody else takes the very last bytes, so that the index can't grow either.
-    const filler = join(mountPoint, 'filler');
-    await writeFile(filler, Buffer.alloc(24 * MiB)).catch(() => {});
-    const small = newBlock(40_000);
-    expect((await client.put(small.cid, small.bytes)).status).toBe(507);
-    expect(await readdir(join(peer.storageDir, 'tmp'))).toEqual([]);
-    for (const [cid, bytes] of kept) expect((await client.get(cid)).bytes.equals(bytes)).toBe(true);
-    expect((await client.stats())['blocks']).toBe(kept.size);
-
-    await writeFile(filler, '');
-    expect((await client.endLease(lease, false)).body).toEqual({ deletedBlocks: kept.size });
-    const after = newBlock(MiB);
-    await until(
-      async () => (await client.put(after.cid, after.bytes)).status === 200,
-      'there is room again',
-    );
-    expect((await client.get(after.cid)).bytes.equals(after.bytes)).toBe(true);
-  }
-});
-
-/** The origin that the service says it listens on. */
-async function originOf(child: ChildProcess): Promise<string> {
-  if (child.stdout === null) throw new Error('stdout is not piped');
-  for await (const line of createInterface(child.stdout)) {
-    const { origin } = JSON.parse(line) as { origin?: string };
-    if (origin !== undefined) {
-      child.stdout.resume();
-      return origin;
-    }
-  }
-  throw new Error('the service ended before it listened');
-}

@@ -1,8 +1,10 @@
 /** A storage service on a real disk in a fresh folder, and the calls that its peer makes. */
+import type { ChildProcess } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { getBit, hashBlock } from '@shoal/blocks';
 import { createLog, createProver, loadConfig, openIdentity, readLocalSecret } from '@shoal/chassis';
 import { type Cid, Lease, routePath, storageRoutes as routes } from '@shoal/protocol';
@@ -41,6 +43,7 @@ export async function createPeerFolder(parent = tmpdir()) {
     DISCOVERY_URL: unused,
     STORAGE_PORT: '0',
     STORAGE_RESERVE_BYTES: '0',
+    STORAGE_REPAIR_RESERVE_SHARE: '0',
     ...more,
   });
   return {
@@ -127,9 +130,22 @@ function createClient(
 
 /** Waits for something to become true; no fixed sleeps. */
 export async function until(isTrue: () => Promise<boolean> | boolean, what: string): Promise<void> {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 30_000;
   while (!(await isTrue())) {
     if (Date.now() > deadline) throw new Error(`timed out: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
+}
+
+/** The origin that the service says it listens on. */
+export async function originOf(child: ChildProcess): Promise<string> {
+  if (child.stdout === null) throw new Error('stdout is not piped');
+  for await (const line of createInterface(child.stdout)) {
+    const { origin } = JSON.parse(line) as { origin?: string };
+    if (origin !== undefined) {
+      child.stdout.resume();
+      return origin;
+    }
+  }
+  throw new Error('the service ended before it listened');
 }
