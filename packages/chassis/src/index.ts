@@ -12,3 +12,4 @@ export * from './proof.ts';
 export * from './run.ts';
 export * from './server.ts';
 export * from './sync-folder.ts';
+export * from './token-bucket.ts';

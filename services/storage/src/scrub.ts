@@ -10,13 +10,12 @@
  * first. What it finds wrong is looked at again with the store to itself before it is set aside.
  */
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
-import type { Log } from '@shoal/chassis';
+import { createTokenBucket, type Log } from '@shoal/chassis';
 import { BLOCK_SIZE_MAX_BYTES, type ScrubReport } from '@shoal/protocol';
 import type { BlockRow, Blockstore, CheckState, Digest } from './blockstore.ts';
 import { isOverdue } from './census.ts';
 import type { Metrics } from './metrics.ts';
 import { SLICE_BLOCKS } from './parts.ts';
-import { createTokenBucket } from './token-bucket.ts';
 
 /** A store that is busy without end is scrubbed all the same, this much later for each block. */
 const YIELD_MAX_MS = 200;
@@ -49,11 +48,7 @@ export function startScrub(deps: {
   const stop = new AbortController();
   const { signal } = stop;
   const buffer = Buffer.allocUnsafeSlow(BLOCK_SIZE_MAX_BYTES);
-  const bucket = createTokenBucket({
-    ratePerSecond: bytesPerSecond,
-    burst: BLOCK_SIZE_MAX_BYTES,
-    uptimeMs,
-  });
+  const bucket = createTokenBucket({ ratePerSecond: bytesPerSecond, nowMs: uptimeMs });
   let cursor: Digest | undefined;
   let round = newRound(nowMs(), cursor, false);
   let wake = new AbortController();
@@ -82,7 +77,8 @@ export function startScrub(deps: {
     if (state === 'corrupt') mine.damagedBlocks += 1;
     metrics.blocksScrubbed.inc({ outcome: state === 'corrupt' ? 'damaged' : 'sound' });
     metrics.bytesScrubbed.inc(sizeBytes);
-    const delayMs = bucket.take(sizeBytes);
+    bucket.spend(sizeBytes);
+    const delayMs = bucket.delayMs();
     if (delayMs > 0) await sleep(delayMs, undefined, { signal });
     else await nextTurn();
   };

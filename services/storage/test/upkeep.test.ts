@@ -13,7 +13,6 @@ import {
   recordAfterPut,
   recordAfterReach,
 } from '../src/records.ts';
-import { createTokenBucket } from '../src/token-bucket.ts';
 
 const A = '00000000-0000-4000-8000-00000000000a' as Lease;
 const B = '00000000-0000-4000-8000-00000000000b' as Lease;
@@ -142,21 +141,6 @@ describe('the record of a block', () => {
     expect(recordAfterJoin({ ...record, lease: A }, A)).toBeUndefined();
     expect(recordAfterJoin({ ...record, lease: A }, B)?.lease).toBeUndefined();
     expect(recordAfterJoin(record, B)).toBeUndefined();
-  });
-});
-
-describe('the token bucket', () => {
-  it('keeps the rate over any time, after one burst', () => {
-    let now = 0;
-    const bucket = createTokenBucket({ ratePerSecond: 1000, burst: 500, uptimeMs: () => now });
-    expect(bucket.take(500)).toBe(0);
-    let taken = 0;
-    for (; now < 10_000; taken += 300) now += bucket.take(300);
-    expect(taken).toBeGreaterThanOrEqual(9700);
-    expect(taken).toBeLessThanOrEqual(10_300);
-    now += 60_000; // a long pause saves no more than the burst
-    expect(bucket.take(500)).toBe(0);
-    expect(bucket.take(500)).toBe(500);
   });
 });
 

@@ -5,13 +5,12 @@
  *
  * They are stored without a lease: storage then lets them use the room that it reserves for repair.
  */
-import type { Log, PeerClient } from '@shoal/chassis';
+import type { Log, PeerClient, TokenBucket } from '@shoal/chassis';
 import { type Cid, StorageFull } from '@shoal/protocol';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createLimit, keepBlock } from './copy.ts';
 import type { Metrics } from './metrics.ts';
 import type { ReceivedBlock } from './receive-block.ts';
-import type { TokenBucket } from './token-bucket.ts';
 
 /** A block to copy: its place in DAG order and its size, where they are known. */
 export interface BlockWant {

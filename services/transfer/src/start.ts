@@ -4,6 +4,7 @@ import {
   createPeerClient,
   createRegistry,
   createServer,
+  createTokenBucket,
   type Log,
   openProver,
   ownEndpoints,
@@ -27,7 +28,6 @@ import { createReportCorrupt } from './report-corrupt.ts';
 import { mountRoutes } from './routes.ts';
 import { settle } from './settle.ts';
 import { startSettleLoop } from './settle-loop.ts';
-import { createTokenBucket } from './token-bucket.ts';
 
 /** How often the depth of the queues is read for `/metrics`. */
 const DEPTH_INTERVAL_MS = 5000;

@@ -1,12 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
 import { decodeBits, getBit } from '@shoal/blocks';
-import { createLog } from '@shoal/chassis';
+import { createLog, createTokenBucket } from '@shoal/chassis';
 import { BlockUnavailable, type Cid, Overloaded, storageRoutes } from '@shoal/protocol';
 import { Registry } from 'prom-client';
 import { createCopyBlocks } from '../src/copy-blocks.ts';
 import { createMetrics } from '../src/metrics.ts';
 import { createRepairs } from '../src/repairs.ts';
-import { createTokenBucket } from '../src/token-bucket.ts';
 import { bitsFor, cidOf, paperClient, paperView, type PaperMember } from './paper.ts';
 
 const signal = AbortSignal.timeout(60_000);

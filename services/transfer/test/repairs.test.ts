@@ -1,10 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
-import { createLog } from '@shoal/chassis';
+import { createLog, createTokenBucket } from '@shoal/chassis';
 import { BlockCorrupt, type Cid, StorageFull, storageRoutes } from '@shoal/protocol';
 import { Registry } from 'prom-client';
 import { createMetrics } from '../src/metrics.ts';
 import { type BlockWant, createRepairs } from '../src/repairs.ts';
-import { createTokenBucket } from '../src/token-bucket.ts';
 import { cidOf, paperClient } from './paper.ts';
 
 const BLOCK_BYTES = 1000;

@@ -7,7 +7,7 @@ import {
   partitionOf,
   setBit,
 } from '@shoal/blocks';
-import { createLog, type PeerClient, type Target } from '@shoal/chassis';
+import { createLog, type PeerClient, type Target, createTokenBucket } from '@shoal/chassis';
 import {
   type Cid,
   discoveryRoutes,
@@ -26,7 +26,6 @@ import type { MemberView } from '../src/member-view.ts';
 import { createMetrics } from '../src/metrics.ts';
 import { createRepairs } from '../src/repairs.ts';
 import { settle } from '../src/settle.ts';
-import { createTokenBucket } from '../src/token-bucket.ts';
 
 const signal = AbortSignal.timeout(60_000);
 const id = (index: number) => `peer-${index}` as PeerId; // nothing here parses it
