@@ -27,7 +27,13 @@ export async function dropSurplus(
   pin: Pick<Pin, 'replicas'>,
   /** The peers that should hold a block; never ourselves, or it were not surplus. */
   placed: (cid: Cid) => readonly Member[],
-  deps: { readonly client: PeerClient; readonly metrics: Metrics; readonly log: Log },
+  deps: {
+    readonly client: PeerClient;
+    readonly metrics: Metrics;
+    readonly log: Log;
+    /** True while this peer drains: then fewer copies than the pin asks for may have to do. */
+    readonly isLeaving: boolean;
+  },
   { signal }: { signal: AbortSignal },
 ): Promise<number> {
   const { client, metrics } = deps;
@@ -46,7 +52,7 @@ export async function dropSurplus(
     if (retired.length === 0) continue;
     let safe: readonly Cid[] = [];
     try {
-      safe = await confirmedByAll(retired, placed, deps, { signal });
+      safe = await confirmedByAll(retired, pin, placed, deps, { signal });
     } finally {
       const unsafe = retired.filter((cid) => !safe.includes(cid));
       if (unsafe.length > 0) await unretire(unsafe, client);
@@ -76,19 +82,20 @@ export async function unretire(cids: readonly Cid[], client: PeerClient): Promis
 /**
  * Those of the blocks that each of their placed peers says it holds, asked just now. A peer that
  * leaves a small swarm finds fewer peers than the pin wants replicas: it needs all there are, and
- * one at least.
+ * one at least. Any other peer, one without capacity for example, keeps its copy then.
  */
 async function confirmedByAll(
   cids: readonly Cid[],
+  { replicas }: Pick<Pin, 'replicas'>,
   placed: (cid: Cid) => readonly Member[],
-  deps: { readonly client: PeerClient; readonly log: Log },
+  deps: { readonly client: PeerClient; readonly log: Log; readonly isLeaving: boolean },
   { signal }: { signal: AbortSignal },
 ): Promise<Cid[]> {
   const asks = new Map<Member, Cid[]>();
   const needed = new Map<Cid, number>();
   for (const cid of cids) {
     const members = placed(cid); // once: while the answers come in, members may change
-    needed.set(cid, Math.max(1, members.length));
+    needed.set(cid, deps.isLeaving ? Math.max(1, members.length) : replicas);
     for (const member of members) asks.set(member, [...(asks.get(member) ?? []), cid]);
   }
   const confirmed = await askConfirmations(asks, deps, { signal });

@@ -77,7 +77,7 @@ export async function settle(
       surplus.map(({ cid }) => cid),
       pin,
       placed,
-      deps,
+      { ...deps, isLeaving: isDraining(view) },
       { signal },
     );
     if (droppedBlocks > 0) await announce(root, client, { signal });
