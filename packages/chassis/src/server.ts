@@ -98,7 +98,9 @@ export function createServer({ service, log, registry, whyNotReady }: ServerOpti
       return reply.hijack();
     }
     const problem = problemOf(error);
-    if (problem.status >= 500) request.log.error({ err: error }, 'request failed');
+    // 503 and 507 are degraded and handled; only a fault of our own needs a person.
+    if (problem.status === 500) request.log.error({ err: error }, 'request failed');
+    else if (problem.status > 500) request.log.warn({ err: error }, 'request not served');
     else request.log.debug({ err: error }, 'request refused');
     if (reply.raw.headersSent) return reply.raw.destroy();
     if (problem instanceof Overloaded || problem.status === 503)

@@ -6,12 +6,14 @@
  */
 import { randomUUID } from 'node:crypto';
 import { rm, writeFile } from 'node:fs/promises';
+import { env } from 'node:process';
 import { expect, it } from '@jest/globals';
 import { KiB, Lease } from '@shoal/protocol';
 import { type Digest, digestOfCid } from '../../src/blockstore.ts';
 import { blockOf, fileOf, GRACE_MS, openStand, type TestBlock, type TestFile } from './stand.ts';
 
-const OPERATIONS = 10_000;
+/** MODEL_OPERATIONS=100000 for a long run. */
+const OPERATIONS = Number(env['MODEL_OPERATIONS'] ?? 10_000);
 const SEED = 20_261;
 
 interface ModelBlock {
@@ -357,4 +359,4 @@ it(`removes no live block and leaves no garbage, in ${OPERATIONS} random operati
   // The run met what it is about.
   for (const [name, count] of Object.entries(counts))
     expect([name, count > 20]).toEqual([name, true]);
-}, 120_000);
+}, 1_200_000);
