@@ -1,6 +1,6 @@
 /**
- * `npm test`: set-up, then format, lint and types, then every test, and a swarm in Docker where there
- * is an engine. With arguments it is jest alone, with these arguments. Its last line counts
+ * `npm test`: set-up, then format, lint and types, then every test, the short form of chaos, and a swarm
+ * in Docker where there is an engine. With arguments it is jest alone, with these arguments. Its last line counts
  * everything: a check that fails is a test that failed.
  */
 import { spawnSync } from 'node:child_process';
@@ -26,6 +26,7 @@ const LEVELS = [
 const BASE_IMAGE = 'node:24-bookworm-slim';
 /** Four minutes on a machine with nothing else to do. */
 const SMOKE_TIMEOUT_MS = 900_000;
+const CHAOS_TIMEOUT_MS = 900_000;
 
 setUp();
 const node = findNode();
@@ -34,7 +35,10 @@ const totals = { passed: 0, failed: 0, skipped: 0 };
 if (args.length === 0) for (const check of CHECKS) runCheck(check);
 const runs = args.length === 0 ? LEVELS : [['--maxWorkers=2', ...args]];
 for (const run of runs) runJest(run);
-if (args.length === 0) runSmoke();
+if (args.length === 0) {
+  runProgram(node, [join(ROOT, 'tests', 'chaos', 'main.ts'), '--short'], CHAOS_TIMEOUT_MS);
+  runSmoke();
+}
 const skipped = totals.skipped === 0 ? '' : `, ${totals.skipped} skipped`;
 stdout.write(`${totals.passed} passed, ${totals.failed} failed${skipped}\n`);
 exit(totals.failed === 0 && totals.passed > 0 ? 0 : 1);
@@ -54,11 +58,17 @@ function runSmoke() {
     stdout.write(`SKIPPED Docker smoke test: ${whyNot}\n`);
     return;
   }
-  const { status, stdout: output } = spawnSync(join(ROOT, 'deploy', 'smoke'), {
+  runProgram(join(ROOT, 'deploy', 'smoke'), [], SMOKE_TIMEOUT_MS);
+}
+
+/** A program whose last line counts what passed and what failed. */
+function runProgram(program, programArgs, timeout) {
+  const { status, stdout: output } = spawnSync(program, programArgs, {
     cwd: ROOT,
+    env: projectEnv(),
     stdio: ['ignore', 'pipe', 'inherit'],
     encoding: 'utf8',
-    timeout: SMOKE_TIMEOUT_MS,
+    timeout,
   });
   const counts = /(\d+) passed, (\d+) failed\s*$/;
   stdout.write((output ?? '').replace(counts, ''));

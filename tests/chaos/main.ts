@@ -1,0 +1,92 @@
+/**
+ * `pnpm chaos`: harms real swarms on purpose, compares what they answer with what must be true, and
+ * says how often it held. See README.md.
+ */
+import { randomInt } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+import { complaintsOf, lineOf, toJson } from './report.ts';
+import type { Scenario } from './rig.ts';
+import { runAll } from './run-all.ts';
+import { SCENARIOS } from './scenarios/index.ts';
+
+/** Longest time for a run of a scenario, and rows of scenarios at one time. */
+const FORMS = {
+  short: { timeoutMs: 240_000, lanes: 2 },
+  long: { timeoutMs: 30 * 60_000, lanes: 1 },
+};
+const USAGE =
+  'pnpm chaos [--seed S] [--short | --long] [--only R1,R7] [--json FILE] [--logs FOLDER] [--lanes N]';
+const EXIT_USAGE = 2;
+
+const say = (line: string) => process.stdout.write(`${line}\n`);
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string', default: String(randomInt(2 ** 31)) },
+    short: { type: 'boolean', default: false },
+    long: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    json: { type: 'string' },
+    logs: { type: 'string' },
+    lanes: { type: 'string' },
+    help: { type: 'boolean', default: false },
+  },
+});
+if (values.help) {
+  say(USAGE);
+  process.exit(0);
+}
+if (values.short && values.long) refuse(USAGE);
+const form = values.long ? 'long' : 'short';
+const { timeoutMs } = FORMS[form];
+const lanes = Number(values.lanes ?? FORMS[form].lanes);
+if (!Number.isInteger(lanes) || lanes < 1) refuse(USAGE);
+const { seed, logs, json } = values;
+const scenarios = chosen(values.only);
+const startedAt = new Date().toISOString();
+
+const stopping = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+  process.on(signal, () => stopping.abort(new Error(`stopped by ${signal}`)));
+// A mistake of the program's own: nobody is to be left running, so the stages are closed first.
+process.on('uncaughtException', (error) => {
+  process.stderr.write(`${error.stack}\n`);
+  process.exitCode = 1;
+  stopping.abort(error);
+});
+
+say(`seed ${seed}, ${form} form; again with: pnpm chaos --${form} --seed ${seed}`);
+const outcomes = await runAll(scenarios, {
+  seed,
+  isShort: form === 'short',
+  timeoutMs,
+  lanes,
+  logs,
+  signal: stopping.signal,
+  onOutcome(outcome) {
+    for (const line of [lineOf(outcome), ...complaintsOf(outcome)]) say(line);
+  },
+});
+if (json !== undefined) await writeFile(json, `${toJson(outcomes, { seed, form, startedAt })}\n`);
+const count = (...verdicts: string[]): number =>
+  outcomes.filter(({ verdict }) => verdicts.includes(verdict)).length;
+const failed = count('fail', 'noise');
+if (failed > 0) say(`seed ${seed}`);
+if (count('skipped') > 0) say(`${count('skipped')} skipped`);
+if (stopping.signal.aborted) say(String(stopping.signal.reason));
+say(`${count('pass')} passed, ${failed} failed`);
+process.exit(failed === 0 && !stopping.signal.aborted ? 0 : 1);
+
+function chosen(only: string | undefined): readonly Scenario[] {
+  if (only === undefined) return SCENARIOS;
+  const ids = only.split(',').map((id) => id.trim().toUpperCase());
+  const unknown = ids.filter((id) => !SCENARIOS.some((scenario) => scenario.id === id));
+  const known = SCENARIOS.map(({ id }) => id).join(', ');
+  if (unknown.length > 0) refuse(`no scenario ${unknown.join(', ')}; there are ${known}`);
+  return SCENARIOS.filter(({ id }) => ids.includes(id));
+}
+
+function refuse(why: string): never {
+  process.stderr.write(`${why}\n`);
+  process.exit(EXIT_USAGE);
+}

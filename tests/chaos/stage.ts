@@ -1,0 +1,34 @@
+/** Where scenarios play: real peers, as processes of their own. Stages are shared where nobody spoils them. */
+import { type RunningPeer, startSwarm } from '@shoal/testkit';
+
+export interface Stage extends AsyncDisposable {
+  readonly peers: readonly RunningPeer[];
+}
+
+/** Opens a stage; scenarios with the same opener play on the same one, one after another. */
+export type Opener<S extends Stage = Stage> = () => Promise<S>;
+
+const PEERS = 5;
+
+/** Five peers as anybody starts them, with the default grace for absent peers. */
+export const steadySwarm: Opener = () => startSwarm(PEERS);
+
+/** Five peers that give up on an absent one, and delete what nobody wants, within seconds. */
+export const quickSwarm: Opener = () =>
+  startSwarm(PEERS, {
+    env: {
+      MEMBER_OUT_AFTER_MS: '5000',
+      TRANSFER_SETTLE_DELAY_MS: '500',
+      TRANSFER_SETTLE_INTERVAL_MS: '5000',
+      STORAGE_SWEEP_GRACE_MS: '0',
+    },
+  });
+
+/** Whether a peer was started and not stopped since. */
+export function isUp(peer: RunningPeer): boolean {
+  try {
+    return peer.launcherId > 0;
+  } catch {
+    return false; // it says so by throwing
+  }
+}
