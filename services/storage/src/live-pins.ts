@@ -6,12 +6,7 @@ const PINS_PER_PAGE = 500;
 
 /** Some of the pins, in the order of their roots. */
 export interface PinPage {
-  readonly pins: readonly {
-    readonly root: Cid;
-    readonly replicas: number;
-    /** When it ends or has ended, by somebody's clock; never without. */
-    readonly expiresAtMs?: number | undefined;
-  }[];
+  readonly pins: readonly { readonly root: Cid; readonly replicas: number }[];
   /** False while there may be pins that this peer does not know. */
   readonly isCurrent: boolean;
 }

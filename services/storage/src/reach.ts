@@ -28,12 +28,11 @@ export async function reachFromPins(
     readonly livePins: LivePins;
     readonly listings: DagListings;
     readonly marks: DigestMarks;
-    readonly nowMs: () => number;
     readonly log: Log;
   },
   { signal }: { signal: AbortSignal },
 ): Promise<Reach> {
-  const { livePins, listings, marks, nowMs, log } = deps;
+  const { livePins, listings, marks, log } = deps;
   const seen = createPinMemory();
   const lowered = new Set<Cid>();
   let pins = 0;
@@ -56,7 +55,7 @@ export async function reachFromPins(
   const readPins = async (): Promise<string | undefined> => {
     for await (const page of livePins({ signal })) {
       if (!page.isCurrent) return 'the pins of the swarm may not all be known here yet';
-      for (const { root, replicas, expiresAtMs = Infinity } of page.pins) {
+      for (const { root, replicas } of page.pins) {
         signal.throwIfAborted();
         if (seen.has(root, replicas)) continue;
         try {
@@ -64,8 +63,6 @@ export async function reachFromPins(
         } catch (error) {
           if (!(error instanceof ManifestIncomplete || error instanceof ManifestInvalid))
             throw error;
-          // A peer that was away while a file ended never gets its manifest, and need not.
-          if (expiresAtMs <= nowMs()) continue;
           return `the blocks of ${root} can't be listed here: ${error.message}`;
         }
         seen.add(root, replicas);

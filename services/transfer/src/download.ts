@@ -8,7 +8,6 @@ import { type DagEntry, reassemble, slicesOf } from '@shoal/blocks';
 import type { Call, Log, PeerClient } from '@shoal/chassis';
 import {
   BlockUnavailable,
-  discoveryRoutes,
   Overloaded,
   type Pin,
   RangeNotSatisfiable,
@@ -18,6 +17,7 @@ import {
 } from '@shoal/protocol';
 import type { BlockSource } from './block-source.ts';
 import type { TransferConfig } from './config.ts';
+import { findPin } from './find-pin.ts';
 import { etagOf, fileHeaders } from './file-headers.ts';
 import type { Manifests } from './manifests.ts';
 import type { Metrics } from './metrics.ts';
@@ -49,12 +49,7 @@ export function createDownload(deps: DownloadDeps): (call: FileCall) => Promise<
     metrics.downloadsOpen.set(open);
     const startedAtMs = performance.now();
     try {
-      const pin = await client.call(
-        client.own('discovery'),
-        discoveryRoutes.getPin,
-        { params: { hash: params.hash } },
-        { signal },
-      );
+      const pin = await findPin(params.hash, client, { signal });
       const selection = select(request.headers, etagOf(pin), pin.sizeBytes);
       if (selection.kind === 'unsatisfiable') {
         void reply.header('content-range', `bytes */${pin.sizeBytes}`);
