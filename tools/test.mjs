@@ -26,6 +26,8 @@ const LEVELS = [
 const BASE_IMAGE = 'node:24-bookworm-slim';
 /** Four minutes on a machine with nothing else to do. */
 const SMOKE_TIMEOUT_MS = 900_000;
+/** What no other test shows, and needs no quiet machine to judge; the whole short form is for a person. */
+const CHAOS_SCENARIOS = 'R2,R4,R7,R10,R11,R12,R17';
 const CHAOS_TIMEOUT_MS = 900_000;
 
 setUp();
@@ -36,7 +38,8 @@ if (args.length === 0) for (const check of CHECKS) runCheck(check);
 const runs = args.length === 0 ? LEVELS : [['--maxWorkers=2', ...args]];
 for (const run of runs) runJest(run);
 if (args.length === 0) {
-  runProgram(node, [join(ROOT, 'tests', 'chaos', 'main.ts'), '--short'], CHAOS_TIMEOUT_MS);
+  const chaos = join(ROOT, 'tests', 'chaos', 'main.ts');
+  runProgram(node, [chaos, '--short', '--only', CHAOS_SCENARIOS], CHAOS_TIMEOUT_MS);
   runSmoke();
 }
 const skipped = totals.skipped === 0 ? '' : `, ${totals.skipped} skipped`;

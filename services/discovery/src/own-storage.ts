@@ -63,7 +63,7 @@ export function watchOwnStorage(deps: {
       return isHolding ? haveMap : undefined;
     } catch (err) {
       const isAnswer = err instanceof BlockNotFound || err instanceof ManifestIncomplete;
-      if (!isAnswer && !stop.signal.aborted) log.warn({ err, root }, 'have-map not read');
+      if (!isAnswer && !stop.signal.aborted) log.debug({ err, root }, 'have-map not read');
       return undefined;
     }
   };
