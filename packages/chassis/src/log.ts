@@ -1,12 +1,13 @@
 import type { FastifyBaseLogger } from 'fastify';
 import { pino } from 'pino';
+import { writeLogLine } from './log-lines.ts';
 
 /** Typed as fastify's logger: under `exactOptionalPropertyTypes` plugins refuse pino's own type. */
 export type Log = FastifyBaseLogger;
 
 /** JSON lines on stdout. Proofs and authorisation never reach a log. */
 export function createLog(name: string, level: string, fields: Record<string, unknown> = {}): Log {
-  return pino({
+  const options = {
     name,
     level,
     base: { service: name, ...fields },
@@ -19,5 +20,7 @@ export function createLog(name: string, level: string, fields: Record<string, un
         route: request.url?.split(/[?/]/)[1],
       }),
     },
-  });
+  };
+  // pino's own way to write tries again for ever on a full disk, with the whole service standing still.
+  return pino(options, { write: (line: string) => writeLogLine(line) });
 }

@@ -104,6 +104,7 @@ describe('shoal drain', () => {
     isDrained: false,
     filesTotal: 12,
     filesLeft: 3,
+    filesBelow: 0,
     blocksLeft: 1,
   };
 
@@ -116,7 +117,11 @@ describe('shoal drain', () => {
     [{ ...report, isDraining: false }, 'this peer stays: it is not draining'],
     [
       { ...report, isDrained: true, filesLeft: 0, blocksLeft: 0 },
-      'drained: the other peers hold all of 12 files, this peer may be stopped for good',
+      'drained: the other peers hold all copies of 12 files, this peer may be stopped for good',
+    ],
+    [
+      { ...report, isDrained: true, filesLeft: 0, filesBelow: 4, blocksLeft: 0 },
+      'drained: this peer has nothing more to give and may be stopped for good; without it 4 of 12 files have fewer copies than they ask for ("shoal ls" names them)',
     ],
   ])('%#: says how far it is', (state, sentence) => {
     expect(describeDrain(state)).toBe(sentence);

@@ -333,7 +333,8 @@ export async function openDiskBlockstore(options: DiskBlockstoreOptions): Promis
     async stats() {
       const { blocks, usedBytes } = table.counts;
       const { capacityBytes } = room;
-      return { blocks, usedBytes, freeBytes: await room.free(), capacityBytes, domain };
+      const freeBytes = await room.free();
+      return { blocks, usedBytes, freeBytes, capacityBytes, limit: room.limit(), domain };
     },
     async whyNotWritable() {
       if (failure !== undefined) return failure;

@@ -15,6 +15,8 @@ export interface Room {
   readonly capacityBytes: number;
   /** Bytes that uploads may still write, as the disk says now. */
   free(): Promise<number>;
+  /** Which limit uploads would meet first. */
+  limit(): string;
   /** Sets room aside until disposed. @throws StorageFull */
   take(sizeBytes: number, options: { readonly isRepair: boolean }): Promise<Disposable>;
 }
@@ -58,6 +60,7 @@ export async function openRoom(options: {
       await refresh();
       return freeNow(false).freeBytes;
     },
+    limit: () => freeNow(false).limit,
     async take(sizeBytes, { isRepair }) {
       if (uptimeMs() - readAtMs >= DISK_FIGURE_MAX_MS)
         refreshing ??= refresh().finally(() => {

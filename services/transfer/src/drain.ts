@@ -15,10 +15,11 @@ import { listEntries, type Manifests } from './manifests.ts';
 import { isDraining, type MemberView, remainingOthers } from './member-view.ts';
 import type { Metrics } from './metrics.ts';
 import type { SettleLoop } from './settle-loop.ts';
-import { leftToHandOver } from './unsafe-blocks.ts';
+import { fewestCopies, leftToHandOver } from './unsafe-blocks.ts';
 
-/** A look at every file is shared by all who ask within this time. */
+/** A look at every file is shared by all who ask within this time, or so many times what it took. */
 const LOOK_FRESH_MS = 1000;
+const LOOK_FRESH_FACTOR = 5;
 /** Longest look; with more files than fit in it, the caller is told that this service is busy. */
 const LOOK_TIMEOUT_MS = 10 * 60_000;
 /** Discovery tells us of our own new record within milliseconds. */
@@ -44,19 +45,23 @@ export interface DrainDeps {
 export function createDrain(deps: DrainDeps, { signal: running }: { signal: AbortSignal }): Drain {
   const { client, view, metrics, log } = deps;
   let looking: Promise<DrainReport> | undefined;
-  let last: { report: DrainReport; endedAtMs: number } | undefined;
+  let last: { report: DrainReport; freshUntilMs: number } | undefined;
 
   view.onChange(() => metrics.draining.set(isDraining(view) ? 1 : 0), { signal: running });
 
   /** One look at a time, whoever asks; it does not end with the one who asked first. */
   const look = (): Promise<DrainReport> => {
-    if (last !== undefined && performance.now() - last.endedAtMs < LOOK_FRESH_MS)
+    if (last !== undefined && performance.now() < last.freshUntilMs)
       return Promise.resolve(last.report);
     const signal = AbortSignal.any([running, AbortSignal.timeout(LOOK_TIMEOUT_MS)]);
+    const beganAtMs = performance.now();
     looking ??= examine(deps, { signal })
       .then((report) => {
         metrics.drainBlocksLeft.set(report.blocksLeft);
-        last = { report, endedAtMs: performance.now() };
+        // Every member has to answer for every file: with many of them, ask in proportion.
+        const tookMs = performance.now() - beganAtMs;
+        const freshMs = Math.max(LOOK_FRESH_MS, LOOK_FRESH_FACTOR * tookMs);
+        last = { report, freshUntilMs: performance.now() + freshMs };
         return report;
       })
       .finally(() => {
@@ -116,6 +121,7 @@ async function examine(deps: DrainDeps, { signal }: { signal: AbortSignal }): Pr
   const isAsked = isDraining(view);
   let filesTotal = 0;
   let filesLeft = 0;
+  let filesBelow = 0;
   let blocksLeft = 0;
   let isCurrent = true;
   for (let after: string | undefined = ''; after !== undefined;) {
@@ -130,14 +136,23 @@ async function examine(deps: DrainDeps, { signal }: { signal: AbortSignal }): Pr
         const left = await countLeft(holding, doubtful.has(holding.pin), deps, { signal });
         blocksLeft += left;
         if (left > 0) filesLeft += 1;
+        if (fewestCopies(holding) < holding.pin.replicas) filesBelow += 1;
       }
     }
   }
   if (!isAsked)
-    return { isDraining: false, isDrained: false, filesTotal, filesLeft: 0, blocksLeft: 0 };
+    return {
+      isDraining: false,
+      isDrained: false,
+      filesTotal,
+      filesLeft: 0,
+      filesBelow: 0,
+      blocksLeft: 0,
+    };
   const heldUpBy = whatHoldsUp({ isCurrent, filesLeft, view });
   const isDrained = filesLeft === 0 && heldUpBy === undefined && isDraining(view);
-  const report = { isDraining: isDraining(view), isDrained, filesTotal, filesLeft, blocksLeft };
+  const counts = { filesTotal, filesLeft, filesBelow, blocksLeft };
+  const report = { isDraining: isDraining(view), isDrained, ...counts };
   return heldUpBy === undefined ? report : { ...report, heldUpBy };
 }
 

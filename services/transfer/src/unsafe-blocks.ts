@@ -1,6 +1,6 @@
 /** Which blocks of a file keep this peer from going, worked out from have-maps alone. */
 import { type DagEntry, getBit } from '@shoal/blocks';
-import type { Cid } from '@shoal/protocol';
+import type { Cid, Pin } from '@shoal/protocol';
 
 interface Bits {
   readonly own: Uint8Array;
@@ -25,4 +25,18 @@ export function leftToHandOver(entries: readonly DagEntry[], { own, others }: Bi
     return kind === 'leaf' || !others.some((bits) => getBit(bits, index));
   });
   return [...new Set(found.map(({ cid }) => cid))];
+}
+
+/** The fewest copies over the blocks of a file that others confirm: what it has without us. */
+export function fewestCopies({
+  pin,
+  others,
+}: {
+  readonly pin: Pick<Pin, 'blocks'>;
+  readonly others: readonly Uint8Array[];
+}): number {
+  let fewest = others.length;
+  for (let index = 0; index < pin.blocks && fewest > 0; index += 1)
+    fewest = Math.min(fewest, others.filter((bits) => getBit(bits, index)).length);
+  return fewest;
 }

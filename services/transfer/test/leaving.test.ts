@@ -187,6 +187,7 @@ describe('drain', () => {
       isDrained: false,
       filesTotal: 3,
       filesLeft: 0,
+      filesBelow: 0,
       blocksLeft: 0,
     });
     expect(await drain.start({ signal })).toEqual({
@@ -194,6 +195,7 @@ describe('drain', () => {
       isDrained: false,
       filesTotal: 3,
       filesLeft: 2, // a leaf of `half`, and the manifest of `sole`
+      filesBelow: 3, // each has a block that one other peer has at most
       blocksLeft: 2,
     });
     expect(await drain.cancel({ signal })).toMatchObject({ isDraining: false });

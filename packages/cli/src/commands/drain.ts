@@ -60,10 +60,12 @@ export const drain: Command = async (args, context) => {
 
 /** How far a drain is, in a sentence. */
 export function describeDrain(report: DrainReport): string {
-  const { isDraining, isDrained, filesTotal, filesLeft, blocksLeft, heldUpBy } = report;
+  const { isDraining, isDrained, filesTotal, filesLeft, filesBelow, blocksLeft, heldUpBy } = report;
   if (!isDraining) return 'this peer stays: it is not draining';
   if (isDrained)
-    return `drained: the other peers hold all of ${plural(filesTotal, 'file')}, this peer may be stopped for good`;
+    return filesBelow === 0
+      ? `drained: the other peers hold all copies of ${plural(filesTotal, 'file')}, this peer may be stopped for good`
+      : `drained: this peer has nothing more to give and may be stopped for good; without it ${filesBelow} of ${plural(filesTotal, 'file')} have fewer copies than they ask for ("shoal ls" names them)`;
   const left = `handing over: ${filesLeft} of ${plural(filesTotal, 'file')} left, ${plural(blocksLeft, 'block')}`;
   return heldUpBy === undefined ? left : `${left}; held up: ${heldUpBy}`;
 }

@@ -19,7 +19,14 @@ const ENTRY = {
   state: 'spreading',
   copies: 2,
 };
-const DRAIN = { isDraining: true, isDrained: false, filesTotal: 2, filesLeft: 2, blocksLeft: 9 };
+const DRAIN = {
+  isDraining: true,
+  isDrained: false,
+  filesTotal: 2,
+  filesLeft: 2,
+  filesBelow: 0,
+  blocksLeft: 9,
+};
 const UPKEEP = {
   scrub: { intervalMs: 1000, bytesPerSecondMax: 1000, overdueBlocks: 0 },
   damaged: { blocks: 0, cids: [] },

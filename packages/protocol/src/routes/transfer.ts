@@ -18,6 +18,8 @@ export const DrainReport = z.object({
   filesTotal: z.int().nonnegative(),
   /** Files of which something is still to be handed over, as far as is known. */
   filesLeft: z.int().nonnegative(),
+  /** Files that have fewer copies without this peer than they ask for. */
+  filesBelow: z.int().nonnegative(),
   blocksLeft: z.int().nonnegative(),
   /** Why it does not go on, when it does not: `no other peer is up`. */
   heldUpBy: z.string().optional(),
