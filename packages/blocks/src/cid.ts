@@ -1,6 +1,6 @@
 /** Names of blocks: CIDv1 with sha2-256, written in lower-case base32. */
 import { createHash } from 'node:crypto';
-import { Cid, type Codec } from '@shoal/protocol';
+import type { Cid, Codec } from '@shoal/protocol';
 import { base32 } from 'multiformats/bases/base32';
 import { CID } from 'multiformats/cid';
 
@@ -42,5 +42,3 @@ export function partitionOf(cid: Cid): number {
 
 /** The form that dag-pb links hold. */
 export const toCid = (cid: Cid): CID => CID.parse(cid);
-/** Back from a dag-pb link. @throws ZodError for a CID that Shoal does not take (v0, another hash). */
-export const fromCid = (cid: CID): Cid => Cid.parse(cid.toString());

@@ -6,18 +6,18 @@
  * fetching of the others in the window. The first failure ends the stream with that error: what was
  * yielded before is right, what follows was never sent.
  */
-import type { DagEntry } from './dag.ts';
+import type { DagEntry } from './walk-dag.ts';
 
-/** The part of one leaf that a reader wants: bytes `from` (included) to `to` (excluded) of the block. */
+/** The part of one block that a reader wants: of its file bytes, `from` (included) to `to` (excluded). */
 export interface Slice {
   readonly entry: DagEntry;
-  /** Position of the leaf's bit in a have-map of its DAG. */
-  readonly index: number;
+  /** Position of the block's bit in a have-map of its DAG; undefined when that was not listed. */
+  readonly index: number | undefined;
   readonly from: number;
   readonly to: number;
 }
 
-/** The leaves that hold bytes `start` to `end` (both included, as in HTTP) of a file. */
+/** The blocks that hold bytes `start` to `end` (both included, as in HTTP) of a file. */
 export function slicesOf(
   entries: readonly DagEntry[],
   { start, end }: { readonly start: number; readonly end: number },
@@ -25,7 +25,7 @@ export function slicesOf(
   return entries.flatMap((entry, index) => {
     const from = Math.max(0, start - entry.offset);
     const to = Math.min(entry.sizeBytes, end + 1 - entry.offset);
-    return entry.kind === 'leaf' && from < to ? [{ entry, index, from, to }] : [];
+    return from < to ? [{ entry, index, from, to }] : [];
   });
 }
 

@@ -1,14 +1,17 @@
 import { describe, expect, it } from '@jest/globals';
+import { createNode, encode, prepare } from '@ipld/dag-pb';
 import { CHUNK_SIZE_BYTES, type Cid, MiB } from '@shoal/protocol';
 import fc from 'fast-check';
+import { UnixFS } from 'ipfs-unixfs';
 import { importer } from 'ipfs-unixfs-importer';
+import { CID } from 'multiformats/cid';
 import {
   chunk,
   createDagBuilder,
   type DagNode,
   hashBlock,
   listDag,
-  readNode,
+  readUnixfs,
   verify,
 } from '../src/index.ts';
 
@@ -113,7 +116,7 @@ describe('the DAG of a file', () => {
 
   it('refuses a block that is not a node, and a manifest whose sizes lie', async () => {
     const bytes = Buffer.from('not protobuf at all');
-    expect(() => readNode(hashBlock('dag-pb', bytes), bytes)).toThrow(/not a node of a file/);
+    expect(() => readUnixfs(hashBlock('dag-pb', bytes), bytes)).toThrow(/not a node of a file/);
 
     const store = new Map<Cid, Uint8Array>();
     const leafSize = 5;
@@ -122,13 +125,12 @@ describe('the DAG of a file', () => {
     const inner: DagNode[] = [];
     for (let i = 0; i < 1024; i += 1) inner.push(...builder.addLeaf(leaf));
     inner.forEach((node) => store.set(node.cid, node.bytes));
-    const lying = createDagBuilder();
     // A parent that claims one byte more than its child has.
-    const child = inner[0]!;
-    lying.addLeaf({ cid: child.cid, sizeBytes: 1024 * leafSize + 1 });
-    lying.addLeaf(leaf);
-    const { root, nodes } = lying.finish();
-    nodes.forEach((node) => store.set(node.cid, node.bytes));
+    const unixfs = new UnixFS({ type: 'file', blockSizes: [BigInt(1024 * leafSize + 1)] });
+    const link = { Name: '', Hash: CID.parse(inner[0]!.cid), Tsize: 1_000_000 };
+    const lying = encode(prepare(createNode(unixfs.marshal(), [link])));
+    const root = hashBlock('dag-pb', lying);
+    store.set(root, lying);
     await expect(listDag(root, undefined, async (cid) => store.get(cid))).rejects.toMatchObject({
       type: 'problems/manifest-invalid',
     });

@@ -60,7 +60,7 @@ describe('reassemble', () => {
 
   it('ends with the error of the first block that can’t be had, after the right bytes before it', async () => {
     const { file, entries } = fileOf([4, 4, 4, 4]);
-    const fetchBlock = async ({ index, entry }: Slice) => {
+    const fetchBlock = async ({ index = 0, entry }: Slice) => {
       if (index >= 2) throw new Error(`block ${index} is gone`);
       return file.subarray(entry.offset, entry.offset + 4);
     };
@@ -81,7 +81,7 @@ describe('reassemble', () => {
     const { entries } = fileOf([1, 1, 1, 1, 1, 1]);
     const signals: AbortSignal[] = [];
     const discarded: number[] = [];
-    const fetchBlock = async ({ index }: Slice, options: { signal: AbortSignal }) => {
+    const fetchBlock = async ({ index = 0 }: Slice, options: { signal: AbortSignal }) => {
       signals.push(options.signal);
       return index;
     };

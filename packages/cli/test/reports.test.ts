@@ -22,6 +22,7 @@ const file = {
   blocks: 3,
   replicas: 3,
   createdAtMs: NOW_MS - 2 * MINUTE_MS,
+  kind: 'file' as const,
   state: 'safe' as const,
   copies: 3,
 };

@@ -29,6 +29,13 @@ export const FileName = z.string().superRefine((name, context) => {
 });
 
 /**
+ * What a root is. `file`: a UnixFS file in any layout. `directory`: a UnixFS directory, flat or HAMT.
+ * `dag`: any other DAG of raw and dag-pb blocks.
+ */
+export const DagKind = z.enum(['file', 'directory', 'dag']);
+export type DagKind = z.infer<typeof DagKind>;
+
+/**
  * Where a file stands. `receiving`: still coming in. `spreading`: fewer copies than asked for, new.
  * `safe`: every block has the copies asked for. `at-risk`: fewer, and no longer new.
  * `missing`: some block has no confirmed copy.
@@ -39,9 +46,11 @@ export type FileState = z.infer<typeof FileState>;
 /** The answer to an upload. `copies` is what was confirmed when the answer was written. */
 export const UploadReply = z.object({
   cid: Cid,
+  kind: DagKind.default('file'),
   name: z.string(),
   sizeBytes: z.int().nonnegative(),
-  sha256: Sha256,
+  /** Only files have one. */
+  sha256: Sha256.optional(),
   blocks: z.int().positive(),
   copies: z.int().nonnegative(),
   replicas: z.int().positive(),
@@ -50,6 +59,40 @@ export const UploadReply = z.object({
 });
 export type UploadReply = z.infer<typeof UploadReply>;
 
+/** What stands in an uploaded directory: the path below it, and what it names. */
+export const DirectoryItem = z.object({
+  path: z.string(),
+  cid: Cid,
+  kind: z.enum(['file', 'directory', 'symlink']),
+  /** File bytes: of a directory, those of all files below it. */
+  sizeBytes: z.int().nonnegative(),
+  /** Encoded size of all its blocks, as a link to it states it. */
+  treeSizeBytes: z.int().nonnegative(),
+});
+export type DirectoryItem = z.infer<typeof DirectoryItem>;
+
+/** The answer to the upload of a directory. */
+export const DirectoryReply = UploadReply.extend({
+  /** Files, directories and symlinks below it, itself left out. */
+  entries: z.int().nonnegative(),
+  treeSizeBytes: z.int().nonnegative(),
+  /** Each of them in the order of their paths, when `?items` asked for that. */
+  items: z.array(DirectoryItem).optional(),
+});
+export type DirectoryReply = z.infer<typeof DirectoryReply>;
+
+/** The answer to an import of blocks. */
+export const ImportReply = z.object({
+  /** Blocks that came, each verified, and stored here. */
+  blocks: z.int().nonnegative(),
+  blockBytes: z.int().nonnegative(),
+  /** Roots that are kept from now on. */
+  pinned: z.array(UploadReply),
+  /** Roots that are not, and why: their blocks stay for a while, so that the rest may follow. */
+  unpinned: z.array(z.object({ cid: z.string(), reason: z.string() })),
+});
+export type ImportReply = z.infer<typeof ImportReply>;
+
 /** The answer to a form with more than one file, in the form's order. */
 export const UploadsReply = z.object({ files: z.array(UploadReply) });
 export type UploadsReply = z.infer<typeof UploadsReply>;
@@ -57,9 +100,11 @@ export type UploadsReply = z.infer<typeof UploadsReply>;
 /** A file of the swarm, as listed. */
 export const FileEntry = z.object({
   cid: Cid,
+  kind: DagKind.default('file'),
   name: z.string(),
   sizeBytes: z.int().nonnegative(),
-  sha256: Sha256,
+  /** Only files have one. */
+  sha256: Sha256.optional(),
   blocks: z.int().positive(),
   replicas: z.int().positive(),
   createdAtMs: z.int().nonnegative(),

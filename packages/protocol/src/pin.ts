@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { Cid, PeerId, Sha256 } from './cid.ts';
-import { FileName } from './file.ts';
+import { DagKind, FileName } from './file.ts';
 
 /** No file asks for more copies than this. */
 export const REPLICAS_MAX = 16;
@@ -10,10 +10,13 @@ export const REPLICAS_DEFAULT = 3;
 /** The wish to keep a file, as the service that took it in states it. */
 export const PinDraft = z.object({
   root: Cid,
+  kind: DagKind.default('file'),
   /** The file's name, as checked by `FileName`. */
   name: z.string().min(1).max(255),
+  /** File bytes: of a directory, those of all files below it. */
   sizeBytes: z.int().nonnegative(),
-  sha256: Sha256,
+  /** Of the file's bytes; only files have one. */
+  sha256: Sha256.optional(),
   /** Number of blocks in the DAG, manifests included. */
   blocks: z.int().positive(),
   replicas: z.int().min(1).max(REPLICAS_MAX),

@@ -23,6 +23,35 @@ export const HashInvalid = defineProblem({
     `"${hash}" is neither a CID (59 characters, "baf…") nor a sha-256 (64 hex digits); copy it from the upload's answer`,
 });
 
+/** What a router is asked about is neither a CID nor, where one is asked for, a peer id. */
+export const RoutingKeyInvalid = defineProblem({
+  type: 'problems/routing-key-invalid',
+  title: 'Routing key invalid',
+  status: 422,
+  fields: z.object({ key: z.string(), expected: z.string() }),
+  detail: ({ key, expected }) => `"${key}" is not ${expected}`,
+});
+
+/** A CID that others may read, but that names nothing Shoal can hold: another codec, another hash. */
+export const CidUnsupported = defineProblem({
+  type: 'problems/cid-unsupported',
+  title: 'CID not supported',
+  status: 400,
+  fields: z.object({ cid: z.string(), reason: z.string() }),
+  detail: ({ cid, reason }) =>
+    `${cid} can't be read here: ${reason}; blocks are raw (0x55) or dag-pb (0x70), named by sha2-256`,
+});
+
+/** A path leads through a name that its directory does not have. */
+export const PathNotFound = defineProblem({
+  type: 'problems/path-not-found',
+  title: 'Path not found',
+  status: 404,
+  fields: z.object({ root: z.string(), segment: z.string() }),
+  detail: ({ root, segment }) =>
+    `there is no "${segment}" on the path below ${root}; list the directory above it`,
+});
+
 /** An upload, or a download with `?filename=`, has no usable name, or two different ones. */
 export const FileNameInvalid = defineProblem({
   type: 'problems/file-name-invalid',
@@ -125,6 +154,26 @@ export const ProofRefused = defineProblem({
   status: 401,
   fields: z.object({ reason: z.string() }),
   detail: ({ reason }) => `this route is for peers of the swarm: ${reason}`,
+});
+
+/** This peer has a write token, and a write came without it. */
+export const TokenRequired = defineProblem({
+  type: 'problems/token-required',
+  title: 'Token required',
+  status: 401,
+  fields: z.object({}),
+  detail: () =>
+    'this peer takes writes with its token alone (its setting WRITE_TOKEN): send the header "Authorization: Bearer <token>"; shoal\'s commands read it from SHOAL_TOKEN or --token-file',
+});
+
+/** A write came with another token than this peer's. */
+export const TokenWrong = defineProblem({
+  type: 'problems/token-wrong',
+  title: 'Token wrong',
+  status: 401,
+  fields: z.object({}),
+  detail: () =>
+    'the header Authorization does not hold the token of this peer; it is "Bearer <token>", and the token is the one in the peer\'s setting WRITE_TOKEN',
 });
 
 /** A browser sent a write on behalf of a page that is not of this peer. */
@@ -248,6 +297,9 @@ export const InternalError = defineProblem({
 export const PROBLEMS = [
   RequestInvalid,
   HashInvalid,
+  CidUnsupported,
+  PathNotFound,
+  RoutingKeyInvalid,
   FileNameInvalid,
   FileMissing,
   MultipartMalformed,
@@ -259,6 +311,8 @@ export const PROBLEMS = [
   MediaTypeUnsupported,
   RouteUnknown,
   ProofRefused,
+  TokenRequired,
+  TokenWrong,
   OriginRefused,
   FileNotFound,
   BlockNotFound,

@@ -18,6 +18,7 @@ const ROOT = 'root' as Cid;
 const pinOf = (part: Partial<Pin>): Pin => ({
   v: 1,
   root: ROOT,
+  kind: 'file',
   name: 'n',
   sizeBytes: 1,
   sha256: 's' as Sha256,

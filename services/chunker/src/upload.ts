@@ -187,6 +187,7 @@ async function pin(
   const { replicas } = await putPin(
     {
       root,
+      kind: 'file',
       name,
       sizeBytes,
       sha256,
@@ -220,8 +221,8 @@ async function confirmAll(
       );
       progress.now(isReached ? 'done' : 'spreading', { cid: root, copies });
       const url = `/files/${root}`;
-      const reply = { cid: root, name, sizeBytes, sha256, blocks, copies, replicas, state, url };
-      return { reply, isReached };
+      const facts = { cid: root, kind: 'file' as const, name, sizeBytes, sha256, blocks };
+      return { reply: { ...facts, copies, replicas, state, url }, isReached };
     }),
   );
   return {

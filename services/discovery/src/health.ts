@@ -102,10 +102,10 @@ export function createHealth(deps: {
     );
 
   const entryOf = (pin: Pin, copies: number): FileEntry => {
-    const { root: cid, name, sizeBytes, sha256, blocks, replicas, createdAtMs, expiresAtMs } = pin;
+    const { root: cid, kind, name, sizeBytes, sha256, blocks, replicas, createdAtMs } = pin;
     const state = stateOf(pin, copies, { nowMs: Date.now(), newForMs });
-    const end = expiresAtMs === undefined ? {} : { expiresAtMs };
-    return { cid, name, sizeBytes, sha256, blocks, replicas, createdAtMs, ...end, state, copies };
+    const fixed = { cid, kind, name, sizeBytes, sha256, blocks, replicas, createdAtMs };
+    return { ...fixed, expiresAtMs: pin.expiresAtMs, state, copies };
   };
   /** Our own holding, read now and remembered. */
   const readOwn = async (root: Cid): Promise<void> =>

@@ -73,12 +73,12 @@ export function openPinStore(deps: {
   // These run inside a transaction, where puts and removals take effect at once.
   const list = ({ createdAtMs, sha256, root, expiresAtMs }: Pin): void => {
     void byTime.put([createdAtMs, root], true);
-    void bySha256.put([sha256, root], true);
+    if (sha256 !== undefined) void bySha256.put([sha256, root], true);
     if (expiresAtMs !== undefined) void ending.put([expiresAtMs, root], true);
   };
   const unlist = ({ createdAtMs, sha256, root, expiresAtMs }: Pin): void => {
     void byTime.remove([createdAtMs, root]);
-    void bySha256.remove([sha256, root]);
+    if (sha256 !== undefined) void bySha256.remove([sha256, root]);
     if (expiresAtMs !== undefined) void ending.remove([expiresAtMs, root]);
   };
   const takeOut = (pin: Pin): void => {

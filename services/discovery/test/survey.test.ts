@@ -7,6 +7,7 @@ const entry = (name: string, copies: number, state: FileEntry['state']): FileEnt
   const { root: cid, sha256 } = draft(name);
   return {
     cid,
+    kind: 'file',
     name,
     sizeBytes: 10,
     sha256,

@@ -2,7 +2,7 @@
  * The headers of a file's answer. What users upload is nobody's page: it is served sandboxed, and
  * never under a type that the browser guessed.
  */
-import type { Pin } from '@shoal/protocol';
+import type { Pin, Sha256 } from '@shoal/protocol';
 
 /** Content types by extension: what browsers show, and what tools ask for. All else is bytes. */
 const TYPES: Readonly<Record<string, string>> = {
@@ -87,8 +87,12 @@ export function fileHeaders(
     'content-type': contentType(name),
     etag: etagOf(pin),
     'referrer-policy': 'no-referrer',
-    'repr-digest': `sha-256=:${Buffer.from(pin.sha256, 'hex').toString('base64')}:`,
+    ...(pin.sha256 === undefined ? {} : { 'repr-digest': reprDigest(pin.sha256) }),
     'x-content-type-options': 'nosniff',
     'x-shoal-cid': pin.root,
   };
 }
+
+/** RFC 9530: the digest of the whole file, whatever part of it is sent. */
+const reprDigest = (sha256: Sha256): string =>
+  `sha-256=:${Buffer.from(sha256, 'hex').toString('base64')}:`;

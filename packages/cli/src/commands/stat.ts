@@ -40,7 +40,7 @@ export function healthReport(health: FileHealth, nowMs: number): string {
   const facts = formatFields([
     ['name', health.name],
     ['cid', health.cid],
-    ['sha-256', health.sha256],
+    ...(health.sha256 === undefined ? [] : [['sha-256', health.sha256] as const]),
     ['size', `${formatBytes(health.sizeBytes)} in ${plural(health.blocks, 'block')}`],
     ['state', `${health.state}, ${health.copies} of ${health.replicas} copies`],
     ['survives', survives(health)],

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { UploadReply, UploadsReply } from '../file.ts';
+import { DirectoryReply, FileName, ImportReply, UploadReply, UploadsReply } from '../file.ts';
 import { REPLICAS_DEFAULT, REPLICAS_MAX } from '../pin.ts';
 import { BYTES, route } from '../route.ts';
 
@@ -16,6 +16,24 @@ export const UploadQuery = z.object({
   expiresAt: z.iso.datetime({ offset: true }).optional(),
 });
 export type UploadQuery = z.infer<typeof UploadQuery>;
+
+/** Gateways that one request may name. */
+export const GATEWAYS_MAX = 8;
+
+/** A DAG to be kept from now on, and where to look for blocks that no member has. */
+export const PinRequest = z.strictObject({
+  /** In any spelling. */
+  cid: z.string().max(512),
+  /** The CID without. */
+  name: FileName.optional(),
+  ...UploadQuery.shape,
+  /** Origins of trustless gateways, such as `https://ipfs.example`; those alone that the operator allows. */
+  gateways: z
+    .array(z.url({ protocol: /^https?$/ }))
+    .max(GATEWAYS_MAX)
+    .default([]),
+});
+export type PinRequest = z.infer<typeof PinRequest>;
 
 export const chunkerRoutes = {
   addFile: route({
@@ -39,6 +57,56 @@ export const chunkerRoutes = {
     params: z.object({ name: z.string() }),
     query: UploadQuery,
     body: BYTES,
+    reply: UploadReply,
+  }),
+  addDirectory: route({
+    service: 'chunker',
+    audience: 'public',
+    method: 'POST',
+    path: '/directories',
+    summary:
+      'Uploads a directory: a form whose `file` parts have relative paths as names. With ?name= they lie in a new directory of that name, without it they must share their first segment. 201 or 202 as for a file.',
+    params: z.object({}),
+    query: UploadQuery.extend({
+      name: z.string().optional(),
+      /** File names in the form are percent-encoded paths, as Kubo's clients write them. */
+      encoded: z.stringbool().default(false),
+      /** Answers each entry of the directory as well. */
+      items: z.stringbool().default(false),
+    }),
+    body: BYTES,
+    reply: DirectoryReply,
+  }),
+  importBlocks: route({
+    service: 'chunker',
+    audience: 'public',
+    method: 'POST',
+    path: '/ipfs',
+    summary:
+      'Takes a CAR (application/vnd.ipld.car) or one block (application/vnd.ipld.raw) as it is, and keeps the DAGs of its roots, unless ?pin=false.',
+    params: z.object({}),
+    query: UploadQuery.extend({
+      /** Of the root, when there is one; the CID without. */
+      name: z.string().optional(),
+      pin: z.stringbool().default(true),
+      /** Of a lone block: how to read it. */
+      codec: z.enum(['raw', 'dag-pb']).default('raw'),
+      /** Of a lone block: refuses bytes that do not hash to it. */
+      cid: z.string().max(512).optional(),
+    }),
+    body: BYTES,
+    reply: ImportReply,
+  }),
+  addPin: route({
+    service: 'chunker',
+    audience: 'public',
+    method: 'POST',
+    path: '/pins',
+    summary:
+      'Keeps a DAG whose blocks members hold, or trustless gateways that are named and allowed. 201 or 202 as for a file.',
+    params: z.object({}),
+    query: z.object({}),
+    body: PinRequest,
     reply: UploadReply,
   }),
 } as const;

@@ -38,6 +38,27 @@ export const transferRoutes = {
     body: undefined,
     reply: BYTES,
   }),
+  getIpfs: route({
+    service: 'transfer',
+    audience: 'public',
+    method: 'GET',
+    path: '/ipfs/*',
+    summary:
+      'Anything by CID and path: the bytes of a UnixFS file, a directory’s page, a block (?format=raw), a CAR (?format=car). As the IPFS gateway specifications say.',
+    params: z.object({ '*': z.string() }),
+    query: z.object({
+      format: z.string().optional(),
+      filename: z.string().optional(),
+      download: z.string().optional(),
+      'dag-scope': z.string().optional(),
+      'entity-bytes': z.string().optional(),
+      'car-version': z.string().optional(),
+      'car-order': z.string().optional(),
+      'car-dups': z.string().optional(),
+    }),
+    body: undefined,
+    reply: BYTES,
+  }),
   offerReplicas: route({
     service: 'transfer',
     audience: 'peer',

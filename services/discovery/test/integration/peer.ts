@@ -53,6 +53,8 @@ export interface TestPeer extends AsyncDisposable {
   readonly process: ChildProcess;
   /** What its storage says that it holds. */
   readonly held: Map<Cid, HaveMap>;
+  /** Blocks that its storage confirms. */
+  readonly blocks: Set<Cid>;
   /** Makes its storage wait before it says what it holds. */
   setStorageDelay(delayMs: number): void;
   readonly client: PeerClient;
@@ -94,6 +96,7 @@ export async function startPeer(
   const { peerId } = openIdentity(join(dir, 'identity.key'));
   const prover = createProver(readSwarmKey(keyFile), peerId, readLocalSecret(dir));
   const held = new Map<Cid, HaveMap>();
+  const blocks = new Set<Cid>();
   let storageDelayMs = 0;
   const storage = createServer({
     service: 'storage',
@@ -114,6 +117,11 @@ export async function startPeer(
     const haveMap = held.get(cid);
     if (haveMap === undefined) throw new BlockNotFound({ cid });
     return haveMap;
+  });
+  mount(mounting, storageRoutes.haveBlocks, async ({ body: { cids } }) => {
+    const bits = createBits(cids.length);
+    for (const [index, cid] of cids.entries()) if (blocks.has(cid)) setBit(bits, index);
+    return { bits: encodeBits(bits) };
   });
   const storageOrigin = await storage.listen({ host: '127.0.0.1', port: 0 });
   const [port, libp2pPort] = [await freePort(), options.libp2pPort ?? (await freePort())];
@@ -174,6 +182,7 @@ export async function startPeer(
     origin,
     process: child,
     held,
+    blocks,
     setStorageDelay: (delayMs) => (storageDelayMs = delayMs),
     client,
     target,
@@ -215,11 +224,11 @@ export async function startPeer(
   };
 }
 
-export function draft(name: string, blocks = 3): PinDraft {
+export function draft(name: string, blocks = 3): PinDraft & { sha256: Sha256 } {
   const bytes = new TextEncoder().encode(name);
   const root = hashBlock('raw', bytes);
   const sha256 = Sha256.parse(Buffer.from(bytes).toString('hex').padEnd(64, '0').slice(0, 64));
-  return { root, name, sizeBytes: blocks, sha256, blocks, replicas: 2 };
+  return { root, kind: 'file', name, sizeBytes: blocks, sha256, blocks, replicas: 2 };
 }
 
 /** A have-map with these blocks. */

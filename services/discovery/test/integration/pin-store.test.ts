@@ -50,12 +50,12 @@ describe('pins with an end', () => {
     await store(pinOf('b', { createdAtMs: 2 }));
     nowMs = 1999;
     expect(await state.pins.turn(10)).toEqual({ ended: [], resumed: [] });
-    expect(state.pins.rootsBySha256(pin.sha256)).toEqual([pin.root]);
+    expect(state.pins.rootsBySha256(draft('a').sha256)).toEqual([pin.root]);
     await reopen();
     nowMs = 2000;
     expect(await state.pins.turn(10)).toEqual({ ended: [pin], resumed: [] });
     expect(listed()).toEqual([draft('b').root]);
-    expect(state.pins.rootsBySha256(pin.sha256)).toEqual([]);
+    expect(state.pins.rootsBySha256(draft('a').sha256)).toEqual([]);
     expect(state.pins.counts()).toEqual({ live: 1, deleted: 0 });
     expect(state.pins.get(pin.root)?.pin).toEqual(pin);
     await reopen();

@@ -64,6 +64,7 @@ export async function startNeighbours(peer: PeerFolder) {
     const pins = roots.slice(0, PINS_PER_PAGE).map((root): Pin => ({
       v: 1,
       root,
+      kind: 'file',
       name: 'a',
       sizeBytes: 1,
       sha256: Sha256.parse('0'.repeat(64)),

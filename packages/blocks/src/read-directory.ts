@@ -1,0 +1,83 @@
+/** Reading directories, flat and HAMT: one name, or all of them. */
+import { type Cid, ManifestIncomplete, ManifestInvalid } from '@shoal/protocol';
+import { slotsOf } from './directory.ts';
+import { type NodeLink, readUnixfs, targetOf, type UnixfsNode } from './unixfs.ts';
+import { type GetNode, prefixLength } from './walk-dag.ts';
+
+/** A name in a directory, and its link. */
+export interface NamedLink {
+  readonly name: string;
+  readonly link: NodeLink;
+}
+
+/**
+ * Finds a name. `onShard` is told of each further node that was read.
+ * @returns undefined when it is not there, or when the node is no directory.
+ * @throws ManifestIncomplete, ManifestInvalid.
+ */
+export async function findEntry(
+  directory: UnixfsNode,
+  name: string,
+  getNode: GetNode,
+  onShard: (cid: Cid) => void = () => {},
+): Promise<NodeLink | undefined> {
+  if (directory.type === 'directory') return directory.links.find((link) => link.name === name);
+  if (directory.type !== 'shard') return undefined;
+  const bits = bitsOf(await slotsOf(name));
+  for (let node = directory; ;) {
+    const prefix = nextPrefix(bits, node.fanout);
+    if (prefix === undefined) return undefined; // 64 bits of hash lead no further
+    const entry = node.links.find((link) => link.name === prefix + name);
+    if (entry !== undefined) return entry;
+    const shard = node.links.find((link) => link.name === prefix);
+    if (shard === undefined) return undefined;
+    const { cid, node: next } = await readShard(shard, getNode);
+    onShard(cid);
+    node = next;
+  }
+}
+
+/** All names, in the order in which they stand. @throws ManifestIncomplete, ManifestInvalid. */
+export async function* listEntries(
+  directory: UnixfsNode,
+  getNode: GetNode,
+): AsyncGenerator<NamedLink, void, undefined> {
+  if (directory.type === 'directory')
+    for (const link of directory.links) yield { name: link.name, link };
+  if (directory.type !== 'shard') return;
+  const prefix = prefixLength(directory.fanout);
+  for (const link of directory.links)
+    if (link.name.length > prefix) yield { name: link.name.slice(prefix), link };
+    else yield* listEntries((await readShard(link, getNode)).node, getNode);
+}
+
+async function readShard(
+  link: NodeLink,
+  getNode: GetNode,
+): Promise<{ cid: Cid; node: UnixfsNode }> {
+  const target = targetOf(link);
+  if (target.kind === 'identity') throw new Error('a shard is never an identity CID');
+  const { cid } = target;
+  const bytes = await getNode(cid);
+  if (bytes === undefined) throw new ManifestIncomplete({ root: cid, cid });
+  const node = readUnixfs(cid, bytes);
+  if (node.type !== 'shard') throw new ManifestInvalid({ cid, reason: 'it is no shard' });
+  return { cid, node };
+}
+
+/** Bits of a hash, from the highest of its first byte on. */
+function bitsOf(hash: Uint8Array): Iterator<number> {
+  const bits = [...hash].flatMap((byte) => [7, 6, 5, 4, 3, 2, 1, 0].map((at) => (byte >> at) & 1));
+  return bits.values();
+}
+
+/** The slot at the next level, as link names begin with; undefined when the hash is used up. */
+function nextPrefix(bits: Iterator<number>, fanout: number): string | undefined {
+  let slot = 0;
+  for (let left = fanout; left > 1; left /= 2) {
+    const bit = bits.next();
+    if (bit.done === true) return undefined;
+    slot = slot * 2 + bit.value;
+  }
+  return slot.toString(16).toUpperCase().padStart(prefixLength(fanout), '0');
+}

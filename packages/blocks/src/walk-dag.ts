@@ -1,0 +1,189 @@
+/**
+ * Walks any dag-pb/raw DAG depth first, parents before children: the order of have-maps and of CARs.
+ * Nodes are read one at a time, leaves never: whether a block is a leaf is told by its parent.
+ */
+import {
+  BLOCK_SIZE_MAX_BYTES,
+  type Cid,
+  ManifestIncomplete,
+  ManifestInvalid,
+} from '@shoal/protocol';
+import { codecOf } from './cid.ts';
+import { fileBytesOf, type NodeLink, readUnixfs, targetOf } from './unixfs.ts';
+
+/** A block of a DAG, where it stands. */
+export interface DagEntry {
+  readonly cid: Cid;
+  /** Leaves hold file bytes and no links. Every member keeps all nodes; leaves are placed. */
+  readonly kind: 'node' | 'leaf';
+  /** File bytes in this block itself: all of a leaf, as a rule none of a node. */
+  readonly sizeBytes: number;
+  /** Position of the first of them in the file, or in the files of a directory one after the other. */
+  readonly offset: number;
+  /** File bytes that stand in the parent's link (an identity CID): there is no block to fetch. */
+  readonly inline?: Uint8Array;
+}
+
+/** Gives a node's bytes; undefined when nobody has them. */
+export type GetNode = (cid: Cid) => Promise<Uint8Array | undefined>;
+
+export interface WalkOptions {
+  /** File bytes of the root, when it is a leaf itself: a leaf doesn't say its size. */
+  readonly sizeBytes?: number | undefined;
+  /** `all`: everything below. `entity`: one file, or one directory without its entries. */
+  readonly scope?: 'all' | 'entity';
+  /** Only the blocks that hold these bytes of a file, both ends included, and the nodes above them. */
+  readonly range?: { readonly start: number; readonly end: number } | undefined;
+  /** Also gives `inline` entries: readers of files want them, have-maps have no bit for them. */
+  readonly withInline?: boolean;
+}
+
+/** 16 Mi blocks are a file of 16 TiB: past that a manifest is an attack. */
+const DAG_BLOCKS_MAX = 16 * 1024 * 1024;
+/** Nested directories come first to this; a file has four levels, a trickle one some ten. */
+const DAG_DEPTH_MAX = 256;
+/**
+ * What the encoding of a dag-pb leaf adds to its bytes is below 20 bytes; one link alone takes more
+ * than 40. So a parent's sizes tell a leaf from a node before the block is fetched.
+ */
+const LEAF_OVERHEAD_MAX_BYTES = 32;
+
+interface Visit {
+  readonly cid: Cid;
+  readonly isLeaf: boolean;
+  /** File bytes below, as the parent claims them. */
+  readonly claimedBytes: number | undefined;
+  readonly offset: number | undefined;
+  readonly depth: number;
+  readonly inline?: Uint8Array | undefined;
+}
+
+/**
+ * The blocks of a DAG in its order. Sizes must add up at every level, so that a forged manifest is
+ * refused before its chunks are fetched.
+ * @throws ManifestIncomplete when `getNode` gives undefined; ManifestInvalid; CidUnsupported for a
+ * link that is neither raw nor dag-pb with sha2-256.
+ */
+export async function* walkDag(
+  root: Cid,
+  getNode: GetNode,
+  { sizeBytes, scope = 'all', range, withInline = false }: WalkOptions = {},
+): AsyncGenerator<DagEntry, void, undefined> {
+  const stack: Visit[] = [
+    { cid: root, isLeaf: codecOf(root) === 'raw', claimedBytes: sizeBytes, offset: 0, depth: 0 },
+  ];
+  let blocks = 0;
+  let nextOffset = 0;
+  for (let visit = stack.pop(); visit !== undefined; visit = stack.pop()) {
+    const { cid, claimedBytes, depth } = visit;
+    const offset = visit.offset ?? nextOffset;
+    if (visit.inline !== undefined) {
+      nextOffset = offset + visit.inline.length;
+      if (withInline)
+        yield { cid, kind: 'leaf', sizeBytes: visit.inline.length, offset, inline: visit.inline };
+      continue;
+    }
+    blocks += 1;
+    if (blocks > DAG_BLOCKS_MAX || depth > DAG_DEPTH_MAX)
+      throw new ManifestInvalid({ cid, reason: 'the DAG is larger or deeper than any file' });
+    if (visit.isLeaf) {
+      const leafBytes = claimedBytes ?? 0;
+      if (leafBytes > BLOCK_SIZE_MAX_BYTES)
+        throw new ManifestInvalid({ cid, reason: `a leaf of ${leafBytes} bytes is too large` });
+      nextOffset = offset + leafBytes;
+      yield { cid, kind: 'leaf', sizeBytes: leafBytes, offset };
+      continue;
+    }
+    const bytes = await getNode(cid);
+    if (bytes === undefined) throw new ManifestIncomplete({ root, cid });
+    const node = readUnixfs(cid, bytes);
+    const isFile = node.type === 'file';
+    if (isFile && depth > 0 && claimedBytes !== undefined && claimedBytes !== node.fileSizeBytes)
+      throw new ManifestInvalid({
+        cid,
+        reason: `its parent says ${claimedBytes} bytes, its children have ${node.fileSizeBytes}`,
+      });
+    const ownBytes = isFile ? node.data.length : 0;
+    nextOffset = offset + ownBytes;
+    yield { cid, kind: 'node', sizeBytes: ownBytes, offset };
+    const children: Visit[] = [];
+    let at = nextOffset;
+    for (const link of node.links) {
+      const below = isFile ? (link.sizeBytes ?? 0) : undefined;
+      const from = at;
+      if (below !== undefined) at += below;
+      if (isFile && range !== undefined && !overlaps(from, below ?? 0, range)) continue;
+      if (!isFile && scope === 'entity' && !isSubShard(link, node)) continue;
+      children.push(visitOf(link, isFile, isFile ? from : undefined, depth + 1));
+    }
+    for (let index = children.length - 1; index >= 0; index -= 1) {
+      const child = children[index];
+      if (child !== undefined) stack.push(child);
+    }
+  }
+}
+
+/**
+ * Lists a DAG in its order.
+ * @param sizeBytes The file's size; needed only when the root is a leaf, which does not say it.
+ * @throws as `walkDag`.
+ */
+export async function listDag(
+  root: Cid,
+  sizeBytes: number | undefined,
+  getNode: GetNode,
+): Promise<DagEntry[]> {
+  const entries: DagEntry[] = [];
+  for await (const entry of walkDag(root, getNode, { sizeBytes })) entries.push(entry);
+  return entries;
+}
+
+function visitOf(
+  link: NodeLink,
+  isFile: boolean,
+  offset: number | undefined,
+  depth: number,
+): Visit {
+  const target = targetOf(link);
+  if (target.kind === 'identity')
+    // The name is never used: an inline entry has no block.
+    return {
+      cid: '' as Cid,
+      isLeaf: true,
+      claimedBytes: undefined,
+      offset,
+      depth,
+      inline: target.codec === 'raw' ? target.bytes : fileBytesOf('dag-pb', target.bytes),
+    };
+  const { cid } = target;
+  const isRaw = codecOf(cid) === 'raw';
+  // In a directory a raw block is a whole file, of the size that its tree has, if that is true.
+  const treeSizeBytes =
+    (link.treeSizeBytes ?? 0) > BLOCK_SIZE_MAX_BYTES ? undefined : link.treeSizeBytes;
+  const claimedBytes = isFile ? link.sizeBytes : isRaw ? treeSizeBytes : undefined;
+  return { cid, isLeaf: isRaw || (isFile && isClaimedLeaf(link)), claimedBytes, offset, depth };
+}
+
+/** A child of a file node that can't have links, by the sizes that its parent states. */
+function isClaimedLeaf({ treeSizeBytes, sizeBytes }: NodeLink): boolean {
+  if (treeSizeBytes === undefined || sizeBytes === undefined) return false;
+  const overhead = treeSizeBytes - sizeBytes;
+  return overhead >= 0 && overhead < LEAF_OVERHEAD_MAX_BYTES;
+}
+
+/** A shard's link to another shard of the same directory: its name is the prefix alone. */
+function isSubShard(
+  { name }: NodeLink,
+  { type, fanout }: { type: string; fanout: number },
+): boolean {
+  return type === 'shard' && name.length === prefixLength(fanout);
+}
+
+/** Hex digits of a slot's number in link names of a shard. */
+export const prefixLength = (fanout: number): number => (fanout - 1).toString(16).length;
+
+const overlaps = (
+  from: number,
+  length: number,
+  { start, end }: { readonly start: number; readonly end: number },
+): boolean => from <= end && from + length > start;
