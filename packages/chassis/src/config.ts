@@ -8,6 +8,9 @@ export const EXIT_CONFIG = 78;
 const Port = z.coerce.number().int().min(0).max(65_535);
 const Origin = z.url({ protocol: /^https?$/ });
 
+/** A write token: long enough that nobody guesses it, and safe in a header. Empty is none. */
+export const WRITE_TOKEN_PATTERN = /^$|^[!-~]{16,256}$/;
+
 /** What every service of a peer is told by whoever starts it, the launcher as a rule. */
 export const PeerConfig = z.object({
   /** The peer's identity; the key itself stays with discovery. */
@@ -16,6 +19,16 @@ export const PeerConfig = z.object({
   PEER_DATA_DIR: z.string().min(1),
   /** File with the swarm key: 64 hex digits. Whoever has it is a member. */
   SWARM_KEY_FILE: z.string().min(1),
+  /**
+   * Token that every write over the public routes must carry, as `Authorization: Bearer <token>`: 16 to
+   * 256 printable characters. Without one, whoever reaches the ports may write.
+   */
+  WRITE_TOKEN: z
+    .string()
+    .regex(WRITE_TOKEN_PATTERN, 'must be 16 to 256 printable characters without spaces')
+    .optional(),
+  /** File that holds that token, instead. */
+  WRITE_TOKEN_FILE: z.string().optional(),
   /** Unix socket of this peer's own Redis. */
   REDIS_SOCKET: z.string().min(1),
   /** Address that the HTTP servers listen on. The default lets nobody in from outside. */

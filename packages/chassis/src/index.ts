@@ -13,3 +13,4 @@ export * from './run.ts';
 export * from './server.ts';
 export * from './sync-folder.ts';
 export * from './token-bucket.ts';
+export * from './write-token.ts';

@@ -117,6 +117,7 @@ export function mountRaw<
       method: route.method === 'GET' ? ['GET', 'HEAD'] : route.method,
       url: route.path,
       exposeHeadRoute: false,
+      config: { guard: route.audience === 'public' ? 'token' : 'proof' },
       handler,
     });
   });

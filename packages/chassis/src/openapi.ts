@@ -6,6 +6,7 @@ import {
   PROBLEM_TYPE,
   ProblemBody,
   type Route,
+  routingRoutes,
   type Service,
   storageRoutes,
   transferRoutes,
@@ -17,6 +18,7 @@ const ROUTES: readonly Route[] = [
   ...Object.values(storageRoutes),
   ...Object.values(transferRoutes),
   ...Object.values(discoveryRoutes),
+  ...Object.values(routingRoutes),
 ] as unknown as Route[]; // a union of precise routes, seen as the general one
 
 /** The description of one service; of the gateway, every public route, since it fronts them all. */

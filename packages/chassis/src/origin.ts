@@ -16,7 +16,10 @@ const LOCAL_SUFFIXES = ['.localhost', '.local', '.internal', '.home.arpa'];
 
 /** Refuses such writes on every route of a server that strangers' pages may reach. */
 export function refuseForeignPages(app: Server, hostNames: readonly string[]): void {
-  app.addHook('onRequest', async ({ method, headers: { origin, host } }) => {
+  app.addHook('onRequest', async ({ method: sent, headers }) => {
+    const { origin, host, 'x-http-method-override': override } = headers;
+    // A library behind may do what that header says: then nothing about the method is certain.
+    const method = override === undefined ? sent : 'POST';
     const reason = originFault({ method, origin, host, hostNames });
     if (reason !== undefined) throw new OriginRefused({ reason });
   });
@@ -31,7 +34,8 @@ export function originFault(request: {
   readonly hostNames: readonly string[];
 }): string | undefined {
   const { method, origin, host = '', hostNames } = request;
-  if (method === 'GET' || method === 'HEAD' || origin === undefined) return undefined;
+  // OPTIONS is a browser asking whether it may: routes that strangers' pages may read say yes themselves.
+  if (/^(?:GET|HEAD|OPTIONS)$/.test(method) || origin === undefined) return undefined;
   const page = hostOf(origin);
   if (page === undefined) return `its origin is "${origin.slice(0, 100)}"`;
   if (page !== host.toLowerCase()) return `the page is of ${page}, this peer is ${host}`;

@@ -20,6 +20,7 @@ import type { Registry } from 'prom-client';
 import type { Log } from './log.ts';
 import { createRequestHistogram } from './metrics.ts';
 import { describeRoutes } from './openapi.ts';
+import { guardWrites } from './write-token.ts';
 
 /** JSON bodies are lists of ids: this is ten times the largest. */
 const JSON_SIZE_MAX_BYTES = 256 * 1024;
@@ -36,12 +37,15 @@ export interface ServerOptions {
   readonly registry: Registry;
   /** Why this service can't serve yet; undefined when it can. */
   readonly whyNotReady: () => Promise<string | undefined> | string | undefined;
+  /** What writes over its public routes must carry; nothing without it. */
+  readonly writeToken?: string | undefined;
 }
 
 export type Server = FastifyInstance;
 
 /** Builds the server; `listen` is the caller's. */
-export function createServer({ service, log, registry, whyNotReady }: ServerOptions): Server {
+export function createServer(options: ServerOptions): Server {
+  const { service, log, registry, whyNotReady, writeToken } = options;
   const app: FastifyInstance = fastify({
     loggerInstance: log,
     // A line for each block would cost more than the block: /metrics counts requests instead.
@@ -82,6 +86,7 @@ export function createServer({ service, log, registry, whyNotReady }: ServerOpti
       throw new RequestInvalid({ reason: 'the address is not percent-encoded UTF-8' }, { cause });
     }
   });
+  if (writeToken !== undefined) guardWrites(app, writeToken);
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'none';
     histogram.observe(

@@ -14,6 +14,14 @@ describe('configuration', () => {
       expect(load).toThrow(new RegExp(name));
   });
 
+  it('refuses a write token that is short or has blanks, and does not repeat it', () => {
+    for (const token of ['short', 'has blanks in its middle', 'ü'.repeat(20), 'x'.repeat(257)]) {
+      const load = () => loadConfig(PeerConfig, { WRITE_TOKEN: token });
+      expect(load).toThrow(/16 to 256 printable characters/);
+      expect(load).not.toThrow(new RegExp(token));
+    }
+  });
+
   it('takes a swarm key of 32 bytes and nothing else', () => {
     const file = join(freshDir(), 'swarm.key');
     expect(() => readSwarmKey(file)).toThrow(/can't read/);

@@ -67,7 +67,9 @@ export interface Client extends AsyncDisposable {
   getFile(hash: string, options: { signal: AbortSignal }): Promise<Download>;
 }
 
-export function createClient(peerUrl: string): Client {
+/** @param token what the peer wants of those who write; reads go without it too. */
+export function createClient(peerUrl: string, token?: string): Client {
+  const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
   const agent = new Agent({
     connect: { timeout: CONNECT_TIMEOUT_MS },
     headersTimeout: ANSWER_TIMEOUT_MS,
@@ -79,7 +81,12 @@ export function createClient(peerUrl: string): Client {
   ): Promise<Dispatcher.ResponseData> => {
     let answer: Dispatcher.ResponseData;
     try {
-      answer = await agent.request({ origin: peerUrl, path, ...options });
+      answer = await agent.request({
+        origin: peerUrl,
+        path,
+        ...options,
+        headers: { ...(options.headers as Record<string, string> | undefined), ...authorization },
+      });
     } catch (cause) {
       (options.signal as AbortSignal).throwIfAborted(); // always given one, by those below
       throw connectionFailure(peerUrl, cause);

@@ -42,6 +42,33 @@ export const CidUnsupported = defineProblem({
     `${cid} can't be read here: ${reason}; blocks are raw (0x55) or dag-pb (0x70), named by sha2-256`,
 });
 
+/** A CAR breaks off, or is not one. */
+export const CarInvalid = defineProblem({
+  type: 'problems/car-invalid',
+  title: 'CAR invalid',
+  status: 400,
+  fields: z.object({ reason: z.string() }),
+  detail: ({ reason }) => `the CAR can't be read: ${reason}; nothing of it was kept`,
+});
+
+/** The names of a directory's files do not make a tree. */
+export const DirectoryInvalid = defineProblem({
+  type: 'problems/directory-invalid',
+  title: 'Directory invalid',
+  status: 400,
+  fields: z.object({ path: z.string(), reason: z.string() }),
+  detail: ({ path, reason }) => `"${path}" can't be in the directory: ${reason}; nothing was kept`,
+});
+
+/** A gateway is named that this peer's operator does not allow. */
+export const GatewayRefused = defineProblem({
+  type: 'problems/gateway-refused',
+  title: 'Gateway refused',
+  status: 403,
+  fields: z.object({ gateway: z.string(), reason: z.string() }),
+  detail: ({ gateway, reason }) => `blocks are not fetched from ${gateway}: ${reason}`,
+});
+
 /** A path leads through a name that its directory does not have. */
 export const PathNotFound = defineProblem({
   type: 'problems/path-not-found',
@@ -50,6 +77,16 @@ export const PathNotFound = defineProblem({
   fields: z.object({ root: z.string(), segment: z.string() }),
   detail: ({ root, segment }) =>
     `there is no "${segment}" on the path below ${root}; list the directory above it`,
+});
+
+/** What is there can't be given in the form that was asked for. */
+export const FormatUnsupported = defineProblem({
+  type: 'problems/format-unsupported',
+  title: 'Format not supported',
+  status: 406,
+  fields: z.object({ format: z.string() }),
+  detail: ({ format }) =>
+    `this can't be had as ${format}; ask for its block (format=raw), a CAR (format=car), or, when it is a file or directory, without a format`,
 });
 
 /** An upload, or a download with `?filename=`, has no usable name, or two different ones. */
@@ -107,7 +144,7 @@ export const DigestMismatch = defineProblem({
   status: 400,
   fields: z.object({ expected: z.string(), actual: z.string() }),
   detail: ({ expected, actual }) =>
-    `the body's sha-256 is ${actual}, but Repr-Digest says ${expected}; nothing was kept, send it again`,
+    `the body's sha-256 is ${actual}, but its sender says ${expected}; nothing was kept, send it again`,
 });
 
 /** A range begins behind the end of the file. */
@@ -186,6 +223,43 @@ export const OriginRefused = defineProblem({
     `this write came from a web page that may not make it: ${reason}; use this peer's own console, or a program`,
 });
 
+/** No upload that may be resumed has this address: it never was, was ended, or is long done. */
+export const UploadNotFound = defineProblem({
+  type: 'problems/upload-not-found',
+  title: 'Upload not found',
+  status: 404,
+  fields: z.object({ id: z.string() }),
+  detail: ({ id }) => `there is no upload ${id} here; begin a new one with POST /uploads`,
+});
+
+/** An upload was not gone on with for too long. */
+export const UploadExpired = defineProblem({
+  type: 'problems/upload-expired',
+  title: 'Upload expired',
+  status: 410,
+  fields: z.object({ id: z.string() }),
+  detail: ({ id }) => `upload ${id} was left alone for too long; begin a new one`,
+});
+
+/** An upload is not where the sender thinks: other bytes are awaited, or blocks of it were lost. */
+export const UploadOffsetWrong = defineProblem({
+  type: 'problems/upload-offset-wrong',
+  title: 'Upload offset wrong',
+  status: 409,
+  fields: z.object({ id: z.string(), offsetBytes: z.int().nonnegative() }),
+  detail: ({ id, offsetBytes }) =>
+    `upload ${id} stands at byte ${offsetBytes}; ask with HEAD and go on from there`,
+});
+
+/** Another request has the upload and does not let go of it, or its file is still being put together. */
+export const UploadBusy = defineProblem({
+  type: 'problems/upload-busy',
+  title: 'Upload busy',
+  status: 423,
+  fields: z.object({ id: z.string() }),
+  detail: ({ id }) => `upload ${id} is at work; ask again shortly`,
+});
+
 // ── What the swarm lacks ─────────────────────────────────────────────────────────────────────────
 
 /** No live pin has this hash, here or at the members that answered. */
@@ -207,6 +281,26 @@ export const BlockNotFound = defineProblem({
   detail: ({ cid }) => `no block ${cid} is stored here`,
 });
 
+/** No member that is up has the block. */
+export const BlockAbsent = defineProblem({
+  type: 'problems/block-absent',
+  title: 'Block absent',
+  status: 404,
+  fields: z.object({ cid: z.string(), peersAsked: z.int().nonnegative() }),
+  detail: ({ cid, peersAsked }) =>
+    `none of the ${peersAsked} peers that were asked has block ${cid}; it may be on one that is away`,
+});
+
+/** The caller wants only what is stored on this very peer, and this is not. */
+export const NotCached = defineProblem({
+  type: 'problems/not-cached',
+  title: 'Not cached',
+  status: 412,
+  fields: z.object({ cid: z.string() }),
+  detail: ({ cid }) =>
+    `block ${cid} is not stored on this peer; ask without "only-if-cached" and it asks the others`,
+});
+
 /** Bytes that were put or fetched under a CID hash to another one. */
 export const BlockCorrupt = defineProblem({
   type: 'problems/block-corrupt',
@@ -214,6 +308,42 @@ export const BlockCorrupt = defineProblem({
   status: 422,
   fields: z.object({ cid: z.string(), peer: z.string() }),
   detail: ({ cid, peer }) => `the bytes from ${peer} do not hash to ${cid}; they were refused`,
+});
+
+/** A block of a DAG that is to be kept is neither in the swarm nor at the gateways that were named. */
+export const DagIncomplete = defineProblem({
+  type: 'problems/dag-incomplete',
+  title: 'DAG incomplete',
+  status: 404,
+  fields: z.object({
+    root: z.string(),
+    cid: z.string(),
+    /** Gateways that were asked for the block, and what came of it. */
+    tried: z.array(z.object({ gateway: z.string(), outcome: z.string() })).optional(),
+  }),
+  detail: ({ root, cid, tried }) =>
+    `block ${cid} of ${root} is not in the swarm${(tried ?? [])
+      .map(({ gateway, outcome }) => `, ${gateway}: ${outcome}`)
+      .join('')}; what came stays here for a while, so that you can ask again`,
+});
+
+/** A torrent or a Metalink is asked for of something that can't have one. */
+export const DescriptionImpossible = defineProblem({
+  type: 'problems/description-impossible',
+  title: 'Description impossible',
+  status: 409,
+  fields: z.object({ root: z.string(), form: z.string(), reason: z.string() }),
+  detail: ({ root, form, reason }) => `there is no ${form} of ${root}: ${reason}`,
+});
+
+/** A torrent or a Metalink needs digests of the whole file, which takes longer than a request waits. */
+export const DescriptionNotReady = defineProblem({
+  type: 'problems/description-not-ready',
+  title: 'Description not ready',
+  status: 503,
+  fields: z.object({ root: z.string(), form: z.string(), hashedBytes: z.int().nonnegative() }),
+  detail: ({ root, form, hashedBytes }) =>
+    `the ${form} of ${root} is being made, ${hashedBytes} bytes of the file are read; ask again soon, or it is given up`,
 });
 
 /** Every provider of a block failed for as long as a download waits. */
@@ -298,8 +428,12 @@ export const PROBLEMS = [
   RequestInvalid,
   HashInvalid,
   CidUnsupported,
+  CarInvalid,
+  DirectoryInvalid,
+  GatewayRefused,
   PathNotFound,
   RoutingKeyInvalid,
+  FormatUnsupported,
   FileNameInvalid,
   FileMissing,
   MultipartMalformed,
@@ -314,9 +448,18 @@ export const PROBLEMS = [
   TokenRequired,
   TokenWrong,
   OriginRefused,
+  UploadNotFound,
+  UploadExpired,
+  UploadOffsetWrong,
+  UploadBusy,
   FileNotFound,
   BlockNotFound,
+  BlockAbsent,
+  NotCached,
   BlockCorrupt,
+  DagIncomplete,
+  DescriptionImpossible,
+  DescriptionNotReady,
   BlockUnavailable,
   ManifestIncomplete,
   ManifestInvalid,

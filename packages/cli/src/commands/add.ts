@@ -1,55 +1,68 @@
-import { open, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { Readable } from 'node:stream';
-import { REPLICAS_MAX, type UploadReply } from '@shoal/protocol';
+import { chunkerRoutes, UploadReply } from '@shoal/protocol';
 import { type Client, createClient } from '../client.ts';
 import type { Command, Context } from '../context.ts';
 import { CommandFailure, EXIT_FAILURE, UsageError } from '../failure.ts';
+import { folderForm } from '../folder-form.ts';
 import { formatBytes } from '../format.ts';
-import { readNumber, readOptions, readPath } from '../options.ts';
+import { listFolder } from '../list-folder.ts';
+import { openFile, reasonOf, STDIN } from '../open-file.ts';
+import { readOptions, readPath } from '../options.ts';
 import { readPeerUrl } from '../peer-url.ts';
-import { readExpiry } from '../read-expiry.ts';
-import { type Progress, startProgress } from '../progress.ts';
+import { startProgress } from '../progress.ts';
+import { readWishes, UPLOAD_OPTIONS, UPLOAD_USAGE, type UploadWishes } from '../upload-options.ts';
 import { watchStop } from '../watch-stop.ts';
-
-const READ_SIZE_BYTES = 256 * 1024;
-const STDIN = '-';
+import { readToken, TOKEN_USAGE } from '../write-token.ts';
 
 export const USAGE = `shoal add <path…> [options]    upload files; prints each one's CID and link
+  -r, --recursive    take folders too, each as one directory with all that is in it
+  --hidden           with -r: also what begins with a dot
   --peer URL         gateway to upload to (default: SHOAL_PEER, or http://127.0.0.1:7100)
-  --replicas N       copies to keep
-  --copies N         copies to wait for
-  --expires WHEN     when it ends by itself: a date, or a time from now such as 7d (default: never)
-  --name NAME        name for a single file (needed for "-", standard input)
+${TOKEN_USAGE}
+${UPLOAD_USAGE}
+  --name NAME        name for a single file or folder (needed for "-", standard input)
   --json             print the peer's answers, one a line`;
 
-/** Uploads files one after the other; one that fails does not stop the rest. */
+/** What one path is uploaded as. */
+interface Order {
+  readonly path: string;
+  readonly name: string | undefined;
+  readonly wishes: UploadWishes;
+  readonly isRecursive: boolean;
+  readonly withHidden: boolean;
+}
+
+/** Uploads files and folders one after the other; one that fails does not stop the rest. */
 export const add: Command = async (args, context) => {
   const { values, positionals: paths } = readOptions(args, {
+    recursive: { type: 'boolean', short: 'r', default: false },
+    hidden: { type: 'boolean', default: false },
     peer: { type: 'string' },
-    replicas: { type: 'string' },
-    copies: { type: 'string' },
-    expires: { type: 'string' },
+    'token-file': { type: 'string' },
+    ...UPLOAD_OPTIONS,
     name: { type: 'string' },
     json: { type: 'boolean', default: false },
   });
   if (paths.length === 0) throw new UsageError('which file? give at least one path');
   if (values.name !== undefined && paths.length > 1)
-    throw new UsageError('--name is for a single file');
+    throw new UsageError('--name is for a single file or folder');
   if (paths.includes(STDIN) && values.name === undefined)
     throw new UsageError('standard input needs a --name');
-  const wishes = {
-    replicas: readCount(values.replicas, { name: '--replicas', min: 1 }),
-    copies: readCount(values.copies, { name: '--copies', min: 0 }),
-    expiresAt: readExpiry(values.expires, Date.now()) ?? undefined,
-  };
-  await using client = createClient(readPeerUrl(values.peer, context));
+  if (values.hidden && !values.recursive) throw new UsageError('--hidden goes with -r');
+  const wishes = readWishes(values);
+  await using client = createClient(
+    readPeerUrl(values.peer, context),
+    readToken(values['token-file'], context),
+  );
   using stop = watchStop(() => process.exit(EXIT_FAILURE));
   let exitCode = 0;
   for (const path of paths) {
     try {
-      await using file = await openFile(path, values.name, context);
-      const reply = await upload(client, { ...file, ...wishes }, context, stop);
+      const { recursive: isRecursive, hidden: withHidden, name } = values;
+      const order = { path, name, wishes, isRecursive, withHidden };
+      const reply = await addOne(client, order, context, stop);
       context.out(values.json ? `${JSON.stringify(reply)}\n` : resultLine(reply, client));
       if (context.isWatched) context.err(`${describe(reply)}\n`);
     } catch (error) {
@@ -62,75 +75,73 @@ export const add: Command = async (args, context) => {
   return exitCode;
 };
 
-interface OpenFile {
-  readonly name: string;
-  readonly sizeBytes: number | undefined;
-  readonly source: AsyncIterable<Uint8Array>;
-}
-
-async function upload(
+async function addOne(
   client: Client,
-  file: OpenFile & Pick<Parameters<Client['addFile']>[0], 'replicas' | 'copies' | 'expiresAt'>,
+  order: Order,
   context: Context,
-  options: { signal: AbortSignal },
+  stop: { signal: AbortSignal },
 ): Promise<UploadReply> {
-  const { name, sizeBytes, source } = file;
-  using progress = startProgress(context, { title: name, totalBytes: sizeBytes });
-  const body = Readable.from(counted(source, progress), { objectMode: false });
-  return client.addFile({ ...file, body }, options);
+  const { path, name, isRecursive } = order;
+  if (isRecursive && path !== STDIN && (await isFolder(readPath(path, context))))
+    return addFolder(client, order, context, stop);
+  await using file = await openFile(path, name, context);
+  return addFile(client, file, order, context, stop);
 }
 
-async function* counted(source: AsyncIterable<Uint8Array>, progress: Progress) {
-  for await (const piece of source) {
-    yield piece;
-    progress.add(piece.length);
-  }
-  progress.note('waiting for copies');
-}
-
-async function openFile(
-  path: string,
-  givenName: string | undefined,
+async function addFile(
+  client: Client,
+  { name, sizeBytes, source }: Awaited<ReturnType<typeof openFile>>,
+  { wishes }: Order,
   context: Context,
-): Promise<OpenFile & AsyncDisposable> {
-  if (path === STDIN && givenName !== undefined)
-    return {
-      name: givenName,
-      sizeBytes: undefined,
-      source: process.stdin,
-      [Symbol.asyncDispose]: async () => {},
-    };
-  const full = readPath(path, context);
-  const name = givenName ?? basename(full);
-  try {
-    const status = await stat(full);
-    if (status.isDirectory())
-      throw new CommandFailure('it is a folder; name the files in it, for example with *');
-    const handle = await open(full);
-    // A pipe or a device has no size: it is read to its end.
-    const sizeBytes = status.isFile() ? status.size : undefined;
-    const end = sizeBytes === undefined ? {} : { end: sizeBytes - 1 };
-    const source =
-      sizeBytes === 0
-        ? Readable.from([])
-        : handle.createReadStream({ highWaterMark: READ_SIZE_BYTES, autoClose: false, ...end });
-    return { name, sizeBytes, source, [Symbol.asyncDispose]: () => handle.close() };
-  } catch (cause) {
-    throw cause instanceof CommandFailure ? cause : new CommandFailure(reasonOf(cause), { cause });
+  { signal }: { signal: AbortSignal },
+): Promise<UploadReply> {
+  using progress = startProgress(context, { title: name, totalBytes: sizeBytes });
+  async function* counted() {
+    for await (const piece of source) {
+      yield piece;
+      progress.add(piece.length);
+    }
+    progress.note('waiting for copies');
   }
+  const body = Readable.from(counted(), { objectMode: false });
+  const query = { ...wishes, name };
+  const type = 'application/octet-stream';
+  return client.upload(chunkerRoutes.addFile, UploadReply, { query, type, body, sizeBytes }, { signal });
 }
 
-function reasonOf(error: unknown): string {
-  const { code, message } = error as NodeJS.ErrnoException;
-  if (code === 'ENOENT') return 'there is no such file';
-  return code === 'EACCES' ? 'it may not be read' : message;
+async function addFolder(
+  client: Client,
+  { path, name: given, wishes, withHidden }: Order,
+  context: Context,
+  { signal }: { signal: AbortSignal },
+): Promise<UploadReply> {
+  const full = readPath(path, context);
+  const name = given ?? basename(full);
+  if (name === '') throw new CommandFailure('this folder has no name of its own; give a --name');
+  const entries = await listFolder(full, { withHidden });
+  const totalBytes = entries.reduce(
+    (sum, entry) => sum + (entry.kind === 'file' ? entry.sizeBytes : 0),
+    0,
+  );
+  using progress = startProgress(context, { title: name, totalBytes });
+  const form = folderForm(name, entries, { onBytes: (bytes) => progress.add(bytes) });
+  async function* noted() {
+    yield* form.body;
+    progress.note('waiting for copies');
+  }
+  const body = Readable.from(noted(), { objectMode: false });
+  const query = { ...wishes, encoded: 'true' };
+  const { addDirectory: route } = chunkerRoutes;
+  const type = form.contentType;
+  return client.upload(route, route.reply, { query, type, body, sizeBytes: undefined }, { signal });
 }
 
-function readCount(
-  text: string | undefined,
-  { name, min }: { name: string; min: number },
-): number | undefined {
-  return text === undefined ? undefined : readNumber(text, { name, min, max: REPLICAS_MAX });
+async function isFolder(full: string): Promise<boolean> {
+  try {
+    return (await stat(full)).isDirectory();
+  } catch (cause) {
+    throw new CommandFailure(reasonOf(cause), { cause });
+  }
 }
 
 function resultLine({ cid, url }: UploadReply, { peerUrl }: Client): string {

@@ -8,10 +8,12 @@ import { readOptions, refusePositionals } from '../options.ts';
 import { readPeerUrl } from '../peer-url.ts';
 import { startStatusLine } from '../progress.ts';
 import { StopRequested, watchStop } from '../watch-stop.ts';
+import { readToken, TOKEN_USAGE } from '../write-token.ts';
 
 export const USAGE = `shoal drain [options]          hand over what a peer holds, so that it may go for good;
                                it serves on meanwhile, and Ctrl-C stops the watching only
   --peer URL         gateway of the peer that is to go (default: SHOAL_PEER, or http://127.0.0.1:7100)
+${TOKEN_USAGE}
   --status           only tell how far it is
   --cancel           the peer stays after all
   --json             print the peer's last report`;
@@ -20,13 +22,17 @@ export const USAGE = `shoal drain [options]          hand over what a peer holds
 export const drain: Command = async (args, context) => {
   const { values, positionals } = readOptions(args, {
     peer: { type: 'string' },
+    'token-file': { type: 'string' },
     status: { type: 'boolean', default: false },
     cancel: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
   });
   refusePositionals(positionals);
   if (values.status && values.cancel) throw new UsageError('--status or --cancel, not both');
-  await using client = createClient(readPeerUrl(values.peer, context));
+  await using client = createClient(
+    readPeerUrl(values.peer, context),
+    readToken(values['token-file'], context),
+  );
   using stop = watchStop(() => process.exit(EXIT_FAILURE));
   const tell = (report: DrainReport): void =>
     context.out(values.json ? `${JSON.stringify(report)}\n` : `${describeDrain(report)}\n`);

@@ -8,6 +8,7 @@ import { readOptions, refusePositionals } from '../options.ts';
 import { readPeerUrl } from '../peer-url.ts';
 import { startStatusLine } from '../progress.ts';
 import { StopRequested, watchStop } from '../watch-stop.ts';
+import { readToken, TOKEN_USAGE } from '../write-token.ts';
 
 /** After the round, damaged blocks are replaced from other peers: tried for this long while we watch. */
 const HEAL_WAIT_MAX_MS = 30_000;
@@ -17,16 +18,21 @@ const STILL_MAX_MS = 120_000;
 export const USAGE = `shoal scrub [options]          re-hash every block of a peer now, at its configured rate;
                                exits 1 when something is damaged and could not be replaced
   --peer URL         gateway of the peer (default: SHOAL_PEER, or http://127.0.0.1:7100)
+${TOKEN_USAGE}
   --json             print the peer's upkeep after the round`;
 
 /** Begins a scrub, watches it to its end, and the healing of what it found. */
 export const scrub: Command = async (args, context) => {
   const { values, positionals } = readOptions(args, {
     peer: { type: 'string' },
+    'token-file': { type: 'string' },
     json: { type: 'boolean', default: false },
   });
   refusePositionals(positionals);
-  await using client = createClient(readPeerUrl(values.peer, context));
+  await using client = createClient(
+    readPeerUrl(values.peer, context),
+    readToken(values['token-file'], context),
+  );
   using stop = watchStop(() => process.exit(EXIT_FAILURE));
   const { startedAtMs } = await client.call(storageRoutes.scrub, {}, stop);
   try {

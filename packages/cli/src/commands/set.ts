@@ -7,12 +7,14 @@ import { readHash, readNumber, readOptions } from '../options.ts';
 import { readPeerUrl } from '../peer-url.ts';
 import { readExpiry } from '../read-expiry.ts';
 import { watchStop } from '../watch-stop.ts';
+import { readToken, TOKEN_USAGE } from '../write-token.ts';
 
 export const USAGE = `shoal set <hash> [options]     change a file for the whole swarm; what is not named stays
   --name NAME        its name
   --replicas N       copies to keep
   --expires WHEN     when it ends by itself: a date, a time from now such as 7d, or never
   --peer URL         gateway to ask (default: SHOAL_PEER, or http://127.0.0.1:7100)
+${TOKEN_USAGE}
   --json             print the file as it is now`;
 
 /** Changes what is promised for a file; copies are made or dropped afterwards, by themselves. */
@@ -22,6 +24,7 @@ export const set: Command = async (args, context) => {
     replicas: { type: 'string' },
     expires: { type: 'string' },
     peer: { type: 'string' },
+    'token-file': { type: 'string' },
     json: { type: 'boolean', default: false },
   });
   const hash = readHash(positionals);
@@ -32,7 +35,10 @@ export const set: Command = async (args, context) => {
   };
   if (Object.values(body).every((value) => value === undefined))
     throw new UsageError('what is to change? give --name, --replicas or --expires');
-  await using client = createClient(readPeerUrl(values.peer, context));
+  await using client = createClient(
+    readPeerUrl(values.peer, context),
+    readToken(values['token-file'], context),
+  );
   using stop = watchStop(() => process.exit(EXIT_FAILURE));
   const file = await client.call(discoveryRoutes.changeFile, { params: { hash }, body }, stop);
   if (values.json) context.out(`${JSON.stringify(file)}\n`);

@@ -6,11 +6,13 @@ import { formatBytes, plural } from '../format.ts';
 import { readOptions, refusePositionals } from '../options.ts';
 import { readPeerUrl } from '../peer-url.ts';
 import { watchStop } from '../watch-stop.ts';
+import { readToken, TOKEN_USAGE } from '../write-token.ts';
 
 export const USAGE = `shoal sweep [options]          free what no file reaches at a peer, now; a block goes in the
                                second round that finds it unreached
   --dry-run          only tell what a round would do
   --peer URL         gateway of the peer (default: SHOAL_PEER, or http://127.0.0.1:7100)
+${TOKEN_USAGE}
   --json             print the peer's report`;
 
 /** Runs one round of the sweep; fails when it was held up, since then it did nothing. */
@@ -18,10 +20,14 @@ export const sweep: Command = async (args, context) => {
   const { values, positionals } = readOptions(args, {
     'dry-run': { type: 'boolean', default: false },
     peer: { type: 'string' },
+    'token-file': { type: 'string' },
     json: { type: 'boolean', default: false },
   });
   refusePositionals(positionals);
-  await using client = createClient(readPeerUrl(values.peer, context));
+  await using client = createClient(
+    readPeerUrl(values.peer, context),
+    readToken(values['token-file'], context),
+  );
   using stop = watchStop(() => process.exit(EXIT_FAILURE));
   const query = { dryRun: String(values['dry-run']) };
   const report = await client.call(storageRoutes.sweep, { query }, stop);

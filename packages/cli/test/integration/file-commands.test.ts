@@ -1,15 +1,19 @@
 /** Commands against a stand-in for a peer's gateway, which answers as the contract says. */
 import { once } from 'node:events';
+import { mkdtempSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { FileNotFound, PROBLEM_TYPE, Problem, StorageFull } from '@shoal/protocol';
+import { FileNotFound, PROBLEM_TYPE, Problem, StorageFull, TokenRequired } from '@shoal/protocol';
 import { runCli } from '../../src/cli.ts';
 
 const CID = 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku';
 const SHA256 = 'ab'.repeat(32);
 const ENTRY = {
   cid: CID,
+  kind: 'file',
   name: 'a.txt',
   sizeBytes: 5,
   sha256: SHA256,
@@ -56,6 +60,7 @@ const SWEEP = {
 interface Asked {
   readonly line: string;
   readonly body: string;
+  readonly authorization: string | undefined;
 }
 
 describe('commands about files and upkeep', () => {
@@ -65,7 +70,8 @@ describe('commands about files and upkeep', () => {
   const server = createServer((request, response) => {
     void readBody(request).then((body) => {
       const line = `${request.method} ${request.url}`;
-      asked.push({ line, body });
+      const { authorization } = request.headers;
+      asked.push({ line, body, authorization });
       const queue = answers[line] ?? [];
       const answer = queue.length > 1 ? queue.shift() : queue[0];
       const isProblem = answer instanceof Problem;
@@ -89,11 +95,12 @@ describe('commands about files and upkeep', () => {
     asked.length = 0;
     answers = {};
   });
-  const shoal = async (...argv: string[]) => {
+  const shoal = (...argv: string[]) => shoalIn({}, ...argv);
+  const shoalIn = async (env: Readonly<Record<string, string>>, ...argv: string[]) => {
     let out = '';
     let err = '';
     const exitCode = await runCli([...argv, '--peer', peer], {
-      env: {},
+      env,
       cwd: '/nowhere',
       out: (text) => (out += text),
       err: (text) => (err += text),
@@ -115,6 +122,39 @@ describe('commands about files and upkeep', () => {
     const json = await shoal('rm', CID, '--json');
     expect(JSON.parse(json.out)).toEqual({ cid: CID, name: 'a.txt', deletedAtMs: 1 });
     expect(json.exitCode).toBe(0);
+  });
+
+  it.each([
+    ['rm', CID],
+    ['set', CID, '--replicas', '5'],
+    ['drain'],
+    ['drain', '--cancel'],
+    ['scrub'],
+    ['sweep'],
+  ])('%s %s carries the token of SHOAL_TOKEN, or of a file', async (...argv) => {
+    const refused = new TokenRequired({});
+    for (const method of ['DELETE', 'PATCH', 'POST'])
+      for (const path of [`/files/${CID}`, '/drain', '/scrub', '/sweep?dryRun=false'])
+        answers[`${method} ${path}`] = [refused];
+    const first = await shoalIn({ SHOAL_TOKEN: 'one-token-of-many' }, ...argv);
+    expect(first.exitCode).toBe(1);
+    expect(first.err).toContain('SHOAL_TOKEN or --token-file');
+    const file = join(mkdtempSync(join(tmpdir(), 'shoal-')), 'token');
+    writeFileSync(file, 'another-token\n');
+    await shoalIn({ SHOAL_TOKEN: 'one-token-of-many' }, ...argv, '--token-file', file);
+    await shoalIn({ SHOAL_TOKEN: '' }, ...argv);
+    const sent = asked.map(({ authorization }) => authorization);
+    expect(sent).toEqual(
+      expect.arrayContaining(['Bearer one-token-of-many', 'Bearer another-token', undefined]),
+    );
+  });
+
+  it('a token file that is absent or holds no token is a mistake in the command', async () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'shoal-')), 'token');
+    expect((await shoal('rm', CID, '--token-file', file)).exitCode).toBe(64);
+    writeFileSync(file, 'two words');
+    expect((await shoal('rm', CID, '--token-file', file)).err).toMatch(/printable characters/);
+    expect(asked).toEqual([]);
   });
 
   it('set sends what was named and nothing else', async () => {

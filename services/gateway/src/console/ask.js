@@ -1,5 +1,7 @@
 /** Asking this peer. What it refuses, and its silence, come back as sentences for a person. */
 
+import { renewToken, token, tokenHeaders } from './token.js';
+
 /** Longest wait for a list, so that a hung service shows. */
 const ASK_TIMEOUT_MS = 15_000;
 /** A sweep of a large peer takes minutes before it answers. */
@@ -12,28 +14,33 @@ export function ask(path) {
 
 /** Makes a change, with a JSON body or none, and gives the answer. @throws Error with a sentence to show. */
 export function tell(method, path, body) {
-  return fetchJson(path, {
-    method,
-    timeoutMs: TELL_TIMEOUT_MS,
-    ...(body === undefined
+  const json =
+    body === undefined
       ? {}
-      : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
-  });
+      : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } };
+  return fetchJson(path, { method, timeoutMs: TELL_TIMEOUT_MS, ...json });
 }
 
-async function fetchJson(path, { timeoutMs, headers = {}, ...options }) {
-  let response;
+async function fetchJson(path, options) {
+  const used = token();
+  const response = await send(path, options);
+  if (response.status === 401 && renewToken(used)) return fetchJson(path, options);
+  if (!response.ok) throw new Error(sentenceOf(response.status, await response.text()));
+  return response.json();
+}
+
+async function send(path, { method = 'GET', timeoutMs, headers = {}, body }) {
+  const authorization = method === 'GET' ? {} : tokenHeaders();
   try {
-    response = await fetch(path, {
-      ...options,
-      headers: { accept: 'application/json', ...headers },
+    return await fetch(path, {
+      method,
+      body,
+      headers: { accept: 'application/json', ...headers, ...authorization },
       signal: AbortSignal.timeout(timeoutMs),
     });
   } catch (cause) {
     throw new Error('This peer does not answer. Is it running? Trying again.', { cause });
   }
-  if (!response.ok) throw new Error(sentenceOf(response.status, await response.text()));
-  return response.json();
 }
 
 /** A problem (RFC 9457) as a sentence for a person. */

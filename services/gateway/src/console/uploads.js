@@ -2,6 +2,8 @@
 import { ask, sentenceOf } from './ask.js';
 import { byId, copyButton, element, setState, setText, showFault } from './build.js';
 import { refreshSoon } from './refresh.js';
+import { PIECES_FROM_BYTES, sendInPieces } from './send-pieces.js';
+import { renewToken, token, tokenHeaders } from './token.js';
 import { bytesText, fileUrl, quoted, safetyText, stateText } from './words.js';
 
 /** A file that spreads is asked about this often at first, then less and less. */
@@ -56,9 +58,11 @@ function uploadCard(file) {
 
   let isCancelled = false;
   let request;
+  const cancel = new AbortController();
   stop.addEventListener('click', () => {
     isCancelled = true;
     request?.abort();
+    cancel.abort();
     setState(state, 'stopped', 'Cancelled');
     end();
   });
@@ -86,38 +90,68 @@ function uploadCard(file) {
     refreshSoon('files');
   };
 
-  return () =>
+  const showSent = (sent, startedAt) => {
+    bar.value = sent;
+    const perSecond = (sent * 1000) / Math.max(1, performance.now() - startedAt);
+    const leftText = sent < file.size ? `, ${timeText((file.size - sent) / perSecond)} left` : '';
+    setText(
+      note,
+      `${bytesText(sent)} of ${bytesText(file.size)}, ${bytesText(Math.round(perSecond))}/s${leftText}`,
+    );
+  };
+  const sendLarge = async () => {
+    if (isCancelled) return;
+    const startedAt = performance.now();
+    setState(state, 'receiving', 'Uploading');
+    try {
+      const reply = await sendInPieces(file, {
+        onSent(sent) {
+          setState(state, 'receiving', 'Uploading');
+          showSent(sent, startedAt);
+        },
+        onTrouble(message) {
+          setState(state, 'at-risk', 'Interrupted, trying again');
+          state.title = message;
+        },
+        signal: cancel.signal,
+      });
+      done(reply);
+    } catch (error) {
+      fail(error.message);
+    }
+  };
+  const send = () =>
     new Promise((settle) => {
       if (isCancelled) return settle();
+      const used = token();
+      let isToBeSentAgain = false;
       const startedAt = performance.now();
       setState(state, 'receiving', 'Uploading');
       request = new XMLHttpRequest();
       request.open('POST', `/files?name=${encodeURIComponent(file.name)}`);
       request.setRequestHeader('content-type', 'application/octet-stream');
+      for (const [name, value] of Object.entries(tokenHeaders()))
+        request.setRequestHeader(name, value);
       request.upload.addEventListener('progress', ({ loaded }) => {
-        bar.value = loaded;
-        const perSecond = (loaded * 1000) / Math.max(1, performance.now() - startedAt);
-        const leftText =
-          loaded < file.size ? `, ${timeText((file.size - loaded) / perSecond)} left` : '';
-        setText(
-          note,
-          `${bytesText(loaded)} of ${bytesText(file.size)}, ${bytesText(Math.round(perSecond))}/s${leftText}`,
-        );
+        showSent(loaded, startedAt);
       });
       request.upload.addEventListener('load', () => {
         bar.value = bar.max;
         setState(state, 'spreading', 'Waiting for copies on other peers');
       });
       request.addEventListener('load', () => {
+        isToBeSentAgain = request.status === 401 && renewToken(used);
+        if (isToBeSentAgain) return;
         if (request.status < 300) done(JSON.parse(request.responseText));
         else fail(sentenceOf(request.status, request.responseText));
       });
       request.addEventListener('error', () =>
         fail('The connection broke off. Nothing was kept; choose the file again to retry.'),
       );
-      request.addEventListener('loadend', () => settle());
+      request.addEventListener('loadend', () => settle(isToBeSentAgain ? send() : undefined));
       request.send(file);
     });
+  return file.size >= PIECES_FROM_BYTES ? sendLarge : send;
 }
 
 function timeText(seconds) {
