@@ -76,6 +76,12 @@ export function createMetrics() {
       help: 'How long the watched file that is longest below its target has been so.',
       registers,
     }),
+    routingLookups: new Counter({
+      name: 'shoal_discovery_routing_lookups_total',
+      help: 'Questions of strangers who has a block, by what answered them and whether the swarm has it.',
+      labelNames: ['by', 'outcome'] as const,
+      registers,
+    }),
     settlesWaiting: new Gauge({
       name: 'shoal_discovery_settles_waiting',
       help: 'Settle jobs that wait for Redis to come back.',
