@@ -29,6 +29,12 @@ export function createMetrics(register: Registry) {
       help: 'Proxied requests at this moment.',
       registers,
     }),
+    rpcCalls: new Counter({
+      name: 'shoal_gateway_rpc_calls_total',
+      help: 'Calls of the Kubo RPC, by command and how they ended.',
+      labelNames: ['command', 'outcome'] as const,
+      registers,
+    }),
     eventsClients: new Gauge({
       name: 'shoal_gateway_events_clients',
       help: 'Listeners of /events at this moment.',

@@ -194,7 +194,7 @@ function hasBody({ headers }: IncomingMessage): boolean {
  * The body as a stream of its own. undici destroys the stream that it was given when an answer comes
  * early; on the request itself that would destroy the client's socket before it could read why.
  */
-function bodyOf(raw: IncomingMessage): PassThrough {
+export function bodyOf(raw: IncomingMessage): PassThrough {
   const body = new PassThrough();
   raw.pipe(body);
   raw.once('close', () => {

@@ -4,10 +4,12 @@ import {
   type Log,
   ownEndpoints,
   refuseForeignPages,
+  readWriteToken,
 } from '@shoal/chassis';
 import type { GatewayConfig } from './config.ts';
 import { mountConsole } from './console.ts';
 import { startEvents } from './events.ts';
+import { mountKubo } from './kubo/mount.ts';
 import { createMetrics } from './metrics.ts';
 import { linger, mountProxy } from './proxy.ts';
 import { whyNotReady } from './readiness.ts';
@@ -24,24 +26,25 @@ export async function startGateway(
   const origins = ownEndpoints(config);
   const registry = createRegistry('gateway');
   const metrics = createMetrics(registry);
+  const writeToken = readWriteToken(config);
   const app = createServer({
     service: 'gateway',
     log,
     registry,
     whyNotReady: () => whyNotReady(origins),
+    writeToken,
   });
   refuseForeignPages(app, config.GATEWAY_HOST_NAMES);
   app.addHook('onResponse', async (request) => linger(request));
+  const patience = {
+    answerTimeoutMs: config.GATEWAY_ANSWER_TIMEOUT_MS,
+    uploadAnswerTimeoutMs: config.GATEWAY_UPLOAD_ANSWER_TIMEOUT_MS,
+    bodyIdleTimeoutMs: config.GATEWAY_BODY_IDLE_TIMEOUT_MS,
+  };
+  const requestsMax = config.GATEWAY_REQUESTS_MAX;
+  stack.use(mountProxy(app, { table: TABLE, origins, requestsMax, ...patience, metrics }));
   stack.use(
-    mountProxy(app, {
-      table: TABLE,
-      origins,
-      requestsMax: config.GATEWAY_REQUESTS_MAX,
-      answerTimeoutMs: config.GATEWAY_ANSWER_TIMEOUT_MS,
-      uploadAnswerTimeoutMs: config.GATEWAY_UPLOAD_ANSWER_TIMEOUT_MS,
-      bodyIdleTimeoutMs: config.GATEWAY_BODY_IDLE_TIMEOUT_MS,
-      metrics,
-    }),
+    mountKubo(app, { self: config.PEER_ID, origins, token: writeToken, ...patience, metrics }),
   );
   await mountConsole(app);
   stack.use(

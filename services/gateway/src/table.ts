@@ -7,7 +7,10 @@ import {
   type Audience,
   chunkerRoutes,
   discoveryRoutes,
+  RESUMABLE_PATH,
   type Route,
+  ROUTING_PREFIX,
+  routingRoutes,
   type Service,
   storageRoutes,
   transferRoutes,
@@ -21,7 +24,7 @@ export interface Row {
   readonly path: string;
 }
 
-export type Method = Route['method'] | 'HEAD';
+export type Method = Route['method'] | 'HEAD' | 'OPTIONS';
 
 /** What a row needs to know of a route. */
 type Fronted = Pick<Route, 'audience' | 'method' | 'path' | 'service'> & {
@@ -34,6 +37,17 @@ export const TABLE: readonly Row[] = [
   ...publicRows(transferRoutes),
   ...publicRows(discoveryRoutes),
   ...publicRows(storageRoutes),
+  ...publicRows(routingRoutes),
+  // tus 1.0; how an upload stands (GET) has a route of its own.
+  { service: 'chunker', path: RESUMABLE_PATH, methods: ['POST', 'OPTIONS'] },
+  {
+    service: 'chunker',
+    path: chunkerRoutes.resumableUpload.path,
+    methods: ['POST', 'PATCH', 'DELETE', 'OPTIONS'],
+  },
+  // What there is no route for is answered there too, and what browsers ask before they ask.
+  { service: 'discovery', path: `${ROUTING_PREFIX}*`, methods: ['GET', 'HEAD', 'OPTIONS'] },
+  { service: 'transfer', path: transferRoutes.getIpfs.path, methods: ['OPTIONS'] },
 ];
 
 /** The rows of those routes that are public; a GET answers HEAD too. */

@@ -1,0 +1,44 @@
+/** `version` and `id`: who answers here, in the shape that Kubo's clients read. */
+import { readFileSync } from 'node:fs';
+import { routePath, routingRoutes } from '@shoal/protocol';
+import type { RpcCommand } from './call.ts';
+import { RpcError } from './rpc-error.ts';
+import * as z from 'zod';
+
+const PACKAGE = z
+  .object({ version: z.string() })
+  .parse(JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')));
+const AGENT = `shoal/${PACKAGE.version}`;
+
+/** Shoal's own version: no client is to mistake it for a Kubo of that number. */
+export const version: RpcCommand = async () => ({
+  Version: PACKAGE.version,
+  Commit: '',
+  Repo: '0',
+  System: `${process.arch}/${process.platform}`,
+  Golang: '',
+});
+
+/** This peer, or the one that is named. */
+export const id: RpcCommand = async ({ self, options, upstream, signal }) => {
+  const peerId = options.args[0] || self;
+  const { Peers: found } = await upstream.json(
+    'discovery',
+    {
+      method: 'GET',
+      path: routePath(routingRoutes.findPeers.path, { peerId }),
+      reply: routingRoutes.findPeers.reply,
+    },
+    { signal },
+  );
+  const [peer] = found;
+  if (peer === undefined) throw new RpcError(500, `peer ${peerId.slice(0, 100)} was not found`);
+  return {
+    ID: peer.ID,
+    PublicKey: '', // it is in the id itself, as every Ed25519 key is
+    Addresses: peer.Addrs,
+    AgentVersion: peer.ID === self ? AGENT : '',
+    ProtocolVersion: '',
+    Protocols: peer.Protocols,
+  };
+};

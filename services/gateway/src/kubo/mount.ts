@@ -1,0 +1,157 @@
+/**
+ * A part of Kubo's RPC API (`POST /api/v0/…`), for scripts and libraries that speak it.
+ *
+ * A shim over the services' public routes. Those who speak this API expect to be the administrator, so
+ * it is closed until the peer has a write token, takes nothing without it, reads included, and answers
+ * no browser at all. Refusals have Kubo's form, since its clients read no other.
+ */
+import { Overloaded, type PeerId, Problem, type Service } from '@shoal/protocol';
+import { isSameToken, type Server } from '@shoal/chassis';
+import type { FastifyRequest } from 'fastify';
+import type { Metrics } from '../metrics.ts';
+import { bodyOf } from '../proxy.ts';
+import { id, version } from './about-commands.ts';
+import { add } from './add.ts';
+import type { RpcCommand } from './call.ts';
+import { blockPut, dagImport } from './import-commands.ts';
+import { readOptions } from './options.ts';
+import { pinAdd, pinLs, pinRm } from './pin-commands.ts';
+import { blockGet, blockStat, cat, dagExport } from './read-commands.ts';
+import { RpcError, toRpcError } from './rpc-error.ts';
+import { createUpstream } from './upstream.ts';
+
+const PREFIX = '/api/v0/';
+/** Calls at once. */
+const CALLS_MAX = 128;
+
+const COMMANDS: Readonly<Record<string, RpcCommand>> = {
+  add,
+  cat,
+  'block/get': blockGet,
+  'block/put': blockPut,
+  'block/stat': blockStat,
+  'dag/export': dagExport,
+  'dag/import': dagImport,
+  'pin/add': pinAdd,
+  'pin/ls': pinLs,
+  'pin/rm': pinRm,
+  id,
+  version,
+};
+
+export interface KuboOptions {
+  readonly self: PeerId;
+  readonly origins: Readonly<Record<Service, string>>;
+  /** The peer's write token; without one every call is refused. */
+  readonly token: string | undefined;
+  readonly answerTimeoutMs: number;
+  readonly uploadAnswerTimeoutMs: number;
+  readonly bodyIdleTimeoutMs: number;
+  readonly metrics: Metrics;
+}
+
+/** Mounts the commands; disposing ends the connections to the services. */
+export function mountKubo(app: Server, options: KuboOptions): AsyncDisposable {
+  const { token = '', self, bodyIdleTimeoutMs, metrics } = options;
+  const upstream = createUpstream({ ...options, token });
+  let openCalls = 0;
+
+  const run = async (name: string, command: RpcCommand, call: Parameters<RpcCommand>[0]) => {
+    if (openCalls >= CALLS_MAX) throw new Overloaded({ what: 'RPC calls', limit: CALLS_MAX });
+    openCalls += 1;
+    try {
+      const answer = await command(call);
+      metrics.rpcCalls.inc({ command: name, outcome: 'answered' });
+      return answer;
+    } catch (error) {
+      const outcome = call.signal.aborted ? 'client-left' : 'failed';
+      metrics.rpcCalls.inc({ command: name, outcome });
+      throw error;
+    } finally {
+      openCalls -= 1;
+    }
+  };
+
+  void app.register(async (scope) => {
+    // Forms stay on the socket: the commands that take one cut it themselves.
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser('*', (_, __, done) => done(null));
+    scope.setErrorHandler((error, request, reply) => {
+      if (reply.raw.destroyed || request.raw.socket.destroyed) return reply.hijack();
+      const failure = toRpcError(error);
+      const isFault = !(error instanceof RpcError || error instanceof Problem);
+      if (isFault) request.log.error({ err: error }, 'RPC call failed');
+      else request.log.debug({ err: error }, 'RPC call refused');
+      return reply.code(failure.status).send(failure.toBody());
+    });
+    scope.route({
+      method: ['GET', 'HEAD', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'],
+      url: `${PREFIX}*`,
+      exposeHeadRoute: false,
+      config: { guard: 'own' },
+      handler: async (_, reply) => {
+        void reply.header('allow', 'POST');
+        throw new RpcError(405, 'commands are called with POST');
+      },
+    });
+    scope.post(`${PREFIX}*`, { config: { guard: 'own' } }, async (request, reply) => {
+      admit(request, options.token);
+      const { '*': name } = request.params as { '*': string }; // the route's wildcard
+      const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+      if (command === undefined)
+        throw new RpcError(404, `there is no command ${name.slice(0, 100)} here`);
+      const gone = new AbortController();
+      reply.raw.once('close', () => {
+        if (!reply.raw.writableFinished) gone.abort(new Error('the caller left'));
+      });
+      const body = bodyOf(request.raw);
+      try {
+        const answer = await run(name, command, {
+          self,
+          options: readOptions(request.url),
+          upstream,
+          contentType: request.headers['content-type'],
+          body,
+          reply,
+          signal: gone.signal,
+          bodyIdleTimeoutMs,
+        });
+        return reply.sent ? reply : reply.send(answer);
+      } catch (error) {
+        if (!reply.sent) throw error;
+        // It is too late for a status: only an answer that breaks off says that it is not whole.
+        if (!gone.signal.aborted) request.log.warn({ err: error }, 'answer broke off');
+        reply.raw.destroy();
+        return reply;
+      } finally {
+        body.destroy(); // what the command left of it is read away
+      }
+    });
+  });
+  return upstream;
+}
+
+/** @throws RpcError 403 */
+function admit({ headers }: FastifyRequest, token: string | undefined): void {
+  if (token === undefined)
+    throw new RpcError(
+      403,
+      'the RPC is closed: give the peer a write token (its setting WRITE_TOKEN) and send it as "Authorization: Bearer <token>"',
+    );
+  if (headers.origin !== undefined) throw new RpcError(403, 'the RPC is not for web pages');
+  const given = readToken(headers.authorization);
+  if (given === undefined || !isSameToken(given, token))
+    throw new RpcError(
+      403,
+      'the RPC wants the write token of this peer (its setting WRITE_TOKEN): send the header "Authorization: Bearer <token>", or Basic with the token as the password',
+    );
+}
+
+/** The token of `Bearer <token>`, or of `Basic <base64 of user:token>`. */
+function readToken(authorization = ''): string | undefined {
+  const [, scheme = '', value = ''] = /^(Bearer|Basic) +(\S+)$/i.exec(authorization) ?? [];
+  if (scheme.toLowerCase() === 'bearer') return value;
+  const text = Buffer.from(value, 'base64').toString('utf8');
+  const colon = text.indexOf(':');
+  return colon < 0 ? undefined : text.slice(colon + 1);
+}

@@ -1,0 +1,55 @@
+/** Failures as Kubo's RPC tells them: a status that says little, and a body with one sentence. */
+import { Problem, PROBLEM_TYPE, ProblemBody } from '@shoal/protocol';
+import type { Dispatcher } from 'undici';
+
+/** Of an answer that is no problem of ours, at most this much is shown. */
+const TEXT_SHOWN_CHARS = 300;
+
+/** `Code` of a failure, and of a command that was called wrongly. */
+const CODE_FAILED = 0;
+const CODE_MISUSED = 1;
+
+/** A failure with the status that it is answered with; the message is shown as it is. */
+export class RpcError extends Error {
+  readonly status: number;
+
+  constructor(status: number, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.status = status;
+  }
+
+  toBody() {
+    const isMisuse = this.status === 400;
+    return {
+      Message: this.message,
+      Code: isMisuse ? CODE_MISUSED : CODE_FAILED,
+      Type: 'error',
+    };
+  }
+}
+
+/** The command was called in a way that it does not take. */
+export const misused = (message: string): RpcError => new RpcError(400, message);
+
+/** Any error as one that may be shown. What is a fault of our own says nothing. */
+export function toRpcError(error: unknown): RpcError {
+  if (error instanceof RpcError) return error;
+  if (error instanceof Problem)
+    return new RpcError(error.status === 403 ? 403 : 500, error.message, { cause: error });
+  return new RpcError(500, 'the peer met a fault of its own; its log has the details', {
+    cause: error,
+  });
+}
+
+/** What a service refused, as Kubo would say that it failed. Reads the answer away. */
+export async function failureOf({
+  statusCode,
+  headers,
+  body,
+}: Pick<Dispatcher.ResponseData, 'statusCode' | 'headers' | 'body'>): Promise<RpcError> {
+  const text = await body.text();
+  if (!String(headers['content-type']).startsWith(PROBLEM_TYPE))
+    return new RpcError(500, text.trim().slice(0, TEXT_SHOWN_CHARS) || `status ${statusCode}`);
+  const { detail, title } = ProblemBody.parse(JSON.parse(text));
+  return new RpcError(500, detail ?? title);
+}

@@ -1,0 +1,345 @@
+import { createHash } from 'node:crypto';
+import type { RequestListener } from 'node:http';
+import { afterAll, describe, expect, it } from '@jest/globals';
+import { hashBlock } from '@shoal/blocks';
+import { FileNotFound, MiB } from '@shoal/protocol';
+import { getGlobalDispatcher, request } from 'undici';
+import {
+  type Asked,
+  BEARER,
+  cidOf,
+  entryOf,
+  form,
+  lines,
+  open,
+  part,
+  ROOT,
+  rpc,
+  service,
+  TOKEN,
+} from './kubo-stand.ts';
+import { openGateway } from './support.ts';
+
+afterAll(() => getGlobalDispatcher().destroy());
+
+describe('who may call', () => {
+  it('is nobody while the peer has no token, and the answer names the setting', async () => {
+    await using gateway = await openGateway({});
+    const { status, text } = await rpc(gateway.origin, 'version');
+    expect(status).toBe(403);
+    expect(JSON.parse(text)).toEqual({
+      Message: expect.stringContaining('WRITE_TOKEN'),
+      Code: 0,
+      Type: 'error',
+    });
+  });
+
+  it('is who has the token, as Bearer or as the password of Basic', async () => {
+    await using gateway = await open();
+    const basic = (text: string) => `Basic ${Buffer.from(text).toString('base64')}`;
+    for (const authorization of [`Bearer ${TOKEN}`, basic(`me:${TOKEN}`), basic(`:${TOKEN}`)]) {
+      const { status, text } = await rpc(gateway.origin, 'version', { headers: { authorization } });
+      expect(status).toBe(200);
+      expect(JSON.parse(text)).toHaveProperty('Version');
+    }
+    for (const authorization of ['', 'Bearer x', TOKEN, basic(TOKEN), basic(`${TOKEN}:me`)]) {
+      const { status, text } = await rpc(gateway.origin, 'version', { headers: { authorization } });
+      expect(status).toBe(403);
+      expect(text).not.toContain(TOKEN);
+    }
+  });
+
+  it('is no web page, not even our own', async () => {
+    await using gateway = await open();
+    for (const origin of ['https://app.example', gateway.origin, 'null']) {
+      const { status, text } = await rpc(gateway.origin, 'version', { headers: { origin } });
+      expect(status).toBe(403);
+      expect(JSON.parse(text)).toHaveProperty('Type', 'error');
+    }
+    const preflight = await request(`${gateway.origin}/api/v0/add`, {
+      method: 'OPTIONS',
+      headers: { origin: 'https://app.example', 'access-control-request-method': 'POST' },
+    });
+    expect(preflight.statusCode).toBe(405);
+    expect(preflight.headers['access-control-allow-origin']).toBeUndefined();
+    await preflight.body.dump();
+  });
+
+  it.each(['GET', 'HEAD', 'PUT', 'DELETE'] as const)('does not call with %s', async (method) => {
+    await using gateway = await open();
+    const answer = await request(`${gateway.origin}/api/v0/id`, { method, headers: BEARER });
+    expect([answer.statusCode, answer.headers['allow']]).toEqual([405, 'POST']);
+    await answer.body.dump();
+  });
+
+  it('finds no command that there is none of', async () => {
+    await using gateway = await open();
+    for (const name of ['files/ls', 'constructor', 'repo/gc', 'add/x'])
+      expect((await rpc(gateway.origin, name)).status).toBe(404);
+  });
+});
+
+describe('reading', () => {
+  const bytes = createHash('sha512').update('bytes').digest();
+  const transfer =
+    (asked: string[]): RequestListener =>
+    (incoming, outgoing) => {
+      asked.push(`${incoming.method} ${incoming.url} ${incoming.headers.range ?? ''}`.trim());
+      const path = String(incoming.url);
+      if (path.endsWith('/dir')) outgoing.writeHead(301, { location: `${path}/` }).end();
+      else if (path.includes('/absent'))
+        outgoing.writeHead(404, { 'content-type': 'text/plain' }).end('no link named "absent"');
+      else if (path.includes('/empty')) outgoing.writeHead(416).end('');
+      else if (path.includes('/broken')) {
+        outgoing.writeHead(200, { 'content-length': '1000' });
+        outgoing.write(bytes, () => outgoing.destroy());
+      } else {
+        outgoing.writeHead(200, {
+          'content-length': String(bytes.length),
+          'x-ipfs-roots': `${ROOT},${cidOf('below')}`,
+        });
+        outgoing.end(incoming.method === 'HEAD' ? undefined : bytes);
+      }
+    };
+
+  it('cat streams the bytes of a path, or of several', async () => {
+    const asked: string[] = [];
+    await using gateway = await open({ transfer: transfer(asked) });
+    const answer = await request(
+      `${gateway.origin}/api/v0/cat?arg=/ipfs/${ROOT}/a%2520b&arg=${ROOT}`,
+      { method: 'POST', headers: BEARER },
+    );
+    expect(answer.statusCode).toBe(200);
+    expect(answer.headers['x-stream-output']).toBe('1');
+    expect(Buffer.from(await answer.body.arrayBuffer())).toEqual(Buffer.concat([bytes, bytes]));
+    expect(asked).toEqual([`GET /ipfs/${ROOT}/a%2520b`, `GET /ipfs/${ROOT}`]);
+  });
+
+  it('cat asks for the range that is wanted, and gives nothing behind the end', async () => {
+    const asked: string[] = [];
+    await using gateway = await open({ transfer: transfer(asked) });
+    await rpc(gateway.origin, `cat?arg=${ROOT}&offset=5&length=10`);
+    await rpc(gateway.origin, `cat?arg=${ROOT}&offset=5`);
+    await rpc(gateway.origin, `cat?arg=${ROOT}&length=10`);
+    expect(asked.map((line) => line.split(' ')[2])).toEqual([
+      'bytes=5-14',
+      'bytes=5-',
+      'bytes=0-9',
+    ]);
+    const behind = await rpc(gateway.origin, `cat?arg=${ROOT}/empty&offset=5`);
+    expect([behind.status, behind.text]).toEqual([200, '']);
+  });
+
+  it('cat says what is wrong with a directory, and with what is absent', async () => {
+    await using gateway = await open({ transfer: transfer([]) });
+    const directory = await rpc(gateway.origin, `cat?arg=${ROOT}/dir/`);
+    expect([directory.status, JSON.parse(directory.text)]).toEqual([
+      500,
+      { Message: 'this dag node is a directory', Code: 0, Type: 'error' },
+    ]);
+    const absent = await rpc(gateway.origin, `cat?arg=${ROOT}/absent`);
+    expect(JSON.parse(absent.text)).toHaveProperty('Message', 'no link named "absent"');
+    expect((await rpc(gateway.origin, 'cat')).status).toBe(400);
+    expect((await rpc(gateway.origin, 'cat?arg=/ipns/x')).status).toBe(500);
+  });
+
+  it('breaks off when the bytes do, and never ends short', async () => {
+    await using gateway = await open({ transfer: transfer([]) });
+    await expect(rpc(gateway.origin, `cat?arg=${ROOT}/broken`)).rejects.toThrow(
+      /other side closed/,
+    );
+  });
+
+  it('block/get, block/stat and dag/export ask for the block or the CAR', async () => {
+    const asked: string[] = [];
+    await using gateway = await open({ transfer: transfer(asked) });
+    expect((await rpc(gateway.origin, `block/get?arg=${ROOT}`)).status).toBe(200);
+    const stat = await rpc(gateway.origin, `block/stat?arg=${ROOT}`);
+    expect(JSON.parse(stat.text)).toEqual({ Key: ROOT, Size: bytes.length });
+    const car = await rpc(gateway.origin, `dag/export?arg=${ROOT}`);
+    expect(car.headers['content-type']).toBe('application/vnd.ipld.car');
+    expect(asked).toEqual([
+      `GET /ipfs/${ROOT}?format=raw`,
+      `HEAD /ipfs/${ROOT}?format=raw`,
+      `GET /ipfs/${ROOT}?format=car`,
+    ]);
+    for (const command of ['block/get', 'block/stat', 'dag/export'])
+      expect((await rpc(gateway.origin, `${command}?arg=nonsense`)).status).not.toBe(404);
+  });
+
+  it('resolves a path to the block that it leads to', async () => {
+    await using gateway = await open({ transfer: transfer([]) });
+    const stat = await rpc(gateway.origin, `block/stat?arg=/ipfs/${ROOT}/a/b`);
+    expect(JSON.parse(stat.text)).toHaveProperty('Key', cidOf('below'));
+    const absent = await rpc(gateway.origin, `block/stat?arg=/ipfs/${ROOT}/absent`);
+    expect([absent.status, JSON.parse(absent.text)]).toMatchObject([
+      500,
+      { Message: 'no link named "absent"' },
+    ]);
+  });
+});
+
+describe('importing', () => {
+  const imported = {
+    blocks: 3,
+    blockBytes: 300,
+    pinned: [entryOf(ROOT, 'x', 5)],
+    unpinned: [{ cid: cidOf('lost'), reason: 'block x is missing' }],
+  };
+
+  it('block/put names a block by its hash, and has it verified', async () => {
+    const asked: Asked[] = [];
+    await using gateway = await open({
+      chunker: service(asked, () => ({ ...imported, pinned: [] })),
+    });
+    const body = form(part('', 'a block'));
+    const raw = await rpc(gateway.origin, 'block/put', { body });
+    expect(JSON.parse(raw.text)).toEqual({ Key: cidOf('a block'), Size: 7 });
+    const node = await rpc(gateway.origin, 'block/put?format=dag-pb&mhtype=sha2-256&pin=true', {
+      body,
+    });
+    const nodeCid = hashBlock('dag-pb', Buffer.from('a block'));
+    expect(JSON.parse(node.text)).toEqual({ Key: nodeCid, Size: 7 });
+    expect(asked.map(({ line, type }) => [line, type])).toEqual([
+      [`POST /ipfs?pin=false&codec=raw&cid=${cidOf('a block')}`, 'application/vnd.ipld.raw'],
+      [`POST /ipfs?pin=true&codec=dag-pb&cid=${nodeCid}`, 'application/vnd.ipld.raw'],
+    ]);
+    expect(String(asked[0]?.body)).toBe('a block');
+  });
+
+  it.each([
+    'format=v0',
+    'cid-codec=dag-cbor',
+    'mhtype=blake3',
+    'allow-big-block=true',
+    'cid-version=0',
+  ])('block/put refuses %s', async (query) => {
+    await using gateway = await open();
+    const { status } = await rpc(gateway.origin, `block/put?${query}`, {
+      body: form(part('', 'x')),
+    });
+    expect(status).toBe(400);
+  });
+
+  it('block/put refuses a block that is too large, and a form without one', async () => {
+    await using gateway = await open();
+    const body = form(part('', Buffer.alloc(2 * MiB + 1)));
+    const large = await rpc(gateway.origin, 'block/put', { body });
+    expect([large.status, large.text]).toEqual([500, expect.stringContaining('larger than')]);
+    expect((await rpc(gateway.origin, 'block/put', { body: form() })).status).toBe(400);
+  });
+
+  it('dag/import passes CARs on as they are, and tells of each root', async () => {
+    const asked: Asked[] = [];
+    await using gateway = await open({ chunker: service(asked, () => imported) });
+    const car = createHash('sha512').update('car').digest();
+    const body = form(part('a.car', car), part('b.car', car));
+    const { text } = await rpc(gateway.origin, 'dag/import?stats=true', { body });
+    const roots = [
+      { Root: { Cid: { '/': ROOT }, PinErrorMsg: '' } },
+      { Root: { Cid: { '/': cidOf('lost') }, PinErrorMsg: 'block x is missing' } },
+    ];
+    expect(lines(text)).toEqual([
+      ...roots,
+      ...roots,
+      { Stats: { BlockCount: 6, BlockBytesCount: 600 } },
+    ]);
+    expect(asked.map(({ line, type, body: sent }) => [line, type, sent])).toEqual([
+      ['POST /ipfs?pin=true', 'application/vnd.ipld.car', car],
+      ['POST /ipfs?pin=true', 'application/vnd.ipld.car', car],
+    ]);
+    const loose = await rpc(gateway.origin, 'dag/import?pin-roots=false', { body });
+    expect([loose.status, loose.text]).toEqual([200, '']);
+    expect(asked.at(-1)?.line).toBe('POST /ipfs?pin=false');
+  });
+});
+
+describe('pins', () => {
+  it('pin/add keeps each DAG under its name', async () => {
+    const asked: Asked[] = [];
+    await using gateway = await open({
+      chunker: service(asked, ({ body }) => entryOf(JSON.parse(String(body)).cid, 'x', 1)),
+    });
+    const query = `pin/add?arg=${ROOT}&arg=/ipfs/${cidOf('b')}&recursive=true&name=mine&stream=true`;
+    const { text } = await rpc(gateway.origin, query);
+    expect(JSON.parse(text)).toEqual({ Pins: [ROOT, cidOf('b')] });
+    expect(asked.map(({ line, body }) => [line, JSON.parse(String(body))])).toEqual([
+      ['POST /pins', { cid: ROOT, name: 'mine' }],
+      ['POST /pins', { cid: cidOf('b'), name: 'mine' }],
+    ]);
+    for (const bad of ['', `?arg=${ROOT}&recursive=false`, `?arg=${ROOT}&name=a/b`])
+      expect((await rpc(gateway.origin, `pin/add${bad}`)).status).toBe(400);
+    expect((await rpc(gateway.origin, 'pin/add?arg=nonsense')).status).toBe(500);
+  });
+
+  it('pin/rm ends pins, and says which one was none', async () => {
+    const asked: Asked[] = [];
+    await using gateway = await open({
+      discovery: service(asked, ({ line }) =>
+        line.endsWith(ROOT)
+          ? { cid: ROOT, name: 'x', deletedAtMs: 1 }
+          : new FileNotFound({ hash: cidOf('b'), peersAsked: 2 }),
+      ),
+    });
+    const { text } = await rpc(gateway.origin, `pin/rm?arg=${ROOT}`);
+    expect(JSON.parse(text)).toEqual({ Pins: [ROOT] });
+    expect(asked[0]).toMatchObject({
+      line: `DELETE /files/${ROOT}`,
+      authorization: `Bearer ${TOKEN}`,
+    });
+    const none = await rpc(gateway.origin, `pin/rm?arg=${cidOf('b')}`);
+    expect([none.status, none.text]).toEqual([500, expect.stringContaining('no file')]);
+  });
+
+  it('pin/ls lists all pages, as one object or a line each', async () => {
+    const all = Array.from({ length: 1001 }, (_, index) =>
+      entryOf(cidOf(String(index)), `file ${index}`, 1),
+    );
+    await using gateway = await open({
+      discovery: service([], ({ line }) => {
+        const query = new URL(line.split(' ')[1] ?? '', 'http://x').searchParams;
+        const offset = Number(query.get('offset'));
+        return { total: all.length, files: all.slice(offset, offset + Number(query.get('limit'))) };
+      }),
+    });
+    const { text } = await rpc(gateway.origin, 'pin/ls');
+    const { Keys } = JSON.parse(text) as { Keys: Record<string, unknown> };
+    expect(Object.keys(Keys)).toHaveLength(1001);
+    expect(Keys[cidOf('7')]).toEqual({ Type: 'recursive', Name: '' });
+    const stream = await rpc(gateway.origin, 'pin/ls?stream=true&names=true&name=file%20100');
+    expect(lines(stream.text).map(({ Name }) => Name)).toEqual(['file 100', 'file 1000']);
+    const one = await rpc(gateway.origin, `pin/ls?arg=${cidOf('1000')}&stream=true`);
+    expect(lines(one.text)).toEqual([{ Cid: cidOf('1000'), Type: 'recursive', Name: '' }]);
+    const none = await rpc(gateway.origin, `pin/ls?arg=${ROOT}`);
+    expect([none.status, none.text]).toEqual([500, expect.stringContaining('is not pinned')]);
+    const direct = await rpc(gateway.origin, 'pin/ls?type=direct');
+    expect(JSON.parse(direct.text)).toEqual({ Keys: {} });
+    expect((await rpc(gateway.origin, 'pin/ls?type=odd')).status).toBe(400);
+  });
+});
+
+describe('id', () => {
+  it('tells of this peer, or of another one', async () => {
+    const other = '12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X';
+    await using gateway = await open({
+      discovery: service([], ({ line }) => ({
+        Peers: [
+          {
+            Schema: 'peer',
+            ID: line.split('/').at(-1),
+            Addrs: ['/ip4/127.0.0.1/tcp/1/http'],
+            Protocols: ['transport-ipfs-gateway-http'],
+          },
+        ],
+      })),
+    });
+    const own = JSON.parse((await rpc(gateway.origin, 'id')).text) as Record<string, unknown>;
+    expect(own).toMatchObject({
+      ID: expect.stringMatching(/^12D3Koo/),
+      AgentVersion: expect.stringMatching(/^shoal\//),
+    });
+    expect(own['Addresses']).toEqual(['/ip4/127.0.0.1/tcp/1/http']);
+    const answer = JSON.parse((await rpc(gateway.origin, `id?arg=${other}`)).text);
+    expect(answer).toMatchObject({ ID: other, AgentVersion: '' });
+  });
+});
