@@ -1,0 +1,124 @@
+/**
+ * Digests of files' pieces, kept in a folder: they cost a read of the whole file and never change.
+ * Each is a file of its own with a sha-256 behind it, so that half a write, or rot, counts as absent:
+ * a wrong digest would be a torrent that nobody can finish. Nothing here is dear: it is worked out
+ * again when it is gone, and what was used longest ago goes first.
+ */
+import { createHash, randomUUID } from 'node:crypto';
+import { mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Log } from '@shoal/chassis';
+import { MiB } from '@shoal/protocol';
+
+/** Room for the sha-1s of some 3 TiB of files. */
+const STORE_SIZE_MAX_BYTES = 64 * MiB;
+/** What a small file takes on a disk, and with that the bound on their number. */
+const FILE_ROOM_MIN_BYTES = 4096;
+const CHECK_SIZE_BYTES = 32;
+
+/** Names of digests: a CID and an algorithm, so that they are safe as names of files. */
+export type PieceKey = string;
+
+export interface PieceStore {
+  /** What is kept under this name, if it is whole and of this size. */
+  read(key: PieceKey, sizeBytes: number): Promise<Uint8Array | undefined>;
+  /** Keeps digests; a failure is logged, and costs the next reader some work. */
+  write(key: PieceKey, digests: Uint8Array): Promise<void>;
+}
+
+/** Opens the folder, makes it if need be, and clears what a crash left half written. */
+export async function openPieceStore(
+  folder: string,
+  {
+    log,
+    sizeMaxBytes = STORE_SIZE_MAX_BYTES,
+  }: { readonly log: Log; readonly sizeMaxBytes?: number },
+): Promise<PieceStore> {
+  await mkdir(folder, { recursive: true });
+  const rooms = await listRooms(folder);
+  let usedBytes = [...rooms.values()].reduce((sum, bytes) => sum + bytes, 0);
+
+  const forget = async (key: PieceKey): Promise<void> => {
+    usedBytes -= rooms.get(key) ?? 0;
+    rooms.delete(key);
+    await remove(join(folder, key), log);
+  };
+  const remember = (key: PieceKey, sizeBytes: number): void => {
+    usedBytes += roomOf(sizeBytes) - (rooms.get(key) ?? 0);
+    rooms.delete(key); // to the end: the first is the one that was used longest ago
+    rooms.set(key, roomOf(sizeBytes));
+  };
+
+  return {
+    async read(key, sizeBytes) {
+      if (!rooms.has(key)) return undefined;
+      const path = join(folder, key);
+      try {
+        const bytes = await readFile(path);
+        const digests = bytes.subarray(0, -CHECK_SIZE_BYTES);
+        const check = bytes.subarray(-CHECK_SIZE_BYTES);
+        if (digests.length === sizeBytes && checkOf(key, digests).equals(check)) {
+          remember(key, bytes.length);
+          await utimes(path, new Date(), new Date());
+          return digests;
+        }
+        log.warn({ key }, 'kept digests are damaged');
+      } catch (err) {
+        log.warn({ err, key }, 'kept digests not read');
+      }
+      await forget(key);
+      return undefined;
+    },
+    async write(key, digests) {
+      const draft = join(folder, `${randomUUID()}.tmp`);
+      try {
+        await writeSynced(draft, [digests, checkOf(key, digests)]);
+        await rename(draft, join(folder, key));
+        remember(key, digests.length + CHECK_SIZE_BYTES);
+        for (const oldest of rooms.keys()) {
+          if (usedBytes <= sizeMaxBytes) break;
+          await forget(oldest);
+        }
+      } catch (err) {
+        log.warn({ err, key }, 'digests not kept');
+        await remove(draft, log);
+      }
+    },
+  };
+}
+
+async function remove(path: string, log: Log): Promise<void> {
+  await rm(path, { force: true }).catch((err: unknown) => log.warn({ err }, 'digests not removed'));
+}
+
+/** What lies in the folder, the longest unused first. */
+async function listRooms(folder: string): Promise<Map<PieceKey, number>> {
+  const found: { key: PieceKey; sizeBytes: number; usedAtMs: number }[] = [];
+  for (const key of await readdir(folder)) {
+    const path = join(folder, key);
+    if (key.endsWith('.tmp')) {
+      await rm(path, { force: true });
+      continue;
+    }
+    const { size, mtimeMs } = await stat(path);
+    found.push({ key, sizeBytes: size, usedAtMs: mtimeMs });
+  }
+  found.sort((a, b) => a.usedAtMs - b.usedAtMs);
+  return new Map(found.map(({ key, sizeBytes }) => [key, roomOf(sizeBytes)]));
+}
+
+async function writeSynced(path: string, parts: readonly Uint8Array[]): Promise<void> {
+  const file = await open(path, 'wx');
+  try {
+    await file.writev([...parts]);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** Also of the name: a file that was renamed by hand is not another file's digests. */
+const checkOf = (key: PieceKey, digests: Uint8Array): Buffer =>
+  createHash('sha256').update(key).update(digests).digest();
+
+const roomOf = (sizeBytes: number): number => Math.max(sizeBytes, FILE_ROOM_MIN_BYTES);
