@@ -59,6 +59,19 @@ export const UploadReply = z.object({
 });
 export type UploadReply = z.infer<typeof UploadReply>;
 
+/** How far an upload that may be resumed is, until its file is kept: then `UploadReply` tells. */
+export const UploadProgress = z.object({
+  state: z.literal('receiving'),
+  name: z.string().optional(),
+  /** Bytes that are durable here: where to go on. */
+  receivedBytes: z.int().nonnegative(),
+  /** Unknown until the sender states it. */
+  sizeBytes: z.int().nonnegative().optional(),
+  /** When it is given up, unless it is gone on with before. */
+  expiresAtMs: z.int().nonnegative(),
+});
+export type UploadProgress = z.infer<typeof UploadProgress>;
+
 /** What stands in an uploaded directory: the path below it, and what it names. */
 export const DirectoryItem = z.object({
   path: z.string(),

@@ -1,5 +1,12 @@
 import * as z from 'zod';
-import { DirectoryReply, FileName, ImportReply, UploadReply, UploadsReply } from '../file.ts';
+import {
+  DirectoryReply,
+  FileName,
+  ImportReply,
+  UploadProgress,
+  UploadReply,
+  UploadsReply,
+} from '../file.ts';
 import { REPLICAS_DEFAULT, REPLICAS_MAX } from '../pin.ts';
 import { BYTES, route } from '../route.ts';
 
@@ -34,6 +41,9 @@ export const PinRequest = z.strictObject({
     .default([]),
 });
 export type PinRequest = z.infer<typeof PinRequest>;
+
+/** Where resumable uploads are created (tus 1.0); each then has an address below it. */
+export const RESUMABLE_PATH = '/uploads';
 
 export const chunkerRoutes = {
   addFile: route({
@@ -96,6 +106,18 @@ export const chunkerRoutes = {
     }),
     body: BYTES,
     reply: ImportReply,
+  }),
+  resumableUpload: route({
+    service: 'chunker',
+    audience: 'public',
+    method: 'GET',
+    path: `${RESUMABLE_PATH}/:id`,
+    summary:
+      'How far a resumable upload is, and its file once that is kept. The upload itself speaks tus 1.0: POST /uploads, then HEAD, PATCH and DELETE here.',
+    params: z.object({ id: z.string() }),
+    query: z.object({}),
+    body: undefined,
+    reply: z.union([UploadReply, UploadProgress]),
   }),
   addPin: route({
     service: 'chunker',

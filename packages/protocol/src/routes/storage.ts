@@ -6,6 +6,7 @@ import { Lease } from '../jobs.ts';
 import { FailureDomain } from '../member.ts';
 import { REPLICAS_MAX } from '../pin.ts';
 import { BYTES, route } from '../route.ts';
+import { WANT_ROOTS_MAX } from './discovery.ts';
 
 const none = z.object({});
 const byCid = z.object({ cid: Cid });
@@ -22,6 +23,14 @@ export const PutReply = z.object({
   isNew: z.boolean(),
 });
 export type PutReply = z.infer<typeof PutReply>;
+
+/**
+ * What a peer holds of one of several DAGs, or why that is not said: it is `absent` without its root,
+ * `incomplete` without one of its nodes, and `unread` when it could not be read in the time and room
+ * of one answer. Asked for alone it may still be told.
+ */
+export const HaveMapOrNot = z.union([HaveMap, z.enum(['absent', 'incomplete', 'unread'])]);
+export type HaveMapOrNot = z.infer<typeof HaveMapOrNot>;
 
 /** One bit a CID, in the order asked, packed and encoded as in a have-map. */
 export const Bits = z.object({ bits: z.string() });
@@ -199,6 +208,17 @@ export const storageRoutes = {
     query: none,
     body: undefined,
     reply: HaveMap,
+  }),
+  haveMaps: route({
+    service: 'storage',
+    audience: 'peer',
+    method: 'POST',
+    path: '/dags/have-maps',
+    summary: 'What this peer holds of several DAGs, in the order asked.',
+    params: none,
+    query: none,
+    body: z.object({ roots: z.array(Cid).min(1).max(WANT_ROOTS_MAX) }),
+    reply: z.object({ haveMaps: z.array(HaveMapOrNot) }),
   }),
   keepDag: route({
     service: 'storage',

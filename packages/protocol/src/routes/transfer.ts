@@ -38,6 +38,30 @@ export const transferRoutes = {
     body: undefined,
     reply: BYTES,
   }),
+  getTorrent: route({
+    service: 'transfer',
+    audience: 'public',
+    method: 'GET',
+    path: '/files/:hash.torrent',
+    summary:
+      'A file as a BitTorrent v1 metainfo file, with the peers that are up as web seeds (BEP 19; also HEAD, If-None-Match).',
+    params: z.object({ hash: FileHash }),
+    query: none,
+    body: undefined,
+    reply: BYTES,
+  }),
+  getMetalink: route({
+    service: 'transfer',
+    audience: 'public',
+    method: 'GET',
+    path: '/files/:hash.meta4',
+    summary:
+      'A file as a Metalink (RFC 5854): its hashes, and its address at the peers that are up (also HEAD, If-None-Match).',
+    params: z.object({ hash: FileHash }),
+    query: none,
+    body: undefined,
+    reply: BYTES,
+  }),
   getIpfs: route({
     service: 'transfer',
     audience: 'public',

@@ -1,0 +1,112 @@
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { hashBlock } from '@shoal/blocks';
+import { CHUNK_SIZE_BYTES, MiB } from '@shoal/protocol';
+import { readTail, removeTail, writeTail } from '../../src/resumable-tail.ts';
+import { UploadHead } from '../../src/resumable-log.ts';
+import {
+  beginUpload,
+  cutTo,
+  isWhole,
+  offsetOf,
+  restoreUpload,
+} from '../../src/resumable-upload.ts';
+
+const HEAD = UploadHead.parse({
+  v: 1,
+  id: 'ab'.repeat(16),
+  lease: '00000000-0000-4000-8000-000000000000',
+  sizeBytes: 5 * MiB + 10,
+  metadata: { filename: 'ä.bin', flag: null },
+  wishes: { name: 'ä.bin', replicas: 3, copies: 2 },
+});
+const cidAt = (index: number) => hashBlock('raw', Buffer.from([index]));
+
+describe('what is written down of an upload', () => {
+  let dir = '';
+  const paths = () => ({ logPath: join(dir, 'a.upload'), tailPath: join(dir, 'a.tail') });
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'shoal-resumable-'));
+  });
+  afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+  it('comes back, cut at any byte: whole lines, and nothing that was not said', async () => {
+    const { log } = await beginUpload(paths(), HEAD);
+    const sizes = [statSync(paths().logPath).size];
+    for (let index = 0; index < 4; index += 1) {
+      await log.addLeaves([cidAt(index)]);
+      sizes.push(statSync(paths().logPath).size);
+    }
+    await log.add({ isPinning: true });
+    const text = readFileSync(paths().logPath);
+    expect(text.length).toBeGreaterThan(sizes.at(-1) ?? 0);
+    for (let length = 0; length <= text.length; length += 1) {
+      writeFileSync(paths().logPath, text.subarray(0, length));
+      const upload = await restoreUpload(paths());
+      const leaves = sizes.filter((size) => size <= length).length - 1;
+      expect(upload?.leaves.count).toBe(leaves < 0 ? undefined : leaves);
+      if (upload === undefined) continue;
+      expect(upload.log.head).toEqual(HEAD);
+      expect(upload.isPinning).toBe(length === text.length);
+      // What is added then stands on a line of its own.
+      await upload.log.addLeaves([cidAt(9)]);
+      const again = await restoreUpload(paths());
+      expect(again?.leaves.slice(0, 9)).toEqual([...upload.leaves.slice(0, 9), cidAt(9)]);
+    }
+  });
+
+  it('ends at what is not a line of it', async () => {
+    const { log } = await beginUpload(paths(), HEAD);
+    await log.addLeaves([cidAt(0)]);
+    const text = readFileSync(paths().logPath, 'utf8');
+    for (const noise of ['\0'.repeat(200), 'noise\n', `{"leaves":-1}\n${cidAt(1)}\n`, '\n\n']) {
+      writeFileSync(paths().logPath, `${text}${noise}`);
+      expect((await restoreUpload(paths()))?.leaves.count).toBe(1);
+      expect(readFileSync(paths().logPath, 'utf8')).toBe(text);
+    }
+    writeFileSync(paths().logPath, '');
+    expect(await restoreUpload(paths())).toBeUndefined();
+  });
+
+  it('knows the bytes behind the last chunk until they are one', async () => {
+    const upload = await beginUpload(paths(), HEAD);
+    upload.tail = await writeTail(paths().tailPath, 0, Buffer.from('tail'));
+    expect(offsetOf(upload)).toBe(4);
+    await upload.log.addLeaves([cidAt(0)]);
+    const restored = await restoreUpload(paths()); // killed before the old tail was removed
+    if (restored === undefined) throw new Error('no upload');
+    expect(offsetOf(restored)).toBe(CHUNK_SIZE_BYTES);
+    restored.tail = await writeTail(paths().tailPath, 1, Buffer.from('ta'));
+    expect(offsetOf(restored)).toBe(CHUNK_SIZE_BYTES + 2);
+    await cutTo(restored, 0);
+    expect([offsetOf(restored), await readTail(paths().tailPath)]).toEqual([0, undefined]);
+    const cut = await restoreUpload(paths());
+    expect(cut === undefined ? undefined : offsetOf(cut)).toBe(0);
+  });
+
+  it('takes a tail that is damaged for none', async () => {
+    const { tailPath } = paths();
+    await writeTail(tailPath, 3, Buffer.from('some bytes'));
+    const whole = readFileSync(tailPath);
+    for (let length = 0; length < whole.length; length += 1) {
+      writeFileSync(tailPath, whole.subarray(0, length));
+      expect(await readTail(tailPath)).toBeUndefined();
+    }
+    writeFileSync(tailPath, whole);
+    expect(await readTail(tailPath)).toMatchObject({ afterLeaves: 3, sizeBytes: 10 });
+    await removeTail(tailPath);
+    await removeTail(tailPath);
+  });
+
+  it('is whole when the last, shorter chunk is there', async () => {
+    const upload = await beginUpload(paths(), HEAD);
+    for (let index = 0; index < 5; index += 1) upload.leaves.push(cidAt(index));
+    expect([offsetOf(upload), isWhole(upload)]).toEqual([5 * MiB, false]);
+    upload.leaves.push(cidAt(5));
+    expect([offsetOf(upload), isWhole(upload)]).toEqual([5 * MiB + 10, true]);
+    await upload.log.add({ sizeBytes: 7 * MiB });
+    expect((await restoreUpload(paths()))?.sizeBytes).toBe(7 * MiB);
+  });
+});
