@@ -28,5 +28,13 @@ export default {
       // A swarm of five is thirty processes to start.
       globals: { TEST_TIMEOUT_MS: 180_000 },
     },
+    {
+      ...shared,
+      displayName: 'conformance',
+      testMatch: ['<rootDir>/tests/conformance/*.test.ts'],
+      setupFilesAfterEnv: ['<rootDir>/tools/test-timeout.mjs'],
+      // Each file starts one swarm of three; a question takes milliseconds.
+      globals: { TEST_TIMEOUT_MS: 180_000 },
+    },
   ],
 };

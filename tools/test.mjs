@@ -1,6 +1,6 @@
 /**
- * `npm test`: set-up, then format, lint and types, then every test, the short form of chaos, and a swarm
- * in Docker where there is an engine. With arguments it is jest alone, with these arguments. Its last line counts
+ * `npm test`: set-up, then format, lint and types, then every test, clients of others, the short form of
+ * chaos, and a swarm in Docker where there is an engine. With arguments it is jest alone, with these arguments. Its last line counts
  * everything: a check that fails is a test that failed.
  */
 import { spawnSync } from 'node:child_process';
@@ -8,7 +8,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { argv, exit, stdout } from 'node:process';
-import { findNode, projectEnv, ROOT, setUp } from './setup.mjs';
+import { findNode, INTEROP, projectEnv, ROOT, setUp, setUpInterop } from './setup.mjs';
 
 const CHECKS = [
   ['format', 'oxfmt', ['--check', '.']],
@@ -20,7 +20,12 @@ const LEVELS = [
   ['--selectProjects', 'unit', '--maxWorkers=2'],
   ['--selectProjects', 'integration', '--runInBand'],
   ['--selectProjects', 'swarm', '--runInBand'],
+  ['--selectProjects', 'conformance', '--runInBand'],
 ];
+/** In tests/interop, a workspace of its own. */
+const INTEROP_CHECKS = [['types of tests/interop', 'tsc', ['-p', INTEROP]]];
+/** Two minutes on a machine with nothing else to do. */
+const INTEROP_TIMEOUT_MS = 900_000;
 
 /** What deploy/peer.Dockerfile begins with. */
 const BASE_IMAGE = 'node:24-bookworm-slim';
@@ -34,10 +39,15 @@ setUp();
 const node = findNode();
 const args = argv.slice(2);
 const totals = { passed: 0, failed: 0, skipped: 0 };
-if (args.length === 0) for (const check of CHECKS) runCheck(check);
-const runs = args.length === 0 ? LEVELS : [['--maxWorkers=2', ...args]];
+const isAll = args.length === 0;
+if (isAll) setUpInterop();
+if (isAll) for (const check of [...CHECKS, ...INTEROP_CHECKS]) runCheck(check);
+const runs = isAll ? LEVELS : [['--maxWorkers=2', ...args]];
 for (const run of runs) runJest(run);
-if (args.length === 0) {
+if (isAll) {
+  const reporter = `--test-reporter=${join(INTEROP, 'reporter.ts')}`;
+  const interop = ['--no-warnings', reporter, join(INTEROP, 'main.ts')];
+  runProgram(node, interop, INTEROP_TIMEOUT_MS);
   const chaos = join(ROOT, 'tests', 'chaos', 'main.ts');
   runProgram(node, [chaos, '--short', '--only', CHAOS_SCENARIOS], CHAOS_TIMEOUT_MS);
   runSmoke();
