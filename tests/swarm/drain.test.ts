@@ -6,6 +6,7 @@ import {
   download,
   eventually,
   health,
+  listAlive,
   metric,
   type RunningPeer,
   type RunningSwarm,
@@ -155,8 +156,8 @@ describe('leaving', () => {
       expect(await download(other.transfer, reply.cid)).toMatchObject({ status: 200, sha256 });
   });
 
-  it('by SIGTERM with every file safe, it hands over nothing', async () => {
-    const [leaver, ...others] = await start(3);
+  it('by SIGTERM with every file safe, it hands over nothing, and nobody copies anything', async () => {
+    const [leaver, ...others] = await start(3, { LOG_LEVEL: 'debug' });
     for (const file of FILES) await upload(leaver.chunker, file, { query: 'copies=3' });
     const copied = () =>
       Promise.all(
@@ -164,9 +165,25 @@ describe('leaving', () => {
           metric(transfer, 'shoal_transfer_blocks_replicated_total', { outcome: 'copied' }),
         ),
       );
-    const before = await copied();
+    // Each chunk came once, by an offer or by settling; what comes from now on came for the leaving.
+    const chunks = FILES.reduce((sum, { sizeBytes }) => sum + sizeBytes / MiB, 0);
+    const each = others.map(() => chunks);
+    await eventually('every copy is counted', async () => {
+      const counts = await copied();
+      return counts.every((count) => count >= chunks);
+    });
+    expect(await copied()).toEqual(each);
+
     expect(await leaver.stop()).toBe(0);
-    expect(await copied()).toEqual(before);
-    expect(await logOf(leaver)).not.toContain('handed over');
+    const log = await logOf(leaver);
+    const handedOver = { filesChecked: FILES.length, blocks: 0, blocksLeft: 0 };
+    expect(log).toContain(
+      `${JSON.stringify(handedOver).slice(1, -1)},"msg":"nothing more to hand over"`,
+    );
+    await eventually('the others see it gone', async () => {
+      const seen = await Promise.all(others.map(listAlive));
+      return seen.every((alive) => alive.length === others.length);
+    });
+    expect(await copied()).toEqual(each);
   });
 });

@@ -16,6 +16,7 @@ import {
   type transferRoutes,
 } from '@shoal/protocol';
 import { keepBlock, type Limit } from './copy.ts';
+import type { Claim, Incoming } from './incoming.ts';
 import { type MemberView, targetOf } from './member-view.ts';
 import type { Metrics } from './metrics.ts';
 import { receiveBlock } from './receive-block.ts';
@@ -35,6 +36,7 @@ export function createAcceptReplicas(deps: {
   readonly metrics: Metrics;
   readonly log: Log;
   readonly limit: Limit;
+  readonly incoming: Incoming;
   readonly reportCorrupt: ReportCorrupt;
   readonly released: ReleasedLeases;
   readonly stallMs: number;
@@ -42,7 +44,7 @@ export function createAcceptReplicas(deps: {
 }): (
   call: Call<Offer['params'], Offer['query'], Offer['body']>,
 ) => Promise<z.input<Offer['reply']>> {
-  const { client, view, metrics, log, limit } = deps;
+  const { client, view, metrics, log, limit, incoming } = deps;
   let offers = 0;
 
   return async ({ body: { lease, cids }, caller, signal }) => {
@@ -51,22 +53,19 @@ export function createAcceptReplicas(deps: {
       throw new ProofRefused({ reason: `${caller} is not in this peer's member table yet` });
     if (offers >= OFFERS_MAX) throw new Overloaded({ what: 'offers', limit: OFFERS_MAX });
     offers += 1;
+    using claims = new DisposableStack();
     try {
-      const own = client.own('storage');
-      const { bits } = await client.call(
-        own,
-        storageRoutes.leaseBlocks,
-        { params: { lease }, body: { cids } },
-        { signal },
-      );
-      const held = decodeBits(bits, cids.length);
+      // Claimed before storage is asked: nobody begins to copy one of them in between.
+      const wants = cids.map((cid) => ({ cid, claim: claims.use(incoming.claim(cid)) }));
+      const held = await leaseHeld(lease, cids, client, { signal });
       const target = targetOf(member, 'storage', client);
       let isFull = false;
-      const pull = async (cid: Cid, index: number): Promise<void> => {
+      const pull = async (cid: Cid, claim: Claim, index: number): Promise<void> => {
         if (isFull) return;
         try {
           const block = await receiveBlock(deps, target, cid, undefined, { signal });
           await keepBlock(client, cid, block, lease, { signal });
+          claim.arrived();
           setBit(held, index);
           metrics.blocksReplicated.inc({ direction: 'in', outcome: 'copied' });
         } catch (err) {
@@ -81,9 +80,16 @@ export function createAcceptReplicas(deps: {
         }
       };
       await Promise.all(
-        cids.map(async (cid, index) => {
-          if (!getBit(held, index)) return limit(() => pull(cid, index));
-          metrics.blocksReplicated.inc({ direction: 'in', outcome: 'held' });
+        wants.map(async ({ cid, claim }, index) => {
+          using _claim = claim;
+          if (!getBit(held, index) && claim.before !== undefined) {
+            await claim.before;
+            const now = await leaseHeld(lease, [cid], client, { signal });
+            if (getBit(now, 0)) setBit(held, index);
+          }
+          if (getBit(held, index))
+            metrics.blocksReplicated.inc({ direction: 'in', outcome: 'held' });
+          else await limit(() => pull(cid, claim, index));
         }),
       );
       const wasKept = deps.released.wasKept(lease);
@@ -93,6 +99,20 @@ export function createAcceptReplicas(deps: {
       offers -= 1;
     }
   };
+}
+
+/** Puts those blocks under the lease that our own storage holds; answers a bit for each. */
+async function leaseHeld(
+  lease: Lease,
+  cids: readonly Cid[],
+  client: PeerClient,
+  { signal }: { signal: AbortSignal },
+): Promise<Uint8Array> {
+  const args = { params: { lease }, body: { cids: [...cids] } };
+  const { bits } = await client.call(client.own('storage'), storageRoutes.leaseBlocks, args, {
+    signal,
+  });
+  return decodeBits(bits, cids.length);
 }
 
 /** Ends a lease in our own storage; without `keep`, what only it held is deleted. */

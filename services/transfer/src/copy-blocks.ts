@@ -34,6 +34,7 @@ export function createCopyBlocks(deps: {
     calls += 1;
     try {
       const wanted = [...new Set(cids)];
+      const lookedAtMs = performance.now();
       const here = new Set(await heldHere(wanted, client, { signal }));
       const missing = wanted.filter((cid) => !here.has(cid));
       const others = view.asked().filter(({ isSelf }) => !isSelf);
@@ -45,7 +46,7 @@ export function createCopyBlocks(deps: {
       const { copied } = await repairs.copy(
         wants,
         ({ cid }, options) => source.fetchFrom(cid, holders.get(cid) ?? [], options),
-        { signal },
+        { lookedAtMs, signal },
       );
       for (const cid of copied) here.add(cid);
       const bits = createBits(cids.length);

@@ -9,6 +9,7 @@ import type { Log, PeerClient, TokenBucket } from '@shoal/chassis';
 import { type Cid, StorageFull } from '@shoal/protocol';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createLimit, keepBlock } from './copy.ts';
+import type { Incoming } from './incoming.ts';
 import type { Metrics } from './metrics.ts';
 import type { ReceivedBlock } from './receive-block.ts';
 
@@ -19,7 +20,10 @@ export interface BlockWant {
   readonly sizeBytes: number | undefined;
 }
 
-/** What came of it. After `isFull`, the blocks that were still to come were not tried. */
+/**
+ * What came of it. Neither copied nor failed are blocks that somebody else copies at this moment, or
+ * did since they were looked for; and after `isFull` those that were still to come.
+ */
 export interface Repaired {
   readonly copied: readonly Cid[];
   readonly failedBlocks: number;
@@ -27,23 +31,27 @@ export interface Repaired {
 }
 
 export interface Repairs {
-  /** Copies blocks into our own storage, in this order, some side by side. */
+  /**
+   * Copies blocks into our own storage, in this order, some side by side.
+   * @param lookedAtMs When our storage was asked what is missing, by `performance.now()`.
+   */
   copy(
     wants: readonly BlockWant[],
     fetch: (want: BlockWant, options: { signal: AbortSignal }) => Promise<ReceivedBlock>,
-    options: { signal: AbortSignal },
+    options: { lookedAtMs: number; signal: AbortSignal },
   ): Promise<Repaired>;
 }
 
 /** @param blocksMax Blocks under way over all callers. */
 export function createRepairs(deps: {
   readonly client: PeerClient;
+  readonly incoming: Incoming;
   readonly bucket: TokenBucket;
   readonly blocksMax: number;
   readonly metrics: Metrics;
   readonly log: Log;
 }): Repairs {
-  const { client, bucket, blocksMax, metrics, log } = deps;
+  const { client, incoming, bucket, blocksMax, metrics, log } = deps;
   const limit = createLimit(blocksMax);
   let wasFull = false;
 
@@ -69,16 +77,19 @@ export function createRepairs(deps: {
 
   return {
     async copy(wants, fetch, options) {
-      const { signal } = options;
+      const { lookedAtMs, signal } = options;
       const copied: Cid[] = [];
       let failedBlocks = 0;
       let isFull = false;
       const copyOne = async (want: BlockWant): Promise<void> => {
         if (isFull) return; // a thousand refusals would say no more than the first
-        const block = await fetch(want, options);
+        if (incoming.isComing(want.cid, lookedAtMs)) return;
+        using claim = incoming.claim(want.cid);
+        const block = await fetch(want, { signal });
         const sizeBytes = block.bytes.length;
         bucket.spend(sizeBytes);
-        await keepBlock(client, want.cid, block, undefined, options);
+        await keepBlock(client, want.cid, block, undefined, { signal });
+        claim.arrived();
         copied.push(want.cid);
         metrics.blocksReplicated.inc({ direction: 'in', outcome: 'copied' });
         metrics.repairs.inc({ outcome: 'copied' });
@@ -89,7 +100,7 @@ export function createRepairs(deps: {
       const work = async (): Promise<void> => {
         for (const want of rest)
           try {
-            await inTurn(() => copyOne(want), options);
+            await inTurn(() => copyOne(want), { signal });
           } catch (err) {
             signal.throwIfAborted();
             failedBlocks += 1;

@@ -66,9 +66,10 @@ export async function settle(
 
     // First of all, so that what the sweep has condemned meanwhile counts again.
     await keep(pin, client, { signal });
+    const lookedAtMs = performance.now();
     const { held, mended } = await look(pin, entries, dag, deps, { signal });
     const missing = distinct(entries.filter((entry) => isMine(entry) && !held.has(entry.cid)));
-    const leaves = await copy(missing, entries, dag, deps, { signal });
+    const leaves = await copy(missing, entries, dag, deps, { lookedAtMs, signal });
     const copiedBlocks = mended.copied.length + leaves.copied.length;
     if (copiedBlocks > 0) await keep(pin, client, { signal });
     const surplus = distinct(entries.filter((entry) => !isMine(entry) && held.has(entry.cid)));
@@ -119,6 +120,7 @@ async function look(
 ): Promise<{ held: Set<Cid>; mended: Repaired }> {
   const { client, view } = deps;
   let mended = NOTHING;
+  const lookedAtMs = performance.now();
   let held = await heldOf(pin.root, entries, client, { signal });
   const nodes = distinct(entries.filter(({ kind }) => kind === 'node'));
   if (held === undefined && nodes.length > 0) {
@@ -130,7 +132,7 @@ async function look(
       ),
     );
     const gaps = nodes.filter(({ cid }) => !here.has(cid));
-    mended = await copy(gaps, entries, dag, deps, { signal });
+    mended = await copy(gaps, entries, dag, deps, { lookedAtMs, signal });
     if (mended.copied.length > 0) await keep(pin, client, { signal });
     held = await heldOf(pin.root, entries, client, { signal });
     if (held === undefined) throw new ManifestIncomplete({ root: pin.root, cid: pin.root });
@@ -174,19 +176,20 @@ async function copy(
   entries: readonly DagEntry[],
   dag: DagSource,
   { repairs }: SettleDeps,
-  { signal }: { signal: AbortSignal },
+  options: { lookedAtMs: number; signal: AbortSignal },
 ): Promise<Repaired> {
   if (missing.length === 0) return NOTHING;
   const indexes = new Map(entries.map(({ cid }, index) => [cid, index]));
   await dag.learn();
   const wants = missing
-    .map(({ cid, sizeBytes, kind }): BlockWant & { holders: number } => {
+    .map(({ cid }): BlockWant & { holders: number } => {
       const index = indexes.get(cid);
       const holders = index === undefined ? 0 : dag.holders(index);
-      return { cid, index, sizeBytes: kind === 'leaf' ? sizeBytes : undefined, holders };
+      // What a parent says of a size may be wrong, in DAGs that came as they are: the hash decides.
+      return { cid, index, sizeBytes: undefined, holders };
     })
     .toSorted((a, b) => (a.holders || Infinity) - (b.holders || Infinity));
-  return repairs.copy(wants, (want, options) => dag.fetch(want, options), { signal });
+  return repairs.copy(wants, (want, { signal }) => dag.fetch(want, { signal }), options);
 }
 
 /** Marks what we hold as pinned. A lone block that is placed on others is not here to be marked. */

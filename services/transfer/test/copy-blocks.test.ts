@@ -4,6 +4,7 @@ import { createLog, createTokenBucket } from '@shoal/chassis';
 import { BlockUnavailable, type Cid, Overloaded, storageRoutes } from '@shoal/protocol';
 import { Registry } from 'prom-client';
 import { createCopyBlocks } from '../src/copy-blocks.ts';
+import { createIncoming } from '../src/incoming.ts';
 import { createMetrics } from '../src/metrics.ts';
 import { createRepairs } from '../src/repairs.ts';
 import { bitsFor, cidOf, paperClient, paperView, type PaperMember } from './paper.ts';
@@ -56,7 +57,14 @@ function paperStorages(
       },
       isBanned: () => false,
     },
-    repairs: createRepairs({ client, bucket, blocksMax: 2, metrics, log }),
+    repairs: createRepairs({
+      client,
+      incoming: createIncoming(),
+      bucket,
+      blocksMax: 2,
+      metrics,
+      log,
+    }),
     log,
   });
   const run = async (names: readonly string[]) => {

@@ -106,6 +106,16 @@ function paperPeer(
       }),
     ],
     [
+      storageRoutes.haveMaps,
+      ({ body: { roots } }) => ({
+        // Every second one does not fit the answer and is asked for alone.
+        haveMaps: roots.map((root, index) => {
+          if (index % 2 === 1) return 'unread';
+          return heldAt(root, 0).length === 0 ? 'absent' : haveMapOf(root, heldAt(root, 0));
+        }),
+      }),
+    ],
+    [
       storageRoutes.haveMap,
       ({ params }) => {
         const root = cidOf(String(params['cid']));

@@ -23,7 +23,11 @@ export function paperView(first: readonly PaperMember[]) {
           peerId: peerOf(index),
           capacityBytes: 1,
           domain: { host: `h${index}`, disk: '1' },
-          http: { storage: peerOf(index), transfer: peerOf(index) },
+          http: {
+            gateway: `http://${peerOf(index)}`,
+            storage: peerOf(index),
+            transfer: peerOf(index),
+          },
           isSelf: index === 0,
           state,
           draining,

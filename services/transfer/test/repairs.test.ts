@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { createLog, createTokenBucket } from '@shoal/chassis';
 import { BlockCorrupt, type Cid, StorageFull, storageRoutes } from '@shoal/protocol';
 import { Registry } from 'prom-client';
+import { createIncoming } from '../src/incoming.ts';
 import { createMetrics } from '../src/metrics.ts';
 import { type BlockWant, createRepairs } from '../src/repairs.ts';
 import { cidOf, paperClient } from './paper.ts';
@@ -35,7 +36,7 @@ function paperRepairs({ ratePerSecond = 0, blocksMax = 2, room = Infinity } = {}
   const metrics = createMetrics(new Registry());
   const log = createLog('test', 'silent');
   return {
-    repairs: createRepairs({ client, bucket, blocksMax, metrics, log }),
+    repairs: createRepairs({ client, incoming: createIncoming(), bucket, blocksMax, metrics, log }),
     metrics,
     kept,
     leases,
@@ -52,13 +53,14 @@ function paperRepairs({ ratePerSecond = 0, blocksMax = 2, room = Infinity } = {}
 
 describe('repairs', () => {
   const { signal } = new AbortController();
+  const options = { lookedAtMs: 0, signal };
 
   it('copies in the order given, without a lease, a bounded number at a time', async () => {
     const paper = paperRepairs({ blocksMax: 2 });
     const wants = wantsOf(10);
     const both = await Promise.all([
-      paper.repairs.copy(wants.slice(0, 5), paper.fetch, { signal }),
-      paper.repairs.copy(wants.slice(5), paper.fetch, { signal }),
+      paper.repairs.copy(wants.slice(0, 5), paper.fetch, options),
+      paper.repairs.copy(wants.slice(5), paper.fetch, options),
     ]);
     expect(both.map(({ copied }) => copied.length)).toEqual([5, 5]);
     expect(both[0].copied).toEqual(wants.slice(0, 5).map(({ cid }) => cid));
@@ -70,7 +72,7 @@ describe('repairs', () => {
   it('keeps to its bandwidth', async () => {
     const paper = paperRepairs({ ratePerSecond: 100 * BLOCK_BYTES, blocksMax: 1 });
     const startedAtMs = performance.now();
-    const { copied } = await paper.repairs.copy(wantsOf(116), paper.fetch, { signal });
+    const { copied } = await paper.repairs.copy(wantsOf(116), paper.fetch, options);
     expect(copied).toHaveLength(116);
     // A second's worth at once, one more into debt, the rest at 10 ms each.
     expect(performance.now() - startedAtMs).toBeGreaterThanOrEqual(140);
@@ -78,9 +80,11 @@ describe('repairs', () => {
 
   it('stops at the first refusal of a full storage', async () => {
     const paper = paperRepairs({ blocksMax: 1, room: 3 });
-    const { copied, isFull, failedBlocks } = await paper.repairs.copy(wantsOf(100), paper.fetch, {
-      signal,
-    });
+    const { copied, isFull, failedBlocks } = await paper.repairs.copy(
+      wantsOf(100),
+      paper.fetch,
+      options,
+    );
     expect({ copied: copied.length, isFull, failedBlocks }).toEqual({
       copied: 3,
       isFull: true,
@@ -95,9 +99,7 @@ describe('repairs', () => {
       if (want.index === 1) throw new BlockCorrupt({ cid: want.cid, peer: 'a peer' });
       return paper.fetch();
     };
-    const { copied, failedBlocks, isFull } = await paper.repairs.copy(wantsOf(4), fetch, {
-      signal,
-    });
+    const { copied, failedBlocks, isFull } = await paper.repairs.copy(wantsOf(4), fetch, options);
     expect({ copied: copied.length, failedBlocks, isFull }).toEqual({
       copied: 3,
       failedBlocks: 1,
@@ -108,7 +110,10 @@ describe('repairs', () => {
   it('ends when the caller leaves, also while it waits for bandwidth, and leaves its place', async () => {
     const paper = paperRepairs({ ratePerSecond: 1, blocksMax: 1 });
     const caller = new AbortController();
-    const copying = paper.repairs.copy(wantsOf(9), paper.fetch, caller);
+    const copying = paper.repairs.copy(wantsOf(9), paper.fetch, {
+      lookedAtMs: 0,
+      signal: caller.signal,
+    });
     copying.catch(() => undefined); // looked at below
     await new Promise(setImmediate);
     caller.abort(new Error('the caller left'));

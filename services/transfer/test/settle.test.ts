@@ -22,6 +22,7 @@ import { createPlacement } from '@shoal/swarm';
 import fc from 'fast-check';
 import { Registry } from 'prom-client';
 import type { DagSource } from '../src/block-source.ts';
+import { createIncoming } from '../src/incoming.ts';
 import type { MemberView } from '../src/member-view.ts';
 import { createMetrics } from '../src/metrics.ts';
 import { createRepairs } from '../src/repairs.ts';
@@ -192,7 +193,14 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
         },
         metrics,
         log,
-        repairs: createRepairs({ client, bucket, blocksMax: 4, metrics, log }),
+        repairs: createRepairs({
+          client,
+          incoming: createIncoming(),
+          bucket,
+          blocksMax: 4,
+          metrics,
+          log,
+        }),
       },
       { signal },
     );
