@@ -2,21 +2,12 @@
  * What discovery asks this peer's own storage: have-maps and figures. Storage may be down or starting;
  * then the peer holds nothing that it could serve, and says so.
  */
-import { decodeBits } from '@shoal/blocks';
 import type { Log, PeerClient } from '@shoal/chassis';
-import {
-  BlockNotFound,
-  type Cid,
-  type HaveMap,
-  ManifestIncomplete,
-  storageRoutes,
-  type StorageStats,
-} from '@shoal/protocol';
+import { type Cid, type HaveMap, storageRoutes, type StorageStats } from '@shoal/protocol';
+import { createOwnHaveMaps } from './own-have-maps.ts';
 import { repeat } from './repeat.ts';
 import type { State } from './state.ts';
 
-/** Shorter than a want's own time-out, so that a slow disk is an answer of "nothing" in time. */
-const HAVE_MAP_TIMEOUT_MS = 1000;
 const STATS_TIMEOUT_MS = 2000;
 /** Figures are asked for soon until the first answer, then at the pace of the heartbeat. */
 const STATS_FIRST_MS = 500;
@@ -47,26 +38,10 @@ export function watchOwnStorage(deps: {
 }): OwnStorage {
   const { client, state, onMove, log } = deps;
   const stop = new AbortController();
-  const reading = new Map<Cid, Promise<HaveMap | undefined>>();
+  const haveMaps = createOwnHaveMaps({ client, log });
   let stats = state.loadStats() ?? NO_STATS;
   let isAnswered = false;
 
-  const ask = async (root: Cid): Promise<HaveMap | undefined> => {
-    try {
-      const haveMap = await client.call(
-        client.own('storage'),
-        storageRoutes.haveMap,
-        { params: { cid: root } },
-        { signal: stop.signal, timeoutMs: HAVE_MAP_TIMEOUT_MS },
-      );
-      const isHolding = decodeBits(haveMap.bits, haveMap.blocks).some((byte) => byte !== 0);
-      return isHolding ? haveMap : undefined;
-    } catch (err) {
-      const isAnswer = err instanceof BlockNotFound || err instanceof ManifestIncomplete;
-      if (!isAnswer && !stop.signal.aborted) log.debug({ err, root }, 'have-map not read');
-      return undefined;
-    }
-  };
   const poll = async (): Promise<void> => {
     const target = client.own('storage');
     const options = { signal: stop.signal, timeoutMs: STATS_TIMEOUT_MS };
@@ -86,15 +61,11 @@ export function watchOwnStorage(deps: {
   );
   return {
     stats: () => stats,
-    readHaveMap(root) {
-      // Many ask for the same new file at once: storage is asked once.
-      const known = reading.get(root) ?? ask(root).finally(() => reading.delete(root));
-      reading.set(root, known);
-      return known;
-    },
+    readHaveMap: (root) => haveMaps.read(root),
     [Symbol.dispose]() {
       stop.abort(new Error('stopping'));
       polls[Symbol.dispose]();
+      haveMaps[Symbol.dispose]();
     },
   };
 }

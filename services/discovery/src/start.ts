@@ -1,4 +1,5 @@
 /** Puts the discovery service together: state, network, mechanisms, HTTP; stops it in reverse. */
+import { randomInt } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
@@ -11,14 +12,16 @@ import {
   openProver,
   ownEndpoints,
   readSwarmKey,
+  readWriteToken,
 } from '@shoal/chassis';
+import { connectEvents } from '@shoal/chassis/events';
 import { createProducer } from '@shoal/chassis/queue';
 import { type Cid, type Endpoints, type Member, type PeerId, SERVICES } from '@shoal/protocol';
 import { createAnnounce } from './announce.ts';
 import { type AskAll, createAsk } from './ask.ts';
 import type { DiscoveryConfig } from './config.ts';
-import { connectEvents } from './events.ts';
 import { startFailureDetector } from './failure.ts';
+import { createFindBlock } from './find-block.ts';
 import { createHealth } from './health.ts';
 import { createHolders } from './holders.ts';
 import { startExpiry } from './expiry.ts';
@@ -32,6 +35,7 @@ import { startPinSync } from './pin-sync.ts';
 import { createPins } from './pins.ts';
 import { repeat } from './repeat.ts';
 import { mountRoutes } from './routes.ts';
+import { mountRouting } from './routing.ts';
 import { firstAddress, hostOf, isLocalHost, tcpAddress } from './seeds.ts';
 import { startSettler } from './settle.ts';
 import { createSigner } from './signed.ts';
@@ -44,6 +48,8 @@ import { createWire } from './wire.ts';
 const VERSION = '0.1.0';
 /** How often the members are written down for the next start. */
 const SAVE_MEMBERS_MS = 30_000;
+/** Routing answers of peers begin with different members: any number above the largest swarm. */
+const FIRST_TURNS = 1_000_000;
 
 /** @throws ConfigError when the key in the data folder is not that of PEER_ID. */
 export async function startDiscovery(
@@ -186,6 +192,7 @@ export async function startDiscovery(
     log,
     registry: metrics.registry,
     whyNotReady: () => (joining.isTried() ? undefined : 'the seeds have not been asked yet'),
+    writeToken: readWriteToken(config),
   });
   stack.defer(() => app.close());
   mountRoutes(
@@ -202,6 +209,18 @@ export async function startDiscovery(
       expirySlackMs: config.DISCOVERY_EXPIRY_SLACK_MS,
     },
   );
+  const members = () => membership.list();
+  const findBlock = stack.use(
+    createFindBlock({
+      findPin: (root) => pins.find(root),
+      client,
+      members,
+      clock: membership.clock,
+      metrics,
+      log,
+    }),
+  );
+  mountRouting({ app, prover, self }, { members, findBlock, firstTurn: randomInt(FIRST_TURNS) });
   const origin = await app.listen({ host: config.BIND_HOST, port: config.DISCOVERY_PORT });
   ports = { ...ports, http: Number(new URL(origin).port) };
 

@@ -2,7 +2,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { cidOf, codecOf, createBits, digestOf, encodeBits, setBit } from '@shoal/blocks';
-import { mount, mountRaw, type Mounting } from '@shoal/chassis';
+import { type Log, mount, mountRaw, type Mounting } from '@shoal/chassis';
 import {
   BLOCK_SIZE_MAX_BYTES,
   BlockCorrupt,
@@ -20,6 +20,7 @@ import { announcedSize, assertNotEmpty, readBody } from './body.ts';
 import { createBufferPool } from './buffers.ts';
 import type { DagListings } from './dag-listing.ts';
 import { haveMapOf, keepDag } from './dags.ts';
+import { haveMapsOf } from './have-maps.ts';
 import type { Metrics } from './metrics.ts';
 import type { Upkeep } from './upkeep.ts';
 
@@ -34,6 +35,7 @@ export interface RouteDeps {
   readonly listings: DagListings;
   readonly upkeep: Upkeep;
   readonly metrics: Metrics;
+  readonly log: Log;
   readonly limits: {
     readonly writesMax: number;
     readonly waitingMax: number;
@@ -84,7 +86,7 @@ function mountWrites({ mounting, store, metrics, limits }: RouteDeps): void {
   );
 }
 
-function mountReads({ mounting, store, listings, metrics, limits }: RouteDeps): void {
+function mountReads({ mounting, store, listings, metrics, limits, log }: RouteDeps): void {
   mountRaw(mounting, routes.getBlock, async ({ request, reply, params: { cid }, signal }) => {
     const headers = (sizeBytes: number) => ({
       'content-type': 'application/octet-stream',
@@ -122,6 +124,10 @@ function mountReads({ mounting, store, listings, metrics, limits }: RouteDeps): 
     toBits(cids.map((cid) => store.findConfirmed(digestOfCid(cid)) !== undefined)),
   );
   mount(mounting, routes.haveMap, ({ params }) => haveMapOf(store, listings, params.cid));
+  mount(mounting, routes.haveMaps, async ({ body: { roots }, signal }) => {
+    const read = (root: Cid) => haveMapOf(store, listings, root);
+    return { haveMaps: await haveMapsOf(roots, read, { log, signal }) };
+  });
   mount(mounting, routes.stats, () => store.stats());
 }
 

@@ -7,6 +7,7 @@ import {
   openProver,
   ownEndpoints,
   refuseForeignPages,
+  readWriteToken,
 } from '@shoal/chassis';
 import type { Cid } from '@shoal/protocol';
 import type { StorageConfig } from './config.ts';
@@ -74,6 +75,7 @@ export async function startStorage(
       log,
       registry,
       whyNotReady: () => store.whyNotWritable(),
+      writeToken: readWriteToken(config),
     }),
     (server) => server.close(),
   );
@@ -85,6 +87,7 @@ export async function startStorage(
     listings,
     upkeep,
     metrics,
+    log,
     limits: {
       writesMax: config.STORAGE_WRITES_MAX,
       waitingMax: config.STORAGE_WAITING_MAX,

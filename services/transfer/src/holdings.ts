@@ -8,7 +8,7 @@ import {
   BlockNotFound,
   type Cid,
   discoveryRoutes,
-  type HaveMap,
+  type HaveMapOrNot,
   ManifestIncomplete,
   type Pin,
   storageRoutes,
@@ -60,44 +60,57 @@ export async function askHoldings(
   const roots = pins.map(({ root }) => root);
   const body = { roots, timeoutMs: WANT_TIMEOUT_MS };
   const [owns, { answers }] = await Promise.all([
-    Promise.all(roots.map((root) => ownMap(root, client, { signal }))),
+    ownMaps(roots, client, { signal }),
     client.call(client.own('discovery'), discoveryRoutes.want, { body }, { signal }),
   ]);
   const counted = new Set(remainingOthers(view).map(({ peerId }) => peerId));
   return pins.map((pin, index) => ({
     pin,
-    own: bitsOf(owns[index], pin, log),
+    own: bitsOf(owns[index] ?? 'unread', pin, log),
     others: answers
       .filter(({ peerId, haveMap }) => counted.has(peerId) && haveMap.root === pin.root)
       .flatMap(({ haveMap }) => bitsOf(haveMap, pin, log) ?? []),
   }));
 }
 
-/** Our own have-map: `nothing` without the root, undefined without one of its nodes. */
+/** Our own have-maps. What does not fit the time or size of one answer is asked for alone. */
+async function ownMaps(
+  roots: readonly Cid[],
+  client: PeerClient,
+  { signal }: { signal: AbortSignal },
+): Promise<HaveMapOrNot[]> {
+  const args = { body: { roots: [...roots] } };
+  const { haveMaps } = await client.call(client.own('storage'), storageRoutes.haveMaps, args, {
+    signal,
+  });
+  return Promise.all(
+    roots.map(async (root, index) => {
+      const said = haveMaps[index] ?? 'unread';
+      return said === 'unread' ? ownMap(root, client, { signal }) : said;
+    }),
+  );
+}
+
 async function ownMap(
   root: Cid,
   client: PeerClient,
   { signal }: { signal: AbortSignal },
-): Promise<HaveMap | 'nothing' | undefined> {
+): Promise<HaveMapOrNot> {
   try {
     const args = { params: { cid: root } };
     return await client.call(client.own('storage'), storageRoutes.haveMap, args, { signal });
   } catch (error) {
-    if (error instanceof BlockNotFound) return 'nothing';
-    if (error instanceof ManifestIncomplete) return undefined;
+    if (error instanceof BlockNotFound) return 'absent';
+    if (error instanceof ManifestIncomplete) return 'incomplete';
     throw error;
   }
 }
 
-function bitsOf(
-  haveMap: HaveMap | 'nothing' | undefined,
-  { root, blocks }: Pin,
-  log: Log,
-): Uint8Array | undefined {
-  if (haveMap === undefined) return undefined;
-  if (haveMap === 'nothing') return new Uint8Array(Math.ceil(blocks / 8));
+function bitsOf(said: HaveMapOrNot, { root, blocks }: Pin, log: Log): Uint8Array | undefined {
+  if (said === 'absent') return new Uint8Array(Math.ceil(blocks / 8));
+  if (typeof said === 'string') return undefined;
   try {
-    return decodeBits(haveMap.bits, blocks);
+    return decodeBits(said.bits, blocks);
   } catch (err) {
     log.debug({ err, root }, 'a have-map does not fit its file');
     return undefined;

@@ -21,7 +21,6 @@ import {
   type Target,
 } from '@shoal/chassis';
 import {
-  BlockNotFound,
   type Cid,
   discoveryRoutes,
   type HaveMap,
@@ -112,11 +111,9 @@ export async function startPeer(
     capacityBytes: 100,
     domain: { host: 'test', disk: name },
   }));
-  mount(mounting, storageRoutes.haveMap, async ({ params: { cid } }) => {
+  mount(mounting, storageRoutes.haveMaps, async ({ body: { roots } }) => {
     if (storageDelayMs > 0) await wait(storageDelayMs);
-    const haveMap = held.get(cid);
-    if (haveMap === undefined) throw new BlockNotFound({ cid });
-    return haveMap;
+    return { haveMaps: roots.map((root) => held.get(root) ?? 'absent') };
   });
   mount(mounting, storageRoutes.haveBlocks, async ({ body: { cids } }) => {
     const bits = createBits(cids.length);

@@ -124,6 +124,7 @@ function createClient(
     keepDag: (cid: Cid, replicas: number) =>
       json('POST', routePath(routes.keepDag.path, { cid }), { replicas }),
     haveMap: (cid: Cid) => json('GET', routePath(routes.haveMap.path, { cid })),
+    haveMaps: (roots: readonly Cid[]) => json('POST', routes.haveMaps.path, { roots }),
     stats: async () => (await json('GET', routes.stats.path)).body,
   };
 }

@@ -14,9 +14,11 @@ import { KiB, type Lease } from '@shoal/protocol';
 import {
   crashStateAt,
   createDiskRecord,
+  createRandom,
   type DiskRecord,
   materialise,
   type Random,
+  seededBytes,
 } from '@shoal/testkit';
 import { openBlockIndex } from '../../src/block-index.ts';
 import { type Blockstore, type Digest, digestOfHash } from '../../src/blockstore.ts';
@@ -27,22 +29,11 @@ import { newLease } from './harness.ts';
 
 /** States to open; POWER_CUT_STATES=10000 for a long run. */
 const STATES = Number(env['POWER_CUT_STATES'] ?? 1000);
-const SEED = Number(env['POWER_CUT_SEED'] ?? 20_261_122);
+const SEED = env['POWER_CUT_SEED'] ?? '20261122';
 /** Hundreds of folders are made for each state: in memory that is quick. */
 const PARENT = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 const ROUNDS = 60;
 const SIZES = [0, 100, 20 * KiB, 65 * KiB, 70 * KiB, 90 * KiB];
-
-/** A seeded generator (mulberry32): the same seed, the same run. */
-function seeded(seed: number): Random {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** Files as the store makes them, each call noted before and after. */
 function recordingIo(record: DiskRecord, dir: string): FileIo {
@@ -180,24 +171,19 @@ async function work(dir: string, random: Random): Promise<Run> {
   const blocks = new Map<Digest, Uint8Array>();
   const rounds: Round[] = [];
   let leases: Lease[] = [newLease(), newLease()];
-  const pick = <T>(items: readonly T[]): T | undefined =>
-    items[Math.floor(random() * items.length)];
-  const newBytes = (): Uint8Array => {
-    const bytes = Buffer.alloc(pick(SIZES) ?? 0);
-    for (let index = 0; index < bytes.length; index += 1) bytes[index] = Math.floor(random() * 256);
-    return bytes;
-  };
+  const newBytes = (): Uint8Array => seededBytes(String(random.share()), random.pick(SIZES));
   const held = () => [...blocks.keys()].filter((digest) => store.find(digest) !== undefined);
 
   const putSome = async (puts: Map<Digest, number>): Promise<void> => {
-    const count = 1 + Math.floor(random() * 6);
+    const count = random.int(1, 7);
     await Promise.all(
       Array.from({ length: count }, async () => {
         // Now and then bytes that were here before: they come back after a deletion.
-        const bytes = (random() < 0.2 ? pick([...blocks.values()]) : undefined) ?? newBytes();
+        const isOld = blocks.size > 0 && random.share() < 0.2;
+        const bytes = isOld ? random.pick([...blocks.values()]) : newBytes();
         const digest = digestOfHash(createHash('sha256').update(bytes).digest());
         blocks.set(digest, bytes);
-        await store.put(digest, bytes, random() < 0.6 ? pick(leases) : undefined);
+        await store.put(digest, bytes, random.share() < 0.6 ? random.pick(leases) : undefined);
         record.now({ kind: 'note', text: `acknowledged ${digest}` });
         if (!puts.has(digest)) puts.set(digest, record.ticks);
       }),
@@ -208,19 +194,18 @@ async function work(dir: string, random: Random): Promise<Run> {
     putSome,
     putSome,
     async () => {
-      const lease = pick(leases);
-      if (lease === undefined) return;
-      await store.endLease(lease, random() < 0.5);
+      const lease = random.pick(leases);
+      await store.endLease(lease, random.share() < 0.5);
       leases = [...leases.filter((other) => other !== lease), newLease()];
     },
     async () => {
       const entries = held()
-        .filter(() => random() < 0.3)
+        .filter(() => random.share() < 0.3)
         .map((digest) => ({ digest, isNode: false }));
       await store.keep(entries, 3);
     },
     async () => {
-      const some = held().filter(() => random() < 0.2);
+      const some = held().filter(() => random.share() < 0.2);
       await store.retire(
         some.map((digest) => ({ digest, isNode: false })),
         3,
@@ -231,7 +216,7 @@ async function work(dir: string, random: Random): Promise<Run> {
   for (let round = 0; round < ROUNDS; round += 1) {
     const puts = new Map<Digest, number>();
     const startedAt = record.ticks;
-    await (pick(actions) ?? putSome)(puts);
+    await random.pick(actions)(puts);
     rounds.push({ startedAt, endedAt: record.ticks, held: new Set(held()), puts });
   }
   return { record, openedAt, rounds, blocks };
@@ -251,14 +236,14 @@ function expectedAt(tick: number, { rounds }: Run) {
 describe('a power cut', () => {
   it(`at any moment leaves every acknowledged block whole, in ${STATES} states`, async () => {
     using folder = openFolder(PARENT);
-    const random = seeded(SEED);
+    const random = createRandom(SEED);
     const run = await work(folder.path, random);
     const faults: string[] = [];
     const seen = { lost: 0, early: 0, partial: 0 };
     for (let state = 0; state < STATES; state += 1) {
       // Opening makes hundreds of folders: most cuts are to come later, where there is much to lose.
-      const from = random() < 0.1 ? 0 : run.openedAt;
-      const tick = from + Math.floor(random() * (run.record.ticks + 1 - from));
+      const from = random.share() < 0.1 ? 0 : run.openedAt;
+      const tick = random.int(from, run.record.ticks + 1);
       using dir = openFolder(PARENT);
       const disk = crashStateAt(run.record.steps, tick, random);
       materialise(disk, dir.path);

@@ -248,6 +248,16 @@ describe('the storage service', () => {
       body: { type: 'problems/manifest-incomplete', cid: nodes[0]?.cid },
     });
     expect((await client.keepDag(end.root, 2)).status).toBe(409);
+
+    const { cid: lone, bytes } = newBlock(1000);
+    await client.put(lone, bytes);
+    const { cid: unknown } = newBlock(10);
+    expect(await client.haveMaps([end.root, lone, unknown])).toMatchObject({
+      status: 200,
+      body: { haveMaps: ['incomplete', { root: lone, blocks: 1, bits: 'gA' }, 'absent'] },
+    });
+    expect((await client.haveMaps([])).status).toBe(400);
+    expect((await client.haveMaps(Array.from({ length: 65 }, () => lone))).status).toBe(400);
   });
 
   it('answers 404 for a block that was cut short, and sets it aside', async () => {

@@ -9,12 +9,13 @@ import { rm, writeFile } from 'node:fs/promises';
 import { env } from 'node:process';
 import { expect, it } from '@jest/globals';
 import { KiB, Lease } from '@shoal/protocol';
+import { createRandom } from '@shoal/testkit';
 import { type Digest, digestOfCid } from '../../src/blockstore.ts';
 import { blockOf, fileOf, GRACE_MS, openStand, type TestBlock, type TestFile } from './stand.ts';
 
 /** MODEL_OPERATIONS=100000 for a long run. */
 const OPERATIONS = Number(env['MODEL_OPERATIONS'] ?? 10_000);
-const SEED = 20_261;
+const SEED = '20261';
 
 interface ModelBlock {
   /** Leases that hold it. */
@@ -31,24 +32,12 @@ interface ModelBlock {
   isNode: boolean;
 }
 
-/** Numbers in [0, 1) that the seed fixes (mulberry32, public domain). */
-function createRandom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 it(`removes no live block and leaves no garbage, in ${OPERATIONS} random operations (seed ${SEED})`, async () => {
   await using stand = await openStand();
   const random = createRandom(SEED);
-  const below = (count: number) => Math.floor(random() * count);
-  const pick = <T>(items: readonly T[]): T => items[below(items.length)] as T;
+  const below = (count: number) => random.int(0, count);
   const some = <T>(items: readonly T[], most: number): T[] =>
-    Array.from({ length: 1 + below(most) }, () => pick(items));
+    Array.from({ length: 1 + below(most) }, () => random.pick(items));
 
   const leaves = Array.from({ length: 40 }, (_, at) =>
     blockOf(Buffer.alloc(at % 10 === 0 ? 64 * KiB + 1 + at : 20 + at, at + 1)),
@@ -119,7 +108,8 @@ it(`removes no live block and leaves no garbage, in ${OPERATIONS} random operati
     upload: [
       20,
       async () => {
-        const lease = open.length < 4 || random() < 0.3 ? Lease.parse(randomUUID()) : pick(open);
+        const lease =
+          open.length < 4 || random.share() < 0.3 ? Lease.parse(randomUUID()) : random.pick(open);
         if (!open.includes(lease)) open.push(lease);
         for (const [digest, block] of some([...all], 4)) {
           await stand.put(block, lease);
@@ -131,7 +121,7 @@ it(`removes no live block and leaves no garbage, in ${OPERATIONS} random operati
       5,
       async () => {
         if (open.length === 0) return;
-        const lease = pick(open);
+        const lease = random.pick(open);
         const asked = some(digests, 4);
         expect(await stand.store.join(lease, asked)).toEqual(asked.map(isHeld));
         for (const digest of asked.filter(isHeld)) {
@@ -145,9 +135,9 @@ it(`removes no live block and leaves no garbage, in ${OPERATIONS} random operati
       10,
       async () => {
         if (open.length === 0) return;
-        const lease = pick(open);
+        const lease = random.pick(open);
         open = open.filter((each) => each !== lease);
-        const isKept = random() < 0.5;
+        const isKept = random.share() < 0.5;
         await stand.store.endLease(lease, isKept);
         for (const [digest, block] of model) {
           if (!block.leases.delete(lease)) continue;
@@ -168,7 +158,7 @@ it(`removes no live block and leaves no garbage, in ${OPERATIONS} random operati
     pinWhole: [
       12,
       async () => {
-        const file = pick(files);
+        const file = random.pick(files);
         const replicas = 1 + below(5);
         await stand.putFile(file);
         for (const digest of digestsOf(file)) put(digest, undefined);
@@ -182,7 +172,7 @@ it(`removes no live block and leaves no garbage, in ${OPERATIONS} random operati
       6,
       async () => {
         if (pins.size === 0) return;
-        const file = pick([...pins.keys()]);
+        const file = random.pick([...pins.keys()]);
         const replicas = 1 + below(6);
         stand.pins.set(file.root, replicas);
         pins.set(file, replicas);
@@ -192,7 +182,7 @@ it(`removes no live block and leaves no garbage, in ${OPERATIONS} random operati
       10,
       async () => {
         if (pins.size === 0) return;
-        const file = pick([...pins.keys()]);
+        const file = random.pick([...pins.keys()]);
         stand.pins.delete(file.root);
         pins.delete(file);
       },
@@ -212,10 +202,10 @@ it(`removes no live block and leaves no garbage, in ${OPERATIONS} random operati
         expect(retired).toEqual(asked.map(mayRetire));
         const going = asked.filter((_, at) => retired[at]);
         for (const digest of going) Object.assign(model.get(digest) ?? {}, { isRetired: true });
-        if (random() < 0.4) {
+        if (random.share() < 0.4) {
           await stand.store.unretire(going);
           for (const digest of going) Object.assign(model.get(digest) ?? {}, { isRetired: false });
-        } else if (random() < 0.7) {
+        } else if (random.share() < 0.7) {
           counts.dropped += await stand.store.drop(going);
           for (const digest of going) model.delete(digest);
         }
@@ -228,9 +218,9 @@ it(`removes no live block and leaves no garbage, in ${OPERATIONS} random operati
           (each) => isHeld(each) && all.get(each)!.bytes.length > 64 * KiB,
         );
         if (held.length === 0) return;
-        const digest = pick(held);
+        const digest = random.pick(held);
         const block = all.get(digest)!;
-        if (random() < 0.5) await rm(stand.pathOf(block));
+        if (random.share() < 0.5) await rm(stand.pathOf(block));
         else await writeFile(stand.pathOf(block), Buffer.alloc(block.bytes.length));
         expect(await stand.store.check(digest)).toBe('corrupt');
         Object.assign(model.get(digest) ?? {}, { isDamaged: true });
@@ -251,7 +241,7 @@ it(`removes no live block and leaves no garbage, in ${OPERATIONS} random operati
     check: [
       4,
       async () => {
-        const digest = pick(digests);
+        const digest = random.pick(digests);
         expect(await stand.store.check(digest)).toBe(isHeld(digest) ? 'sound' : 'absent');
       },
     ],
@@ -339,7 +329,7 @@ it(`removes no live block and leaves no garbage, in ${OPERATIONS} random operati
   const trail: string[] = [];
   try {
     for (let at = 0; at < OPERATIONS; at += 1) {
-      const name = pick(lots);
+      const name = random.pick(lots);
       trail.push(name);
       await operations[name]![1]();
       if (at % 50 === 0) compare();
