@@ -125,7 +125,7 @@ function packageOf(name: string): string {
 function importsOf(path: string): string[] {
   const code = withoutComments(read(path));
   const found = code.matchAll(
-    /(?:^|\n)\s*(?:import|export)\b[^;'"]*?\bfrom\s*'([^']+)'|(?<!\/)\bimport\(?\s*'([^']+)'/g,
+    /(?:^|\n)\s*(?:import|export)\b[^;'"]*?\bfrom\s*'([^']+)'|(?<![/'])\bimport\(?\s*'([^']+)'/g,
   );
   return [...found].map(([, from, bare]) => from ?? bare ?? '');
 }

@@ -3,10 +3,9 @@
  * nothing, then with its faults. Its choices come from `random`, which is the same in both.
  */
 import { setTimeout as wait } from 'node:timers/promises';
-import { type RunningPeer, type TestFile, untilAllSee, upload } from '@shoal/testkit';
+import { type Random, type RunningPeer, type TestFile, untilAllSee, upload } from '@shoal/testkit';
 import type { Ledger } from './ledger.ts';
 import { checkReadable, type KnownFile, type Model } from './model.ts';
-import type { Random } from './random.ts';
 import { isUp, type Opener, type Stage } from './stage.ts';
 
 export interface Scenario<S extends Stage = Stage> {

@@ -1,8 +1,7 @@
 /** Runs a scenario on a stage: the control first, then the real one, each bounded in time. */
-import { remove, type RunningPeer } from '@shoal/testkit';
+import { createRandom, remove, type RunningPeer } from '@shoal/testkit';
 import { createLedger, type Ledger } from './ledger.ts';
 import { createModel, type Model } from './model.ts';
-import { createRandom } from './random.ts';
 import { revive, type Rig, type Scenario } from './rig.ts';
 import { isUp, type Stage } from './stage.ts';
 

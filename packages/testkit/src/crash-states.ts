@@ -14,6 +14,7 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import type { Random } from './random.ts';
 
 const SECTOR_SIZE_BYTES = 512;
 /** LMDB's page; the first two of a file are its roots. */
@@ -97,9 +98,6 @@ export interface DiskState {
   readonly files: ReadonlyMap<string, Uint8Array>;
 }
 
-/** A number from 0 up to, not including, 1. */
-export type Random = () => number;
-
 /** One legal state after a power cut at this tick. */
 export function crashStateAt(
   steps: readonly RecordedStep[],
@@ -133,11 +131,11 @@ const parentOf = (path: string): string => {
 
 /** Which of several uncertain things came to the disk: all, none, the first few, or any. */
 function survivors<T>(uncertain: readonly T[], random: Random): Set<T> {
-  const mode = Math.floor(random() * 4);
+  const mode = random.int(0, 4);
   if (mode === 0) return new Set(uncertain);
   if (mode === 1) return new Set();
-  if (mode === 2) return new Set(uncertain.slice(0, Math.floor(random() * (uncertain.length + 1))));
-  return new Set(uncertain.filter(() => random() < 0.5));
+  if (mode === 2) return new Set(uncertain.slice(0, random.int(0, uncertain.length + 1)));
+  return new Set(uncertain.filter(() => random.share() < 0.5));
 }
 
 function namesAt(begun: readonly RecordedStep[], tick: number, random: Random) {
@@ -199,8 +197,8 @@ function contentAt(
     writes.filter((write) => !isSynced(write)),
     random,
   );
-  const isGrown = random() < 0.5;
-  const isTorn = random() < 0.5;
+  const isGrown = random.share() < 0.5;
+  const isTorn = random.share() < 0.5;
   let content: Uint8Array = new Uint8Array();
   const put = (offset: number, bytes: Uint8Array): void => {
     const longer = new Uint8Array(Math.max(content.length, offset + bytes.length));
@@ -212,7 +210,7 @@ function contentAt(
     const { offset, bytes } = write.step;
     if (isSynced(write)) put(offset, bytes);
     else if (uncertain.has(write)) {
-      const sectors = Math.floor((random() * bytes.length) / SECTOR_SIZE_BYTES);
+      const sectors = Math.floor(random.int(0, bytes.length) / SECTOR_SIZE_BYTES);
       put(offset, isTorn ? bytes.subarray(0, sectors * SECTOR_SIZE_BYTES) : bytes);
     } else if (isGrown) put(offset, new Uint8Array(bytes.length));
   }
@@ -247,7 +245,7 @@ function midCommit(before: Uint8Array, after: Uint8Array, random: Random): Uint8
     (_, index) => index,
   ).filter((index) => index >= ROOT_PAGES && !pageOf(before, index).equals(pageOf(after, index)));
   const written = survivors(pages, random);
-  if (written.size === pages.length && random() < 0.5) return after;
+  if (written.size === pages.length && random.share() < 0.5) return after;
   const mixed = Buffer.alloc(
     Math.max(
       before.length,

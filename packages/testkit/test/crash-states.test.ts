@@ -1,14 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import { crashStateAt, createDiskRecord } from '../src/crash-states.ts';
+import { createRandom } from '../src/random.ts';
 
 const ROUNDS = 400;
 const BYTES = new Uint8Array(2000).fill(7);
-
-/** A small linear congruential generator: the same states in every run. */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => (state = (state * 1_103_515_245 + 12_345) % 2 ** 31) / 2 ** 31;
-}
 
 /** Writes one file the careful way; each call may be left out. */
 function writeFile({ isSynced = true, isFolderSynced = true } = {}) {
@@ -24,7 +19,7 @@ function writeFile({ isSynced = true, isFolderSynced = true } = {}) {
 }
 
 function statesOf(record: ReturnType<typeof createDiskRecord>, tick = record.ticks) {
-  const random = seeded(1);
+  const random = createRandom('power cuts');
   return Array.from({ length: ROUNDS }, () => crashStateAt(record.steps, tick, random));
 }
 

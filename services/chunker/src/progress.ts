@@ -1,6 +1,5 @@
-import type { Log } from '@shoal/chassis';
-import { connectRedis } from '@shoal/chassis/queue';
-import { type Cid, EVENTS_CHANNEL, type SwarmEvent } from '@shoal/protocol';
+import type { Events } from '@shoal/chassis/events';
+import type { Cid, SwarmEvent } from '@shoal/protocol';
 
 /** A bar moves smoothly enough at four steps a second. */
 const EVENT_INTERVAL_MIN_MS = 250;
@@ -13,26 +12,19 @@ export interface Progress {
   now(phase: UploadEvent['phase'], fields?: { cid?: Cid; copies?: number }): void;
 }
 
-export interface ProgressEvents extends AsyncDisposable {
+export interface ProgressEvents {
   open(name: string): Progress;
 }
 
-/** Progress is a courtesy: while Redis is away it is not told, and nothing waits for it. */
-export function createProgressEvents(socket: string, log: Log): ProgressEvents {
-  const redis = connectRedis(socket, log);
-  const publish = (event: UploadEvent) => {
-    if (redis.status !== 'ready') return;
-    redis
-      .publish(EVENTS_CHANNEL, JSON.stringify(event))
-      .catch((err: unknown) => log.debug({ err }, 'progress not told'));
-  };
+/** Progress is a courtesy: what the events can't tell is not told. */
+export function createProgressEvents(events: Pick<Events, 'publish'>): ProgressEvents {
   return {
     open(name) {
       let receivedBytes = 0;
       let toldAtMs = -Infinity;
       const tell = (phase: UploadEvent['phase'], cid?: Cid, copies = 0) => {
         toldAtMs = performance.now();
-        publish({
+        events.publish({
           kind: 'upload',
           atMs: Date.now(),
           name,
@@ -49,9 +41,6 @@ export function createProgressEvents(socket: string, log: Log): ProgressEvents {
         },
         now: (phase, { cid, copies } = {}) => tell(phase, cid, copies),
       };
-    },
-    async [Symbol.asyncDispose]() {
-      redis.disconnect();
     },
   };
 }
