@@ -27,22 +27,29 @@ const BASES = base32.decoder
   .or(base16.decoder)
   .or(base64url.decoder);
 
-/** What a CID names: a block by its digest, or the bytes that it holds itself. */
-export type ReadCid =
-  | { readonly kind: 'block'; readonly cid: Cid; readonly asGiven: string }
-  | {
-      readonly kind: 'identity';
-      readonly codec: Codec;
-      readonly bytes: Uint8Array;
-      readonly asGiven: string;
-    };
+/** A CID that names a block by its digest. */
+export interface BlockCid {
+  readonly kind: 'block';
+  readonly cid: Cid;
+  readonly asGiven: string;
+}
+
+/** A CID that holds the bytes itself. */
+export interface IdentityCid {
+  readonly kind: 'identity';
+  readonly codec: Codec;
+  readonly bytes: Uint8Array;
+  readonly asGiven: string;
+}
+
+export type ReadCid = BlockCid | IdentityCid;
 
 /**
  * Reads a CID in any spelling.
  * @throws HashInvalid for what is none; CidUnsupported for one with another hash or codec.
  */
 export function readCid(text: string): ReadCid {
-  const cid = parse(text);
+  const cid = parseCid(text);
   return readLink(cid, text);
 }
 
@@ -68,7 +75,8 @@ export function readLink(cid: CID, asGiven = cid.toString()): ReadCid {
   return { kind: 'block', cid: cidOf(codec, digest), asGiven };
 }
 
-function parse(text: string): CID {
+/** A CID as the libraries for CARs take it. @throws HashInvalid */
+export function parseCid(text: string): CID {
   if (text.length > CID_LENGTH_MAX) throw new HashInvalid({ hash: `${text.slice(0, 59)}…` });
   try {
     // Version 0 is base58btc without a prefix; every other begins with the letter of its base.

@@ -1,6 +1,7 @@
 /** Reading directories, flat and HAMT: one name, or all of them. */
-import { type Cid, ManifestIncomplete, ManifestInvalid } from '@shoal/protocol';
+import { ManifestIncomplete, ManifestInvalid } from '@shoal/protocol';
 import { slotsOf } from './directory.ts';
+import type { BlockCid } from './read-cid.ts';
 import { type NodeLink, readUnixfs, targetOf, type UnixfsNode } from './unixfs.ts';
 import { type GetNode, prefixLength } from './walk-dag.ts';
 
@@ -19,7 +20,7 @@ export async function findEntry(
   directory: UnixfsNode,
   name: string,
   getNode: GetNode,
-  onShard: (cid: Cid) => void = () => {},
+  onShard: (shard: BlockCid) => void = () => {},
 ): Promise<NodeLink | undefined> {
   if (directory.type === 'directory') return directory.links.find((link) => link.name === name);
   if (directory.type !== 'shard') return undefined;
@@ -31,8 +32,8 @@ export async function findEntry(
     if (entry !== undefined) return entry;
     const shard = node.links.find((link) => link.name === prefix);
     if (shard === undefined) return undefined;
-    const { cid, node: next } = await readShard(shard, getNode);
-    onShard(cid);
+    const { target, node: next } = await readShard(shard, getNode);
+    onShard(target);
     node = next;
   }
 }
@@ -54,7 +55,7 @@ export async function* listEntries(
 async function readShard(
   link: NodeLink,
   getNode: GetNode,
-): Promise<{ cid: Cid; node: UnixfsNode }> {
+): Promise<{ target: BlockCid; node: UnixfsNode }> {
   const target = targetOf(link);
   if (target.kind === 'identity') throw new Error('a shard is never an identity CID');
   const { cid } = target;
@@ -62,7 +63,7 @@ async function readShard(
   if (bytes === undefined) throw new ManifestIncomplete({ root: cid, cid });
   const node = readUnixfs(cid, bytes);
   if (node.type !== 'shard') throw new ManifestInvalid({ cid, reason: 'it is no shard' });
-  return { cid, node };
+  return { target, node };
 }
 
 /** Bits of a hash, from the highest of its first byte on. */

@@ -30,12 +30,13 @@ export function slicesOf(
 }
 
 /**
- * Yields the blocks of `slices` in order.
+ * Yields the blocks of `slices` in order. Slices may be told one by one, while a DAG is still being
+ * walked: when that fails, what was told before is yielded first.
  * @param fetchBlock Gets one verified block; given a signal that fires when nobody waits any more.
  * @param discard Told of each fetched block that will not be yielded, so that its buffer is reused.
  */
-export async function* reassemble<Block>(
-  slices: readonly Slice[],
+export async function* reassemble<Wanted, Block>(
+  slices: Iterable<Wanted> | AsyncIterable<Wanted>,
   {
     windowBlocks,
     fetchBlock,
@@ -43,38 +44,69 @@ export async function* reassemble<Block>(
   }: {
     /** How many blocks may be asked for and not yet yielded; looked at anew for each. At least 1. */
     readonly windowBlocks: () => number;
-    readonly fetchBlock: (slice: Slice, options: { signal: AbortSignal }) => Promise<Block>;
+    readonly fetchBlock: (slice: Wanted, options: { signal: AbortSignal }) => Promise<Block>;
     readonly discard: (block: Block) => void;
   },
   { signal }: { signal: AbortSignal },
-): AsyncGenerator<{ slice: Slice; block: Block }, void, undefined> {
+): AsyncGenerator<{ slice: Wanted; block: Block }, void, undefined> {
   const stop = new AbortController();
   const asked = AbortSignal.any([signal, stop.signal]);
-  const window: Promise<Block>[] = [];
-  let next = 0;
-  const ask = () => {
-    const slice = slices[next];
-    if (slice === undefined) return;
-    next += 1;
-    const block = fetchBlock(slice, { signal: asked });
-    block.catch(() => {}); // a later block may fail first: its error is thrown when its turn comes
-    window.push(block);
+  const iterator = iterate(slices);
+  const window: Promise<{ slice: Wanted; block: Block }>[] = [];
+  let pulling: Promise<void> | undefined;
+  let isOver = false;
+
+  const push = (fetched: Promise<{ slice: Wanted; block: Block }>) => {
+    fetched.catch(() => {}); // a later block may fail first: its error is thrown when its turn comes
+    window.push(fetched);
+  };
+  const take = (turn: IteratorResult<Wanted, unknown>) => {
+    if (turn.done === true) isOver = true;
+    if (isOver) return;
+    const slice = turn.value as Wanted; // not done, so it is one
+    push(fetchBlock(slice, { signal: asked }).then((block) => ({ slice, block })));
+  };
+  const fail = (error: unknown) => {
+    isOver = true;
+    push(Promise.reject(error as Error));
   };
   const fill = () => {
-    while (window.length < windowBlocks() && next < slices.length) ask();
+    while (!isOver && pulling === undefined && window.length < windowBlocks())
+      try {
+        const turn = iterator.next();
+        if (!(turn instanceof Promise)) take(turn);
+        else
+          pulling = turn.then(take, fail).then(() => {
+            pulling = undefined;
+            fill();
+          });
+      } catch (error) {
+        fail(error);
+      }
   };
   try {
-    for (const slice of slices) {
+    for (;;) {
       fill();
+      while (window.length === 0 && pulling !== undefined) await pulling;
       const head = window[0];
       if (head === undefined) return;
-      const block = await head;
+      const turn = await head;
       void window.shift();
       fill();
-      yield { slice, block };
+      yield turn;
     }
   } finally {
+    isOver = true;
     stop.abort(new Error('the reader left'));
-    for (const block of window) block.then(discard, () => {});
+    for (const fetched of window)
+      fetched.then(
+        ({ block }) => discard(block),
+        () => {},
+      );
+    // Not waited for: a walk that hangs must not hold its reader.
+    Promise.resolve(iterator.return?.()).catch(() => {});
   }
 }
+
+const iterate = <T>(items: Iterable<T> | AsyncIterable<T>): Iterator<T> | AsyncIterator<T> =>
+  Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();

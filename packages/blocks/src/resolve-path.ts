@@ -1,8 +1,8 @@
 /** Paths through directories to what they name. */
-import { type Cid, ManifestIncomplete, PathNotFound } from '@shoal/protocol';
+import { ManifestIncomplete, PathNotFound } from '@shoal/protocol';
 import { codecOf } from './cid.ts';
 import { findEntry } from './read-directory.ts';
-import type { ReadCid } from './read-cid.ts';
+import type { BlockCid, ReadCid } from './read-cid.ts';
 import { readUnixfs, targetOf, type UnixfsNode } from './unixfs.ts';
 import type { GetNode } from './walk-dag.ts';
 
@@ -11,7 +11,7 @@ export interface ResolvedPath {
   /** One CID a segment, the root first and the target last; spelled as its parent spells it. */
   readonly roots: readonly string[];
   /** Blocks that lead to the target, in order, shards included, the target itself not. */
-  readonly trail: readonly Cid[];
+  readonly trail: readonly BlockCid[];
 }
 
 /**
@@ -25,11 +25,11 @@ export async function resolvePath(
   getNode: GetNode,
 ): Promise<ResolvedPath> {
   const roots = [root.asGiven];
-  const trail: Cid[] = [];
+  const trail: BlockCid[] = [];
   let target = root;
   for (const segment of segments) {
     const node = await readTarget(target, getNode);
-    if (target.kind === 'block') trail.push(target.cid);
+    if (target.kind === 'block') trail.push(target);
     const link =
       node && (await findEntry(node, segment, getNode, (shard) => void trail.push(shard)));
     if (link === undefined)

@@ -9,7 +9,7 @@ import {
   ManifestInvalid,
 } from '@shoal/protocol';
 import { codecOf } from './cid.ts';
-import { fileBytesOf, type NodeLink, readUnixfs, targetOf } from './unixfs.ts';
+import { fileBytesOf, type NodeLink, readUnixfs, targetOf, type UnixfsNode } from './unixfs.ts';
 
 /** A block of a DAG, where it stands. */
 export interface DagEntry {
@@ -22,6 +22,8 @@ export interface DagEntry {
   readonly offset: number;
   /** File bytes that stand in the parent's link (an identity CID): there is no block to fetch. */
   readonly inline?: Uint8Array;
+  /** True when its parent spells its CID as version 0: names in a CAR must be those of the links. */
+  readonly isV0?: true;
 }
 
 /** Gives a node's bytes; undefined when nobody has them. */
@@ -36,19 +38,22 @@ export interface WalkOptions {
   readonly range?: { readonly start: number; readonly end: number } | undefined;
   /** Also gives `inline` entries: readers of files want them, have-maps have no bit for them. */
   readonly withInline?: boolean;
+  /** Leaves out a block, and everything below it, when this says so. */
+  readonly skip?: (cid: Cid) => boolean;
 }
 
 /** 16 Mi blocks are a file of 16 TiB: past that a manifest is an attack. */
 const DAG_BLOCKS_MAX = 16 * 1024 * 1024;
 /** Nested directories come first to this; a file has four levels, a trickle one some ten. */
-const DAG_DEPTH_MAX = 256;
+export const DAG_DEPTH_MAX = 256;
 /**
  * What the encoding of a dag-pb leaf adds to its bytes is below 20 bytes; one link alone takes more
  * than 40. So a parent's sizes tell a leaf from a node before the block is fetched.
  */
 const LEAF_OVERHEAD_MAX_BYTES = 32;
 
-interface Visit {
+/** A link that is to be followed. */
+export interface Visit {
   readonly cid: Cid;
   readonly isLeaf: boolean;
   /** File bytes below, as the parent claims them. */
@@ -56,6 +61,7 @@ interface Visit {
   readonly offset: number | undefined;
   readonly depth: number;
   readonly inline?: Uint8Array | undefined;
+  readonly isV0?: boolean;
 }
 
 /**
@@ -67,7 +73,7 @@ interface Visit {
 export async function* walkDag(
   root: Cid,
   getNode: GetNode,
-  { sizeBytes, scope = 'all', range, withInline = false }: WalkOptions = {},
+  { sizeBytes, scope = 'all', range, withInline = false, skip = () => false }: WalkOptions = {},
 ): AsyncGenerator<DagEntry, void, undefined> {
   const stack: Visit[] = [
     { cid: root, isLeaf: codecOf(root) === 'raw', claimedBytes: sizeBytes, offset: 0, depth: 0 },
@@ -76,13 +82,20 @@ export async function* walkDag(
   let nextOffset = 0;
   for (let visit = stack.pop(); visit !== undefined; visit = stack.pop()) {
     const { cid, claimedBytes, depth } = visit;
+    const spelling = visit.isV0 === true ? { isV0: true as const } : {};
     const offset = visit.offset ?? nextOffset;
     if (visit.inline !== undefined) {
+      if (claimedBytes !== undefined && claimedBytes !== visit.inline.length)
+        throw new ManifestInvalid({
+          cid: root,
+          reason: `a link says ${claimedBytes} bytes and holds ${visit.inline.length} itself`,
+        });
       nextOffset = offset + visit.inline.length;
       if (withInline)
         yield { cid, kind: 'leaf', sizeBytes: visit.inline.length, offset, inline: visit.inline };
       continue;
     }
+    if (skip(cid)) continue;
     blocks += 1;
     if (blocks > DAG_BLOCKS_MAX || depth > DAG_DEPTH_MAX)
       throw new ManifestInvalid({ cid, reason: 'the DAG is larger or deeper than any file' });
@@ -91,7 +104,7 @@ export async function* walkDag(
       if (leafBytes > BLOCK_SIZE_MAX_BYTES)
         throw new ManifestInvalid({ cid, reason: `a leaf of ${leafBytes} bytes is too large` });
       nextOffset = offset + leafBytes;
-      yield { cid, kind: 'leaf', sizeBytes: leafBytes, offset };
+      yield { cid, kind: 'leaf', sizeBytes: leafBytes, offset, ...spelling };
       continue;
     }
     const bytes = await getNode(cid);
@@ -105,7 +118,7 @@ export async function* walkDag(
       });
     const ownBytes = isFile ? node.data.length : 0;
     nextOffset = offset + ownBytes;
-    yield { cid, kind: 'node', sizeBytes: ownBytes, offset };
+    yield { cid, kind: 'node', sizeBytes: ownBytes, offset, ...spelling };
     const children: Visit[] = [];
     let at = nextOffset;
     for (const link of node.links) {
@@ -138,6 +151,11 @@ export async function listDag(
   return entries;
 }
 
+/** What a node's links name, as a walk sees it. @throws CidUnsupported */
+export function childrenOf({ type, links }: UnixfsNode): Visit[] {
+  return links.map((link) => visitOf(link, type === 'file', undefined, 0));
+}
+
 function visitOf(
   link: NodeLink,
   isFile: boolean,
@@ -150,7 +168,7 @@ function visitOf(
     return {
       cid: '' as Cid,
       isLeaf: true,
-      claimedBytes: undefined,
+      claimedBytes: isFile ? link.sizeBytes : undefined,
       offset,
       depth,
       inline: target.codec === 'raw' ? target.bytes : fileBytesOf('dag-pb', target.bytes),
@@ -161,7 +179,8 @@ function visitOf(
   const treeSizeBytes =
     (link.treeSizeBytes ?? 0) > BLOCK_SIZE_MAX_BYTES ? undefined : link.treeSizeBytes;
   const claimedBytes = isFile ? link.sizeBytes : isRaw ? treeSizeBytes : undefined;
-  return { cid, isLeaf: isRaw || (isFile && isClaimedLeaf(link)), claimedBytes, offset, depth };
+  const isLeaf = isRaw || (isFile && isClaimedLeaf(link));
+  return { cid, isLeaf, claimedBytes, offset, depth, isV0: link.cid.version === 0 };
 }
 
 /** A child of a file node that can't have links, by the sizes that its parent states. */

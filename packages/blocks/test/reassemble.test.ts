@@ -96,4 +96,50 @@ describe('reassemble', () => {
     expect(signals.every(({ aborted }) => aborted)).toBe(true);
     expect(discarded).toEqual([1, 2, 3]);
   });
+
+  it('takes slices that are told one by one, and what was told counts before what failed', async () => {
+    const { file, entries } = fileOf([3, 3, 3]);
+    async function* told() {
+      for (const slice of slicesOf(entries, { start: 0, end: 8 })) {
+        await Promise.resolve();
+        yield slice;
+      }
+      throw new Error('the walk failed');
+    }
+    const got: Uint8Array[] = [];
+    const stream = reassemble(
+      told(),
+      {
+        windowBlocks: () => 2,
+        fetchBlock: async ({ entry }) => file.subarray(entry.offset, entry.offset + 3),
+        discard: () => {},
+      },
+      { signal },
+    );
+    await expect(async () => {
+      for await (const { block } of stream) got.push(block);
+    }).rejects.toThrow('the walk failed');
+    expect(Buffer.concat(got)).toEqual(file);
+  });
+
+  it('reads on in a walk only as far as its window, and ends it with its reader', async () => {
+    let told = 0;
+    let isEnded = false;
+    async function* walk() {
+      try {
+        for (;;) yield (told += 1);
+      } finally {
+        isEnded = true;
+      }
+    }
+    const stream = reassemble(
+      walk(),
+      { windowBlocks: () => 3, fetchBlock: async (slice) => slice, discard: () => {} },
+      { signal },
+    );
+    for await (const { block } of stream) if (block === 5) break;
+    await new Promise(setImmediate);
+    expect(told).toBeLessThanOrEqual(5 + 3);
+    expect(isEnded).toBe(true);
+  });
 });

@@ -78,12 +78,9 @@ describe('CIDs from outside', () => {
     expect(hello.kind === 'identity' && Buffer.from(hello.bytes).toString()).toBe('hello\n');
   });
 
-  it.each(['', 'b', 'QmNope', 'bafybei', `b${'a'.repeat(600)}`])(
-    'are refused as %j',
-    (text) => {
-      expect(() => readCid(text)).toThrow(/is neither a CID/);
-    },
-  );
+  it.each(['', 'b', 'QmNope', 'bafybei', `b${'a'.repeat(600)}`])('are refused as %j', (text) => {
+    expect(() => readCid(text)).toThrow(/is neither a CID/);
+  });
 
   it('are told apart when another tool could read them', () => {
     const cbor = CID.createV1(0x71, CID.parse(v1).multihash).toString();
@@ -130,8 +127,9 @@ describe('directories', () => {
     expect(new Set(listed.map(({ name }) => name))).toEqual(new Set(names));
     expect(listed).toHaveLength(count);
     for (const name of names.slice(0, 50)) {
-      const { target } = await resolvePath(readCid(root), [name], getNode);
+      const { target, trail } = await resolvePath(readCid(root), [name], getNode);
       expect(target).toMatchObject({ cid });
+      expect(trail[0]).toMatchObject({ kind: 'block', cid: root, asGiven: root });
     }
     await expect(resolvePath(readCid(root), ['nobody'], getNode)).rejects.toMatchObject({
       type: 'problems/path-not-found',
@@ -254,6 +252,28 @@ describe('any DAG', () => {
       'hello\nhello\n',
     );
     expect(entries.map(({ offset }) => offset)).toEqual([0, 0, 6]);
+  });
+
+  it('is refused when a link says another size than it holds', async () => {
+    const unixfs = new UnixFS({ type: 'file', blockSizes: [7n] });
+    const links = [{ Name: '', Hash: CID.parse('bafkqabtimvwgy3yk'), Tsize: 6 }];
+    const bytes = encode(prepare(createNode(unixfs.marshal(), links)));
+    const walk = walkDag(hashBlock('dag-pb', bytes), async () => bytes, { withInline: true });
+    await expect(collect(walk)).rejects.toMatchObject({ type: 'problems/manifest-invalid' });
+  });
+
+  it('is walked without what is to be skipped, and tells how links spell it', async () => {
+    const { add, getNode } = memory();
+    const content = contents(600 * KiB);
+    const files = ['a', 'b'].map((name) => ({ path: `dir/${name}`, content }));
+    const root = blockOf(await add(files, { profile: 'unixfs-v0-2015' as Profile }));
+    const all = await collect(walkDag(root, getNode));
+    expect(all).toHaveLength(1 + 2 * (1 + 3)); // the same file twice
+    expect(all.map(({ isV0 }) => isV0)).toEqual([undefined, ...all.slice(1).map(() => true)]);
+    const seen = new Set<string>();
+    const skip = (cid: string) => seen.size === seen.add(cid).size;
+    const once = await collect(walkDag(root, getNode, { skip }));
+    expect(once.map(({ cid }) => cid)).toEqual([...new Set(all.map(({ cid }) => cid))]);
   });
 
   it('states the size of a file’s tree as a link to it does', async () => {

@@ -1,0 +1,107 @@
+/**
+ * Looks at every block of a DAG that came from outside, each one once: whether it is there, whether it
+ * is what the blocks above it say, and how large the whole is when it is unfolded. It is not unfolded
+ * here: a few nodes that name each other often enough list more blocks than there are atoms.
+ *
+ * What passes here, `walkDag` lists without a fault, and so does every member.
+ */
+import { type Cid, ManifestIncomplete, ManifestInvalid } from '@shoal/protocol';
+import { codecOf } from './cid.ts';
+import { type NodeType, readUnixfs, type UnixfsNode } from './unixfs.ts';
+import { childrenOf, DAG_DEPTH_MAX, type GetNode } from './walk-dag.ts';
+
+/** A leaf, and the file bytes that its parent says it has; a directory does not say. */
+export interface LeafClaim {
+  readonly cid: Cid;
+  readonly sizeBytes: number | undefined;
+}
+
+export interface MeasuredDag {
+  /** What the root is. */
+  readonly type: NodeType | 'raw';
+  /** Entries that `walkDag` gives. */
+  readonly entries: number;
+  /** File bytes below, those of a block as often as it stands. */
+  readonly sizeBytes: number;
+}
+
+interface Measured extends MeasuredDag {
+  /** Levels, itself included. */
+  readonly height: number;
+}
+
+/**
+ * @throws ManifestInvalid when there are more than `entriesMax` entries, more levels than a walk goes
+ * down, or blocks that contradict each other; ManifestIncomplete when `getNode` gives undefined;
+ * CidUnsupported; whatever `checkLeaves` throws.
+ */
+export async function measureDag(
+  root: Cid,
+  {
+    getNode,
+    checkLeaves,
+    entriesMax,
+  }: {
+    /** Asked for each node once. */
+    readonly getNode: GetNode;
+    /** The file bytes of the leaves of one node, in their order. Refuses those that differ from the claim. */
+    readonly checkLeaves: (leaves: readonly LeafClaim[]) => Promise<readonly number[]>;
+    readonly entriesMax: number;
+  },
+): Promise<MeasuredDag> {
+  const measured = new Map<Cid, Measured>();
+  const refuse = (cid: Cid, reason: string) => new ManifestInvalid({ cid, reason });
+
+  const read = async (cid: Cid, depth: number): Promise<UnixfsNode> => {
+    if (depth > DAG_DEPTH_MAX) throw refuse(cid, `it lies deeper than ${DAG_DEPTH_MAX} levels`);
+    if (measured.size >= entriesMax) throw refuse(root, `it has more than ${entriesMax} blocks`);
+    const bytes = await getNode(cid);
+    if (bytes === undefined) throw new ManifestIncomplete({ root, cid });
+    return readUnixfs(cid, bytes);
+  };
+  const measure = async (cid: Cid, depth: number): Promise<Measured> => {
+    const known = measured.get(cid);
+    if (known !== undefined) return known;
+    const node = await read(cid, depth);
+    const { type } = node;
+    const isFile = type === 'file';
+    let entries = 1;
+    let height = 1;
+    let sizeBytes = isFile ? node.data.length : 0;
+    const add = (more: { entries: number; sizeBytes: number }) => {
+      entries += more.entries;
+      sizeBytes += more.sizeBytes;
+      if (entries > entriesMax) throw refuse(cid, `it unfolds to more than ${entriesMax} blocks`);
+    };
+    const leaves: LeafClaim[] = [];
+    for (const { cid: child, isLeaf, claimedBytes, inline } of childrenOf(node)) {
+      if (inline !== undefined) {
+        if (isFile && inline.length !== claimedBytes)
+          throw refuse(cid, `a link says ${claimedBytes} bytes and holds ${inline.length} itself`);
+        add({ entries: 0, sizeBytes: inline.length });
+      } else if (isLeaf) {
+        leaves.push({ cid: child, sizeBytes: isFile ? claimedBytes : undefined });
+        add({ entries: 1, sizeBytes: 0 });
+        height = Math.max(height, 2);
+      } else {
+        const below = await measure(child, depth + 1);
+        if (isFile && (below.type !== 'file' || below.sizeBytes !== claimedBytes))
+          throw refuse(child, `its parent says that it is ${claimedBytes} bytes of a file`);
+        add(below);
+        height = Math.max(height, below.height + 1);
+        // What was measured higher up may lie too deep here.
+        if (depth + height > DAG_DEPTH_MAX + 1)
+          throw refuse(cid, `it is deeper than ${DAG_DEPTH_MAX} levels`);
+      }
+    }
+    if (leaves.length > 0)
+      for (const leafBytes of await checkLeaves(leaves)) sizeBytes += leafBytes;
+    const result = { type, entries, sizeBytes, height };
+    measured.set(cid, result);
+    return result;
+  };
+
+  if (codecOf(root) === 'dag-pb') return measure(root, 0);
+  const [sizeBytes = 0] = await checkLeaves([{ cid: root, sizeBytes: undefined }]);
+  return { type: 'raw', entries: 1, sizeBytes };
+}
