@@ -1,6 +1,20 @@
 import { PeerConfig, portSetting } from '@shoal/chassis';
-import { KiB } from '@shoal/protocol';
+import { GiB, KiB } from '@shoal/protocol';
 import * as z from 'zod';
+
+/** More would no longer be a choice. */
+const GATEWAYS_ALLOWED_MAX = 64;
+
+const GatewayOrigins = z
+  .string()
+  .default('')
+  .transform((text) => text.split(',').flatMap((part) => (part.trim() === '' ? [] : [part.trim()])))
+  .pipe(z.array(z.url({ protocol: /^https?$/ })).max(GATEWAYS_ALLOWED_MAX))
+  .refine(
+    (urls) => urls.every((url) => /^https?:\/\/[^/?#@]+\/?$/.test(url)),
+    'holds more than origins, such as https://ipfs.example',
+  )
+  .transform((urls): ReadonlySet<string> => new Set(urls.map((url) => new URL(url).origin)));
 
 /** What the chunker is told at start. */
 export const ChunkerConfig = PeerConfig.extend({
@@ -19,5 +33,39 @@ export const ChunkerConfig = PeerConfig.extend({
   CHUNKER_BODY_RATE_WINDOW_MS: z.coerce.number().int().min(1000).max(3_600_000).default(20_000),
   /** Files in one form. */
   CHUNKER_FORM_FILES_MAX: z.coerce.number().int().min(1).max(10_000).default(1000),
+  /** Files, folders and symlinks in one upload of a directory; each takes some 200 bytes of memory. */
+  CHUNKER_DIRECTORY_FILES_MAX: z.coerce.number().int().min(1).max(10_000_000).default(100_000),
+  /** Imports and pins at once; one more is answered 503. Each may hold some 20 MiB in memory. */
+  CHUNKER_IMPORTS_MAX: z.coerce.number().int().min(1).max(256).default(8),
+  /** Blocks that a DAG from outside may unfold to, and be kept. */
+  CHUNKER_DAG_BLOCKS_MAX: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(16 * 1024 * KiB)
+    .default(1024 * KiB),
+  /**
+   * Origins of trustless gateways that a request to keep a DAG may name, separated by commas, such as
+   * `https://ipfs.example`. Blocks that no member has are fetched there. None without.
+   */
+  PIN_GATEWAYS: GatewayOrigins,
+  /** Lets those gateways lie in a private network, or on this machine. */
+  PIN_GATEWAYS_ALLOW_PRIVATE: z.stringbool().default(false),
+  /** A resumable upload (tus) that is left alone this long is given up, and its blocks with it. */
+  CHUNKER_TUS_EXPIRES_MS: z.coerce
+    .number()
+    .int()
+    .min(1000)
+    .max(30 * 24 * 3_600_000)
+    .default(24 * 3_600_000),
+  /** Resumable uploads that may be unfinished at once. */
+  CHUNKER_TUS_UPLOADS_MAX: z.coerce.number().int().min(1).max(100_000).default(256),
+  /** Longest file of a resumable upload; each MiB of it takes 32 bytes of memory until it is done. */
+  CHUNKER_TUS_SIZE_MAX_BYTES: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(16 * 1024 * GiB)
+    .default(1024 * GiB),
 });
 export type ChunkerConfig = z.infer<typeof ChunkerConfig>;

@@ -45,7 +45,16 @@ export interface FormFile {
  */
 export async function* readForm(
   request: FastifyRequest,
-  { filesMax, signal }: { readonly filesMax: number; readonly signal: AbortSignal },
+  {
+    filesMax,
+    isFileField = (name) => name === FILE_FIELD,
+    signal,
+  }: {
+    readonly filesMax: number;
+    /** Which fields may hold files; "file" alone when not told. */
+    readonly isFileField?: ((name: string) => boolean) | undefined;
+    readonly signal: AbortSignal;
+  },
 ): AsyncGenerator<FormFile, void, undefined> {
   const parts = request.parts({
     preservePath: true, // "../x" must be seen to be refused
@@ -69,7 +78,7 @@ export async function* readForm(
       readField(part, fields, files);
       continue;
     }
-    if (part.fieldname !== FILE_FIELD)
+    if (!isFileField(part.fieldname))
       throw new RequestInvalid({
         reason: `the form has a file in the field ${quote(part.fieldname)}; files go into the field "${FILE_FIELD}"`,
       });

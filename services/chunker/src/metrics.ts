@@ -56,6 +56,22 @@ export function createMetrics(register: Registry) {
       buckets: [0.01, 0.05, 0.2, 0.5, 1, 2, 5, 15],
       registers,
     }),
+    resumableUploads: new Gauge({
+      name: 'shoal_chunker_resumable_uploads_count',
+      help: 'Resumable uploads that are not finished, whether or not anybody goes on with them now.',
+      registers,
+    }),
+    resumableEnds: new Counter({
+      name: 'shoal_chunker_resumable_uploads_ended_total',
+      help: 'Resumable uploads that ended, by how.',
+      labelNames: ['outcome'] as const, // 'kept' | 'refused' | 'removed' | 'expired'
+      registers,
+    }),
+    resumableStepsBack: new Counter({
+      name: 'shoal_chunker_resumable_steps_back_total',
+      help: 'Times that a resumable upload had to go back, because blocks of it were gone.',
+      registers,
+    }),
     jobsLost: new Counter({
       name: 'shoal_chunker_jobs_lost_total',
       help: 'Jobs that could not be queued because Redis was away; settling does their work later.',

@@ -5,6 +5,7 @@
  * Redis may be away: a job that can't be queued is counted and forgotten, since the settle loop does
  * the same work from disk once the pin is there. Nothing here holds an upload up.
  */
+import { randomUUID } from 'node:crypto';
 import type { Log } from '@shoal/chassis';
 import { createProducer, watchQueue } from '@shoal/chassis/queue';
 import { type Cid, CIDS_PER_BATCH_MAX, type Lease, ReplicateProgress } from '@shoal/protocol';
@@ -33,7 +34,8 @@ export interface Replication {
 }
 
 export interface Replicator extends AsyncDisposable {
-  open(lease: Lease, replicas: number): Replication;
+  /** With `isResumed`, an earlier process may have queued jobs under the same lease. */
+  open(lease: Lease, replicas: number, options?: { readonly isResumed: boolean }): Replication;
 }
 
 export function startReplicator({
@@ -79,7 +81,9 @@ export function startReplicator({
   };
 
   return {
-    open(lease, replicas) {
+    open(lease, replicas, { isResumed } = { isResumed: false }) {
+      // Ids of jobs that were queued before must not come again: Redis would pass the new ones over.
+      const run = isResumed ? `${randomUUID()}-` : '';
       const copiesByJob = new Map<string, number>();
       let batch: Cid[] = [];
       let onReport: (() => void) | undefined;
@@ -92,7 +96,7 @@ export function startReplicator({
         const cids = batch;
         batch = [];
         // BullMQ wants no ":" in an id of ours; known before the add, so that no report is missed.
-        const id = `${lease}.${copiesByJob.size}`;
+        const id = `${lease}.${run}${copiesByJob.size}`;
         copiesByJob.set(id, 0);
         enqueue('replicate', () => replicate.add({ v: 1, lease, cids, replicas }, { id }));
       };
@@ -116,7 +120,7 @@ export function startReplicator({
           });
         },
         async release({ keep }) {
-          if (copiesByJob.size === 0) return;
+          if (copiesByJob.size === 0 && !isResumed) return;
           const { promise: late, resolve } = Promise.withResolvers<void>();
           const timer = setTimeout(resolve, ADD_WAIT_MAX_MS);
           await Promise.race([Promise.all(adds), late]);

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import multipart from '@fastify/multipart';
 import {
   createPeerClient,
@@ -9,18 +10,25 @@ import {
   isAlive,
   type PeerClient,
   refuseForeignPages,
+  readWriteToken,
 } from '@shoal/chassis';
+import { connectEvents } from '@shoal/chassis/events';
 import { CHUNK_SIZE_BYTES, ServiceUnavailable } from '@shoal/protocol';
 import { createBufferPool } from './buffer-pool.ts';
 import type { ChunkerConfig } from './config.ts';
+import type { IntakeDeps } from './intake.ts';
+import { createGateways } from './gateways.ts';
+import { mountImports } from './import-routes.ts';
 import { createLeases } from './leases.ts';
 import { lingerAfterEarlyAnswers } from './linger.ts';
 import { createMembers } from './members.ts';
 import { createMetrics } from './metrics.ts';
 import { createProgressEvents } from './progress.ts';
 import { startReplicator } from './replication.ts';
+import { openResumables } from './resumable.ts';
 import { createRoom } from './room.ts';
 import { mountChunker } from './routes.ts';
+import { mountTus } from './tus.ts';
 
 /** Buffers beyond one for each upload: what fast uploads keep in flight. */
 const BUFFERS_IN_FLIGHT = 12;
@@ -37,16 +45,45 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
   const metrics = createMetrics(registry);
   const peers = stack.use(createPeerClient({ prover, self, own: ownEndpoints(config) }));
   const replicator = stack.use(startReplicator({ socket: config.REDIS_SOCKET, log, metrics }));
-  const progressEvents = stack.use(createProgressEvents(config.REDIS_SOCKET, log));
+  const progressEvents = createProgressEvents(stack.use(connectEvents(config.REDIS_SOCKET, log)));
   const leases = stack.use(createLeases({ peers, log }));
   const members = createMembers({ peers, log });
   const stop = new AbortController();
+  const intake: IntakeDeps = {
+    peers,
+    log,
+    metrics,
+    leases,
+    replicator,
+    progressEvents,
+    pool: createBufferPool({ sizeBytes: CHUNK_SIZE_BYTES, sharedMax: BUFFERS_IN_FLIGHT }),
+    members,
+    room: createRoom({ peers, members, log }),
+    putsMax: config.CHUNKER_PUTS_MAX,
+    pinTimeoutMs: config.CHUNKER_PIN_TIMEOUT_MS,
+    copiesTimeoutMs: config.CHUNKER_COPIES_TIMEOUT_MS,
+    stopping: stop.signal,
+  };
+  const resumable = {
+    folder: join(config.PEER_DATA_DIR, 'chunker', 'uploads'),
+    expiresMs: config.CHUNKER_TUS_EXPIRES_MS,
+    openMax: config.CHUNKER_TUS_UPLOADS_MAX,
+    sizeMaxBytes: config.CHUNKER_TUS_SIZE_MAX_BYTES,
+  };
+  const gateways = stack.use(
+    createGateways({
+      allowed: config.PIN_GATEWAYS,
+      mayBePrivate: config.PIN_GATEWAYS_ALLOW_PRIVATE,
+    }),
+  );
+  const resumables = stack.use(await openResumables(resumable, intake));
 
   const app = createServer({
     service: 'chunker',
     log,
     registry,
     whyNotReady: () => whyNotReady(peers),
+    writeToken: readWriteToken(config),
   });
   stack.adopt(app, async (server) => {
     const late = setTimeout(
@@ -59,33 +96,23 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
   lingerAfterEarlyAnswers(app);
   refuseForeignPages(app, []); // pages write through the gateway, if they may
   await app.register(multipart);
-  mountChunker(
-    { app, prover, self },
-    {
-      peers,
-      log,
-      metrics,
-      leases,
-      replicator,
-      progressEvents,
-      pool: createBufferPool({
-        sizeBytes: CHUNK_SIZE_BYTES,
-        sharedMax: BUFFERS_IN_FLIGHT,
-      }),
-      members,
-      room: createRoom({ peers, members, log }),
-      putsMax: config.CHUNKER_PUTS_MAX,
-      pinTimeoutMs: config.CHUNKER_PIN_TIMEOUT_MS,
-      copiesTimeoutMs: config.CHUNKER_COPIES_TIMEOUT_MS,
-      stopping: stop.signal,
-    },
-    {
-      uploadsMax: config.CHUNKER_UPLOADS_MAX,
-      formFilesMax: config.CHUNKER_FORM_FILES_MAX,
-      bytesPerSecondMin: config.CHUNKER_BODY_RATE_MIN_BYTES,
-      rateWindowMs: config.CHUNKER_BODY_RATE_WINDOW_MS,
-    },
+  const mounting = { app, prover, self };
+  const limits = {
+    uploadsMax: config.CHUNKER_UPLOADS_MAX,
+    bytesPerSecondMin: config.CHUNKER_BODY_RATE_MIN_BYTES,
+    rateWindowMs: config.CHUNKER_BODY_RATE_WINDOW_MS,
+  };
+  mountChunker(mounting, intake, {
+    ...limits,
+    formFilesMax: config.CHUNKER_FORM_FILES_MAX,
+    directoryFilesMax: config.CHUNKER_DIRECTORY_FILES_MAX,
+  });
+  mountImports(
+    mounting,
+    { ...intake, gateways, entriesMax: config.CHUNKER_DAG_BLOCKS_MAX },
+    { ...limits, uploadsMax: config.CHUNKER_IMPORTS_MAX },
   );
+  mountTus(mounting, resumables, intake, { ...limits, ...resumable });
   const origin = await app.listen({ port: config.CHUNKER_PORT, host: config.BIND_HOST });
 
   const running = stack.move();

@@ -1,33 +1,72 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
-import { RequestInvalid } from '@shoal/protocol';
-import { parseReprDigest } from '../src/digest.ts';
+import { RequestInvalid, Sha256 } from '@shoal/protocol';
+import { formatSha256, statedSha256, wantsSha256 } from '../src/digest.ts';
 
 const hash = createHash('sha256').update('shoal').digest();
+const hex = hash.toString('hex');
 const base64 = hash.toString('base64');
+const zeros = Buffer.alloc(32).toString('base64');
 
-describe('parseReprDigest', () => {
+const repr = (header: string | undefined) =>
+  statedSha256(header === undefined ? {} : { 'repr-digest': header }, { isWholeBody: false });
+
+describe('statedSha256', () => {
   it('finds sha-256 among other algorithms', () => {
-    const hex = hash.toString('hex');
-    expect(parseReprDigest(`sha-256=:${base64}:`)).toBe(hex);
-    expect(parseReprDigest(`sha-512=:AAAA:, sha-256=:${base64}: , md5=:AA==:`)).toBe(hex);
-    expect(parseReprDigest(`sha-256=:${base64}:;x=1; y="2"`)).toBe(hex);
+    expect(repr(`sha-256=:${base64}:`)).toBe(hex);
+    expect(repr(`sha-512=:AAAA:, sha-256=:${base64}: , md5=:AA==:`)).toBe(hex);
+    expect(repr(`sha-256=:${base64}:;x=1; y="2"`)).toBe(hex);
   });
 
   it('says nothing without sha-256', () => {
-    expect(parseReprDigest(undefined)).toBeUndefined();
-    expect(parseReprDigest('sha-512=:AAAA:')).toBeUndefined();
+    expect(repr(undefined)).toBeUndefined();
+    expect(repr('sha-512=:AAAA:')).toBeUndefined();
   });
 
   it('lets the last of two count', () => {
-    const zeros = Buffer.alloc(32).toString('base64');
-    expect(parseReprDigest(`sha-256=:${zeros}:,sha-256=:${base64}:`)).toBe(hash.toString('hex'));
+    expect(repr(`sha-256=:${zeros}:,sha-256=:${base64}:`)).toBe(hex);
   });
 
   it.each(['', 'sha-256', `sha-256=${base64}`, 'sha-256=:AAAA:', 'sha-256=:%%:', 'SHA-256=:AAAA:'])(
     'refuses %p',
     (header) => {
-      expect(() => parseReprDigest(header)).toThrow(RequestInvalid);
+      expect(() => repr(header)).toThrow(RequestInvalid);
+      const content = { 'content-digest': header };
+      expect(() => statedSha256(content, { isWholeBody: true })).toThrow(RequestInvalid);
     },
   );
+
+  it('takes Content-Digest for the file when the body is the file, and only then', () => {
+    const headers = { 'content-digest': `sha-256=:${base64}:` };
+    expect(statedSha256(headers, { isWholeBody: true })).toBe(hex);
+    expect(statedSha256(headers, { isWholeBody: false })).toBeUndefined();
+  });
+
+  it('refuses two headers that disagree', () => {
+    const headers = {
+      'repr-digest': `sha-256=:${base64}:`,
+      'content-digest': `sha-256=:${zeros}:`,
+    };
+    expect(() => statedSha256(headers, { isWholeBody: true })).toThrow(/different/);
+  });
+});
+
+describe('wantsSha256', () => {
+  it.each([
+    [undefined, false],
+    ['sha-256=10', true],
+    ['sha-512=3, sha-256=1;x=y', true],
+    ['sha-256=0', false],
+    ['sha-512=10', false],
+    ['sha-256=10, sha-256=0', false],
+    ['sha-256=11', false],
+    ['what?', false],
+  ])('of %p is %p', (header, isWanted) => {
+    const headers = header === undefined ? {} : { 'want-repr-digest': header };
+    expect(wantsSha256(headers)).toBe(isWanted);
+  });
+});
+
+it('formatSha256 writes what statedSha256 reads', () => {
+  expect(repr(formatSha256(Sha256.parse(hex)))).toBe(hex);
 });

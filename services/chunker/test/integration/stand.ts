@@ -15,6 +15,7 @@ import {
   createRegistry,
   createServer,
   mount,
+  mountRaw,
   openIdentity,
   readLocalSecret,
   type PeerClient,
@@ -28,6 +29,7 @@ import {
   type Problem,
   type StorageStats,
   storageRoutes,
+  transferRoutes,
 } from '@shoal/protocol';
 import { ChunkerConfig } from '../../src/config.ts';
 import { type Chunker, startChunker } from '../../src/start.ts';
@@ -73,6 +75,8 @@ export interface Stand extends AsyncDisposable {
   readonly chunker: Chunker;
   readonly redisSocket: string;
   readonly pins: Map<string, Pin>;
+  /** What the stand-in for transfer finds in the swarm. */
+  readonly swarmBlocks: Map<string, Uint8Array>;
   /** What the stand-in answers; tests change it. */
   readonly swarm: {
     members: number;
@@ -166,6 +170,11 @@ export async function openStand(
     pins.set(body.root, pin);
     return pin;
   });
+  mount(mounting, discoveryRoutes.getPin, async ({ params }) => {
+    const pin = pins.get(params.hash);
+    if (pin === undefined) throw new FileNotFound({ hash: params.hash, peersAsked: 0 });
+    return pin;
+  });
   mount(mounting, discoveryRoutes.members, async () => ({
     version: 1,
     members: Array.from({ length: swarm.members }, (_, index): Member => ({
@@ -199,10 +208,11 @@ export async function openStand(
     swarm.healthAsked += 1;
     const pin = pins.get(params.hash);
     if (pin === undefined) throw new FileNotFound({ hash: params.hash, peersAsked: 0 });
-    const { root, name, sizeBytes, sha256, blocks, replicas, createdAtMs } = pin;
+    const { root, kind, name, sizeBytes, sha256, blocks, replicas, createdAtMs } = pin;
     const { copies } = swarm;
     return {
       cid: root,
+      kind,
       name,
       sizeBytes,
       sha256,
@@ -220,10 +230,28 @@ export async function openStand(
   const DISCOVERY_URL = await discovery.listen({ port: 0, host: '127.0.0.1' });
   stack.defer(() => discovery.close());
 
+  const swarmBlocks = new Map<string, Uint8Array>();
+  const transfer = createServer({
+    service: 'transfer',
+    log,
+    registry: createRegistry('transfer'),
+    whyNotReady: () => undefined,
+  });
+  mountRaw(
+    { app: transfer, prover, self: peerId },
+    transferRoutes.getIpfs,
+    async ({ params, reply }) => {
+      const bytes = swarmBlocks.get(params['*']);
+      return bytes === undefined ? reply.code(404).send('nobody') : reply.send(Buffer.from(bytes));
+    },
+  );
+  const TRANSFER_URL = await transfer.listen({ port: 0, host: '127.0.0.1' });
+  stack.defer(() => transfer.close());
+
   const own = {
     gateway: NOWHERE,
     chunker: NOWHERE,
-    transfer: NOWHERE,
+    transfer: TRANSFER_URL,
     storage: STORAGE_URL,
     discovery: DISCOVERY_URL,
   };
@@ -232,6 +260,7 @@ export async function openStand(
     ...common,
     STORAGE_URL,
     DISCOVERY_URL,
+    TRANSFER_URL,
     CHUNKER_PORT: '0',
     LOG_LEVEL: 'silent',
     ...settings,
@@ -245,6 +274,7 @@ export async function openStand(
     redisSocket,
     pins,
     swarm,
+    swarmBlocks,
     stats: () => peers.call(peers.own('storage'), storageRoutes.stats, {}, { signal }),
     async hasBlock(cid) {
       const { bits } = await peers.call(

@@ -53,6 +53,7 @@ describe('an upload', () => {
         const body: unknown = await answer.json();
         expect(body).toEqual({
           cid,
+          kind: 'file',
           name: NAME,
           sizeBytes,
           sha256,
@@ -69,6 +70,26 @@ describe('an upload', () => {
       expect(stand.pins.get(cid)?.name).toBe(NAME);
     },
   );
+
+  it('takes the sha-256 of either digest header, and answers it to those who want it', async () => {
+    const bytes = new Uint8Array(sample(3000));
+    const digest = createHash('sha256').update(bytes).digest('base64');
+    const right = `sha-512=:AAAA:, sha-256=:${digest}:`;
+    for (const header of ['repr-digest', 'content-digest'] as const) {
+      const headers = { [header]: right, 'want-repr-digest': 'sha-512=3, sha-256=1' };
+      const answer = await put('digest.bin', bytes, { headers });
+      expect(answer.status).toBe(201);
+      expect(answer.headers.get('repr-digest')).toBe(`sha-256=:${digest}:`);
+      const wrong = { [header]: `sha-256=:${Buffer.alloc(32).toString('base64')}:` };
+      const refused = await put('digest.bin', bytes, { headers: wrong });
+      expect([refused.status, await refused.text()]).toEqual([
+        400,
+        expect.stringContaining('digest-mismatch'),
+      ]);
+    }
+    const unasked = await put('digest.bin', bytes);
+    expect(unasked.headers.get('repr-digest')).toBeNull();
+  });
 
   it('of several files in one form answers them in order', async () => {
     const answer = await form([

@@ -1,0 +1,105 @@
+/**
+ * A DAG that is to be kept from now on, whoever has its blocks: gathered here, then pinned. Gathering may
+ * take long, so one that breaks off leaves what it has under its lease, and the next goes on from there.
+ */
+import { readCid } from '@shoal/blocks';
+import {
+  type Cid,
+  CidUnsupported,
+  discoveryRoutes,
+  FileNotFound,
+  ManifestInvalid,
+  type PinDraft,
+  type PinRequest,
+  RequestInvalid,
+} from '@shoal/protocol';
+import { createElsewhere } from './elsewhere.ts';
+import { gatherDag } from './gather-dag.ts';
+import type { Gateways } from './gateways.ts';
+import { type IntakeDeps, leftToAge, openHold } from './intake.ts';
+import { dropDag, keepDags, type KeptDags, type ReceivedDag } from './keep-dags.ts';
+import { createBlockPuts } from './put-blocks.ts';
+
+export interface AddPinDeps extends IntakeDeps {
+  readonly gateways: Gateways;
+  readonly entriesMax: number;
+}
+
+/**
+ * Keeps a DAG and waits for its copies. `signal` fires when the caller leaves.
+ * @throws HashInvalid, CidUnsupported, RequestInvalid, GatewayRefused; as `gatherDag`.
+ */
+export async function addPin(
+  request: Omit<PinRequest, 'expiresAt'> & { readonly expiresAtMs: number | undefined },
+  deps: AddPinDeps,
+  { signal }: { signal: AbortSignal },
+): Promise<KeptDags> {
+  const target = readCid(request.cid);
+  if (target.kind === 'identity')
+    throw new RequestInvalid({
+      reason: 'the CID holds its bytes itself, so there is nothing to keep',
+    });
+  const gateways = deps.gateways.open(request.gateways);
+  const { cid: root } = target;
+  const { name, replicas, copies, expiresAtMs } = request;
+
+  const failed = new AbortController();
+  const either = AbortSignal.any([signal, failed.signal]);
+  const hold = openHold(deps, { replicas });
+  const progress = deps.progressEvents.open(name ?? root);
+  const onFailure = (error: unknown) => failed.abort(error);
+  const puts = createBlockPuts({ ...deps, onFailure }, hold.lease, {
+    signal: either,
+    stopping: deps.stopping,
+  });
+  let received: ReceivedDag;
+  try {
+    const known = await pinnedAlready(root, deps, { signal: either });
+    const elsewhere = createElsewhere({ ...deps, gateways });
+    const { sha256, ...dag } =
+      known ?? (await gatherDag(root, { ...deps, hold, puts, elsewhere }, { signal: either }));
+    const draft: PinDraft = {
+      ...dag,
+      name: name ?? known?.name ?? root,
+      replicas,
+      ...(sha256 === undefined ? {} : { sha256 }),
+      ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
+    };
+    received = { draft, copies, hold, progress };
+    signal.throwIfAborted(); // the last moment at which leaving keeps nothing
+  } catch (error) {
+    hold.endAfter(puts.settle());
+    // What contradicts itself is not mended by more blocks.
+    const isHopeless = error instanceof ManifestInvalid || error instanceof CidUnsupported;
+    const dropped = {
+      hold: isHopeless ? hold : leftToAge(hold),
+      progress,
+      draft: { sizeBytes: 0 },
+    };
+    dropDag(dropped, { error }, deps, { signal });
+    throw error;
+  }
+  return keepDags([received], deps, { signal });
+}
+
+/** What the swarm says of a root that it keeps already: its members have the blocks then. */
+async function pinnedAlready(
+  root: Cid,
+  { peers }: IntakeDeps,
+  { signal }: { signal: AbortSignal },
+): Promise<
+  Pick<PinDraft, 'root' | 'kind' | 'name' | 'sizeBytes' | 'sha256' | 'blocks'> | undefined
+> {
+  try {
+    const { kind, name, sizeBytes, sha256, blocks } = await peers.call(
+      peers.own('discovery'),
+      discoveryRoutes.getPin,
+      { params: { hash: root }, query: { ask: 'false' } },
+      { signal },
+    );
+    return { root, kind, name, sizeBytes, sha256, blocks };
+  } catch (error) {
+    if (error instanceof FileNotFound) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * The tree that the names of a form's parts make. Parts come in any order; of each file only its name
+ * and what names its bytes stay here. Directories are built at the end, the lowest first.
+ */
+import { buildDirectory, type DagNode } from '@shoal/blocks';
+import { type Cid, DirectoryInvalid, type DirectoryItem, fileNameFault } from '@shoal/protocol';
+
+/** Longest path, in bytes of UTF-8: what Linux takes. */
+export const PATH_SIZE_MAX_BYTES = 4096;
+/**
+ * Folders above a file, at most. Each may be a HAMT of eight levels, and no walk of a DAG goes down
+ * more than 256.
+ */
+export const PATH_SEGMENTS_MAX = 30;
+
+export type ItemKind = DirectoryItem['kind'];
+
+/** What a file or symlink came to. */
+export interface TreeLeaf {
+  readonly cid: Cid;
+  readonly sizeBytes: number;
+  readonly treeSizeBytes: number;
+  /** Entries of its DAG. */
+  readonly blocks: number;
+}
+
+export interface BuiltTree extends TreeLeaf {
+  /** Files, directories and symlinks below it. */
+  readonly entries: number;
+}
+
+export interface DirectoryTree {
+  /** Its own name; unknown until the first path, when none was given. */
+  readonly name: string | undefined;
+  /**
+   * Takes the place that a path names, before its bytes are read; a file or symlink is put there
+   * afterwards. @throws DirectoryInvalid
+   */
+  claim(path: string, kind: ItemKind): (leaf: TreeLeaf) => void;
+  /**
+   * Builds the directories.
+   * @param onNodes Stores the nodes of one.
+   * @param onItem Told of everything below the root.
+   */
+  build(tell: {
+    readonly onNodes: (nodes: readonly DagNode[]) => Promise<void>;
+    readonly onItem: (item: DirectoryItem) => void;
+  }): Promise<BuiltTree>;
+}
+
+/** A folder, a file or symlink, or a place that was claimed for one. */
+type Child = Folder | { readonly kind: 'file' | 'symlink'; leaf: TreeLeaf | undefined };
+
+interface Folder {
+  readonly kind: 'directory';
+  readonly children: Map<string, Child>;
+  /** Whether a part named it, not only a path through it. */
+  isNamed: boolean;
+}
+
+/** @param name Of a new directory around all paths; without, they must share their first segment. */
+export function createDirectoryTree({
+  name: given,
+  entriesMax,
+}: {
+  readonly name: string | undefined;
+  readonly entriesMax: number;
+}): DirectoryTree {
+  const root = createFolder();
+  let name = given;
+  let entries = 0;
+
+  const addChild = (folder: Folder, segment: string, child: Child, path: string) => {
+    entries += 1;
+    if (entries > entriesMax)
+      throw new DirectoryInvalid({ path, reason: `one upload has at most ${entriesMax} entries` });
+    folder.children.set(segment, child);
+  };
+  /** The segments below the root; none for the root itself. */
+  const below = (path: string): string[] => {
+    const segments = segmentsOf(path);
+    if (given !== undefined) return segments;
+    const [first = '', ...rest] = segments;
+    name ??= first;
+    if (first !== name)
+      throw new DirectoryInvalid({
+        path,
+        reason: `it does not begin with "${name}/" as the others do; give the whole a name with ?name=`,
+      });
+    return rest;
+  };
+  const claim = (path: string, kind: ItemKind): Child => {
+    const refuse = (reason: string) => new DirectoryInvalid({ path: path.slice(0, 255), reason });
+    const segments = below(path);
+    if (segments.length > PATH_SEGMENTS_MAX)
+      throw refuse(`it lies deeper than ${PATH_SEGMENTS_MAX} folders`);
+    const last = segments.pop();
+    let folder = root;
+    for (const segment of segments) {
+      let child = folder.children.get(segment);
+      if (child === undefined) addChild(folder, segment, (child = createFolder()), path);
+      if (child.kind !== 'directory') throw refuse(`"${segment}" is a file and a folder`);
+      folder = child;
+    }
+    const known = last === undefined ? root : folder.children.get(last);
+    if (kind === 'directory') {
+      const own = known ?? createFolder();
+      if (own.kind !== 'directory') throw refuse('it is a file and a folder');
+      if (own.isNamed) throw refuse('it comes twice');
+      own.isNamed = true;
+      if (known === undefined && last !== undefined) addChild(folder, last, own, path);
+      return own;
+    }
+    if (last === undefined) throw refuse('it lies in no folder; name one with ?name=');
+    if (known !== undefined)
+      throw refuse(known.kind === 'directory' ? 'it is a file and a folder' : 'it comes twice');
+    const place = { kind, leaf: undefined };
+    addChild(folder, last, place, path);
+    return place;
+  };
+
+  return {
+    get name() {
+      return name;
+    },
+    claim(path, kind) {
+      const place = claim(path, kind);
+      return (leaf) => {
+        if (place.kind !== 'directory') place.leaf = leaf;
+      };
+    },
+    async build(tell) {
+      return { ...(await buildFolder(root, '', tell)), entries };
+    },
+  };
+}
+
+async function buildFolder(
+  folder: Folder,
+  path: string,
+  tell: Parameters<DirectoryTree['build']>[0],
+): Promise<TreeLeaf> {
+  const links: { name: string; cid: Cid; treeSizeBytes: number }[] = [];
+  let sizeBytes = 0;
+  let blocks = 0;
+  for (const [name, child] of folder.children) {
+    const childPath = path === '' ? name : `${path}/${name}`;
+    const built =
+      child.kind === 'directory' ? await buildFolder(child, childPath, tell) : child.leaf;
+    if (built === undefined) throw new Error('a place was claimed and not filled');
+    const { cid, treeSizeBytes } = built;
+    links.push({ name, cid, treeSizeBytes });
+    sizeBytes += built.sizeBytes;
+    blocks += built.blocks;
+    const { kind } = child;
+    tell.onItem({ path: childPath, cid, kind, sizeBytes: built.sizeBytes, treeSizeBytes });
+  }
+  const { cid, nodes, treeSizeBytes } = await buildDirectory(links).catch((cause: unknown) => {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new DirectoryInvalid({ path, reason: cause.message }, { cause });
+  });
+  await tell.onNodes(nodes);
+  return { cid, sizeBytes, treeSizeBytes, blocks: blocks + nodes.length };
+}
+
+const createFolder = (): Folder => ({ kind: 'directory', children: new Map(), isNamed: false });
+
+/** @throws DirectoryInvalid */
+function segmentsOf(path: string): string[] {
+  const refuse = (reason: string) => new DirectoryInvalid({ path: path.slice(0, 255), reason });
+  if (Buffer.byteLength(path) > PATH_SIZE_MAX_BYTES)
+    throw refuse(`it is longer than ${PATH_SIZE_MAX_BYTES} bytes`);
+  if (path.startsWith('/')) throw refuse('it begins at the root; give a relative path');
+  const segments = path.split('/');
+  for (const segment of segments) {
+    const fault = fileNameFault(segment);
+    if (fault !== undefined) throw refuse(`of the segment "${segment.slice(0, 255)}", ${fault}`);
+  }
+  return segments;
+}

@@ -1,0 +1,91 @@
+/** The routes that take blocks as given, and DAGs by name. */
+import { hashBlock, openCar, parseCid, readCid } from '@shoal/blocks';
+import { mount, type Mounting } from '@shoal/chassis';
+import {
+  BLOCK_SIZE_MAX_BYTES,
+  BodyTooLarge,
+  chunkerRoutes,
+  fileNameFault,
+  FileNameInvalid,
+  MediaTypeUnsupported,
+  RequestInvalid,
+} from '@shoal/protocol';
+import type { FastifyRequest } from 'fastify';
+import type * as z from 'zod';
+import { addPin, type AddPinDeps } from './add-pin.ts';
+import { importBlocks, type IncomingBlocks } from './import-blocks.ts';
+import { expiryOf, rawBody } from './read-body.ts';
+import { createTakeRequest, type RequestLimits } from './take-request.ts';
+
+const CAR_TYPE = 'application/vnd.ipld.car';
+const BLOCK_TYPE = 'application/vnd.ipld.raw';
+
+type ImportQuery = z.output<(typeof chunkerRoutes)['importBlocks']['query']>;
+
+export function mountImports(mounting: Mounting, deps: AddPinDeps, limits: RequestLimits): void {
+  const take = createTakeRequest(deps, limits, 'imports');
+
+  mount(mounting, chunkerRoutes.importBlocks, async (call) => {
+    const { request, reply, query } = call;
+    const type = mediaTypeOf(request);
+    if (type !== CAR_TYPE && type !== BLOCK_TYPE)
+      throw new MediaTypeUnsupported({ expected: `${CAR_TYPE} or ${BLOCK_TYPE}` });
+    const open = async (options: { signal: AbortSignal }): Promise<IncomingBlocks> =>
+      type === CAR_TYPE
+        ? openCar(rawBody(request, options))
+        : loneBlock(await readBlock(rawBody(request, options)), query);
+    const wishes = { ...query, name: checkedName(query.name), expiresAtMs: expiryOf(query) };
+    const { reply: answer } = await take(call, ({ signal }) =>
+      importBlocks(open, wishes, deps, { signal }),
+    );
+    const [only, ...others] = answer.pinned;
+    if (only !== undefined && others.length === 0) void reply.header('location', only.url);
+    return answer;
+  });
+
+  mount(mounting, chunkerRoutes.addPin, async (call) => {
+    const { body, reply } = call;
+    const { files } = await take(call, ({ signal }) =>
+      addPin({ ...body, expiresAtMs: expiryOf(body) }, deps, { signal }),
+    );
+    const [file] = files;
+    if (file === undefined) throw new Error('one DAG was kept');
+    void reply.header('location', file.url);
+    return file;
+  });
+}
+
+/** A body that is one block, as a CAR of it. @throws HashInvalid, CidUnsupported, RequestInvalid */
+function loneBlock(bytes: Uint8Array, { codec, cid: stated }: ImportQuery): IncomingBlocks {
+  const target = stated === undefined ? undefined : readCid(stated);
+  if (target?.kind === 'identity')
+    throw new RequestInvalid({ reason: '?cid= holds its bytes itself; there is nothing to store' });
+  const cid = parseCid(target?.cid ?? hashBlock(codec, bytes));
+  return { roots: [cid], blocks: only({ cid, bytes }) };
+}
+
+async function* only<T>(item: T): AsyncGenerator<T> {
+  yield item;
+}
+
+/** @throws BodyTooLarge for more than a block may have. */
+async function readBlock(body: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  let sizeBytes = 0;
+  for await (const piece of body) {
+    sizeBytes += piece.length;
+    if (sizeBytes > BLOCK_SIZE_MAX_BYTES)
+      throw new BodyTooLarge({ sizeMaxBytes: BLOCK_SIZE_MAX_BYTES });
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces);
+}
+
+function checkedName(name: string | undefined): string | undefined {
+  const reason = name === undefined ? undefined : fileNameFault(name);
+  if (reason !== undefined) throw new FileNameInvalid({ reason });
+  return name;
+}
+
+const mediaTypeOf = ({ headers }: FastifyRequest): string =>
+  (headers['content-type'] ?? '').split(';', 1).join().trim().toLowerCase();

@@ -1,0 +1,153 @@
+/** DAGs from outside: another swarm is the outside. */
+import { execFile } from 'node:child_process';
+import { createReadStream } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { DirectoryReply, ImportReply, MiB, UploadReply } from '@shoal/protocol';
+import {
+  download,
+  eventually,
+  health,
+  listFiles,
+  openTemporaryFolder,
+  type RunningPeer,
+  type RunningSwarm,
+  seededBytes,
+  sha256Of,
+  startPeer,
+  startSwarm,
+  upload,
+} from '@shoal/testkit';
+import { request } from 'undici';
+
+const CLI = fileURLToPath(new URL('../../packages/cli/src/main.ts', import.meta.url));
+/** A service that was killed is up again within this time, also on a full machine. */
+const RESTART_MAX_MS = 60_000;
+
+const run = promisify(execFile);
+const shoal = async (...args: string[]) => (await run(process.execPath, [CLI, ...args])).stdout;
+
+describe('DAGs from outside', () => {
+  let outside: RunningPeer;
+  let swarm: RunningSwarm;
+  let folder: AsyncDisposable & { readonly path: string };
+  beforeAll(async () => {
+    folder = await openTemporaryFolder();
+    outside = await startPeer();
+    swarm = await startSwarm(2, {
+      env: { PIN_GATEWAYS: outside.gateway, PIN_GATEWAYS_ALLOW_PRIVATE: 'true' },
+    });
+  });
+  afterAll(async () => {
+    await swarm[Symbol.asyncDispose]();
+    await outside[Symbol.asyncDispose]();
+    await folder[Symbol.asyncDispose]();
+  });
+  const peer = (index: number) => {
+    const found = swarm.peers[index];
+    if (found === undefined) throw new Error('no such peer');
+    return found;
+  };
+  const file = (seed: string, sizeBytes: number) => ({ name: 'file.bin', seed, sizeBytes });
+  /** A CAR of a DAG of the other swarm, as a file. */
+  const exportCar = async (cid: string) => {
+    const { body } = await request(`${outside.gateway}/ipfs/${cid}?format=car`);
+    const path = join(folder.path, `${cid}.car`);
+    await writeFile(path, body);
+    return path;
+  };
+  const names = async (index: number) =>
+    (await listFiles(peer(index).gateway)).map(({ name }) => name);
+
+  it('are pinned from a gateway that is allowed, and served by another peer', async () => {
+    const one = file('outside/one', 5 * MiB + 3);
+    const { reply } = await upload(outside.chunker, one, { query: 'copies=1' });
+    const wishes = ['--gateway', outside.gateway, '--name', 'from outside', '--json'];
+    const answer = await shoal('pin', reply.cid, '--peer', peer(0).gateway, ...wishes);
+    const pinned = UploadReply.parse(JSON.parse(answer));
+    const sha256 = await sha256Of(seededBytes(one.seed, one.sizeBytes));
+    expect(pinned).toMatchObject({ cid: reply.cid, kind: 'file', name: 'from outside', sha256 });
+    expect(pinned.copies).toBe(2);
+    expect(await download(peer(1).gateway, reply.cid)).toMatchObject({ status: 200, sha256 });
+  });
+
+  it('are not pinned from a gateway that is not', async () => {
+    const cid = 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku';
+    const elsewhere = 'http://127.0.0.1:9';
+    const asked = shoal('pin', cid, '--gateway', elsewhere, '--peer', peer(0).gateway);
+    await expect(asked).rejects.toThrow(/PIN_GATEWAYS/);
+  });
+
+  it('come in as a CAR, and every peer serves their paths', async () => {
+    const form = new FormData();
+    form.append('file', new Blob(['hello']), 'site/index.html');
+    form.append('file', new Blob(['deep']), 'site/a/b/c.txt');
+    const added = await fetch(`${outside.gateway}/directories`, { method: 'POST', body: form });
+    const { cid, blocks } = DirectoryReply.parse(await added.json());
+    const path = await exportCar(cid);
+    const line = await shoal('import', path, '--name', 'site', '--peer', peer(0).gateway, '--json');
+    const imported = ImportReply.parse(JSON.parse(line));
+    expect(imported).toMatchObject({ blocks, unpinned: [] });
+    expect(imported.pinned).toMatchObject([{ cid, kind: 'directory', name: 'site', copies: 2 }]);
+    for (const { gateway } of swarm.peers) {
+      const { body } = await request(`${gateway}/ipfs/${cid}/a/b/c.txt`);
+      expect(await body.text()).toBe('deep');
+    }
+    expect((await health(peer(1).discovery, cid)).state).not.toBe('missing');
+  });
+
+  it('that are cut off are kept nowhere, and the command says so', async () => {
+    const { reply } = await upload(outside.chunker, file('outside/cut', 3 * MiB), {
+      query: 'copies=1',
+    });
+    const path = await exportCar(reply.cid);
+    const bytes = await readFile(path);
+    await writeFile(path, bytes.subarray(0, bytes.length - 10));
+    await expect(shoal('import', path, '--peer', peer(0).gateway)).rejects.toThrow(/cut off/);
+    expect(await names(1)).not.toContain(reply.cid);
+  });
+
+  it('whose chunker dies under them are not listed, and come in again', async () => {
+    const { reply } = await upload(outside.chunker, file('outside/dies', 24 * MiB), {
+      query: 'copies=1',
+    });
+    const path = await exportCar(reply.cid);
+    const send = (onHalf: () => void) => {
+      async function* body() {
+        let sent = 0;
+        for await (const piece of createReadStream(path)) {
+          const bytes = piece as Uint8Array; // no encoding was set
+          if (sent < 12 * MiB && sent + bytes.length >= 12 * MiB) onHalf();
+          sent += bytes.length;
+          yield bytes;
+        }
+      }
+      return request(`${peer(0).gateway}/ipfs`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/vnd.ipld.car' },
+        body: Readable.from(body(), { objectMode: false }),
+      });
+    };
+    const outcome = await send(() => void peer(0).killOne('chunker')).then(
+      ({ statusCode }) => statusCode,
+      () => 0,
+    );
+    expect(outcome === 0 || outcome >= 500).toBe(true);
+    expect(await names(0)).not.toContain(reply.cid);
+    await eventually(
+      'it comes in',
+      async () => {
+        const { statusCode, body } = await send(() => {});
+        const json: unknown = await body.json();
+        return statusCode < 300 && ImportReply.parse(json).pinned.length === 1;
+      },
+      { timeoutMs: RESTART_MAX_MS },
+    );
+    const sha256 = await sha256Of(seededBytes('outside/dies', 24 * MiB));
+    expect(await download(peer(1).gateway, reply.cid)).toMatchObject({ status: 200, sha256 });
+  });
+});
