@@ -51,13 +51,14 @@ const TYPES: Readonly<Record<string, string>> = {
   zst: 'application/zstd',
 };
 
-/** The media type for a name, by its extension. */
-export function contentType(name: string): string {
+/** The media type for a name, by its extension; undefined for one that is not in the table. */
+export function typeByName(name: string): string | undefined {
   const extension = /\.([^.]+)$/.exec(name)?.[1]?.toLowerCase() ?? '';
-  return (
-    (Object.hasOwn(TYPES, extension) ? TYPES[extension] : undefined) ?? 'application/octet-stream'
-  );
+  return Object.hasOwn(TYPES, extension) ? TYPES[extension] : undefined;
 }
+
+/** The media type for a name; plain bytes when in doubt. */
+export const contentType = (name: string): string => typeByName(name) ?? 'application/octet-stream';
 
 /** RFC 6266 and RFC 8187: an ASCII copy for old clients, the true name in UTF-8 for all others. */
 export function contentDisposition(kind: 'inline' | 'attachment', name: string): string {
@@ -70,25 +71,52 @@ export function contentDisposition(kind: 'inline' | 'attachment', name: string):
   return `${kind}; filename="${ascii}"; filename*=UTF-8''${utf8}`;
 }
 
+/** For ever: the same CID is the same bytes. */
+export const IMMUTABLE = 'public, max-age=29030400, immutable';
+
 /** Strong, since the same CID is the same bytes for ever. */
 export const etagOf = ({ root }: Pick<Pin, 'root'>): string => `"${root}"`;
 
-/** All headers that do not depend on the range. */
-export function fileHeaders(
-  pin: Pin,
-  { isDownload, name }: { readonly isDownload: boolean; readonly name: string },
-): Record<string, string> {
+/** Headers of bytes that somebody else made, whichever way they are asked for. */
+export function contentHeaders({
+  etag,
+  type,
+  disposition,
+}: {
+  readonly etag: string;
+  readonly type: string;
+  /** See `contentDisposition`; none leaves the name to the reader. */
+  readonly disposition: string | undefined;
+}): Record<string, string> {
   return {
     'accept-ranges': 'bytes',
-    'cache-control': 'public, max-age=29030400, immutable',
-    'content-disposition': contentDisposition(isDownload ? 'attachment' : 'inline', name),
+    'cache-control': IMMUTABLE,
+    ...(disposition === undefined ? {} : { 'content-disposition': disposition }),
     'content-security-policy':
       "sandbox; default-src 'none'; img-src 'self' data:; media-src 'self'; style-src 'unsafe-inline'",
-    'content-type': contentType(name),
-    etag: etagOf(pin),
+    'content-type': type,
+    etag,
     'referrer-policy': 'no-referrer',
-    ...(pin.sha256 === undefined ? {} : { 'repr-digest': reprDigest(pin.sha256) }),
     'x-content-type-options': 'nosniff',
+  };
+}
+
+/** What is said of a file that a pin knows, beside its content. */
+export function pinHeaders(
+  pin: Pin,
+  {
+    link,
+    wantsDigest,
+  }: {
+    /** Where else the file is, and what describes it: see alternates.ts. */
+    readonly link: string;
+    /** Whether the reader minds the file's sha-256: see want-digest.ts. */
+    readonly wantsDigest: boolean;
+  },
+): Record<string, string> {
+  return {
+    link,
+    ...(pin.sha256 === undefined || !wantsDigest ? {} : { 'repr-digest': reprDigest(pin.sha256) }),
     'x-shoal-cid': pin.root,
   };
 }

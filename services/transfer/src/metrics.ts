@@ -14,8 +14,15 @@ export function createMetrics(register: Registry) {
   return {
     downloads: new Counter({
       name: 'shoal_transfer_downloads_total',
-      help: 'Downloads, by how they ended.',
+      help: 'Bodies sent to readers (files, CARs, listings), by how they ended.',
       labelNames: ['outcome'] as const, // 'complete' | 'reader-left' | 'unavailable' | 'failed'
+      registers,
+    }),
+    ipfsRequests: new Counter({
+      name: 'shoal_transfer_ipfs_requests_total',
+      help: 'Requests below /ipfs/, by what was asked for and how they ended.',
+      // file | directory | raw | car; complete | not-modified | reader-left | absent | refused | unavailable | failed
+      labelNames: ['kind', 'outcome'] as const,
       registers,
     }),
     downloadsOpen: new Gauge({
@@ -83,6 +90,12 @@ export function createMetrics(register: Registry) {
     repairsWaiting: new Gauge({
       name: 'shoal_transfer_repairs_waiting',
       help: 'Repair copies that wait for a place or for bandwidth.',
+      registers,
+    }),
+    hashings: new Counter({
+      name: 'shoal_transfer_hashings_total',
+      help: 'Files read to be hashed for a torrent or a Metalink, by how that ended.',
+      labelNames: ['outcome'] as const, // 'done' | 'unwanted' | 'failed'
       registers,
     }),
     corruptReports: new Counter({

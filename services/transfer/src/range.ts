@@ -14,17 +14,22 @@ interface Conditions {
 }
 
 /**
- * Reads the conditions of a GET. Several ranges, and ranges that can't be read, are answered with the
- * whole file, as the RFC allows. `etag` is strong and includes its quotes.
+ * Reads the conditions of a GET. Of several ranges the first counts, and ranges that can't be read are
+ * answered with the whole file, as the RFC allows both. `etag` is strong and includes its quotes.
  */
 export function select(headers: Conditions, etag: string, sizeBytes: number): Selection {
-  const noneMatch = headers['if-none-match'];
-  if (noneMatch !== undefined && isListed(noneMatch, etag)) return { kind: 'not-modified' };
+  if (isNotModified(headers, [etag])) return { kind: 'not-modified' };
   const { range } = headers;
   if (range === undefined) return { kind: 'whole' };
   const ifRange = headers['if-range'];
   if (ifRange !== undefined && ifRange.trim() !== etag) return { kind: 'whole' };
   return parseRange(range, sizeBytes);
+}
+
+/** Whether the reader has one of these already. Each is strong and includes its quotes. */
+export function isNotModified(headers: Conditions, etags: readonly string[]): boolean {
+  const noneMatch = headers['if-none-match'];
+  return noneMatch !== undefined && etags.some((etag) => isListed(noneMatch, etag));
 }
 
 /** If-None-Match compares weakly: `W/` makes no difference. */
@@ -36,7 +41,7 @@ function isListed(list: string, etag: string): boolean {
 }
 
 function parseRange(text: string, sizeBytes: number): Selection {
-  const match = /^bytes=\s*(\d*)\s*-\s*(\d*)\s*$/i.exec(text);
+  const match = /^bytes=\s*(\d*)\s*-\s*(\d*)\s*(?:,[-\d\s,]*)?$/i.exec(text);
   const [, first = '', last = ''] = match ?? [];
   if (match === null || (first === '' && last === '')) return { kind: 'whole' };
   if (first === '') {

@@ -9,18 +9,24 @@ import {
 } from '@shoal/chassis';
 import { transferRoutes } from '@shoal/protocol';
 import { createAcceptReplicas, endLease } from './accept-replicas.ts';
+import type { BlockReader, ReadOptions } from './block-reader.ts';
 import type { BlockSource } from './block-source.ts';
 import type { TransferConfig } from './config.ts';
 import type { Limit } from './copy.ts';
 import { createCopyBlocks } from './copy-blocks.ts';
+import { createGetMetalink, createGetTorrent } from './describe-file.ts';
 import { createDownload } from './download.ts';
 import type { Drain } from './drain.ts';
+import type { HashPieces } from './hash-pieces.ts';
+import type { Incoming } from './incoming.ts';
+import { mountIpfs } from './ipfs.ts';
 import type { Manifests } from './manifests.ts';
 import type { MemberView } from './member-view.ts';
 import type { Metrics } from './metrics.ts';
 import type { ReleasedLeases } from './released-leases.ts';
 import type { Repairs } from './repairs.ts';
 import type { ReportCorrupt } from './report-corrupt.ts';
+import type { Sender } from './send-body.ts';
 import type { SettleLoop } from './settle-loop.ts';
 
 export function mountRoutes(
@@ -30,8 +36,12 @@ export function mountRoutes(
     readonly config: TransferConfig;
     readonly view: MemberView;
     readonly source: BlockSource;
+    readonly readerFor: (options: ReadOptions) => BlockReader;
+    readonly sender: Sender;
     readonly manifests: Manifests;
+    readonly hashPieces: HashPieces;
     readonly repairs: Repairs;
+    readonly incoming: Incoming;
     readonly reportCorrupt: ReportCorrupt;
     readonly released: ReleasedLeases;
     readonly loop: SettleLoop;
@@ -47,6 +57,9 @@ export function mountRoutes(
   const { client, loop, drain, released } = deps;
 
   mountRaw(mounting, transferRoutes.getFile, createDownload(deps));
+  mountRaw(mounting, transferRoutes.getTorrent, createGetTorrent(deps));
+  mountRaw(mounting, transferRoutes.getMetalink, createGetMetalink(deps));
+  mountIpfs(mounting, deps);
   mount(mounting, transferRoutes.offerReplicas, createAcceptReplicas(deps));
   mount(mounting, transferRoutes.releaseReplicas, ({ params, query, signal }) => {
     released.note(params.lease, query.keep);

@@ -8,24 +8,33 @@ import {
   type Log,
   openProver,
   ownEndpoints,
+  readWriteToken,
 } from '@shoal/chassis';
+import { connectEvents } from '@shoal/chassis/events';
 import { createProducer, type Producer, startWorker } from '@shoal/chassis/queue';
 import { CHUNK_SIZE_BYTES, type QueueName } from '@shoal/protocol';
+import { join } from 'node:path';
+import { createBlockReaders } from './block-reader.ts';
 import { createBlockSource } from './block-source.ts';
 import type { TransferConfig } from './config.ts';
 import { createLimit } from './copy.ts';
 import { createDrain } from './drain.ts';
-import { connectEvents } from './events.ts';
+import { readFileBytes } from './file-bytes.ts';
+import { createFindBlock } from './find-block.ts';
 import { handOver } from './hand-over.ts';
+import { createHashPieces } from './hash-pieces.ts';
+import { createIncoming } from './incoming.ts';
 import { createManifests } from './manifests.ts';
 import { watchMembers } from './member-view.ts';
 import { createMetrics } from './metrics.ts';
+import { openPieceStore } from './piece-store.ts';
 import { releaseEverywhere } from './release.ts';
 import { createReleasedLeases } from './released-leases.ts';
 import { createRepairs } from './repairs.ts';
 import { replicate } from './replicate.ts';
 import { createReportCorrupt } from './report-corrupt.ts';
 import { mountRoutes } from './routes.ts';
+import { createSender } from './send-body.ts';
 import { settle } from './settle.ts';
 import { startSettleLoop } from './settle-loop.ts';
 
@@ -63,13 +72,29 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
   const common = { client, view, metrics, log };
   const reportCorrupt = createReportCorrupt(common);
   const source = createBlockSource({ ...common, ...receiving, reportCorrupt }, { signal });
+  const blocks = stack.use(
+    createFindBlock({ ...common, ...receiving, source, reportCorrupt }, { signal }),
+  );
+  const readerFor = createBlockReaders(blocks);
   const manifests = createManifests({ client, log });
+  const hashing = new AbortController();
+  const hashPieces = createHashPieces(
+    {
+      metrics,
+      log,
+      store: await openPieceStore(join(config.PEER_DATA_DIR, 'transfer', 'pieces'), { log }),
+      readFile: (pin, options) => readFileBytes(pin, { source, manifests, readerFor }, options),
+    },
+    { signal: hashing.signal },
+  );
   const released = createReleasedLeases();
   const bucket = createTokenBucket({
     ratePerSecond: config.TRANSFER_REPAIR_BYTES_PER_SECOND,
     nowMs: () => performance.now(),
   });
-  const repairs = createRepairs({ ...common, bucket, blocksMax: config.TRANSFER_REPAIRS_MAX });
+  const incoming = createIncoming();
+  const blocksMax = config.TRANSFER_REPAIRS_MAX;
+  const repairs = createRepairs({ ...common, incoming, bucket, blocksMax });
   const loop = stack.use(
     startSettleLoop({
       ...common,
@@ -88,7 +113,13 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
     return view.isKnown() ? undefined : 'the member table is not here yet';
   };
   const app = stack.adopt(
-    createServer({ service: 'transfer', log, registry, whyNotReady }),
+    createServer({
+      service: 'transfer',
+      log,
+      registry,
+      whyNotReady,
+      writeToken: readWriteToken(config),
+    }),
     (server) => server.close(),
   );
   mountRoutes(
@@ -98,8 +129,12 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
       ...receiving,
       config,
       source,
+      readerFor,
+      sender: createSender({ metrics, log, config }),
       manifests,
+      hashPieces,
       repairs,
+      incoming,
       reportCorrupt,
       released,
       loop,
@@ -146,6 +181,7 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
   }
 
   const origin = await app.listen({ port: config.TRANSFER_PORT, host: config.BIND_HOST });
+  stack.defer(() => hashing.abort(new Error('stopping'))); // or the server waits for its askers
   // Last opened, first closed: while blocks are handed over everything else still works.
   stack.defer(async () => {
     isStopping = true;

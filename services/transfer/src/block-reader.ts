@@ -1,0 +1,110 @@
+/**
+ * How one request reads blocks: from anywhere, or from this peer alone; at once or not at all, or with
+ * patience for what a pin promises. Nodes are remembered over all requests, since every path through a
+ * directory begins with the same few.
+ */
+import type { GetNode } from '@shoal/blocks';
+import { type Cid, type Member, NotCached } from '@shoal/protocol';
+import type { FindBlock } from './find-block.ts';
+import type { ReceivedBlock } from './receive-block.ts';
+
+/** Nodes remembered, by what they take together. */
+const NODES_CACHED_MAX_BYTES = 16 * 1024 * 1024;
+/** A block of a pinned DAG is somewhere: a service that crashed is back within seconds. */
+const PINNED_RETRY_FOR_MS = 6000;
+/** A block that no pin promises is looked for once or twice more: a busy member answers late. */
+const LOOSE_RETRY_FOR_MS = 250;
+
+export interface BlockReader {
+  /** A node's bytes. @throws BlockAbsent, BlockUnavailable, NotCached */
+  readonly getNode: GetNode;
+  /** Any block; the caller releases it. @throws the same. */
+  get(cid: Cid): Promise<ReceivedBlock>;
+  /** Looks for a block ahead of `fetch`. */
+  locate(cid: Cid): Promise<readonly Member[]>;
+  /** Gets a block that was located. @throws the same. */
+  fetch(
+    cid: Cid,
+    holders: Promise<readonly Member[]>,
+    options: { signal: AbortSignal },
+  ): Promise<ReceivedBlock>;
+  /** A node's bytes, when this peer has them: nobody else is asked. */
+  readonly getNodeHere: GetNode;
+  /** Whether this peer has it. */
+  isHere(cid: Cid): Promise<boolean>;
+  readonly isLocalOnly: boolean;
+}
+
+export interface ReadOptions {
+  readonly signal: AbortSignal;
+  /** Others are not asked (`Cache-Control: only-if-cached`). */
+  readonly isLocalOnly: boolean;
+  /** A live pin reaches what is read. */
+  readonly isPinned: boolean;
+}
+
+/** Gives each request its reader. */
+export function createBlockReaders(blocks: FindBlock): (options: ReadOptions) => BlockReader {
+  const nodes = new Map<Cid, Uint8Array>();
+  let cachedBytes = 0;
+
+  const remember = (cid: Cid, bytes: Uint8Array): void => {
+    if (nodes.has(cid)) return;
+    nodes.set(cid, bytes);
+    cachedBytes += bytes.length;
+    for (const [oldest, { length }] of nodes) {
+      if (cachedBytes <= NODES_CACHED_MAX_BYTES) break;
+      nodes.delete(oldest);
+      cachedBytes -= length;
+    }
+  };
+  const recall = (cid: Cid): Uint8Array | undefined => {
+    const bytes = nodes.get(cid);
+    if (bytes === undefined) return undefined;
+    nodes.delete(cid); // back to the end: the least recently used goes first
+    nodes.set(cid, bytes);
+    return bytes;
+  };
+  const take = (cid: Cid, block: ReceivedBlock): Uint8Array => {
+    const bytes = Uint8Array.from(block.bytes); // the block's own buffer is used again
+    block.release();
+    remember(cid, bytes);
+    return bytes;
+  };
+
+  return ({ signal, isLocalOnly, isPinned }) => {
+    const getHere = async (cid: Cid): Promise<ReceivedBlock> => {
+      const block = await blocks.getHere(cid, { signal });
+      if (block === undefined) throw new NotCached({ cid });
+      return block;
+    };
+    const get = async (cid: Cid): Promise<ReceivedBlock> => {
+      if (isLocalOnly) return getHere(cid);
+      if (!isPinned) return blocks.get(cid, { signal });
+      const here = await blocks.getHere(cid, { signal });
+      return (
+        here ?? blocks.fetch(cid, blocks.locate(cid), { retryForMs: PINNED_RETRY_FOR_MS, signal })
+      );
+    };
+    return {
+      get,
+      getNode: async (cid) => recall(cid) ?? take(cid, await get(cid)),
+      async getNodeHere(cid) {
+        const known = recall(cid);
+        if (known !== undefined) return known;
+        const block = await blocks.getHere(cid, { signal });
+        return block === undefined ? undefined : take(cid, block);
+      },
+      isHere: (cid) => blocks.isHere(cid),
+      isLocalOnly,
+      locate: async (cid) => (isLocalOnly ? [] : blocks.locate(cid)),
+      fetch: (cid, holders, options) =>
+        isLocalOnly
+          ? getHere(cid)
+          : blocks.fetch(cid, holders, {
+              ...options,
+              retryForMs: isPinned ? PINNED_RETRY_FOR_MS : LOOSE_RETRY_FOR_MS,
+            }),
+    };
+  };
+}

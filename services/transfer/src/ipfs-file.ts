@@ -1,0 +1,171 @@
+/** `/ipfs/{cid}/{path}`: the bytes of a file, whichever way its DAG is laid out. */
+import { type ReadCid, type UnixfsNode } from '@shoal/blocks';
+import { FormatUnsupported, type Pin, RangeNotSatisfiable } from '@shoal/protocol';
+import { linkHeader } from './alternates.ts';
+import { headOf, isYes, nameAsked, rangeOf } from './file-answer.ts';
+import { contentDisposition, contentHeaders, pinHeaders, typeByName } from './file-headers.ts';
+import type { ByteRange } from './file-pieces.ts';
+import { answerHead, type IpfsAsk, type IpfsOutcome } from './ipfs-ask.ts';
+import { hintsOf } from './ipfs-headers.ts';
+import { type LooseRoot, openLooseFile } from './loose-file.ts';
+import type { MemberView } from './member-view.ts';
+import { openPinnedFile, type PinnedFileDeps } from './pinned-file.ts';
+import { isNotModified, select } from './range.ts';
+import type { Body, Flow, Pieces, Sender } from './send-body.ts';
+import { sniff } from './sniff.ts';
+import { wantsSha256 } from './want-digest.ts';
+
+/** Bytes that tell a type for sure: what is asked for from the start on need not be looked up first. */
+const TELLING_BYTES = 512;
+const SYMLINK_TYPE = 'inode/symlink';
+const UNKNOWN_TYPE = 'application/octet-stream';
+
+export interface IpfsFileDeps extends PinnedFileDeps {
+  readonly view: MemberView;
+  readonly sender: Sender;
+}
+
+/** What is to be sent. */
+export interface FoundFile {
+  readonly target: ReadCid;
+  /** Its node; undefined for a raw block. */
+  readonly node: UnixfsNode | undefined;
+  readonly etag: string;
+  /** The last segment of its path. */
+  readonly name: string | undefined;
+  readonly pin: Pin | undefined;
+}
+
+/** A file's bytes, not yet opened. */
+interface Content {
+  readonly sizeBytes: number;
+  readonly type?: string;
+  /** Its first bytes, when they are here already. */
+  readonly first?: Uint8Array;
+  readonly open: (range: ByteRange, flow: Flow) => Promise<Pieces>;
+  /** When it is not sent after all. */
+  readonly release: () => void;
+}
+
+/** Answers a GET or HEAD with a file. @throws Problem while nothing was sent. */
+export async function sendFile(
+  ask: IpfsAsk,
+  file: FoundFile,
+  deps: IpfsFileDeps,
+): Promise<IpfsOutcome> {
+  const { call } = ask;
+  const { query, request, reply } = call;
+  const name = nameAsked(query.filename) ?? file.name ?? file.pin?.name;
+  const headersFor = (type: string) => headersOf(ask, file, { name, type }, deps.view);
+  if (isNotModified(request.headers, [file.etag])) {
+    answerHead(call, 304, headersFor(typeByName(name ?? '') ?? UNKNOWN_TYPE));
+    return 'not-modified';
+  }
+  return deps.sender.send(call, async (flow): Promise<Body | undefined> => {
+    const content = await contentOf(ask, file, deps);
+    let isOpen = false;
+    try {
+      const { sizeBytes } = content;
+      const selection = select(request.headers, file.etag, sizeBytes);
+      if (selection.kind === 'unsatisfiable') {
+        void reply.header('content-range', `bytes */${sizeBytes}`);
+        throw new RangeNotSatisfiable({ sizeBytes });
+      }
+      const range = rangeOf(selection, sizeBytes);
+      const isHead = request.method === 'HEAD' || sizeBytes === 0;
+      const known = content.type ?? typeByName(name ?? '') ?? typeOf(content.first);
+      const isTelling = range.start === 0 && range.end + 1 >= Math.min(TELLING_BYTES, sizeBytes);
+      const type = known ?? (isTelling && !isHead ? undefined : await peek(content, flow));
+      if (isHead) {
+        const { status, headers } = headOf(selection, sizeBytes, headersFor(type ?? UNKNOWN_TYPE));
+        answerHead(call, status, headers);
+        return undefined;
+      }
+      const pieces = await content.open(range, flow);
+      isOpen = true;
+      return {
+        pieces,
+        headOf: (first) => headOf(selection, sizeBytes, headersFor(type ?? sniff(first))),
+        lengthBytes: range.end - range.start + 1,
+      };
+    } finally {
+      if (!isOpen) content.release();
+    }
+  });
+}
+
+const typeOf = (first: Uint8Array | undefined): string | undefined =>
+  first === undefined ? undefined : sniff(first);
+
+/** How the bytes are got. @throws FormatUnsupported for what has none; BlockAbsent and the like. */
+async function contentOf(
+  { reader, call: { signal } }: IpfsAsk,
+  { target, node, pin }: FoundFile,
+  deps: IpfsFileDeps,
+): Promise<Content> {
+  if (node === undefined) {
+    // A raw block does not say its size before it is here, and then all of it is.
+    if (target.kind === 'identity') return inHand(target.bytes);
+    const { bytes, release } = await reader.get(target.cid);
+    return inHand(bytes, release);
+  }
+  if (node.type === 'symlink') return { ...inHand(node.data), type: SYMLINK_TYPE };
+  const sizeBytes = node.fileSizeBytes;
+  if (sizeBytes === undefined) throw new FormatUnsupported({ format: 'a file' });
+  const isListed = pin?.kind === 'file' && pin.sizeBytes === sizeBytes && !reader.isLocalOnly;
+  const root: LooseRoot = target.kind === 'identity' ? target : { cid: target.cid };
+  return {
+    sizeBytes,
+    open: (range, flow) =>
+      isListed
+        ? openPinnedFile(pin, range, deps, flow, { signal })
+        : openLooseFile(root, range, reader, flow, { signal }),
+    release: () => {},
+  };
+}
+
+function inHand(bytes: Uint8Array, release: () => void = () => {}): Content {
+  const open = async ({ start, end }: ByteRange): Promise<Pieces> => {
+    const part = bytes.subarray(start, end + 1);
+    return (async function* one() {
+      yield { bytes: part, release };
+    })();
+  };
+  return { sizeBytes: bytes.length, first: bytes, open, release };
+}
+
+/** The type, by the file's first bytes. That they can't be had is no reason to refuse others of it. */
+async function peek(content: Content, flow: Flow): Promise<string> {
+  if (content.sizeBytes === 0) return sniff(new Uint8Array());
+  const end = Math.min(TELLING_BYTES, content.sizeBytes) - 1;
+  let pieces: Pieces | undefined;
+  try {
+    pieces = await content.open({ start: 0, end }, flow);
+    const first = await pieces.next();
+    if (first.done === true) return UNKNOWN_TYPE;
+    const type = sniff(first.value.bytes);
+    first.value.release();
+    return type;
+  } catch {
+    return UNKNOWN_TYPE;
+  } finally {
+    await pieces?.return();
+  }
+}
+
+function headersOf(
+  { call: { query, request }, path, resolved: { roots } }: IpfsAsk,
+  { etag, pin }: FoundFile,
+  { name, type }: { readonly name: string | undefined; readonly type: string },
+  view: MemberView,
+): Record<string, string> {
+  const kind = isYes(query.download) ? 'attachment' : 'inline';
+  const unnamed = kind === 'attachment' ? kind : undefined;
+  const disposition = name === undefined ? unnamed : contentDisposition(kind, name);
+  const wantsDigest = wantsSha256(request.headers['want-repr-digest']);
+  return {
+    ...contentHeaders({ etag, type, disposition }),
+    ...hintsOf(path, roots),
+    ...(pin === undefined ? {} : pinHeaders(pin, { link: linkHeader(pin, view), wantsDigest })),
+  };
+}

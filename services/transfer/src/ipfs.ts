@@ -1,0 +1,155 @@
+/**
+ * `GET|HEAD /ipfs/*`: the IPFS gateway (specs.ipfs.tech/http-gateways): blocks and CARs for clients
+ * that check them, files and directories for everybody else.
+ *
+ * Every block that any member has is answered here: peers are listed as providers of whole files, and
+ * clients drop a provider that lacks one block of it. What nobody has is 404, never 5xx, since clients
+ * take that for a sick host.
+ */
+import { readTarget, resolvePath } from '@shoal/blocks';
+import { type Log, mountRaw, type Mounting, type PeerClient } from '@shoal/chassis';
+import {
+  type Cid,
+  discoveryRoutes,
+  FileNotFound,
+  type Pin,
+  Problem,
+  RequestInvalid,
+  transferRoutes,
+} from '@shoal/protocol';
+import type { BlockReader, ReadOptions } from './block-reader.ts';
+import { createCarExport } from './car-export.ts';
+import type { TransferConfig } from './config.ts';
+import type { Answered, IpfsAsk, IpfsCall, IpfsKind } from './ipfs-ask.ts';
+import { sendDirectory } from './ipfs-directory.ts';
+import { type IpfsFileDeps, sendFile } from './ipfs-file.ts';
+import { CORS_HEADERS } from './ipfs-headers.ts';
+import { readIpfsPath } from './ipfs-path.ts';
+import type { Metrics } from './metrics.ts';
+import { type Form, negotiate, readsJson } from './negotiate.ts';
+import { createRawBlock } from './raw-block.ts';
+
+const PREFIX = '/ipfs/';
+
+export interface IpfsDeps extends IpfsFileDeps {
+  readonly client: PeerClient;
+  readonly readerFor: (options: ReadOptions) => BlockReader;
+  readonly config: TransferConfig;
+  readonly metrics: Metrics;
+  readonly log: Log;
+}
+
+export function mountIpfs(mounting: Mounting, deps: IpfsDeps): void {
+  const { app } = mounting;
+  app.addHook('onRequest', async ({ url }, reply) => {
+    if (!url.startsWith(PREFIX)) return;
+    // On the response itself: most answers below are written without the framework.
+    for (const [name, value] of Object.entries(CORS_HEADERS)) reply.raw.setHeader(name, value);
+    reply.raw.setHeader('vary', 'accept');
+  });
+  app.options(`${PREFIX}*`, async (_, reply) =>
+    reply.code(204).header('access-control-max-age', '86400').send(),
+  );
+  mountRaw(mounting, transferRoutes.getIpfs, createIpfs(deps));
+}
+
+function createIpfs(deps: IpfsDeps): (call: IpfsCall) => Promise<unknown> {
+  const { metrics } = deps;
+  const sendBlock = createRawBlock(deps);
+  const sendCar = createCarExport(deps);
+
+  const answer = async (call: IpfsCall, form: Form): Promise<Answered> => {
+    const ask = await understand(call, form, deps);
+    if (form.kind === 'raw') return { kind: 'raw', outcome: await sendBlock(ask, form) };
+    if (form.kind === 'car') return { kind: 'car', outcome: await sendCar(ask, form) };
+    return answerUnixfs(ask, deps);
+  };
+  return async (call) => {
+    let kind: IpfsKind = 'file';
+    try {
+      const form = negotiate(call.query, call.request.headers.accept);
+      kind = form.kind;
+      const answered = await answer(call, form);
+      metrics.ipfsRequests.inc({ ...answered });
+      return undefined;
+    } catch (error) {
+      metrics.ipfsRequests.inc({
+        kind,
+        outcome: call.signal.aborted ? 'reader-left' : outcomeOf(error),
+      });
+      return refuse(call, error);
+    }
+  };
+}
+
+/** Reads the path and follows it. @throws PathNotFound, BlockAbsent and whatever else stands in its way. */
+async function understand(
+  call: IpfsCall,
+  { kind }: Form,
+  { client, readerFor, log }: IpfsDeps,
+): Promise<IpfsAsk> {
+  const { request, signal } = call;
+  const path = readIpfsPath(request.url);
+  // One that is registered for a whole CID would answer for every page below it.
+  if (request.headers['service-worker'] === 'script')
+    throw new RequestInvalid({ reason: 'nothing below /ipfs/ is served as a service worker' });
+  const { root, segments } = path;
+  // Blocks are asked for one by one and by the thousand: for those no pin is looked up.
+  const pin =
+    kind === 'raw' || root.kind === 'identity'
+      ? undefined
+      : await livePin(root.cid, { client, log }, { signal });
+  const isLocalOnly = /(?:^|,)\s*only-if-cached\b/i.test(request.headers['cache-control'] ?? '');
+  const reader = readerFor({ signal, isLocalOnly, isPinned: pin !== undefined });
+  const resolved = await resolvePath(root, segments, reader.getNode);
+  return { call, path, resolved, reader, pin: segments.length === 0 ? pin : undefined };
+}
+
+/** As the file or directory that it is. */
+async function answerUnixfs(ask: IpfsAsk, deps: IpfsDeps): Promise<Answered> {
+  const { call, path, reader, resolved, pin } = ask;
+  const { target } = resolved;
+  const node = await readTarget(target, reader.getNode);
+  if (node?.type === 'directory' || node?.type === 'shard') return sendDirectory(ask, node, deps);
+  if (path.hasFinalSlash) {
+    const query = path.search === '' ? '' : `?${path.search}`;
+    await call.reply.redirect(`${path.asked.replace(/\/+$/, '')}${query}`, 301);
+    return { kind: 'file', outcome: 'complete' };
+  }
+  const found = { target, node, etag: `"${target.asGiven}"`, name: path.segments.at(-1), pin };
+  return { kind: 'file', outcome: await sendFile(ask, found, deps) };
+}
+
+/** The pin of a root, from what this peer knows: every member knows all of them. */
+async function livePin(
+  root: Cid,
+  { client, log }: Pick<IpfsDeps, 'client' | 'log'>,
+  { signal }: { signal: AbortSignal },
+): Promise<Pin | undefined> {
+  try {
+    const args = { params: { hash: root }, query: { ask: 'false' } } as const;
+    return await client.call(client.own('discovery'), discoveryRoutes.getPin, args, { signal });
+  } catch (err) {
+    signal.throwIfAborted();
+    // Without it the DAG is walked, which takes longer and gives the same.
+    if (!(err instanceof FileNotFound)) log.debug({ err, root }, 'pin not looked up');
+    return undefined;
+  }
+}
+
+/** Plain words; whoever names JSON gets the problem itself, from the server's own handler. */
+function refuse({ request, reply }: IpfsCall, error: unknown): unknown {
+  if (reply.raw.headersSent || !(error instanceof Problem)) throw error;
+  void reply.header('cache-control', 'no-store');
+  if (readsJson(request.headers.accept)) throw error;
+  if (error.status === 503) void reply.header('retry-after', '1');
+  const text = `${error.title}: ${error.message}\n`;
+  return reply.code(error.status).type('text/plain; charset=utf-8').send(text);
+}
+
+function outcomeOf(error: unknown): 'absent' | 'refused' | 'unavailable' | 'failed' {
+  const status = error instanceof Problem ? error.status : 500;
+  if (status === 404 || status === 412) return 'absent';
+  if (status < 500) return 'refused';
+  return status === 503 ? 'unavailable' : 'failed';
+}

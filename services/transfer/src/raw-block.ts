@@ -1,0 +1,95 @@
+/**
+ * `/ipfs/{cid}?format=raw`: one block, verified. The path of Kubo, Helia and all who check for
+ * themselves, with their rules: no redirect, few headers, and 404 soon for what nobody has.
+ */
+import { Overloaded, RangeNotSatisfiable } from '@shoal/protocol';
+import type { TransferConfig } from './config.ts';
+import { headOf, nameAsked, rangeOf } from './file-answer.ts';
+import { contentDisposition, IMMUTABLE } from './file-headers.ts';
+import { answerHead, type IpfsAsk, type IpfsOutcome } from './ipfs-ask.ts';
+import { hintsOf, locationOf } from './ipfs-headers.ts';
+import { RAW_TYPE } from './negotiate.ts';
+import { isNotModified, select } from './range.ts';
+import type { Piece } from './send-body.ts';
+
+/** Characters for path, roots and address: with the rest the head stays below Kubo's 2 KiB. */
+const HINTS_MAX_LENGTH = 480;
+
+export function createRawBlock({
+  config,
+}: {
+  readonly config: Pick<TransferConfig, 'TRANSFER_RAW_BLOCKS_MAX' | 'TRANSFER_READER_STALL_MS'>;
+}): (ask: IpfsAsk, form: { isByAccept: boolean }) => Promise<IpfsOutcome> {
+  let open = 0;
+
+  return async (ask, { isByAccept }) => {
+    const { call, reader, resolved } = ask;
+    const { request, reply } = call;
+    const { target } = resolved;
+    const etag = `"${target.asGiven}.raw"`;
+    const headers = headersOf(ask, etag, isByAccept);
+    if (isNotModified(request.headers, [etag])) {
+      answerHead(call, 304, headers);
+      return 'not-modified';
+    }
+    const limit = config.TRANSFER_RAW_BLOCKS_MAX;
+    if (open >= limit) throw new Overloaded({ what: 'blocks being sent', limit });
+    open += 1;
+    let block: Piece | undefined;
+    const end = () => {
+      open -= 1;
+      block?.release();
+    };
+    try {
+      block =
+        target.kind === 'identity'
+          ? { bytes: target.bytes, release: () => {} }
+          : await reader.get(target.cid);
+      const sizeBytes = block.bytes.length;
+      const selection = select(request.headers, etag, sizeBytes);
+      if (selection.kind === 'unsatisfiable') {
+        void reply.header('content-range', `bytes */${sizeBytes}`);
+        throw new RangeNotSatisfiable({ sizeBytes });
+      }
+      const head = headOf(selection, sizeBytes, headers);
+      const range = rangeOf(selection, sizeBytes);
+      const { raw: response } = reply;
+      reply.hijack();
+      response.setTimeout(config.TRANSFER_READER_STALL_MS, () => response.destroy());
+      // Not before `close`: until then the socket may still read the buffer.
+      if (response.destroyed) end();
+      else response.once('close', end);
+      response.writeHead(head.status, head.headers);
+      if (request.method === 'HEAD') response.end();
+      else response.end(block.bytes.subarray(range.start, range.end + 1));
+      return 'complete';
+    } catch (error) {
+      end();
+      throw error;
+    }
+  };
+}
+
+function headersOf(
+  { call: { query }, path, resolved: { target, roots } }: IpfsAsk,
+  etag: string,
+  isByAccept: boolean,
+): Record<string, string> {
+  const location = isByAccept ? locationOf(path, { format: 'raw' }) : '';
+  const hints = hintsOf(path, roots, HINTS_MAX_LENGTH - location.length);
+  return {
+    'accept-ranges': 'bytes',
+    'cache-control': IMMUTABLE,
+    'content-disposition': contentDisposition(
+      'attachment',
+      nameAsked(query.filename) ?? `${target.asGiven}.bin`,
+    ),
+    ...(location.length > 0 && location.length < HINTS_MAX_LENGTH
+      ? { 'content-location': location }
+      : {}),
+    'content-type': RAW_TYPE,
+    etag,
+    'x-content-type-options': 'nosniff',
+    ...hints,
+  };
+}

@@ -1,0 +1,175 @@
+/**
+ * Bodies that are fetched while they are sent: files, CARs, listings. HTTP has no "oops": once the
+ * first byte is out, a failure can only be shown by breaking the connection, so the end is never a
+ * clean one unless every byte was sent and verified.
+ */
+import type { ServerResponse } from 'node:http';
+import type { Call, Log } from '@shoal/chassis';
+import { BlockAbsent, BlockUnavailable, Overloaded, type transferRoutes } from '@shoal/protocol';
+import type { TransferConfig } from './config.ts';
+import type { Metrics } from './metrics.ts';
+import { createWindow } from './window.ts';
+
+/** Bytes to send next. `release` gives their buffer back; it is called once they are sent, or not wanted. */
+export interface Piece {
+  readonly bytes: Uint8Array;
+  readonly release: () => void;
+}
+
+export type Pieces = AsyncGenerator<Piece, void, undefined>;
+
+export interface Head {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | number>>;
+}
+
+/** A body, and what is said of it when its first bytes are here. */
+export interface Body {
+  readonly pieces: Pieces;
+  readonly headOf: (first: Uint8Array) => Head;
+  /** Its exact size; undefined when only the end tells. */
+  readonly lengthBytes: number | undefined;
+}
+
+/** How many blocks a body may have in flight, and where it learns from how long they took. */
+export interface Flow {
+  readonly windowBlocks: () => number;
+  timed<Block>(fetch: () => Promise<Block>): Promise<Block>;
+}
+
+/** What is needed of a request and its answer. */
+export type Exchange = Pick<
+  Call<typeof transferRoutes.getIpfs.params, typeof transferRoutes.getIpfs.query, undefined>,
+  'request' | 'reply' | 'signal'
+>;
+
+export type SendOutcome = 'complete' | 'reader-left' | 'unavailable' | 'failed';
+
+export interface Sender {
+  /**
+   * Makes a body and sends it. Until its first bytes are here what fails is thrown, and the answer is
+   * still the caller's; after that the outcome tells. `prepare` may answer by itself and give none.
+   * @throws Overloaded, and what `prepare` throws.
+   */
+  send(
+    exchange: Exchange,
+    prepare: (flow: Flow) => Promise<Body | undefined>,
+  ): Promise<SendOutcome>;
+}
+
+const NO_BYTES = new Uint8Array();
+/** Longest wait for a reader to take what was right, before the connection is broken off. */
+const FLUSH_MAX_MS = 1000;
+
+export function createSender(deps: {
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly config: TransferConfig;
+}): Sender {
+  const { metrics, config } = deps;
+  let open = 0;
+
+  return {
+    async send(exchange, prepare) {
+      const { reply, signal } = exchange;
+      if (open >= config.TRANSFER_DOWNLOADS_MAX)
+        throw new Overloaded({ what: 'downloads', limit: config.TRANSFER_DOWNLOADS_MAX });
+      open += 1;
+      metrics.downloadsOpen.set(open);
+      const startedAtMs = performance.now();
+      const window = createWindow(config);
+      const flow = {
+        windowBlocks: () => window.size(open),
+        timed: <B>(fetch: () => Promise<B>) => window.timed(fetch),
+      };
+      try {
+        const body = await prepare(flow);
+        if (body === undefined) return 'complete';
+        // Found before the first byte goes out: a file without its manifest is still a clean error.
+        const first = await body.pieces.next();
+        metrics.firstByte.observe((performance.now() - startedAtMs) / 1000);
+        const head = body.headOf(first.done === true ? NO_BYTES : first.value.bytes);
+        reply.hijack();
+        return await pump(deps, exchange, head, first, body);
+      } catch (error) {
+        metrics.downloads.inc({ outcome: signal.aborted ? 'reader-left' : outcomeOf(error) });
+        throw error;
+      } finally {
+        open -= 1;
+        metrics.downloadsOpen.set(open);
+      }
+    },
+  };
+}
+
+/** Writes head and body. The reply is hijacked: from here on nobody else answers. */
+async function pump(
+  deps: { readonly metrics: Metrics; readonly log: Log; readonly config: TransferConfig },
+  { request, reply: { raw: response }, signal }: Exchange,
+  head: Head,
+  first: IteratorResult<Piece, void>,
+  { pieces, lengthBytes }: Body,
+): Promise<SendOutcome> {
+  const { metrics, log, config } = deps;
+  let sentBytes = 0;
+  let outcome: SendOutcome = 'complete';
+  response.setTimeout(config.TRANSFER_READER_STALL_MS, () => response.destroy());
+  try {
+    response.writeHead(head.status, head.headers);
+    for (let turn = first; turn.done !== true; turn = await pieces.next()) {
+      sentBytes += turn.value.bytes.length;
+      await write(response, turn.value);
+    }
+    if (lengthBytes !== undefined && sentBytes !== lengthBytes)
+      throw new Error(`${sentBytes} of ${lengthBytes} bytes sent`);
+    response.end();
+  } catch (err) {
+    if (!signal.aborted) await flushed(response); // what is right goes out, the head above all
+    response.destroy(); // a short body is the only honest end now
+    outcome = signal.aborted ? 'reader-left' : outcomeOf(err);
+    const fields = { err, path: request.url.slice(0, 200), sentBytes, requestId: request.id };
+    if (outcome === 'reader-left') log.debug(fields, 'reader left');
+    else log.warn(fields, 'download broken off');
+  } finally {
+    metrics.bytesServed.inc(sentBytes);
+    await pieces.return();
+  }
+  metrics.downloads.inc({ outcome });
+  return outcome;
+}
+
+/** Writes bytes of a pooled buffer, and gives the buffer back once the kernel has them. */
+async function write(response: ServerResponse, { bytes, release }: Piece): Promise<void> {
+  if (response.destroyed) {
+    release();
+    throw new Error('the reader left');
+  }
+  if (response.write(bytes, release)) return;
+  await new Promise<void>((resolve) => {
+    const go = () => {
+      response.off('drain', go).off('close', go);
+      resolve();
+    };
+    response.on('drain', go).on('close', go);
+  });
+}
+
+/** Resolves once the kernel has what was written, the reader is gone, or takes it too slowly. */
+async function flushed(response: ServerResponse): Promise<void> {
+  if (response.destroyed) return;
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, FLUSH_MAX_MS);
+    const go = () => {
+      clearTimeout(timer);
+      response.off('close', go);
+      resolve();
+    };
+    response.on('close', go);
+    response.write('', go); // nothing, behind everything else
+  });
+}
+
+function outcomeOf(error: unknown): 'unavailable' | 'failed' {
+  const isAway = error instanceof BlockUnavailable || error instanceof BlockAbsent;
+  return isAway ? 'unavailable' : 'failed';
+}
