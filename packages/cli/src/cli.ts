@@ -25,14 +25,28 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     },
   },
   add: {
-    summary: 'upload files',
+    summary: 'upload files and folders',
     load: async () => {
       const { add, USAGE } = await import('./commands/add.ts');
       return { run: add, usage: USAGE };
     },
   },
+  import: {
+    summary: 'take in a CAR, and keep its roots',
+    load: async () => {
+      const { importCar, USAGE } = await import('./commands/import.ts');
+      return { run: importCar, usage: USAGE };
+    },
+  },
+  pin: {
+    summary: 'keep what a CID names, also from gateways',
+    load: async () => {
+      const { pin, USAGE } = await import('./commands/pin.ts');
+      return { run: pin, usage: USAGE };
+    },
+  },
   get: {
-    summary: 'download a file by its hash',
+    summary: 'download a file or a directory by its hash',
     load: async () => {
       const { get, USAGE } = await import('./commands/get.ts');
       return { run: get, usage: USAGE };

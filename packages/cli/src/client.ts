@@ -1,14 +1,14 @@
 /** Talks to a peer's gateway. Problems come back as sentences, broken connections too. */
 import type { Readable } from 'node:stream';
 import {
-  chunkerRoutes,
+  type BYTES,
   discoveryRoutes,
   type JsonRoute,
   PROBLEM_TYPE,
   ProblemBody,
+  type Route,
   routePath,
   transferRoutes,
-  UploadReply,
 } from '@shoal/protocol';
 import { Agent, type Dispatcher } from 'undici';
 import * as z from 'zod';
@@ -17,6 +17,8 @@ import { CommandFailure } from './failure.ts';
 const CONNECT_TIMEOUT_MS = 5000;
 /** An upload's answer waits for copies; the service's own deadline is well below this. */
 const ANSWER_TIMEOUT_MS = 120_000;
+/** An import is read through, and a pin fetched, before the answer begins. */
+const SLOW_ANSWER_TIMEOUT_MS = 3_600_000;
 /** A download that stands still for this long is given up. */
 const SILENCE_TIMEOUT_MS = 60_000;
 const PAGE_SIZE = 1000;
@@ -33,6 +35,12 @@ export interface Download {
   readonly body: Readable;
 }
 
+interface CallArgs<P extends z.ZodObject, Q extends z.ZodObject, B> {
+  readonly params?: z.input<P>;
+  readonly query?: z.input<Q>;
+  readonly body?: B extends z.ZodType ? z.input<B> : undefined;
+}
+
 export interface Client extends AsyncDisposable {
   /** Origin of the gateway. */
   readonly peerUrl: string;
@@ -44,27 +52,32 @@ export interface Client extends AsyncDisposable {
     R extends z.ZodType,
   >(
     route: JsonRoute<P, Q, B, R>,
-    args: {
-      readonly params?: z.input<P>;
-      readonly query?: z.input<Q>;
-      readonly body?: B extends z.ZodType ? z.input<B> : undefined;
-    },
+    args: CallArgs<P, Q, B>,
     options: { signal: AbortSignal },
   ): Promise<z.output<R>>;
   listFiles(options: { signal: AbortSignal }): Promise<FilesReply>;
-  addFile(
-    file: {
-      readonly name: string;
+  /** The same for what may take long: a DAG is fetched from elsewhere before the answer begins. */
+  callSlow: Client['call'];
+  /** Sends a body to a route that takes one, as it comes. @throws CommandFailure */
+  upload<R extends z.ZodType>(
+    route: Route<z.ZodObject, z.ZodObject, typeof BYTES>,
+    reply: R,
+    order: {
+      readonly query: Readonly<Record<string, unknown>>;
+      /** Media type. */
+      readonly type: string;
       readonly body: Readable;
       readonly sizeBytes: number | undefined;
-      readonly replicas?: number | undefined;
-      readonly copies?: number | undefined;
-      /** RFC 3339. */
-      readonly expiresAt?: string | undefined;
     },
     options: { signal: AbortSignal },
-  ): Promise<UploadReply>;
-  getFile(hash: string, options: { signal: AbortSignal }): Promise<Download>;
+  ): Promise<z.output<R>>;
+  /** A file; or where what has this hash is to be had, when it is a directory or another DAG. */
+  getFile(
+    hash: string,
+    options: { signal: AbortSignal },
+  ): Promise<Download | { readonly location: string }>;
+  /** A DAG as a CAR, each block where a walk comes by it. */
+  getCar(cid: string, options: { signal: AbortSignal }): Promise<Readable>;
 }
 
 /** @param token what the peer wants of those who write; reads go without it too. */
@@ -94,17 +107,30 @@ export function createClient(peerUrl: string, token?: string): Client {
     if (answer.statusCode < 400) return answer;
     throw await failureOf(answer, peerUrl);
   };
-  const call: Client['call'] = async ({ method, path, reply }, args, { signal }) => {
+  const callWithin = async <
+    P extends z.ZodObject,
+    Q extends z.ZodObject,
+    B extends z.ZodType | undefined,
+    R extends z.ZodType,
+  >(
+    headersTimeout: number,
+    { method, path, reply }: JsonRoute<P, Q, B, R>,
+    args: CallArgs<P, Q, B>,
+    { signal }: { signal: AbortSignal },
+  ): Promise<z.output<R>> => {
     const { params = {}, query = {}, body } = args;
     const answer = await send(routePath(path, params, query), {
       method,
       signal,
+      headersTimeout,
       ...(body === undefined
         ? {}
         : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
     });
     return readReply(reply, await readText(answer, peerUrl, { signal }), peerUrl);
   };
+  const call: Client['call'] = (route, args, options) =>
+    callWithin(ANSWER_TIMEOUT_MS, route, args, options);
   return {
     peerUrl,
     call,
@@ -117,18 +143,19 @@ export function createClient(peerUrl: string, token?: string): Client {
         if (page.files.length < PAGE_SIZE) return { total: page.total, files };
       }
     },
-    async addFile({ name, body, sizeBytes, replicas, copies, expiresAt }, { signal }) {
-      const { path } = chunkerRoutes.addFile;
-      const answer = await send(routePath(path, {}, { name, replicas, copies, expiresAt }), {
-        method: 'POST',
+    callSlow: (route, args, options) => callWithin(SLOW_ANSWER_TIMEOUT_MS, route, args, options),
+    async upload(route, reply, { query, type, body, sizeBytes }, { signal }) {
+      const answer = await send(routePath(route.path, {}, query), {
+        method: route.method,
         headers: {
-          'content-type': 'application/octet-stream',
+          'content-type': type,
           ...(sizeBytes === undefined ? {} : { 'content-length': String(sizeBytes) }),
         },
         body,
         signal,
+        headersTimeout: SLOW_ANSWER_TIMEOUT_MS,
       });
-      return readReply(UploadReply, await readText(answer, peerUrl, { signal }), peerUrl);
+      return readReply(reply, await readText(answer, peerUrl, { signal }), peerUrl);
     },
     async getFile(hash, { signal }) {
       const { path } = transferRoutes.getFile;
@@ -136,6 +163,11 @@ export function createClient(peerUrl: string, token?: string): Client {
         method: 'GET',
         signal,
       });
+      const location = single(headers['location']);
+      if (location !== undefined) {
+        await body.dump();
+        return { location };
+      }
       const length = headers['content-length'];
       return {
         name: readFileName(single(headers['content-disposition'])),
@@ -143,6 +175,11 @@ export function createClient(peerUrl: string, token?: string): Client {
         sha256: readSha256(single(headers['repr-digest'])),
         body,
       };
+    },
+    async getCar(cid, { signal }) {
+      const query = { format: 'car', 'car-dups': 'y', 'car-order': 'dfs' };
+      const path = routePath(transferRoutes.getIpfs.path.replace('*', ':cid'), { cid }, query);
+      return (await send(path, { method: 'GET', signal })).body;
     },
     [Symbol.asyncDispose]: () => agent.destroy(),
   };

@@ -106,7 +106,12 @@ async function addFile(
   const body = Readable.from(counted(), { objectMode: false });
   const query = { ...wishes, name };
   const type = 'application/octet-stream';
-  return client.upload(chunkerRoutes.addFile, UploadReply, { query, type, body, sizeBytes }, { signal });
+  return client.upload(
+    chunkerRoutes.addFile,
+    UploadReply,
+    { query, type, body, sizeBytes },
+    { signal },
+  );
 }
 
 async function addFolder(

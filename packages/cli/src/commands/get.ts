@@ -4,7 +4,7 @@ import { link, rename, rm } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { fileNameFault } from '@shoal/protocol';
+import { discoveryRoutes, fileNameFault } from '@shoal/protocol';
 import { connectionFailure, createClient, type Download } from '../client.ts';
 import type { Command, Context } from '../context.ts';
 import { CommandFailure, EXIT_FAILURE, UsageError } from '../failure.ts';
@@ -16,9 +16,9 @@ import { watchStop } from '../watch-stop.ts';
 
 const STDOUT = '-';
 
-export const USAGE = `shoal get <hash> [options]     download a file by its CID or sha-256
+export const USAGE = `shoal get <hash> [options]     download a file by its CID or sha-256, or a directory by its CID
   -o, --output FILE  where to (default: the file's own name; - for standard output)
-  -f, --force        replace a file that is there
+  -f, --force        replace a file that is there; a folder never is
   --peer URL         gateway to download from (default: SHOAL_PEER, or http://127.0.0.1:7100)
   --json             print what was downloaded as JSON`;
 
@@ -41,6 +41,20 @@ export const get: Command = async (args, context) => {
   if (values.output !== undefined && values.output !== STDOUT)
     refuseExisting(readPath(values.output, context), isReplaceable);
   const download = await client.getFile(hash, stop);
+  if ('location' in download) {
+    const isFolder = download.location.endsWith('/');
+    if (!isFolder)
+      throw new CommandFailure(
+        `it is neither a file nor a directory; fetch its blocks with: curl -O "${client.peerUrl}/ipfs/${hash}?format=car"`,
+      );
+    if (values.output === STDOUT)
+      throw new CommandFailure('it is a directory, which can not go to standard output; give -o');
+    const { getFolder } = await import('./get-folder.ts');
+    const { name } = await client.call(discoveryRoutes.fileHealth, { params: { hash } }, stop);
+    const target = readPath(values.output ?? safeName(name) ?? hash, context);
+    await getFolder(client, { cid: hash, path: target, isJson: values.json }, context, stop);
+    return 0;
+  }
   const options = { peerUrl: client.peerUrl, hash, signal: stop.signal };
   if (values.output === STDOUT) {
     await receive(download, keptOpen(process.stdout), context, options);

@@ -48,6 +48,8 @@ export const pin: Command = async (args, context) => {
       : `${reply.cid}  ${new URL(url, client.peerUrl).href}\n`,
   );
   if (context.isWatched)
-    status.show(`${reply.kind}, ${formatBytes(sizeBytes)}, ${copies} of ${replicas} copies (${state})\n`);
+    status.show(
+      `${reply.kind}, ${formatBytes(sizeBytes)}, ${copies} of ${replicas} copies (${state})\n`,
+    );
   return 0;
 };
