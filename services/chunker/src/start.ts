@@ -17,18 +17,18 @@ import { CHUNK_SIZE_BYTES, ServiceUnavailable } from '@shoal/protocol';
 import { createBufferPool } from './buffer-pool.ts';
 import type { ChunkerConfig } from './config.ts';
 import type { IntakeDeps } from './intake.ts';
-import { createGateways } from './gateways.ts';
-import { mountImports } from './import-routes.ts';
+import { createGateways } from './import/gateways.ts';
+import { mountImports } from './import/import-routes.ts';
 import { createLeases } from './leases.ts';
 import { lingerAfterEarlyAnswers } from './linger.ts';
 import { createMembers } from './members.ts';
 import { createMetrics } from './metrics.ts';
 import { createProgressEvents } from './progress.ts';
 import { startReplicator } from './replication.ts';
-import { openResumables } from './resumable.ts';
+import { openResumables } from './tus/resumable.ts';
 import { createRoom } from './room.ts';
 import { mountChunker } from './routes.ts';
-import { mountTus } from './tus.ts';
+import { mountTus } from './tus/tus.ts';
 
 /** Buffers beyond one for each upload: what fast uploads keep in flight. */
 const BUFFERS_IN_FLIGHT = 12;

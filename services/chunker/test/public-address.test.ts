@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { isPublicAddress } from '../src/public-address.ts';
+import { isPublicAddress } from '../src/import/public-address.ts';
 
 describe('isPublicAddress', () => {
   it.each([

@@ -1,7 +1,7 @@
 /** `GET|HEAD /files/:hash`: a pinned file, by its CID or its sha-256. */
 import type { Call, PeerClient } from '@shoal/chassis';
 import { RangeNotSatisfiable, type transferRoutes } from '@shoal/protocol';
-import { linkHeader } from './alternates.ts';
+import { linkHeader } from './describe/alternates.ts';
 import { headOf, isYes, nameAsked, rangeOf } from './file-answer.ts';
 import {
   contentDisposition,

@@ -4,10 +4,10 @@
  */
 import { codecOf, type DagEntry, readUnixfs, reassemble, slicesOf } from '@shoal/blocks';
 import { ManifestInvalid, type Pin } from '@shoal/protocol';
-import type { BlockReader, ReadOptions } from './block-reader.ts';
+import type { BlockReader, ReadOptions } from './ipfs/block-reader.ts';
 import type { BlockSource, DagSource } from './block-source.ts';
 import { type ByteRange, inPieces } from './file-pieces.ts';
-import { openLooseFile } from './loose-file.ts';
+import { openLooseFile } from './ipfs/loose-file.ts';
 import type { Manifests } from './manifests.ts';
 import type { Flow, Pieces } from './send-body.ts';
 

@@ -1,7 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
 import { hashBlock } from '@shoal/blocks';
 import { MiB } from '@shoal/protocol';
-import { fileUrls, linkHeader, TORRENT_PIECES_MAX, whyNoTorrent } from '../src/alternates.ts';
+import {
+  fileUrls,
+  linkHeader,
+  TORRENT_PIECES_MAX,
+  whyNoTorrent,
+} from '../src/describe/alternates.ts';
 import { paperView } from './paper.ts';
 
 const root = hashBlock('dag-pb', Buffer.from('a file'));

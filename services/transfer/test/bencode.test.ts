@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { type Bencodable, bencode } from '../src/bencode.ts';
+import { type Bencodable, bencode } from '../src/describe/bencode.ts';
 
 const text = (value: Bencodable) => bencode(value).toString('latin1');
 

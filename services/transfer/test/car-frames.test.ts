@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { CarReader } from '@ipld/car';
 import { hashBlock } from '@shoal/blocks';
-import { carFrame, carHeader } from '../src/car-frames.ts';
+import { carFrame, carHeader } from '../src/ipfs/car-frames.ts';
 
 const entry = { kind: 'leaf', sizeBytes: 0, offset: 0 } as const;
 

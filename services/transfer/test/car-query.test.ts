@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { RequestInvalid } from '@shoal/protocol';
 import fc from 'fast-check';
-import { bytesIn, readCarQuery } from '../src/car-query.ts';
+import { bytesIn, readCarQuery } from '../src/ipfs/car-query.ts';
 
 describe('readCarQuery', () => {
   it('means everything below, unless a scope is named', () => {

@@ -2,7 +2,11 @@ import { createHash } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
 import { type DagEntry, hashBlock } from '@shoal/blocks';
 import { type DagKind, DescriptionImpossible, discoveryRoutes, MiB } from '@shoal/protocol';
-import { createGetMetalink, createGetTorrent, piecesInCids } from '../src/describe-file.ts';
+import {
+  createGetMetalink,
+  createGetTorrent,
+  piecesInCids,
+} from '../src/describe/describe-file.ts';
 import { paperClient, paperView, pinOf } from './paper.ts';
 
 const leaf = (text: string, sizeBytes: number, offset: number): DagEntry => ({

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { pageHead, pageRow } from '../src/directory-page.ts';
+import { pageHead, pageRow } from '../src/ipfs/directory-page.ts';
 
 const path = { root: 'bafyroot', segments: ['a b', 'ü'] };
 const entry = { name: 'file.txt', cid: 'bafkreiabcdef', treeSizeBytes: 1536, isDirectory: false };

@@ -3,7 +3,7 @@ import { hashBlock } from '@shoal/blocks';
 import { createBufferPool, createLog, type PeerClient } from '@shoal/chassis';
 import { BlockUnavailable, type Cid, type Member, storageRoutes } from '@shoal/protocol';
 import type { BlockSource } from '../src/block-source.ts';
-import { createFindBlock } from '../src/find-block.ts';
+import { createFindBlock } from '../src/ipfs/find-block.ts';
 import { bitsFor, paperClient, paperView, type PaperMember, peerOf } from './paper.ts';
 
 const BYTES = Buffer.from('a block');

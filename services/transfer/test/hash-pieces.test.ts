@@ -4,8 +4,8 @@ import { describe, expect, it } from '@jest/globals';
 import { hashBlock } from '@shoal/blocks';
 import { createLog } from '@shoal/chassis';
 import { BlockUnavailable, DescriptionNotReady, MiB, Overloaded, type Pin } from '@shoal/protocol';
-import { createHashPieces } from '../src/hash-pieces.ts';
-import type { PieceStore } from '../src/piece-store.ts';
+import { createHashPieces } from '../src/describe/hash-pieces.ts';
+import type { PieceStore } from '../src/describe/piece-store.ts';
 
 const log = createLog('test', 'silent');
 const sha1 = (bytes: Uint8Array) => createHash('sha1').update(bytes).digest();

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { hintsOf, locationOf } from '../src/ipfs-headers.ts';
+import { hintsOf, locationOf } from '../src/ipfs/ipfs-headers.ts';
 
 describe('hintsOf', () => {
   it('says the path and its roots, unless that is too long for a header', () => {

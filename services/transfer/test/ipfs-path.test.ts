@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { CidUnsupported, HashInvalid, RequestInvalid } from '@shoal/protocol';
-import { readIpfsPath } from '../src/ipfs-path.ts';
+import { readIpfsPath } from '../src/ipfs/ipfs-path.ts';
 
 const CID = 'bafkreifzjut3te7nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e';
 

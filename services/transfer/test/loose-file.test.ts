@@ -2,9 +2,9 @@ import { describe, expect, it } from '@jest/globals';
 import { createDagBuilder, hashBlock } from '@shoal/blocks';
 import { BlockAbsent, type Cid, NotCached } from '@shoal/protocol';
 import fc from 'fast-check';
-import type { BlockReader } from '../src/block-reader.ts';
+import type { BlockReader } from '../src/ipfs/block-reader.ts';
 import type { ByteRange } from '../src/file-pieces.ts';
-import { openLooseFile, seekAhead } from '../src/loose-file.ts';
+import { openLooseFile, seekAhead } from '../src/ipfs/loose-file.ts';
 
 const signal = new AbortController().signal;
 const flow = { windowBlocks: () => 4, timed: <B>(fetch: () => Promise<B>) => fetch() };

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
 import { Sha256 } from '@shoal/protocol';
 import fc from 'fast-check';
-import { escapeXml, metalinkOf } from '../src/metalink.ts';
+import { escapeXml, metalinkOf } from '../src/describe/metalink.ts';
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest();
 

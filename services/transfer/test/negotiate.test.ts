@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { FormatUnsupported, RequestInvalid } from '@shoal/protocol';
-import { negotiate, readsJson } from '../src/negotiate.ts';
+import { negotiate, readsJson } from '../src/ipfs/negotiate.ts';
 
 const RAW = 'application/vnd.ipld.raw';
 const CAR = 'application/vnd.ipld.car';

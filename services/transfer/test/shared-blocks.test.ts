@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import type { Cid } from '@shoal/protocol';
 import type { ReceivedBlock } from '../src/receive-block.ts';
-import { createSharedBlocks } from '../src/shared-blocks.ts';
+import { createSharedBlocks } from '../src/ipfs/shared-blocks.ts';
 import { cidOf } from './paper.ts';
 
 const waits = { signal: new AbortController().signal };

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { sniff } from '../src/sniff.ts';
+import { sniff } from '../src/ipfs/sniff.ts';
 
 const of = (text: string) => sniff(Buffer.from(text, 'latin1'));
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
-import { torrentOf } from '../src/torrent.ts';
+import { torrentOf } from '../src/describe/torrent.ts';
 
 const MiB = 1024 * 1024;
 const sha1 = (bytes: Uint8Array | string) => createHash('sha1').update(bytes).digest();

@@ -4,15 +4,15 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { hashBlock } from '@shoal/blocks';
 import { CHUNK_SIZE_BYTES, MiB } from '@shoal/protocol';
-import { readTail, removeTail, writeTail } from '../../src/resumable-tail.ts';
-import { UploadHead } from '../../src/resumable-log.ts';
+import { readTail, removeTail, writeTail } from '../../src/tus/resumable-tail.ts';
+import { UploadHead } from '../../src/tus/resumable-log.ts';
 import {
   beginUpload,
   cutTo,
   isWhole,
   offsetOf,
   restoreUpload,
-} from '../../src/resumable-upload.ts';
+} from '../../src/tus/resumable-upload.ts';
 
 const HEAD = UploadHead.parse({
   v: 1,

@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { createLog } from '@shoal/chassis';
-import { openPieceStore } from '../../src/piece-store.ts';
+import { openPieceStore } from '../../src/describe/piece-store.ts';
 
 const log = createLog('test', 'silent');
 const digests = Uint8Array.from(randomBytes(40));

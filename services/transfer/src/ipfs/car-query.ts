@@ -1,6 +1,6 @@
 /** Which blocks a CAR is to have: `?dag-scope=` and `?entity-bytes=` (IPIP-402). */
 import { RequestInvalid } from '@shoal/protocol';
-import type { ByteRange } from './file-pieces.ts';
+import type { ByteRange } from '../file-pieces.ts';
 
 /** `block`: the block at the path's end. `entity`: one file, or one directory without its entries. */
 export type Scope = 'block' | 'entity' | 'all';

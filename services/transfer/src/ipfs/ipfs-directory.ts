@@ -20,8 +20,8 @@ import {
 import { answerHead, type Answered, type IpfsAsk } from './ipfs-ask.ts';
 import { type IpfsFileDeps, sendFile } from './ipfs-file.ts';
 import { hintsOf } from './ipfs-headers.ts';
-import { isNotModified } from './range.ts';
-import type { Pieces } from './send-body.ts';
+import { isNotModified } from '../range.ts';
+import type { Pieces } from '../send-body.ts';
 
 const INDEX = 'index.html';
 /** Rows that are made at once, and sent as one piece. */

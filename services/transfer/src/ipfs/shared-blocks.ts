@@ -4,7 +4,7 @@
  */
 import type { Cid } from '@shoal/protocol';
 import { Overloaded } from '@shoal/protocol';
-import type { ReceivedBlock } from './receive-block.ts';
+import type { ReceivedBlock } from '../receive-block.ts';
 
 /** Fetches under way, each of another block. */
 const FETCHES_MAX = 512;

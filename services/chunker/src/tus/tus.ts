@@ -27,9 +27,9 @@ import {
 import { Server as TusServer } from '@tus/server';
 import type { Locker } from '@tus/utils';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { IntakeDeps } from './intake.ts';
-import { PinDoubtful } from './put-pin.ts';
-import { receive, watchRate } from './receive.ts';
+import type { IntakeDeps } from '../intake.ts';
+import { PinDoubtful } from '../put-pin.ts';
+import { receive, watchRate } from '../receive.ts';
 import { newUploadId, type Resumables } from './resumable.ts';
 import { offsetOf } from './resumable-upload.ts';
 import { createTusLocks } from './tus-locks.ts';

@@ -16,11 +16,11 @@ import {
   type Member,
 } from '@shoal/protocol';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { BlockSource } from './block-source.ts';
+import type { BlockSource } from '../block-source.ts';
 import { createHaveQuestions } from './have-questions.ts';
-import type { MemberView } from './member-view.ts';
-import { receiveBlock, type ReceivedBlock } from './receive-block.ts';
-import type { ReportCorrupt } from './report-corrupt.ts';
+import type { MemberView } from '../member-view.ts';
+import { receiveBlock, type ReceivedBlock } from '../receive-block.ts';
+import type { ReportCorrupt } from '../report-corrupt.ts';
 import { createSharedBlocks } from './shared-blocks.ts';
 
 /** After the first yes, others may say yes as well for this long: a fetch needs more than one name. */

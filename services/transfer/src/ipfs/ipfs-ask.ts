@@ -4,7 +4,7 @@ import type { Call } from '@shoal/chassis';
 import type { Pin, transferRoutes } from '@shoal/protocol';
 import type { BlockReader } from './block-reader.ts';
 import type { IpfsPath } from './ipfs-path.ts';
-import type { SendOutcome } from './send-body.ts';
+import type { SendOutcome } from '../send-body.ts';
 
 type GetIpfs = typeof transferRoutes.getIpfs;
 export type IpfsCall = Call<GetIpfs['params'], GetIpfs['query'], undefined>;

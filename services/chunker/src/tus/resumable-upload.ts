@@ -1,7 +1,7 @@
 /** One upload that may be resumed, as this process knows it. Its truth is the log and the tail. */
 import { CHUNK_SIZE_BYTES, type UploadReply } from '@shoal/protocol';
-import { type Hold, type IntakeDeps, openHold } from './intake.ts';
-import type { Progress } from './progress.ts';
+import { type Hold, type IntakeDeps, openHold } from '../intake.ts';
+import type { Progress } from '../progress.ts';
 import { createFileHash, type FileHash } from './resumable-hash.ts';
 import { createLeaves, type Leaves } from './resumable-leaves.ts';
 import {

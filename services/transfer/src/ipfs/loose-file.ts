@@ -14,8 +14,8 @@ import {
   NotCached,
 } from '@shoal/protocol';
 import type { BlockReader } from './block-reader.ts';
-import { type ByteRange, inPieces } from './file-pieces.ts';
-import type { Flow, Piece, Pieces } from './send-body.ts';
+import { type ByteRange, inPieces } from '../file-pieces.ts';
+import type { Flow, Piece, Pieces } from '../send-body.ts';
 
 /** What is read: a block's DAG, or one whose root stands in an identity CID. */
 export type LooseRoot = { readonly cid: Cid } | { readonly bytes: Uint8Array };

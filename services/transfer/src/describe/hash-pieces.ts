@@ -8,8 +8,8 @@
 import { createHash } from 'node:crypto';
 import type { Log } from '@shoal/chassis';
 import { CHUNK_SIZE_BYTES, DescriptionNotReady, Overloaded, type Pin } from '@shoal/protocol';
-import { createLimit } from './copy.ts';
-import type { Metrics } from './metrics.ts';
+import { createLimit } from '../copy.ts';
+import type { Metrics } from '../metrics.ts';
 import type { PieceStore } from './piece-store.ts';
 
 /** A piece is as large as a chunk of ours: then its sha-256 stands in the chunk's CID. */

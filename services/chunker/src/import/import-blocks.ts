@@ -9,9 +9,9 @@ import { type CarBlock, type ReadCid, readLink, verify } from '@shoal/blocks';
 import { BlockCorrupt, CidUnsupported, type ImportReply, Problem } from '@shoal/protocol';
 import { createElsewhere } from './elsewhere.ts';
 import { gatherDag } from './gather-dag.ts';
-import { type IntakeDeps, leftToAge, openHold } from './intake.ts';
-import { dropDag, keepDags, type ReceivedDag } from './keep-dags.ts';
-import { type BlockPuts, createBlockPuts } from './put-blocks.ts';
+import { type IntakeDeps, leftToAge, openHold } from '../intake.ts';
+import { dropDag, keepDags, type ReceivedDag } from '../keep-dags.ts';
+import { type BlockPuts, createBlockPuts } from '../put-blocks.ts';
 
 /** Blocks and roots that are named with a reason; of more there is a count. */
 const UNPINNED_NAMED_MAX = 100;

@@ -21,7 +21,7 @@ import {
   UploadNotFound,
   type UploadReply,
 } from '@shoal/protocol';
-import type { IntakeDeps } from './intake.ts';
+import type { IntakeDeps } from '../intake.ts';
 import { holdLeaves, LeafLost } from './resumable-blocks.ts';
 import { type Finished, finishUpload } from './resumable-finish.ts';
 import { UploadId, type UploadHead } from './resumable-log.ts';

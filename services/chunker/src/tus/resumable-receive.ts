@@ -5,8 +5,8 @@
  */
 import { chunk } from '@shoal/blocks';
 import { BodyIncomplete, BodyTooLarge, CHUNK_SIZE_BYTES } from '@shoal/protocol';
-import type { IntakeDeps } from './intake.ts';
-import { createBlockPuts, type Leaf } from './put-blocks.ts';
+import type { IntakeDeps } from '../intake.ts';
+import { createBlockPuts, type Leaf } from '../put-blocks.ts';
 import { createLeafReader } from './resumable-blocks.ts';
 import { readTail, removeTail, writeTail } from './resumable-tail.ts';
 import { holdOf, offsetOf, progressOf, type ResumableUpload } from './resumable-upload.ts';

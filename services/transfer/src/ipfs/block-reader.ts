@@ -6,7 +6,7 @@
 import type { GetNode } from '@shoal/blocks';
 import { type Cid, type Member, NotCached } from '@shoal/protocol';
 import type { FindBlock } from './find-block.ts';
-import type { ReceivedBlock } from './receive-block.ts';
+import type { ReceivedBlock } from '../receive-block.ts';
 
 /** Nodes remembered, by what they take together. */
 const NODES_CACHED_MAX_BYTES = 16 * 1024 * 1024;

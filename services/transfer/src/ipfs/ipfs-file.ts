@@ -1,19 +1,19 @@
 /** `/ipfs/{cid}/{path}`: the bytes of a file, whichever way its DAG is laid out. */
 import { type ReadCid, type UnixfsNode } from '@shoal/blocks';
 import { FormatUnsupported, type Pin, RangeNotSatisfiable } from '@shoal/protocol';
-import { linkHeader } from './alternates.ts';
-import { headOf, isYes, nameAsked, rangeOf } from './file-answer.ts';
-import { contentDisposition, contentHeaders, pinHeaders, typeByName } from './file-headers.ts';
-import type { ByteRange } from './file-pieces.ts';
+import { linkHeader } from '../describe/alternates.ts';
+import { headOf, isYes, nameAsked, rangeOf } from '../file-answer.ts';
+import { contentDisposition, contentHeaders, pinHeaders, typeByName } from '../file-headers.ts';
+import type { ByteRange } from '../file-pieces.ts';
 import { answerHead, type IpfsAsk, type IpfsOutcome } from './ipfs-ask.ts';
 import { hintsOf } from './ipfs-headers.ts';
 import { type LooseRoot, openLooseFile } from './loose-file.ts';
-import type { MemberView } from './member-view.ts';
-import { openPinnedFile, type PinnedFileDeps } from './pinned-file.ts';
-import { isNotModified, select } from './range.ts';
-import type { Body, Flow, Pieces, Sender } from './send-body.ts';
+import type { MemberView } from '../member-view.ts';
+import { openPinnedFile, type PinnedFileDeps } from '../pinned-file.ts';
+import { isNotModified, select } from '../range.ts';
+import type { Body, Flow, Pieces, Sender } from '../send-body.ts';
 import { sniff } from './sniff.ts';
-import { wantsSha256 } from './want-digest.ts';
+import { wantsSha256 } from '../want-digest.ts';
 
 /** Bytes that tell a type for sure: what is asked for from the start on need not be looked up first. */
 const TELLING_BYTES = 512;

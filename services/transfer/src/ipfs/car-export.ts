@@ -17,15 +17,15 @@ import { Overloaded } from '@shoal/protocol';
 import type { BlockReader } from './block-reader.ts';
 import { carFrame, carHeader } from './car-frames.ts';
 import { bytesIn, type CarQuery, readCarQuery } from './car-query.ts';
-import type { TransferConfig } from './config.ts';
-import { nameAsked } from './file-answer.ts';
-import { contentDisposition, IMMUTABLE } from './file-headers.ts';
+import type { TransferConfig } from '../config.ts';
+import { nameAsked } from '../file-answer.ts';
+import { contentDisposition, IMMUTABLE } from '../file-headers.ts';
 import { answerHead, type IpfsAsk, type IpfsOutcome } from './ipfs-ask.ts';
 import { hintsOf, locationOf } from './ipfs-headers.ts';
 import { seekAhead } from './loose-file.ts';
 import { CAR_TYPE, type Dups } from './negotiate.ts';
-import { isNotModified } from './range.ts';
-import type { Flow, Piece, Pieces, Sender } from './send-body.ts';
+import { isNotModified } from '../range.ts';
+import type { Flow, Piece, Pieces, Sender } from '../send-body.ts';
 
 /** Blocks remembered so that none comes twice, some 100 bytes each: 1 TiB of ours. */
 const SEEN_MAX = 1024 * 1024;

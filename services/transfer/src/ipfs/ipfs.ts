@@ -19,13 +19,13 @@ import {
 } from '@shoal/protocol';
 import type { BlockReader, ReadOptions } from './block-reader.ts';
 import { createCarExport } from './car-export.ts';
-import type { TransferConfig } from './config.ts';
+import type { TransferConfig } from '../config.ts';
 import type { Answered, IpfsAsk, IpfsCall, IpfsKind } from './ipfs-ask.ts';
 import { sendDirectory } from './ipfs-directory.ts';
 import { type IpfsFileDeps, sendFile } from './ipfs-file.ts';
 import { CORS_HEADERS } from './ipfs-headers.ts';
 import { readIpfsPath } from './ipfs-path.ts';
-import type { Metrics } from './metrics.ts';
+import type { Metrics } from '../metrics.ts';
 import { type Form, negotiate, readsJson } from './negotiate.ts';
 import { createRawBlock } from './raw-block.ts';
 

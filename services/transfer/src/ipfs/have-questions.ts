@@ -11,7 +11,7 @@ import {
   type PeerId,
   storageRoutes,
 } from '@shoal/protocol';
-import { targetOf } from './member-view.ts';
+import { targetOf } from '../member-view.ts';
 
 /** A storage that answers later than this counts as one that does not have it. */
 const HAVE_TIMEOUT_MS = 1500;

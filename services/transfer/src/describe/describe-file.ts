@@ -4,14 +4,14 @@ import { codecOf, type DagEntry, digestOf } from '@shoal/blocks';
 import type { Call, PeerClient } from '@shoal/chassis';
 import { DescriptionImpossible, type Pin, type transferRoutes } from '@shoal/protocol';
 import { fileUrls, whyNoTorrent } from './alternates.ts';
-import type { BlockSource } from './block-source.ts';
-import { contentDisposition } from './file-headers.ts';
-import { findPin } from './find-pin.ts';
+import type { BlockSource } from '../block-source.ts';
+import { contentDisposition } from '../file-headers.ts';
+import { findPin } from '../find-pin.ts';
 import { type HashPieces, PIECE_SIZE_BYTES, piecesOf } from './hash-pieces.ts';
-import { listEntries, type Manifests } from './manifests.ts';
-import type { MemberView } from './member-view.ts';
+import { listEntries, type Manifests } from '../manifests.ts';
+import type { MemberView } from '../member-view.ts';
 import { METALINK_TYPE, metalinkOf, SHA256_SIZE_BYTES } from './metalink.ts';
-import { select } from './range.ts';
+import { select } from '../range.ts';
 import { TORRENT_TYPE, torrentOf } from './torrent.ts';
 
 /** Pieces listed in a Metalink, 64 GiB: some 6 MB of XML. A larger file has its own hash alone. */

@@ -3,14 +3,14 @@
  * themselves, with their rules: no redirect, few headers, and 404 soon for what nobody has.
  */
 import { Overloaded, RangeNotSatisfiable } from '@shoal/protocol';
-import type { TransferConfig } from './config.ts';
-import { headOf, nameAsked, rangeOf } from './file-answer.ts';
-import { contentDisposition, IMMUTABLE } from './file-headers.ts';
+import type { TransferConfig } from '../config.ts';
+import { headOf, nameAsked, rangeOf } from '../file-answer.ts';
+import { contentDisposition, IMMUTABLE } from '../file-headers.ts';
 import { answerHead, type IpfsAsk, type IpfsOutcome } from './ipfs-ask.ts';
 import { hintsOf, locationOf } from './ipfs-headers.ts';
 import { RAW_TYPE } from './negotiate.ts';
-import { isNotModified, select } from './range.ts';
-import type { Piece } from './send-body.ts';
+import { isNotModified, select } from '../range.ts';
+import type { Piece } from '../send-body.ts';
 
 /** Characters for path, roots and address: with the rest the head stays below Kubo's 2 KiB. */
 const HINTS_MAX_LENGTH = 480;

@@ -11,10 +11,10 @@ import {
   UploadOffsetWrong,
   type UploadReply,
 } from '@shoal/protocol';
-import { confirm } from './confirm.ts';
-import type { IntakeDeps } from './intake.ts';
-import { type BlockPuts, createBlockPuts } from './put-blocks.ts';
-import { putPin } from './put-pin.ts';
+import { confirm } from '../confirm.ts';
+import type { IntakeDeps } from '../intake.ts';
+import { type BlockPuts, createBlockPuts } from '../put-blocks.ts';
+import { putPin } from '../put-pin.ts';
 import { createLeafReader, holdLeaves, LeafLost } from './resumable-blocks.ts';
 import { readTail, removeTail } from './resumable-tail.ts';
 import { createLeaves } from './resumable-leaves.ts';
