@@ -85,7 +85,7 @@ async function addOne(
   if (isRecursive && path !== STDIN && (await isFolder(readPath(path, context))))
     return addFolder(client, order, context, stop);
   await using file = await openFile(path, name, context);
-  return addFile(client, file, order, context, stop);
+  return await addFile(client, file, order, context, stop); // awaited: the file is open until then
 }
 
 async function addFile(
@@ -106,7 +106,7 @@ async function addFile(
   const body = Readable.from(counted(), { objectMode: false });
   const query = { ...wishes, name };
   const type = 'application/octet-stream';
-  return client.upload(
+  return await client.upload(
     chunkerRoutes.addFile,
     UploadReply,
     { query, type, body, sizeBytes },
@@ -138,7 +138,12 @@ async function addFolder(
   const query = { ...wishes, encoded: 'true' };
   const { addDirectory: route } = chunkerRoutes;
   const type = form.contentType;
-  return client.upload(route, route.reply, { query, type, body, sizeBytes: undefined }, { signal });
+  return await client.upload(
+    route,
+    route.reply,
+    { query, type, body, sizeBytes: undefined },
+    { signal },
+  );
 }
 
 async function isFolder(full: string): Promise<boolean> {
