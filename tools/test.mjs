@@ -15,10 +15,13 @@ const CHECKS = [
   ['lint', 'oxlint', ['--type-aware', '.']],
   ['types', 'turbo', ['run', 'typecheck', '--output-logs=errors-only']],
 ];
-/** Tests with real processes are run one at a time: they share two cores with what they start. */
+/**
+ * Tests with whole swarms are run one at a time: they share two cores with what they start. Those of one
+ * service or two mostly wait for it.
+ */
 const LEVELS = [
   ['--selectProjects', 'unit', '--maxWorkers=2'],
-  ['--selectProjects', 'integration', '--runInBand'],
+  ['--selectProjects', 'integration', '--maxWorkers=2'],
   ['--selectProjects', 'swarm', '--runInBand'],
   ['--selectProjects', 'conformance', '--runInBand'],
 ];

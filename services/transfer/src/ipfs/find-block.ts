@@ -28,6 +28,11 @@ const MORE_HOLDERS_MS = 20;
 /** How long a no is remembered, and of how many blocks. */
 const ABSENT_FOR_MS = 1000;
 const ABSENT_MAX = 4096;
+/**
+ * A block that somebody just confirmed is worth more than one try: a busy holder, or one that drops its
+ * surplus copy in that moment. IPFS clients shun a host for a 5xx, and wait 10 s for a first byte.
+ */
+const HELD_RETRY_FOR_MS = 3000;
 /** Pause before a block that must be somewhere is looked for again. */
 const RETRY_DELAY_MS = 250;
 
@@ -131,7 +136,8 @@ export function createFindBlock(
     if ((absentUntilMs.get(cid) ?? 0) > performance.now()) throw absent(cid);
     const holders = await locateElsewhere(cid);
     if (holders.length === 0) noteAbsent(cid);
-    return fetch(cid, Promise.resolve(holders), { retryForMs: 0, signal });
+    const retryForMs = holders.length === 0 ? 0 : HELD_RETRY_FOR_MS;
+    return fetch(cid, Promise.resolve(holders), { retryForMs, signal });
   };
   const noteAbsent = (cid: Cid): void => {
     absentUntilMs.delete(cid); // back to the end: the oldest goes first
