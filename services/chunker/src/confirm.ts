@@ -91,7 +91,8 @@ export async function confirm(
         { params: { hash: root } },
         { signal, timeoutMs: HEALTH_TIMEOUT_MS },
       );
-      known = { copies: health.copies, state: health.state };
+      // Without one copy somebody was too busy to say what is durable here.
+      if (health.copies > 0) known = { copies: health.copies, state: health.state };
       if (health.copies >= (await wanted())) return finish({ ...known, isReached: true });
     } catch (err) {
       signal.throwIfAborted();

@@ -171,6 +171,8 @@ function segmentsOf(path: string): string[] {
   if (Buffer.byteLength(path) > PATH_SIZE_MAX_BYTES)
     throw refuse(`it is longer than ${PATH_SIZE_MAX_BYTES} bytes`);
   if (path.startsWith('/')) throw refuse('it begins at the root; give a relative path');
+  // What the parser makes of bytes that are no UTF-8: two such names would be one.
+  if (path.includes('\ufffd')) throw refuse('it is not valid UTF-8');
   const segments = path.split('/');
   for (const segment of segments) {
     const fault = fileNameFault(segment);

@@ -88,7 +88,7 @@ export async function* formEntries(
   for await (const { part, fields, body } of formParts(request, { ...options, ...stop })) {
     const names = [query.name, ...fields.names].filter((name) => name !== undefined);
     yield {
-      path: isEncoded ? decodePath(part.filename) : part.filename,
+      path: pathOf(part, isEncoded),
       kind: kindOf(part.mimetype),
       wishes: {
         name: names.length === 0 ? undefined : oneName(names),
@@ -186,4 +186,14 @@ export function expiryOf({ expiresAt }: Pick<UploadQuery, 'expiresAt'>): number 
 function partFault(error: unknown, { raw }: FastifyRequest): unknown {
   if (!(error instanceof BodyIncomplete) || !raw.complete) return formFault(error);
   return new MultipartMalformed({ reason: 'a file in it is cut off' }, { cause: error });
+}
+
+/** A part says its path as its file name; the parser's types hide that it may have none. @throws DirectoryInvalid */
+function pathOf(
+  { filename }: { readonly filename: string | undefined },
+  isEncoded: boolean,
+): string {
+  if (filename === undefined)
+    throw new DirectoryInvalid({ path: '', reason: 'a part of the form has no file name' });
+  return isEncoded ? decodePath(filename) : filename;
 }

@@ -87,6 +87,7 @@ describe('a tree of paths', () => {
     ['a control character', ['t/a\u0000b']],
     ['a reversed name', ['t/\u202egpj.exe']],
     ['half a character', ['t/\ud800']],
+    ['bytes that are no UTF-8', ['t/\ufffd']],
     ['a backslash', ['t/a\\b']],
     ['a file that comes twice', ['t/a', 't/a']],
     ['a folder that is named twice', ['t/s/', 't/s/']],

@@ -147,6 +147,14 @@ describe('an upload of a directory', () => {
       expect(await problem(await post([a, link]))).toMatch(/target/);
     }
     expect(await problem(await post([]))).toMatch(/^400 problems\/file-missing/);
+    const nameless = {
+      body: '--b\r\ncontent-disposition: form-data; name="file"\r\ncontent-type: application/octet-stream\r\n\r\nx\r\n--b--\r\n',
+      headers: { 'content-type': 'multipart/form-data; boundary=b' },
+    };
+    const url = `${stand.chunker.origin}/directories`;
+    expect(await problem(await fetch(url, { method: 'POST', ...nameless }))).toMatch(
+      /^400 .*directory-invalid: .*no file name/,
+    );
     const raw = { method: 'POST', body: 'x', headers: { 'content-type': 'text/plain' } };
     expect(await problem(await fetch(`${stand.chunker.origin}/directories`, raw))).toMatch(/^415/);
     expect(await problem(await post([a], '?name=a/b'))).toMatch(/file-name-invalid/);
