@@ -164,7 +164,8 @@ describe('the IPFS gateway of a swarm of three', () => {
     expect(head.headers['content-length']).toBe(String(MiB));
     const got = await Promise.all(Array.from({ length: 20 }, () => get(url(without))));
     for (const { body } of got) expect(body.equals(block)).toBe(true);
-    expect((await fetchedBlocks(peer(without))) - before).toBe(1);
+    // None at all when the copy moved to this very peer meanwhile, where it was placed.
+    expect((await fetchedBlocks(peer(without))) - before).toBeLessThanOrEqual(1);
   });
 
   it('stops fetching when its reader leaves', async () => {
