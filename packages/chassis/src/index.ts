@@ -9,6 +9,7 @@ export * from './openapi.ts';
 export * from './origin.ts';
 export * from './peer-client.ts';
 export * from './proof.ts';
+export * from './repr-digest.ts';
 export * from './run.ts';
 export * from './server.ts';
 export * from './sync-folder.ts';

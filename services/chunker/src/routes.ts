@@ -1,5 +1,5 @@
 /** The chunker's routes: what a request says, turned into what is to be taken in. */
-import { type Call, mount, type Mounting } from '@shoal/chassis';
+import { type Call, formatSha256, mount, type Mounting, wantsSha256 } from '@shoal/chassis';
 import type { BYTES } from '@shoal/protocol';
 import {
   chunkerRoutes,
@@ -9,7 +9,7 @@ import {
 } from '@shoal/protocol';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type * as z from 'zod';
-import { formatSha256, statedSha256, wantsSha256 } from './digest.ts';
+import { statedSha256 } from './digest.ts';
 import type { IntakeDeps } from './intake.ts';
 import { oneName } from './names.ts';
 import { expiryOf, formEntries, formFiles, rawFile } from './read-body.ts';
@@ -82,7 +82,7 @@ function described<File extends UploadReply>(
   reply: FastifyReply,
 ): File {
   void reply.header('location', file.url);
-  if (file.sha256 !== undefined && wantsSha256(headers))
+  if (file.sha256 !== undefined && wantsSha256(headers['want-repr-digest'], { unasked: false }))
     void reply.header('repr-digest', formatSha256(file.sha256));
   return file;
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
-import { RequestInvalid, Sha256 } from '@shoal/protocol';
-import { formatSha256, statedSha256, wantsSha256 } from '../src/digest.ts';
+import { RequestInvalid } from '@shoal/protocol';
+import { statedSha256 } from '../src/digest.ts';
 
 const hash = createHash('sha256').update('shoal').digest();
 const hex = hash.toString('hex');
@@ -49,24 +49,4 @@ describe('statedSha256', () => {
     };
     expect(() => statedSha256(headers, { isWholeBody: true })).toThrow(/different/);
   });
-});
-
-describe('wantsSha256', () => {
-  it.each([
-    [undefined, false],
-    ['sha-256=10', true],
-    ['sha-512=3, sha-256=1;x=y', true],
-    ['sha-256=0', false],
-    ['sha-512=10', false],
-    ['sha-256=10, sha-256=0', false],
-    ['sha-256=11', false],
-    ['what?', false],
-  ])('of %p is %p', (header, isWanted) => {
-    const headers = header === undefined ? {} : { 'want-repr-digest': header };
-    expect(wantsSha256(headers)).toBe(isWanted);
-  });
-});
-
-it('formatSha256 writes what statedSha256 reads', () => {
-  expect(repr(formatSha256(Sha256.parse(hex)))).toBe(hex);
 });

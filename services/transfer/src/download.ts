@@ -1,5 +1,5 @@
 /** `GET|HEAD /files/:hash`: a pinned file, by its CID or its sha-256. */
-import type { Call, PeerClient } from '@shoal/chassis';
+import { type Call, type PeerClient, wantsSha256 } from '@shoal/chassis';
 import { RangeNotSatisfiable, type transferRoutes } from '@shoal/protocol';
 import { linkHeader } from './describe/alternates.ts';
 import { headOf, isYes, nameAsked, rangeOf } from './file-answer.ts';
@@ -15,7 +15,6 @@ import type { MemberView } from './member-view.ts';
 import { openPinnedFile, type PinnedFileDeps } from './pinned-file.ts';
 import { select } from './range.ts';
 import type { Sender } from './send-body.ts';
-import { wantsSha256 } from './want-digest.ts';
 
 type GetFile = typeof transferRoutes.getFile;
 type FileCall = Call<GetFile['params'], GetFile['query'], undefined>;
@@ -54,7 +53,7 @@ export function createDownload(deps: DownloadDeps): (call: FileCall) => Promise<
         }),
         ...pinHeaders(pin, {
           link: linkHeader(pin, deps.view),
-          wantsDigest: wantsSha256(request.headers['want-repr-digest']),
+          wantsDigest: wantsSha256(request.headers['want-repr-digest'], { unasked: true }),
         }),
       });
       if (request.method === 'HEAD' || selection.kind === 'not-modified' || pin.sizeBytes === 0) {

@@ -2,7 +2,8 @@
  * The headers of a file's answer. What users upload is nobody's page: it is served sandboxed, and
  * never under a type that the browser guessed.
  */
-import type { Pin, Sha256 } from '@shoal/protocol';
+import { formatSha256 } from '@shoal/chassis';
+import type { Pin } from '@shoal/protocol';
 
 /** Content types by extension: what browsers show, and what tools ask for. All else is bytes. */
 const TYPES: Readonly<Record<string, string>> = {
@@ -110,17 +111,15 @@ export function pinHeaders(
   }: {
     /** Where else the file is, and what describes it: see alternates.ts. */
     readonly link: string;
-    /** Whether the reader minds the file's sha-256: see want-digest.ts. */
+    /** Whether the reader minds the file's sha-256: see repr-digest.ts of chassis. */
     readonly wantsDigest: boolean;
   },
 ): Record<string, string> {
   return {
     link,
-    ...(pin.sha256 === undefined || !wantsDigest ? {} : { 'repr-digest': reprDigest(pin.sha256) }),
+    ...(pin.sha256 === undefined || !wantsDigest
+      ? {}
+      : { 'repr-digest': formatSha256(pin.sha256) }),
     'x-shoal-cid': pin.root,
   };
 }
-
-/** RFC 9530: the digest of the whole file, whatever part of it is sent. */
-const reprDigest = (sha256: Sha256): string =>
-  `sha-256=:${Buffer.from(sha256, 'hex').toString('base64')}:`;

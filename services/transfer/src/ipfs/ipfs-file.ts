@@ -1,5 +1,6 @@
 /** `/ipfs/{cid}/{path}`: the bytes of a file, whichever way its DAG is laid out. */
 import { type ReadCid, type UnixfsNode } from '@shoal/blocks';
+import { wantsSha256 } from '@shoal/chassis';
 import { FormatUnsupported, type Pin, RangeNotSatisfiable } from '@shoal/protocol';
 import { linkHeader } from '../describe/alternates.ts';
 import { headOf, isYes, nameAsked, rangeOf } from '../file-answer.ts';
@@ -13,7 +14,6 @@ import { openPinnedFile, type PinnedFileDeps } from '../pinned-file.ts';
 import { isNotModified, select } from '../range.ts';
 import type { Body, Flow, Pieces, Sender } from '../send-body.ts';
 import { sniff } from './sniff.ts';
-import { wantsSha256 } from '../want-digest.ts';
 
 /** Bytes that tell a type for sure: what is asked for from the start on need not be looked up first. */
 const TELLING_BYTES = 512;
@@ -162,7 +162,7 @@ function headersOf(
   const kind = isYes(query.download) ? 'attachment' : 'inline';
   const unnamed = kind === 'attachment' ? kind : undefined;
   const disposition = name === undefined ? unnamed : contentDisposition(kind, name);
-  const wantsDigest = wantsSha256(request.headers['want-repr-digest']);
+  const wantsDigest = wantsSha256(request.headers['want-repr-digest'], { unasked: true });
   return {
     ...contentHeaders({ etag, type, disposition }),
     ...hintsOf(path, roots),
