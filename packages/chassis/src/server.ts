@@ -3,8 +3,11 @@
  * a body must move. Routes for peers and for this peer's own services are mounted behind the proof.
  */
 import { randomUUID } from 'node:crypto';
+import { maxHeaderSize, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import {
+  HeadersTooLarge,
+  HeadersTooSlow,
   InternalError,
   Overloaded,
   PROBLEM_TYPE,
@@ -160,18 +163,21 @@ function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void
     socket.destroy();
     return;
   }
-  const problem = new RequestInvalid({
-    reason:
-      error.code === 'HPE_INVALID_EOF_STATE'
-        ? 'the connection ended before the request was complete'
-        : error.code === 'HPE_HEADER_OVERFLOW'
-          ? 'the request headers are larger than 16 KiB'
-          : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-            ? 'the request headers took too long'
-            : 'this is not an HTTP request that can be read',
-  });
+  const problem = brokenRequest(error.code);
   const body = JSON.stringify(problem.toBody(`urn:request:${randomUUID()}`));
   socket.end(
-    `HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: ${PROBLEM_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\nConnection: close\r\nContent-Type: ${PROBLEM_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
+}
+
+/** @param code What Node's parser, or its timer for a head, says. */
+function brokenRequest(code: string | undefined): Problem {
+  if (code === 'HPE_HEADER_OVERFLOW') return new HeadersTooLarge({ sizeMaxBytes: maxHeaderSize });
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
+    return new HeadersTooSlow({ withinMs: HEADERS_TIMEOUT_MS });
+  const reason =
+    code === 'HPE_INVALID_EOF_STATE'
+      ? 'the connection ended before the request was complete'
+      : 'this is not an HTTP request that can be read';
+  return new RequestInvalid({ reason });
 }

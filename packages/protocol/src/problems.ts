@@ -137,6 +137,25 @@ export const BodyTooSlow = defineProblem({
     `the body came slower than ${bytesPerSecondMin} bytes a second for too long; nothing was kept`,
 });
 
+/** A request's head is larger than what is read of one. */
+export const HeadersTooLarge = defineProblem({
+  type: 'problems/headers-too-large',
+  title: 'Request headers too large',
+  status: 431,
+  fields: z.object({ sizeMaxBytes: z.int() }),
+  detail: ({ sizeMaxBytes }) =>
+    `the request line and its headers are larger than ${sizeMaxBytes} bytes; send fewer or shorter ones`,
+});
+
+/** A request's head was not complete in time. */
+export const HeadersTooSlow = defineProblem({
+  type: 'problems/headers-too-slow',
+  title: 'Request headers too slow',
+  status: 408,
+  fields: z.object({ withinMs: z.int() }),
+  detail: ({ withinMs }) => `the request's head was not complete after ${withinMs} ms`,
+});
+
 /** The bytes that came in do not have the sha-256 that the sender stated. */
 export const DigestMismatch = defineProblem({
   type: 'problems/digest-mismatch',
@@ -270,6 +289,16 @@ export const FileNotFound = defineProblem({
   fields: z.object({ hash: z.string(), peersAsked: z.int().nonnegative() }),
   detail: ({ hash, peersAsked }) =>
     `no file ${hash} is known here, and none of ${peersAsked} other peers answered for it`,
+});
+
+/** The file was here, and is not kept any more: somebody deleted it, or its end has come. */
+export const FileGone = defineProblem({
+  type: 'problems/file-gone',
+  title: 'File gone',
+  status: 410,
+  fields: z.object({ hash: z.string(), why: z.enum(['deleted', 'expired']) }),
+  detail: ({ hash, why }) =>
+    `file ${hash} ${why === 'deleted' ? 'was deleted' : 'was kept until its expiresAt'}; upload it again to have it back`,
 });
 
 /** This peer does not hold the block; another one may. */
@@ -439,6 +468,8 @@ export const PROBLEMS = [
   MultipartMalformed,
   BodyIncomplete,
   BodyTooSlow,
+  HeadersTooLarge,
+  HeadersTooSlow,
   DigestMismatch,
   RangeNotSatisfiable,
   BodyTooLarge,
@@ -453,6 +484,7 @@ export const PROBLEMS = [
   UploadOffsetWrong,
   UploadBusy,
   FileNotFound,
+  FileGone,
   BlockNotFound,
   BlockAbsent,
   NotCached,
@@ -468,6 +500,11 @@ export const PROBLEMS = [
   Overloaded,
   InternalError,
 ] as const;
+
+/** Whether a file's hash has no live pin: it never had one that we know of, or has none any more. */
+export function isFileMissing(error: unknown): boolean {
+  return error instanceof FileNotFound || error instanceof FileGone;
+}
 
 function whereElse(peers: readonly { readonly gateway: string }[] | undefined): string {
   if (peers === undefined) return 'make room here, or upload to another peer';

@@ -13,6 +13,8 @@ export const GatewayConfig = PeerConfig.extend({
   GATEWAY_ANSWER_TIMEOUT_MS: count().min(100).max(3_600_000).default(60_000),
   /** The same for an upload, from the last byte of its body: the chunker then waits for copies. */
   GATEWAY_UPLOAD_ANSWER_TIMEOUT_MS: count().min(100).max(3_600_000).default(600_000),
+  /** Longest wait for a request's body to begin; from then on the service that it goes to watches it. */
+  GATEWAY_BODY_BEGIN_TIMEOUT_MS: count().min(100).max(3_600_000).default(20_000),
   /** Longest silence in the middle of an answer; a client that reads slowly doesn't count as silence. */
   GATEWAY_BODY_IDLE_TIMEOUT_MS: count().min(100).max(3_600_000).default(120_000),
   /** Listeners of `/events` at once. */

@@ -10,7 +10,13 @@
  */
 import { PassThrough } from 'node:stream';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import { Overloaded, PROOF_HEADER, ServiceUnavailable, type Service } from '@shoal/protocol';
+import {
+  BodyTooSlow,
+  Overloaded,
+  PROOF_HEADER,
+  ServiceUnavailable,
+  type Service,
+} from '@shoal/protocol';
 import type { Server } from '@shoal/chassis';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Agent, type Dispatcher } from 'undici';
@@ -44,6 +50,7 @@ export interface ProxyOptions {
   readonly requestsMax: number;
   readonly answerTimeoutMs: number;
   readonly uploadAnswerTimeoutMs: number;
+  readonly bodyBeginTimeoutMs: number;
   readonly bodyIdleTimeoutMs: number;
   readonly metrics: Metrics;
 }
@@ -90,7 +97,7 @@ export function mountProxy(app: Server, options: ProxyOptions): AsyncDisposable 
 
 /**
  * One request, from its head to the last byte of its answer.
- * @throws ServiceUnavailable when no answer began.
+ * @throws ServiceUnavailable when no answer began, BodyTooSlow when the body did not.
  */
 async function passOn(
   agent: Agent,
@@ -134,6 +141,13 @@ async function passOn(
   if (isRead) expectAnswer(options.answerTimeoutMs);
   else if (body === undefined) expectAnswer(options.uploadAnswerTimeoutMs);
   else {
+    // The service behind hears of a request when its body begins, and watches its rate from then on.
+    const beginTimer = setTimeout(
+      () => abort(new BodyTooSlow({ bytesPerSecondMin: 1 })),
+      options.bodyBeginTimeoutMs,
+    );
+    reply.raw.once('close', () => clearTimeout(beginTimer));
+    raw.once('data', () => clearTimeout(beginTimer));
     raw.on('data', (chunk: Uint8Array) => bytesIn.inc(chunk.length));
     raw.once('end', () => expectAnswer(options.uploadAnswerTimeoutMs));
   }
@@ -178,6 +192,9 @@ async function passOn(
           if (!reply.sent) reply.hijack();
           reply.raw.destroy();
           resolve(undefined);
+        } else if (whyAborted instanceof BodyTooSlow) {
+          void reply.header('connection', 'close'); // what comes after all is not another request
+          reject(whyAborted);
         } else reject(new ServiceUnavailable({ service }, { cause }));
       },
     },

@@ -39,6 +39,7 @@ export async function startGateway(
   const patience = {
     answerTimeoutMs: config.GATEWAY_ANSWER_TIMEOUT_MS,
     uploadAnswerTimeoutMs: config.GATEWAY_UPLOAD_ANSWER_TIMEOUT_MS,
+    bodyBeginTimeoutMs: config.GATEWAY_BODY_BEGIN_TIMEOUT_MS,
     bodyIdleTimeoutMs: config.GATEWAY_BODY_IDLE_TIMEOUT_MS,
   };
   const requestsMax = config.GATEWAY_REQUESTS_MAX;

@@ -159,6 +159,14 @@ describe('a service', () => {
     expect((await fetch(`${origin}/healthz`)).status).toBe(200);
   });
 
+  it('answers headers that are too large with a problem', async () => {
+    const socket = connect(Number(new URL(origin).port), '127.0.0.1');
+    socket.write(`GET /healthz HTTP/1.1\r\nHost: a\r\nX-Long: ${'x'.repeat(17_000)}\r\n\r\n`);
+    const [answer] = (await once(socket, 'data')) as [Buffer];
+    expect(answer.toString()).toMatch(/^HTTP\/1.1 431 [^]*problems\/headers-too-large/);
+    socket.destroy();
+  });
+
   it('is ready only when it says so', async () => {
     expect((await fetch(`${origin}/readyz`)).status).toBe(503);
     unready = undefined;

@@ -339,6 +339,18 @@ describe('when something breaks', () => {
     expect([write.statusCode, (await problemOf(write))['service']]).toEqual([503, 'chunker']);
   });
 
+  it('gives up on a body that does not begin', async () => {
+    await using gateway = await openGateway(
+      { chunker: (incoming) => incoming.resume() },
+      { GATEWAY_BODY_BEGIN_TIMEOUT_MS: '200' },
+    );
+    const { hostname, port } = new URL(gateway.origin);
+    const socket = connect(Number(port), hostname);
+    socket.write('POST /files?name=a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n');
+    const answer = Buffer.concat(await socket.toArray()).toString();
+    expect(answer).toMatch(/^HTTP\/1.1 408 [^]*connection: close[^]*problems\/body-too-slow/i);
+  });
+
   it('has no more requests at once than it was told', async () => {
     let open = 0;
     await using gateway = await openGateway(
