@@ -1,5 +1,6 @@
 /** The path gateway: ways through directories, listings, caching, names (specs.ipfs.tech/http-gateways/path-gateway). */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { eventually, remove } from '@shoal/testkit';
 import { type Ask, ask, escaped } from './ask.ts';
 import type { Fixture } from './fixture.ts';
 import { makeCar, makeDirectory, rawLeaf } from './make-dag.ts';
@@ -31,7 +32,9 @@ describe('path gateway', () => {
   let cache: Fixture;
   let files: Fixture;
   beforeAll(async () => {
-    rig = await startRig([LISTING, CACHE, FILES, PERCENT, SYMLINK, SHARDED, ODD_NAMES]);
+    rig = await startRig([LISTING, CACHE, FILES, PERCENT, SYMLINK, SHARDED, ODD_NAMES], {
+      env: { STORAGE_SWEEP_GRACE_MS: '0' },
+    });
     listing = rig.fixture(LISTING);
     cache = rig.fixture(CACHE);
     files = rig.fixture(FILES);
@@ -61,6 +64,26 @@ describe('path gateway', () => {
         expect(body.toString()).toContain('i-do-not-exist');
       }
     });
+
+    it('S: what was deleted is 410 when nobody has it any more, and 404 as a block', async () => {
+      const leaf = rawLeaf(Buffer.from(`deleted, asked for at ${door}`));
+      const path = `/ipfs/${leaf.cid.toString()}`;
+      await importCar(rig.importer.gateway, Buffer.from(await makeCar(leaf.cid, [leaf])));
+      expect((await get(path)).status).toBe(200);
+      await remove(rig.importer.gateway, leaf.cid.toString());
+      // A peer sweeps nothing before it knows all pins, which takes a while after its start.
+      await eventually(
+        'its bytes are gone',
+        async () => {
+          for (const peer of [rig.importer, rig.other, rig.third])
+            await ask(peer.storage, '/sweep', { method: 'POST' });
+          return (await get(path)).status !== 200;
+        },
+        { timeoutMs: 45_000 },
+      );
+      expect((await get(path)).status).toBe(410);
+      expect((await get(`${path}?format=raw`)).status).toBe(404);
+    }, 60_000);
 
     it('M: an invalid CID is 400', async () => {
       for (const text of ['not-a-cid', 'bafyinvalid', 'Qm'])

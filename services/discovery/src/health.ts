@@ -69,7 +69,7 @@ export function stateOf(
 }
 
 export interface Health {
-  /** @throws FileNotFound */
+  /** @throws FileNotFound, FileGone */
   examine(hash: FileHash, signal: AbortSignal): Promise<FileHealth>;
   list(
     page: { offset: number; limit: number },

@@ -15,7 +15,7 @@ import type { Transact } from './transact.ts';
 /** Files looked at for one sha-256: the same bytes in several DAGs. */
 const ROOTS_PER_SHA256_MAX = 100;
 /** What the tables below are; older ones are rebuilt. */
-const FORM = 2;
+const FORM = 3;
 
 export interface StoredPin {
   readonly pin: Pin;
@@ -24,7 +24,7 @@ export interface StoredPin {
 
 export interface PinStore {
   get(root: Cid): StoredPin | undefined;
-  /** Roots of listed pins of a file. */
+  /** Roots of all pins of a file, tombstones too. */
   rootsBySha256(sha256: Sha256): Cid[];
   /**
    * Reads and writes one pin with nothing in between; resolves when it is on disk. `next` answers the
@@ -71,22 +71,20 @@ export function openPinStore(deps: {
   const ended = env.openDB<true, TimeKey>({ name: 'pins-ended' });
 
   // These run inside a transaction, where puts and removals take effect at once.
-  const list = ({ createdAtMs, sha256, root, expiresAtMs }: Pin): void => {
+  const list = ({ createdAtMs, root, expiresAtMs }: Pin): void => {
     void byTime.put([createdAtMs, root], true);
-    if (sha256 !== undefined) void bySha256.put([sha256, root], true);
     if (expiresAtMs !== undefined) void ending.put([expiresAtMs, root], true);
   };
-  const unlist = ({ createdAtMs, sha256, root, expiresAtMs }: Pin): void => {
+  const takeOut = ({ createdAtMs, sha256, root, expiresAtMs }: Pin): void => {
     void byTime.remove([createdAtMs, root]);
     if (sha256 !== undefined) void bySha256.remove([sha256, root]);
-    if (expiresAtMs !== undefined) void ending.remove([expiresAtMs, root]);
-  };
-  const takeOut = (pin: Pin): void => {
-    unlist(pin);
-    if (pin.expiresAtMs !== undefined) void ended.remove([pin.expiresAtMs, pin.root]);
+    if (expiresAtMs === undefined) return;
+    void ending.remove([expiresAtMs, root]);
+    void ended.remove([expiresAtMs, root]);
   };
   const putIn = (pin: Pin): void => {
     void stamps.put([pinBucket(pin.root), pin.root], stampOf(pin));
+    if (pin.sha256 !== undefined) void bySha256.put([pin.sha256, pin.root], true);
     if (isLive(pin, nowMs())) return list(pin);
     if (!pin.deleted && pin.expiresAtMs !== undefined)
       void ended.put([pin.expiresAtMs, pin.root], true);

@@ -6,11 +6,13 @@
 import type { Log } from '@shoal/chassis';
 import {
   type Cid,
+  FileGone,
   FileNotFound,
   type FileHash,
   type PeerId,
   type Pin,
   type PinDraft,
+  type Problem,
   StorageFull,
 } from '@shoal/protocol';
 import {
@@ -50,12 +52,12 @@ export interface Pins {
   put(draft: PinDraft): Promise<Pin>;
   /**
    * Changes the live pin of a file; the change is durable, and on its way to all members.
-   * @throws FileNotFound, StorageFull
+   * @throws FileNotFound, FileGone, StorageFull
    */
   change(hash: FileHash, edit: PinEdit, options: SearchOptions): Promise<Pin>;
   /**
    * Deletes a file: the same, with a tombstone.
-   * @throws FileNotFound, StorageFull
+   * @throws FileNotFound, FileGone, StorageFull
    */
   remove(hash: FileHash, options: SearchOptions): Promise<Pin>;
   /**
@@ -69,7 +71,7 @@ export interface Pins {
   findSigned(hash: FileHash): Signed | undefined;
   /**
    * The live pin of a file; asks the other members when it is not known here.
-   * @throws FileNotFound
+   * @throws FileNotFound, FileGone
    */
   search(hash: FileHash, options: SearchOptions & { readonly ask: boolean }): Promise<Pin>;
   /** Live pins in the order of their roots, and those that ended at most `endedForMs` ago. */
@@ -145,7 +147,7 @@ export function createPins(deps: {
     return make(found.root, (stored, maker) => {
       const pin = stored === undefined ? found : mergePins(stored, found);
       if (isLive(pin, maker.nowMs)) return next(pin, maker);
-      throw new FileNotFound({ hash, peersAsked: 0 }); // deleted, or ended, since it was found
+      throw goneAs(hash, pin); // since it was found
     });
   };
   const merge = async (signed: Signed): Promise<boolean> => {
@@ -189,18 +191,26 @@ export function createPins(deps: {
     };
     await Promise.allSettled(wire.engine().connected().map(ask));
   };
-  const findStored = (hash: FileHash) => {
-    const nowMs = Date.now();
+  /** All pins of a file, tombstones too, the latest first. */
+  const storedOf = (hash: FileHash) => {
     const roots: Cid[] = isCid(hash) ? [hash] : store.rootsBySha256(hash);
     return roots
       .map((root) => store.get(root))
-      .filter((stored) => stored !== undefined && isLive(stored.pin, nowMs))
-      .toSorted((a, b) => Number(b?.pin.clock) - Number(a?.pin.clock))[0];
+      .filter((stored) => stored !== undefined)
+      .toSorted((a, b) => b.pin.clock - a.pin.clock);
+  };
+  const findStored = (hash: FileHash) => {
+    const nowMs = Date.now();
+    return storedOf(hash).find(({ pin }) => isLive(pin, nowMs));
+  };
+  const missing = (hash: FileHash, peersAsked: number): Problem => {
+    const [latest] = storedOf(hash);
+    return latest === undefined ? new FileNotFound({ hash, peersAsked }) : goneAs(hash, latest.pin);
   };
   const search: Pins['search'] = async (hash, { ask, signal }) => {
     const known = findStored(hash)?.pin;
     if (known !== undefined) return known;
-    if (!ask) throw new FileNotFound({ hash, peersAsked: 0 });
+    if (!ask) throw missing(hash, 0);
     const { asked, answers } = await deps.ask()(
       { kind: 'pin', hash },
       {
@@ -221,7 +231,7 @@ export function createPins(deps: {
     }
     const found = findStored(hash)?.pin ?? unstored.toSorted((a, b) => b.clock - a.clock)[0];
     if (found !== undefined) return found;
-    throw new FileNotFound({ hash, peersAsked: asked });
+    throw missing(hash, asked);
   };
 
   wire.listen('pins', Signed, (_, signed) => {
@@ -276,6 +286,9 @@ export function createPins(deps: {
     },
   };
 }
+
+const goneAs = (hash: FileHash, { deleted }: Pin): Problem =>
+  new FileGone({ hash, why: deleted ? 'deleted' : 'expired' });
 
 const isOf = (hash: FileHash, { root, sha256 }: Pin) => hash === root || hash === sha256;
 

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const AWAY_MAX_MS = 6000;
 const RETRY_DELAY_MS = 200;
 
-/** @throws FileNotFound; ServiceUnavailable when our discovery stays away. */
+/** @throws FileNotFound, FileGone; ServiceUnavailable when our discovery stays away. */
 export async function findPin(
   hash: FileHash,
   client: PeerClient,

@@ -13,7 +13,7 @@ import {
   BlockNotFound,
   type Cid,
   discoveryRoutes,
-  FileNotFound,
+  isFileMissing,
   ManifestIncomplete,
   type Pin,
   storageRoutes,
@@ -103,7 +103,7 @@ async function livePin(
     const args = { params: { hash: root }, query: { ask: 'false' } } as const;
     return await client.call(client.own('discovery'), discoveryRoutes.getPin, args, { signal });
   } catch (error) {
-    if (error instanceof FileNotFound) return undefined;
+    if (isFileMissing(error)) return undefined;
     throw error;
   }
 }

@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { EVENTS_CHANNEL, FileNotFound, type Pin, SwarmEvent } from '@shoal/protocol';
+import { EVENTS_CHANNEL, isFileMissing, type Pin, SwarmEvent } from '@shoal/protocol';
 import { eventually, startRedis } from '@shoal/testkit';
 import { Redis } from 'ioredis';
 import { openState } from '../../src/state.ts';
@@ -22,7 +22,7 @@ afterEach(async () => {
 /** Whether this peer, asked alone, says that there is no such file. */
 async function lacks(peer: TestPeer, hash: string): Promise<boolean> {
   const found = await peer.find(hash, false).catch((error: unknown) => error);
-  return found instanceof FileNotFound;
+  return isFileMissing(found);
 }
 async function knows(peer: TestPeer, root: string, part: Partial<Pin>): Promise<boolean> {
   const pin = await peer.find(root, false);
@@ -57,8 +57,12 @@ describe('deletion', () => {
       expect(await metric(peer, 'shoal_discovery_pins{kind="deleted",service="discovery"} 1'))
         .toBe(true); // prettier-ignore
     }
-    expect((await a.ask('DELETE', `/files/${pin.root}`)).status).toBe(404);
-    expect((await a.ask('GET', `/files/${pin.root}/health`)).status).toBe(404);
+    for (const hash of [pin.root, pin.sha256])
+      expect(await a.ask('DELETE', `/files/${hash}`)).toMatchObject({
+        status: 410,
+        body: { type: 'problems/file-gone', hash, why: 'deleted' },
+      });
+    expect((await a.ask('GET', `/files/${pin.root}/health`)).status).toBe(410);
   });
 
   it('is told to transfer and to whoever follows events, on every member', async () => {
@@ -173,7 +177,10 @@ describe('an end', () => {
     expect((await a.pins(true)).pins).toMatchObject([{ root: pin.root }]);
     expect(await metric(a, 'shoal_discovery_pins_expired_total{service="discovery"} 1')).toBe(true);
     await eventually('beyond the slack', async () => (await a.pins(true)).pins.length === 0);
-    expect((await a.ask('PATCH', `/files/${pin.root}`, { expiresAt: null })).status).toBe(404);
+    expect(await a.ask('PATCH', `/files/${pin.sha256}`, { expiresAt: null })).toMatchObject({
+      status: 410,
+      body: { why: 'expired' },
+    });
 
     await a.put(draft('one'));
     for (const peer of [a, again])

@@ -9,9 +9,11 @@
 import { readTarget, resolvePath } from '@shoal/blocks';
 import { type Log, mountRaw, type Mounting, type PeerClient } from '@shoal/chassis';
 import {
-  type Cid,
+  BlockAbsent,
+  Cid,
   discoveryRoutes,
-  FileNotFound,
+  FileGone,
+  isFileMissing,
   type Pin,
   Problem,
   RequestInvalid,
@@ -72,7 +74,8 @@ function createIpfs(deps: IpfsDeps): (call: IpfsCall) => Promise<unknown> {
       const answered = await answer(call, form);
       metrics.ipfsRequests.inc({ ...answered });
       return undefined;
-    } catch (error) {
+    } catch (cause) {
+      const error = kind === 'raw' ? cause : await orGone(cause, call, deps);
       metrics.ipfsRequests.inc({
         kind,
         outcome: call.signal.aborted ? 'reader-left' : outcomeOf(error),
@@ -120,21 +123,41 @@ async function answerUnixfs(ask: IpfsAsk, deps: IpfsDeps): Promise<Answered> {
   return { kind: 'file', outcome: await sendFile(ask, found, deps) };
 }
 
-/** The pin of a root, from what this peer knows: every member knows all of them. */
+/** The pin of a root, from what this peer knows: every member knows all of them. @throws FileNotFound, FileGone */
+function askPin(root: Cid, client: PeerClient, options: { signal: AbortSignal }): Promise<Pin> {
+  const args = { params: { hash: root }, query: { ask: 'false' } } as const;
+  return client.call(client.own('discovery'), discoveryRoutes.getPin, args, options);
+}
+
+/** The same; undefined without one, and when nobody says. */
 async function livePin(
   root: Cid,
   { client, log }: Pick<IpfsDeps, 'client' | 'log'>,
   { signal }: { signal: AbortSignal },
 ): Promise<Pin | undefined> {
   try {
-    const args = { params: { hash: root }, query: { ask: 'false' } } as const;
-    return await client.call(client.own('discovery'), discoveryRoutes.getPin, args, { signal });
+    return await askPin(root, client, { signal });
   } catch (err) {
     signal.throwIfAborted();
     // Without it the DAG is walked, which takes longer and gives the same.
-    if (!(err instanceof FileNotFound)) log.debug({ err, root }, 'pin not looked up');
+    if (!isFileMissing(err)) log.debug({ err, root }, 'pin not looked up');
     return undefined;
   }
+}
+
+/** What was deleted is 410 rather than 404; blocks by themselves stay 404, for the reason in `understand`. */
+async function orGone(
+  error: unknown,
+  { signal }: IpfsCall,
+  { client }: IpfsDeps,
+): Promise<unknown> {
+  if (!(error instanceof BlockAbsent)) return error;
+  try {
+    await askPin(Cid.parse(error.fields.cid), client, { signal });
+  } catch (why) {
+    if (why instanceof FileGone) return why;
+  }
+  return error;
 }
 
 /** Plain words; whoever names JSON gets the problem itself, from the server's own handler. */
@@ -149,7 +172,7 @@ function refuse({ request, reply }: IpfsCall, error: unknown): unknown {
 
 function outcomeOf(error: unknown): 'absent' | 'refused' | 'unavailable' | 'failed' {
   const status = error instanceof Problem ? error.status : 500;
-  if (status === 404 || status === 412) return 'absent';
+  if (status === 404 || status === 410 || status === 412) return 'absent';
   if (status < 500) return 'refused';
   return status === 503 ? 'unavailable' : 'failed';
 }
