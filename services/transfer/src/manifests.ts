@@ -11,11 +11,14 @@ import type { BlockSource, DagSource } from './block-source.ts';
 const ENTRIES_CACHED_MAX = 65_536;
 
 export interface Manifests {
-  /** The blocks of a pinned file in DAG order. @throws BlockUnavailable, ManifestInvalid */
+  /**
+   * The blocks of a pinned file in DAG order. Nodes that `recall` has at hand are not fetched again.
+   * @throws BlockUnavailable, ManifestInvalid
+   */
   list(
     pin: Pick<Pin, 'root' | 'sizeBytes'>,
     source: DagSource,
-    options: { signal: AbortSignal },
+    options: { signal: AbortSignal; recall?: (cid: Cid) => Uint8Array | undefined },
   ): Promise<readonly DagEntry[]>;
 }
 
@@ -48,7 +51,7 @@ export function createManifests(deps: {
   };
 
   return {
-    async list({ root, sizeBytes }, source, { signal }) {
+    async list({ root, sizeBytes }, source, { signal, recall }) {
       const known = cache.get(root);
       if (known !== undefined) {
         cache.delete(root); // back to the end: the least recently used goes first
@@ -56,10 +59,7 @@ export function createManifests(deps: {
         return known;
       }
       const entries = await listDag(root, sizeBytes, async (cid) => {
-        const want = { cid, index: cid === root ? 0 : undefined, sizeBytes: undefined };
-        const block = await source.fetch(want, { signal });
-        const bytes = Uint8Array.from(block.bytes);
-        block.release();
+        const bytes = recall?.(cid) ?? (await fetchNode(cid, root, source, signal));
         await keep(cid, bytes, signal);
         return bytes;
       });
@@ -67,6 +67,21 @@ export function createManifests(deps: {
       return entries;
     },
   };
+}
+
+async function fetchNode(
+  cid: Cid,
+  root: Cid,
+  source: DagSource,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  const want = { cid, index: cid === root ? 0 : undefined, sizeBytes: undefined };
+  const { bytes, release } = await source.fetch(want, { signal });
+  try {
+    return Uint8Array.from(bytes);
+  } finally {
+    release();
+  }
 }
 
 /** The blocks of a pinned file, from our own manifest as a rule; others are asked only if need be. */

@@ -30,9 +30,13 @@ export async function openPinnedFile(
   { signal }: { signal: AbortSignal },
 ): Promise<Pieces> {
   const watching = new AbortController();
+  const reader = deps.readerFor({ signal, isLocalOnly: false, isPinned: true });
   const dag = deps.source.open(pin.root, { signal: AbortSignal.any([signal, watching.signal]) });
   try {
-    const entries = await deps.manifests.list(pin, dag, { signal });
+    const entries = await deps.manifests.list(pin, dag, {
+      signal,
+      recall: (cid) => reader.recall(cid),
+    });
     const listedBytes = entries.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     if (listedBytes === pin.sizeBytes)
       return inPieces(fetchListed(entries, range, dag, flow, { signal }), () => watching.abort());
@@ -43,7 +47,6 @@ export async function openPinnedFile(
   watching.abort();
   // Bytes that stand in links are in no list. Or the pin is wrong: it is signed by a member, the DAG
   // is named by its hash, so the DAG is right.
-  const reader = deps.readerFor({ signal, isLocalOnly: false, isPinned: true });
   const node = readUnixfs(pin.root, (await reader.getNode(pin.root)) ?? new Uint8Array());
   if (node.fileSizeBytes !== pin.sizeBytes)
     throw new ManifestInvalid({

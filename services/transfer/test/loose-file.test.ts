@@ -35,6 +35,7 @@ function memory({ isLocalOnly = false }: { isLocalOnly?: boolean } = {}) {
     get,
     getNode,
     getNodeHere: getNode,
+    recall: () => undefined,
     isHere: async (cid) => blocks.has(cid),
     isLocalOnly,
     locate: async () => [],

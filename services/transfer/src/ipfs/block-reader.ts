@@ -28,6 +28,8 @@ export interface BlockReader {
     holders: Promise<readonly Member[]>,
     options: { signal: AbortSignal },
   ): Promise<ReceivedBlock>;
+  /** A node's bytes, when they were read a moment ago: nobody is asked. */
+  recall(cid: Cid): Uint8Array | undefined;
   /** A node's bytes, when this peer has them: nobody else is asked. */
   readonly getNodeHere: GetNode;
   /** Whether this peer has it. */
@@ -89,6 +91,7 @@ export function createBlockReaders(blocks: FindBlock): (options: ReadOptions) =>
     return {
       get,
       getNode: async (cid) => recall(cid) ?? take(cid, await get(cid)),
+      recall,
       async getNodeHere(cid) {
         const known = recall(cid);
         if (known !== undefined) return known;

@@ -12,10 +12,10 @@ import { type LooseRoot, openLooseFile } from './loose-file.ts';
 import type { MemberView } from '../member-view.ts';
 import { openPinnedFile, type PinnedFileDeps } from '../pinned-file.ts';
 import { isNotModified, select } from '../range.ts';
-import type { Body, Flow, Pieces, Sender } from '../send-body.ts';
+import type { Body, Flow, Piece, Pieces, Sender } from '../send-body.ts';
 import { sniff } from './sniff.ts';
 
-/** Bytes that tell a type for sure: what is asked for from the start on need not be looked up first. */
+/** Bytes that tell a type for sure. */
 const TELLING_BYTES = 512;
 const SYMLINK_TYPE = 'inode/symlink';
 const UNKNOWN_TYPE = 'application/octet-stream';
@@ -74,20 +74,24 @@ export async function sendFile(
       const range = rangeOf(selection, sizeBytes);
       const isHead = request.method === 'HEAD' || sizeBytes === 0;
       const known = content.type ?? typeByName(name ?? '') ?? typeOf(content.first);
-      const isTelling = range.start === 0 && range.end + 1 >= Math.min(TELLING_BYTES, sizeBytes);
-      const type = known ?? (isTelling && !isHead ? undefined : await peek(content, flow));
+      const head = (type: string) => headOf(selection, sizeBytes, headersFor(type));
       if (isHead) {
-        const { status, headers } = headOf(selection, sizeBytes, headersFor(type ?? UNKNOWN_TYPE));
+        const { status, headers } = head(known ?? (await peek(content, flow)));
         answerHead(call, status, headers);
         return undefined;
       }
-      const pieces = await content.open(range, flow);
+      const lengthBytes = range.end - range.start + 1;
+      // What begins with the file tells its type by itself: the block is not fetched twice.
+      const isTelling = known === undefined && range.start === 0;
+      const tellingEnd = isTelling ? Math.min(TELLING_BYTES, sizeBytes) - 1 : 0;
+      const type = isTelling ? undefined : (known ?? (await peek(content, flow)));
+      const end = Math.max(range.end, tellingEnd);
+      const pieces = await content.open({ start: range.start, end }, flow);
       isOpen = true;
-      return {
-        pieces,
-        headOf: (first) => headOf(selection, sizeBytes, headersFor(type ?? sniff(first))),
-        lengthBytes: range.end - range.start + 1,
-      };
+      if (type !== undefined) return { pieces, headOf: () => head(type), lengthBytes };
+      const first = await pieces.next();
+      const told = first.done === true ? UNKNOWN_TYPE : sniff(first.value.bytes);
+      return { pieces: upTo(lengthBytes, first, pieces), headOf: () => head(told), lengthBytes };
     } finally {
       if (!isOpen) content.release();
     }
@@ -150,6 +154,27 @@ async function peek(content: Content, flow: Flow): Promise<string> {
     return UNKNOWN_TYPE;
   } finally {
     await pieces?.return();
+  }
+}
+
+/** The first bytes of what was opened for more. */
+async function* upTo(
+  lengthBytes: number,
+  first: IteratorResult<Piece, void>,
+  rest: Pieces,
+): Pieces {
+  let leftBytes = lengthBytes;
+  let turn = first;
+  try {
+    while (turn.done !== true) {
+      const { bytes, release } = turn.value;
+      yield { bytes: bytes.subarray(0, leftBytes), release };
+      leftBytes -= bytes.length;
+      if (leftBytes <= 0) return;
+      turn = await rest.next();
+    }
+  } finally {
+    await rest.return();
   }
 }
 
