@@ -17,7 +17,7 @@ export function mountRoutes(
     readonly membership: Membership;
     readonly pins: Pins;
     readonly want: Want;
-    readonly announce: Announce;
+    readonly announcing: Announce;
     readonly holders: Holders;
     readonly health: Health;
     readonly pinSync: PinSync;
@@ -27,7 +27,7 @@ export function mountRoutes(
     readonly expirySlackMs: number;
   },
 ): void {
-  const { membership, pins, want, announce, holders, health, pinSync, expirySlackMs } = deps;
+  const { membership, pins, want, announcing, holders, health, pinSync, expirySlackMs } = deps;
   const { self } = mounting;
 
   mount(mounting, discoveryRoutes.listPeers, async () => {
@@ -79,7 +79,7 @@ export function mountRoutes(
     return { asked, answers: answers.filter(({ peerId }) => known.has(peerId)) };
   });
   mount(mounting, discoveryRoutes.announce, async ({ body }) => {
-    await announce(body.roots);
+    await announcing.announce(body.roots);
     return {};
   });
   mount(mounting, discoveryRoutes.holders, async ({ params }) => {

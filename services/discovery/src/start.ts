@@ -130,7 +130,7 @@ export async function startDiscovery(
   const want = createWant({ ask, holders });
   const onHolding = (cid: Cid, peerId: PeerId) =>
     events.publish({ kind: 'holding', atMs: Date.now(), cid, peerId });
-  const announce = createAnnounce({ self, wire, holders, readHaveMap, onHolding });
+  const announcing = stack.use(createAnnounce({ self, wire, holders, readHaveMap, onHolding }));
   // In a full mesh a connection that is gone is the first sign that its peer is.
   const isUp = (member: Member): boolean =>
     member.isSelf ||
@@ -201,7 +201,7 @@ export async function startDiscovery(
       membership,
       pins,
       want,
-      announce,
+      announcing,
       holders,
       health,
       pinSync,
