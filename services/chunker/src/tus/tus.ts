@@ -35,6 +35,8 @@ import { offsetOf } from './resumable-upload.ts';
 import { createTusLocks } from './tus-locks.ts';
 import { type TusBody, TusStore } from './tus-store.ts';
 
+/** The only version there is. */
+const TUS_VERSION = '1.0.0';
 /** What the library reads. The rest is ours, or the connection's. */
 const TUS_HEADER = /^(?:tus-resumable|content-type|content-length|upload-[a-z-]+)$/;
 const EXPOSED_HEADERS = ['X-Cid', 'X-Sha256', 'Upload-Expires'];
@@ -165,6 +167,18 @@ function createAnswer(
     const method = methodOf(request);
     if (method === 'POST' && id !== '')
       throw new RouteUnknown({ method, path: path.slice(0, 200) });
+    // The library answers 400 to another version, and leaves out the one that it speaks.
+    if (method !== 'OPTIONS' && request.headers['tus-resumable'] !== TUS_VERSION)
+      return reply
+        .code(412)
+        .headers({
+          'tus-version': TUS_VERSION,
+          'tus-resumable': TUS_VERSION,
+          'access-control-allow-origin': '*',
+          'access-control-expose-headers': 'Tus-Version, Tus-Resumable',
+        })
+        .type('text/plain')
+        .send(`Tus-Resumable must be ${TUS_VERSION}\n`);
     const gone = new AbortController();
     reply.raw.once('close', () => {
       const receivedBytes = request.raw.socket?.bytesRead ?? 0;
@@ -206,7 +220,7 @@ function createAnswer(
       const text = await response.text();
       return await (text === '' ? reply.send() : reply.send(text));
     } catch (error) {
-      void reply.header('tus-resumable', '1.0.0');
+      void reply.header('tus-resumable', TUS_VERSION);
       void reply.header('access-control-allow-origin', '*');
       if (error instanceof TusRefusal) {
         const problem = problemOf(error, id, resumables);

@@ -253,7 +253,10 @@ describe('a resumable upload', () => {
     const [tooMuch] = (await answer) as [{ statusCode: number }];
     expect(tooMuch.statusCode).toBe(413);
     expect((await client.create(65 * MiB)).status).toBe(413);
-    expect((await fetch(new URL(url, stand.chunker.origin), { method: 'HEAD' })).status).toBe(412);
+    for (const headers of [{}, { 'tus-resumable': '0.2.2' }]) {
+      const answer = await fetch(new URL(url, stand.chunker.origin), { method: 'HEAD', headers });
+      expect([answer.status, answer.headers.get('tus-version')]).toEqual([412, '1.0.0']);
+    }
     const noType = await fetch(new URL(url, stand.chunker.origin), {
       method: 'PATCH',
       headers: { ...TUS, 'upload-offset': '0', 'content-type': 'text/plain' },
