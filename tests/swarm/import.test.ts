@@ -98,6 +98,21 @@ describe('DAGs from outside', () => {
       expect(await body.text()).toBe('deep');
     }
     expect((await health(peer(1).discovery, cid)).state).not.toBe('missing');
+
+    await shoal('import', path, '--peer', peer(1).gateway);
+    expect(await names(0)).toContain('site');
+  });
+
+  it('are pinned again after they were deleted', async () => {
+    const { reply } = await upload(outside.chunker, file('outside/again', MiB + 1), {
+      query: 'copies=1',
+    });
+    const wishes = ['--gateway', outside.gateway, '--name', 'again', '--peer', peer(0).gateway];
+    await shoal('pin', reply.cid, ...wishes);
+    await shoal('rm', reply.cid, '--peer', peer(0).gateway);
+    expect(await names(0)).not.toContain('again');
+    await shoal('pin', reply.cid, ...wishes);
+    expect(await names(0)).toContain('again');
   });
 
   it('that are cut off are kept nowhere, and the command says so', async () => {

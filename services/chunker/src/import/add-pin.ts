@@ -4,10 +4,7 @@
  */
 import { readCid } from '@shoal/blocks';
 import {
-  type Cid,
   CidUnsupported,
-  discoveryRoutes,
-  FileNotFound,
   ManifestInvalid,
   type PinDraft,
   type PinRequest,
@@ -16,6 +13,7 @@ import {
 import { createElsewhere } from './elsewhere.ts';
 import { gatherDag } from './gather-dag.ts';
 import type { Gateways } from './gateways.ts';
+import { findKnownPin } from './known-pin.ts';
 import { type IntakeDeps, leftToAge, openHold } from '../intake.ts';
 import { dropDag, keepDags, type KeptDags, type ReceivedDag } from '../keep-dags.ts';
 import { createBlockPuts } from '../put-blocks.ts';
@@ -54,7 +52,7 @@ export async function addPin(
   });
   let received: ReceivedDag;
   try {
-    const known = await pinnedAlready(root, deps, { signal: either });
+    const known = await findKnownPin(root, deps, { signal: either });
     const elsewhere = createElsewhere({ ...deps, gateways });
     const { sha256, ...dag } =
       known ?? (await gatherDag(root, { ...deps, hold, puts, elsewhere }, { signal: either }));
@@ -80,26 +78,4 @@ export async function addPin(
     throw error;
   }
   return keepDags([received], deps, { signal });
-}
-
-/** What the swarm says of a root that it keeps already: its members have the blocks then. */
-async function pinnedAlready(
-  root: Cid,
-  { peers }: IntakeDeps,
-  { signal }: { signal: AbortSignal },
-): Promise<
-  Pick<PinDraft, 'root' | 'kind' | 'name' | 'sizeBytes' | 'sha256' | 'blocks'> | undefined
-> {
-  try {
-    const { kind, name, sizeBytes, sha256, blocks } = await peers.call(
-      peers.own('discovery'),
-      discoveryRoutes.getPin,
-      { params: { hash: root }, query: { ask: 'false' } },
-      { signal },
-    );
-    return { root, kind, name, sizeBytes, sha256, blocks };
-  } catch (error) {
-    if (error instanceof FileNotFound) return undefined;
-    throw error;
-  }
 }

@@ -6,9 +6,10 @@
  * their lease until storage ages that out, so that another CAR may bring the rest.
  */
 import { type CarBlock, type ReadCid, readLink, verify } from '@shoal/blocks';
-import { BlockCorrupt, CidUnsupported, type ImportReply, Problem } from '@shoal/protocol';
+import { BlockCorrupt, type Cid, CidUnsupported, type ImportReply, Problem } from '@shoal/protocol';
 import { createElsewhere } from './elsewhere.ts';
 import { gatherDag } from './gather-dag.ts';
+import { findKnownPin } from './known-pin.ts';
 import { type IntakeDeps, leftToAge, openHold } from '../intake.ts';
 import { dropDag, keepDags, type ReceivedDag } from '../keep-dags.ts';
 import { type BlockPuts, createBlockPuts } from '../put-blocks.ts';
@@ -22,7 +23,7 @@ export interface IncomingBlocks {
 }
 
 export interface ImportWishes {
-  /** Of the root, when there is one; the CID without. */
+  /** Of the root, when there is one; without, what it is named by now, or its CID. */
   readonly name: string | undefined;
   readonly pin: boolean;
   readonly replicas: number;
@@ -75,14 +76,15 @@ export async function importBlocks(
       try {
         const { sha256, ...dag } = await gatherDag(target.cid, gatherDeps, { signal: either });
         const { replicas, copies, expiresAtMs } = wishes;
+        const known = name === undefined ? await knownName(target.cid, deps, either) : name;
         const draft = {
           ...dag,
-          name,
+          name: known,
           replicas,
           ...(sha256 === undefined ? {} : { sha256 }),
           ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
         };
-        const own = targets.length === 1 ? progress : deps.progressEvents.open(name);
+        const own = targets.length === 1 ? progress : deps.progressEvents.open(known);
         received.push({ draft, copies, hold, progress: own });
       } catch (error) {
         either.throwIfAborted();
@@ -136,7 +138,7 @@ function rootsToKeep(
   roots: IncomingBlocks['roots'],
   { name, pin }: ImportWishes,
   unpinned: Unpinned,
-): { target: Extract<ReadCid, { kind: 'block' }>; name: string }[] {
+): { target: Extract<ReadCid, { kind: 'block' }>; name: string | undefined }[] {
   const distinct = new Map(roots.map((cid) => [cid.toString(), cid]));
   return [...distinct.values()].flatMap((cid) => {
     const asGiven = cid.toString();
@@ -147,7 +149,7 @@ function rootsToKeep(
     try {
       const target = readLink(cid);
       if (target.kind === 'block')
-        return [{ target, name: distinct.size === 1 && name !== undefined ? name : target.cid }];
+        return [{ target, name: distinct.size === 1 ? name : undefined }];
       unpinned.add(asGiven, 'it holds its bytes itself, so there is nothing to keep');
     } catch (error) {
       if (!(error instanceof CidUnsupported)) throw error;
@@ -155,6 +157,16 @@ function rootsToKeep(
     }
     return [];
   });
+}
+
+/** Without a name in the request what is kept already stays as it is named. */
+async function knownName(
+  root: Cid,
+  deps: Pick<IntakeDeps, 'peers'>,
+  signal: AbortSignal,
+): Promise<string> {
+  const known = await findKnownPin(root, deps, { signal });
+  return known?.name ?? root;
 }
 
 function createUnpinned(): Unpinned {

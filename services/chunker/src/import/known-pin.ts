@@ -1,0 +1,24 @@
+import { type Cid, discoveryRoutes, isFileMissing, type PinDraft } from '@shoal/protocol';
+import type { IntakeDeps } from '../intake.ts';
+
+/** What the swarm says of a root that it keeps already: its members have the blocks then. */
+export async function findKnownPin(
+  root: Cid,
+  { peers }: Pick<IntakeDeps, 'peers'>,
+  { signal }: { signal: AbortSignal },
+): Promise<
+  Pick<PinDraft, 'root' | 'kind' | 'name' | 'sizeBytes' | 'sha256' | 'blocks'> | undefined
+> {
+  try {
+    const { kind, name, sizeBytes, sha256, blocks } = await peers.call(
+      peers.own('discovery'),
+      discoveryRoutes.getPin,
+      { params: { hash: root }, query: { ask: 'false' } },
+      { signal },
+    );
+    return { root, kind, name, sizeBytes, sha256, blocks };
+  } catch (error) {
+    if (isFileMissing(error)) return undefined;
+    throw error;
+  }
+}
