@@ -90,7 +90,10 @@ interface Schema {
 
 type Registry = ReturnType<typeof createRegistry>;
 
-export const PROBLEM_ENTRIES: Group<ProblemEntry> = problemsOf('packages/protocol/src/problems.ts');
+export const PROBLEM_ENTRIES: Group<ProblemEntry> = problemsOf(
+  'packages/protocol/src/problems.ts',
+  ['request', 'upload', 'swarm'].map((part) => `packages/protocol/src/problems/${part}.ts`),
+);
 
 /** What all services share stands in the first group alone. */
 export const SETTINGS: readonly Group<Setting>[] = [
@@ -116,8 +119,9 @@ export const METRICS: readonly Group<Metric>[] = [
   metricsOf('discovery', 'services/discovery/src/metrics.ts', () => createDiscoveryMetrics()),
 ];
 
-function problemsOf(source: string): Group<ProblemEntry> {
-  const text = read(source);
+/** @param parts Where the problems of the catalogue stand. */
+function problemsOf(source: string, parts: readonly string[]): Group<ProblemEntry> {
+  const text = parts.map(read).join('\n');
   const items = PROBLEMS.map((kind) => {
     const { type, title, status } = kind;
     const { properties = {}, required = [] } = kind.fields.toJSONSchema({ io: 'input' });

@@ -1,0 +1,175 @@
+/** What is wrong with a request before its body is looked at: what it names, how, and who sends it. */
+import * as z from 'zod';
+import { defineProblem } from '../problem.ts';
+
+/** A request can't be read as the route states it: its body, query, headers or path. */
+export const RequestInvalid = defineProblem({
+  type: 'problems/request-invalid',
+  title: 'Request invalid',
+  status: 400,
+  fields: z.object({ reason: z.string() }),
+  detail: ({ reason }) => `${reason}; correct the request and send it again`,
+});
+
+/** What stands in the place of a hash is neither form of one. */
+export const HashInvalid = defineProblem({
+  type: 'problems/hash-invalid',
+  title: 'Hash invalid',
+  status: 400,
+  fields: z.object({ hash: z.string() }),
+  detail: ({ hash }) =>
+    `"${hash}" is neither a CID (59 characters, "baf…") nor a sha-256 (64 hex digits); copy it from the upload's answer`,
+});
+
+/** What a router is asked about is neither a CID nor, where one is asked for, a peer id. */
+export const RoutingKeyInvalid = defineProblem({
+  type: 'problems/routing-key-invalid',
+  title: 'Routing key invalid',
+  status: 422,
+  fields: z.object({ key: z.string(), expected: z.string() }),
+  detail: ({ key, expected }) => `"${key}" is not ${expected}`,
+});
+
+/** A CID that others may read, but that names nothing Shoal can hold: another codec, another hash. */
+export const CidUnsupported = defineProblem({
+  type: 'problems/cid-unsupported',
+  title: 'CID not supported',
+  status: 400,
+  fields: z.object({ cid: z.string(), reason: z.string() }),
+  detail: ({ cid, reason }) =>
+    `${cid} can't be read here: ${reason}; blocks are raw (0x55) or dag-pb (0x70), named by sha2-256`,
+});
+
+/** A gateway is named that this peer's operator does not allow. */
+export const GatewayRefused = defineProblem({
+  type: 'problems/gateway-refused',
+  title: 'Gateway refused',
+  status: 403,
+  fields: z.object({ gateway: z.string(), reason: z.string() }),
+  detail: ({ gateway, reason }) => `blocks are not fetched from ${gateway}: ${reason}`,
+});
+
+/** A path leads through a name that its directory does not have. */
+export const PathNotFound = defineProblem({
+  type: 'problems/path-not-found',
+  title: 'Path not found',
+  status: 404,
+  fields: z.object({ root: z.string(), segment: z.string() }),
+  detail: ({ root, segment }) =>
+    `there is no "${segment}" on the path below ${root}; list the directory above it`,
+});
+
+/** What is there can't be given in the form that was asked for. */
+export const FormatUnsupported = defineProblem({
+  type: 'problems/format-unsupported',
+  title: 'Format not supported',
+  status: 406,
+  fields: z.object({ format: z.string() }),
+  detail: ({ format }) =>
+    `this can't be had as ${format}; ask for its block (format=raw), a CAR (format=car), or, when it is a file or directory, without a format`,
+});
+
+/** A request's head is larger than what is read of one. */
+export const HeadersTooLarge = defineProblem({
+  type: 'problems/headers-too-large',
+  title: 'Request headers too large',
+  status: 431,
+  fields: z.object({ sizeMaxBytes: z.int() }),
+  detail: ({ sizeMaxBytes }) =>
+    `the request line and its headers are larger than ${sizeMaxBytes} bytes; send fewer or shorter ones`,
+});
+
+/** A request's head was not complete in time. */
+export const HeadersTooSlow = defineProblem({
+  type: 'problems/headers-too-slow',
+  title: 'Request headers too slow',
+  status: 408,
+  fields: z.object({ withinMs: z.int() }),
+  detail: ({ withinMs }) => `the request's head was not complete after ${withinMs} ms`,
+});
+
+/** A range begins behind the end of the file. */
+export const RangeNotSatisfiable = defineProblem({
+  type: 'problems/range-not-satisfiable',
+  title: 'Range not satisfiable',
+  status: 416,
+  fields: z.object({ sizeBytes: z.int().nonnegative() }),
+  detail: ({ sizeBytes }) => `the file has ${sizeBytes} bytes; ask for a range within them`,
+});
+
+/** A body is of a type, or in a Content-Encoding, that its route does not take. */
+export const MediaTypeUnsupported = defineProblem({
+  type: 'problems/media-type-unsupported',
+  title: 'Media type unsupported',
+  status: 415,
+  fields: z.object({ expected: z.string() }),
+  detail: ({ expected }) => `this route takes ${expected}`,
+});
+
+/** No route has this method and path; through the gateway, no public one. */
+export const RouteUnknown = defineProblem({
+  type: 'problems/route-unknown',
+  title: 'No such route',
+  status: 404,
+  fields: z.object({ method: z.string(), path: z.string() }),
+  detail: ({ method, path }) =>
+    `there is no ${method} ${path} here; /openapi.json lists what there is`,
+});
+
+/** A route between peers was called without the proof of the swarm key, or by the wrong peer. */
+export const ProofRefused = defineProblem({
+  type: 'problems/proof-refused',
+  title: 'Proof refused',
+  status: 401,
+  fields: z.object({ reason: z.string() }),
+  detail: ({ reason }) => `this route is for peers of the swarm: ${reason}`,
+});
+
+/** This peer has a write token, and a write came without it. */
+export const TokenRequired = defineProblem({
+  type: 'problems/token-required',
+  title: 'Token required',
+  status: 401,
+  fields: z.object({}),
+  detail: () =>
+    'this peer takes writes with its token alone (its setting WRITE_TOKEN): send the header "Authorization: Bearer <token>"; shoal\'s commands read it from SHOAL_TOKEN or --token-file',
+});
+
+/** A write came with another token than this peer's. */
+export const TokenWrong = defineProblem({
+  type: 'problems/token-wrong',
+  title: 'Token wrong',
+  status: 401,
+  fields: z.object({}),
+  detail: () =>
+    'the header Authorization does not hold the token of this peer; it is "Bearer <token>", and the token is the one in the peer\'s setting WRITE_TOKEN',
+});
+
+/** A browser sent a write on behalf of a page that is not of this peer. */
+export const OriginRefused = defineProblem({
+  type: 'problems/origin-refused',
+  title: 'Origin refused',
+  status: 403,
+  fields: z.object({ reason: z.string() }),
+  detail: ({ reason }) =>
+    `this write came from a web page that may not make it: ${reason}; use this peer's own console, or a program`,
+});
+
+export const REQUEST_PROBLEMS = [
+  RequestInvalid,
+  HashInvalid,
+  RoutingKeyInvalid,
+  CidUnsupported,
+  GatewayRefused,
+  PathNotFound,
+  FormatUnsupported,
+  HeadersTooLarge,
+  HeadersTooSlow,
+  RangeNotSatisfiable,
+  MediaTypeUnsupported,
+  RouteUnknown,
+  ProofRefused,
+  TokenRequired,
+  TokenWrong,
+  OriginRefused,
+] as const;

@@ -1,0 +1,199 @@
+/** What the swarm, this peer or its disk lacks. */
+import * as z from 'zod';
+import { defineProblem } from '../problem.ts';
+
+/** No live pin has this hash, here or at the members that answered. */
+export const FileNotFound = defineProblem({
+  type: 'problems/file-not-found',
+  title: 'File not found',
+  status: 404,
+  fields: z.object({ hash: z.string(), peersAsked: z.int().nonnegative() }),
+  detail: ({ hash, peersAsked }) =>
+    `no file ${hash} is known here, and none of ${peersAsked} other peers answered for it`,
+});
+
+/** The file was here, and is not kept any more: somebody deleted it, or its end has come. */
+export const FileGone = defineProblem({
+  type: 'problems/file-gone',
+  title: 'File gone',
+  status: 410,
+  fields: z.object({ hash: z.string(), why: z.enum(['deleted', 'expired']) }),
+  detail: ({ hash, why }) =>
+    `file ${hash} ${why === 'deleted' ? 'was deleted' : 'was kept until its expiresAt'}; upload it again to have it back`,
+});
+
+/** This peer does not hold the block; another one may. */
+export const BlockNotFound = defineProblem({
+  type: 'problems/block-not-found',
+  title: 'Block not found',
+  status: 404,
+  fields: z.object({ cid: z.string() }),
+  detail: ({ cid }) => `no block ${cid} is stored here`,
+});
+
+/** No member that is up has the block. */
+export const BlockAbsent = defineProblem({
+  type: 'problems/block-absent',
+  title: 'Block absent',
+  status: 404,
+  fields: z.object({ cid: z.string(), peersAsked: z.int().nonnegative() }),
+  detail: ({ cid, peersAsked }) =>
+    `none of the ${peersAsked} peers that were asked has block ${cid}; it may be on one that is away`,
+});
+
+/** The caller wants only what is stored on this very peer, and this is not. */
+export const NotCached = defineProblem({
+  type: 'problems/not-cached',
+  title: 'Not cached',
+  status: 412,
+  fields: z.object({ cid: z.string() }),
+  detail: ({ cid }) =>
+    `block ${cid} is not stored on this peer; ask without "only-if-cached" and it asks the others`,
+});
+
+/** Bytes that were put or fetched under a CID hash to another one. */
+export const BlockCorrupt = defineProblem({
+  type: 'problems/block-corrupt',
+  title: 'Block corrupt',
+  status: 422,
+  fields: z.object({ cid: z.string(), peer: z.string() }),
+  detail: ({ cid, peer }) => `the bytes from ${peer} do not hash to ${cid}; they were refused`,
+});
+
+/** A block of a DAG that is to be kept is neither in the swarm nor at the gateways that were named. */
+export const DagIncomplete = defineProblem({
+  type: 'problems/dag-incomplete',
+  title: 'DAG incomplete',
+  status: 404,
+  fields: z.object({
+    root: z.string(),
+    cid: z.string(),
+    /** Gateways that were asked for the block, and what came of it. */
+    tried: z.array(z.object({ gateway: z.string(), outcome: z.string() })).optional(),
+  }),
+  detail: ({ root, cid, tried }) =>
+    `block ${cid} of ${root} is not in the swarm${(tried ?? [])
+      .map(({ gateway, outcome }) => `, ${gateway}: ${outcome}`)
+      .join('')}; what came stays here for a while, so that you can ask again`,
+});
+
+/** A torrent or a Metalink is asked for of something that can't have one. */
+export const DescriptionImpossible = defineProblem({
+  type: 'problems/description-impossible',
+  title: 'Description impossible',
+  status: 409,
+  fields: z.object({ root: z.string(), form: z.string(), reason: z.string() }),
+  detail: ({ root, form, reason }) => `there is no ${form} of ${root}: ${reason}`,
+});
+
+/** A torrent or a Metalink needs digests of the whole file, which takes longer than a request waits. */
+export const DescriptionNotReady = defineProblem({
+  type: 'problems/description-not-ready',
+  title: 'Description not ready',
+  status: 503,
+  fields: z.object({ root: z.string(), form: z.string(), hashedBytes: z.int().nonnegative() }),
+  detail: ({ root, form, hashedBytes }) =>
+    `the ${form} of ${root} is being made, ${hashedBytes} bytes of the file are read; ask again soon, or it is given up`,
+});
+
+/** Every provider of a block failed for as long as a download waits. */
+export const BlockUnavailable = defineProblem({
+  type: 'problems/block-unavailable',
+  title: 'Block unavailable',
+  status: 503,
+  fields: z.object({ cid: z.string(), providersTried: z.int().nonnegative() }),
+  detail: ({ cid, providersTried }) =>
+    `none of ${providersTried} peers returned block ${cid}; try again when more peers are up`,
+});
+
+/** The nodes of a file's DAG are not all here, so its blocks can't be listed. */
+export const ManifestIncomplete = defineProblem({
+  type: 'problems/manifest-incomplete',
+  title: 'Manifest incomplete',
+  status: 409,
+  fields: z.object({ root: z.string(), cid: z.string() }),
+  detail: ({ root, cid }) =>
+    `the list of blocks of ${root} can't be read here: node ${cid} is absent`,
+});
+
+/** A block that should list blocks is not a node, or its sizes do not add up. */
+export const ManifestInvalid = defineProblem({
+  type: 'problems/manifest-invalid',
+  title: 'Manifest invalid',
+  status: 422,
+  fields: z.object({ cid: z.string(), reason: z.string() }),
+  detail: ({ cid, reason }) => `block ${cid} is not a node of a file: ${reason}`,
+});
+
+/** The capacity given to blocks is used up, or the disk is full but for its reserve. */
+export const StorageFull = defineProblem({
+  type: 'problems/storage-full',
+  title: 'Storage full',
+  status: 507,
+  fields: z.object({
+    /** Which limit was reached: `storage capacity`, `disk space`, … */
+    limit: z.string(),
+    /** What may still be written, before the limit. */
+    freeBytes: z.int().nonnegative(),
+    /** Peers that could take it, the roomiest first; absent when nobody looked. */
+    peersWithRoom: z
+      .array(z.object({ peerId: z.string(), gateway: z.string(), freeBytes: z.int() }))
+      .optional(),
+  }),
+  detail: ({ limit, freeBytes, peersWithRoom }) =>
+    `this peer's ${limit} is reached (${freeBytes} bytes free); ${whereElse(peersWithRoom)}`,
+});
+
+/** A service of this peer refused the connection, broke it, or did not answer in time. */
+export const ServiceUnavailable = defineProblem({
+  type: 'problems/service-unavailable',
+  title: 'Service unavailable',
+  status: 503,
+  fields: z.object({ service: z.string() }),
+  detail: ({ service }) =>
+    `this peer's ${service} service does not answer; it is restarted when it crashed, try again shortly`,
+});
+
+/** A bound on what is done at once is reached. Retry-After says when to come again. */
+export const Overloaded = defineProblem({
+  type: 'problems/overloaded',
+  title: 'Overloaded',
+  status: 503,
+  fields: z.object({ what: z.string(), limit: z.int() }),
+  detail: ({ what, limit }) =>
+    `this peer already has ${limit} ${what}; try again shortly, or ask another peer`,
+});
+
+/** A bug. What happened is in the log, under the same instance, and nowhere else. */
+export const InternalError = defineProblem({
+  type: 'problems/internal-error',
+  title: 'Internal error',
+  status: 500,
+  fields: z.object({}),
+  detail: () => 'the service met a fault of its own; its log has the details under this instance',
+});
+
+export const SWARM_PROBLEMS = [
+  FileNotFound,
+  FileGone,
+  BlockNotFound,
+  BlockAbsent,
+  NotCached,
+  BlockCorrupt,
+  DagIncomplete,
+  DescriptionImpossible,
+  DescriptionNotReady,
+  BlockUnavailable,
+  ManifestIncomplete,
+  ManifestInvalid,
+  StorageFull,
+  ServiceUnavailable,
+  Overloaded,
+  InternalError,
+] as const;
+
+function whereElse(peers: readonly { readonly gateway: string }[] | undefined): string {
+  if (peers === undefined) return 'make room here, or upload to another peer';
+  if (peers.length === 0) return 'no other peer has room either; make room, or add a peer';
+  return `upload to a peer with room (${peers.map(({ gateway }) => gateway).join(', ')}), or make room here`;
+}
