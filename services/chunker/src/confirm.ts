@@ -24,7 +24,7 @@ export interface ConfirmDeps {
 }
 
 export interface Confirmed {
-  /** Fewest copies over the file's blocks, as last confirmed; the one here always counts. */
+  /** Fewest copies over the file's blocks, as last confirmed; one that this peer took in always counts. */
   readonly copies: number;
   readonly state: FileState;
   /** Whether the copies asked for, as far as the swarm has members for them, are there. */
@@ -37,11 +37,14 @@ export async function confirm(
     root,
     replicas,
     copies,
+    isHere,
     replication,
   }: {
     readonly root: Cid;
     readonly replicas: number;
     readonly copies: number;
+    /** Whether all of its blocks were made durable here; false for a pin of what others keep. */
+    readonly isHere: boolean;
     readonly replication: Replication;
   },
   { peers, log, metrics, members, copiesTimeoutMs }: ConfirmDeps,
@@ -55,12 +58,12 @@ export async function confirm(
     return confirmed;
   };
   // What storage acknowledged is durable here: one copy, without asking anybody.
-  let known: Pick<Confirmed, 'copies' | 'state'> = {
-    copies: 1,
-    state: replicas === 1 ? 'safe' : 'spreading',
-  };
+  let known: Pick<Confirmed, 'copies' | 'state'> = isHere
+    ? { copies: 1, state: replicas === 1 ? 'safe' : 'spreading' }
+    : { copies: 0, state: 'missing' };
+  const copiesMin = isHere ? 0 : 1;
   const wantedFirst = await wanted();
-  if (wantedFirst <= 1) return finish({ ...known, isReached: true });
+  if (isHere && wantedFirst <= 1) return finish({ ...known, isReached: true });
 
   const deadlineMs = startMs + copiesTimeoutMs;
   const reported = replication.whenCopies(wantedFirst);
@@ -92,8 +95,9 @@ export async function confirm(
         { signal, timeoutMs: HEALTH_TIMEOUT_MS },
       );
       // Without one copy somebody was too busy to say what is durable here.
-      if (health.copies > 0) known = { copies: health.copies, state: health.state };
-      if (health.copies >= (await wanted())) return finish({ ...known, isReached: true });
+      if (health.copies > 0 || !isHere) known = { copies: health.copies, state: health.state };
+      if (health.copies >= Math.max(copiesMin, await wanted()))
+        return finish({ ...known, isReached: true });
     } catch (err) {
       signal.throwIfAborted();
       log.debug({ err, cid: root }, 'health not told, asking again');

@@ -9,11 +9,13 @@ import type { Outcome } from './metrics.ts';
 import type { Progress } from './progress.ts';
 import { PinDoubtful, putPin } from './put-pin.ts';
 
-/** A DAG whose blocks are all durable here, under its hold, and that nobody knows of yet. */
+/** A DAG that is to be kept, and whose pin nobody knows of yet. */
 export interface ReceivedDag {
   readonly draft: PinDraft;
   /** Copies to wait for. */
   readonly copies: number;
+  /** Whether its blocks are all durable here, under its hold; else the swarm keeps it already. */
+  readonly isHere: boolean;
   /** Several DAGs may share one. */
   readonly hold: Hold;
   readonly progress: Progress;
@@ -84,7 +86,7 @@ async function pin(dag: ReceivedDag, deps: IntakeDeps): Promise<ReceivedDag> {
     { signal: stopping },
   );
   const { root: cid, kind, sizeBytes, blocks } = draft;
-  progress.now('spreading', { cid, copies: 1 });
+  progress.now('spreading', { cid, copies: dag.isHere ? 1 : 0 });
   metrics.files.inc({ outcome: 'kept' });
   metrics.bytes.inc({ outcome: 'kept' }, sizeBytes);
   log.info({ cid, kind, sizeBytes, blocks, replicas }, 'file pinned');
@@ -97,10 +99,10 @@ async function confirmAll(
   { signal }: { signal: AbortSignal },
 ): Promise<KeptDags> {
   const confirmed = await Promise.all(
-    pinned.map(async ({ draft, copies: asked, hold: { replication }, progress }) => {
+    pinned.map(async ({ draft, copies: asked, isHere, hold: { replication }, progress }) => {
       const { root, replicas } = draft;
       const { copies, state, isReached } = await confirm(
-        { root, replicas, copies: asked, replication },
+        { root, replicas, copies: asked, isHere, replication },
         deps,
         { signal: AbortSignal.any([signal, deps.stopping]) },
       );

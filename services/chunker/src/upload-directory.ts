@@ -171,7 +171,7 @@ async function finish(
   };
   const sorted = items.toSorted((a, b) => (a.path < b.path ? -1 : 1));
   const facts = { entries, treeSizeBytes, ...(withItems ? { items: sorted } : {}) };
-  return { received: { draft, copies, hold, progress }, facts };
+  return { received: { draft, copies, isHere: true, hold, progress }, facts };
 }
 
 /** The bytes of a short body; undefined when it is longer. */

@@ -84,7 +84,7 @@ async function receive(
     hold.replication.finish();
     const expiry = expiresAtMs === undefined ? {} : { expiresAtMs };
     const facts = { root, kind: 'file' as const, name, sizeBytes, sha256, blocks, replicas };
-    return { draft: { ...facts, ...expiry }, copies, hold, progress };
+    return { draft: { ...facts, ...expiry }, copies, isHere: true, hold, progress };
   } catch (error) {
     hold.endAfter(puts.settle());
     dropDag({ hold, progress, draft: { sizeBytes: receivedBytes } }, { error }, deps, { signal });

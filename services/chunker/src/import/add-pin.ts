@@ -63,7 +63,7 @@ export async function addPin(
       ...(sha256 === undefined ? {} : { sha256 }),
       ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
     };
-    received = { draft, copies, hold, progress };
+    received = { draft, copies, isHere: known === undefined, hold, progress };
     signal.throwIfAborted(); // the last moment at which leaving keeps nothing
   } catch (error) {
     hold.endAfter(puts.settle());

@@ -85,7 +85,7 @@ export async function importBlocks(
           ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
         };
         const own = targets.length === 1 ? progress : deps.progressEvents.open(known);
-        received.push({ draft, copies, hold, progress: own });
+        received.push({ draft, copies, isHere: true, hold, progress: own });
       } catch (error) {
         either.throwIfAborted();
         if (!(error instanceof Problem) || error.status >= 500) throw error;

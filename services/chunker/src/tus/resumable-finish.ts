@@ -66,7 +66,7 @@ export async function finishUpload(upload: ResumableUpload, deps: IntakeDeps): P
         copies,
         state: now,
         isReached,
-      } = await confirm({ root: cid, replicas, copies: wanted, replication }, deps, {
+      } = await confirm({ root: cid, replicas, copies: wanted, isHere: true, replication }, deps, {
         signal: stopping,
       });
       progress.now(isReached ? 'done' : 'spreading', { cid, copies });

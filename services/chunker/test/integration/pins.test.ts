@@ -64,6 +64,7 @@ describe('a pin', () => {
     stand = await openStand({
       PIN_GATEWAYS: gateways.map(({ origin }) => origin).join(', '),
       PIN_GATEWAYS_ALLOW_PRIVATE: 'true',
+      CHUNKER_COPIES_TIMEOUT_MS: '1000',
     });
   });
   afterAll(async () => {
@@ -117,6 +118,21 @@ describe('a pin', () => {
     stand.swarmBlocks.clear();
     const again = UploadReply.parse(await (await post({ cid: dag.root.toString() })).json());
     expect(again).toEqual(first);
+  });
+
+  it('of what is kept already claims no copy that nobody has', async () => {
+    const dag = await fresh();
+    for (const { cid, bytes } of dag.blocks) stand.swarmBlocks.set(cidIn(cid), bytes);
+    const root = dag.root.toString();
+    await post({ cid: root, replicas: 1 });
+    stand.swarm.copies = 0;
+    for (const copies of [0, 1]) {
+      const answer = await post({ cid: root, replicas: 1, copies });
+      const { copies: confirmed, state } = UploadReply.parse(await answer.json());
+      expect([answer.status, confirmed, state]).toEqual([202, 0, 'spreading']); // as health says
+    }
+    stand.swarm.copies = 1;
+    expect((await post({ cid: root, replicas: 1 })).status).toBe(201);
   });
 
   it('fetches from a gateway what the swarm lacks, in any spelling of the CID', async () => {
