@@ -69,6 +69,8 @@ export interface Blockstore extends AsyncDisposable {
   find(digest: Digest): BlockRecord | undefined;
   /** The same of a block that is not about to go either: only those count as copies. */
   findConfirmed(digest: Digest): BlockRecord | undefined;
+  /** Whether more than unfinished uploads speaks for a block: they may fail, and take it along. */
+  isForGood(digest: Digest): boolean;
   /** The bytes; undefined when they are absent, or turn out not to be all there (then set aside). @throws Overloaded */
   read(digest: Digest): Promise<BlockBytes | undefined>;
   /** Size if the bytes seem to be there: the cheap half of `read`. */

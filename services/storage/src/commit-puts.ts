@@ -30,11 +30,16 @@ export function createCommit(
     const welcome = puts.filter(({ lease }) => lease === undefined || !leases.isEnded(lease));
     const groups = Map.groupBy(welcome, ({ digest }) => digest);
     const sound = new Set<Digest>();
-    await Promise.all(
-      [...groups.keys()].map(async (digest) => {
-        if ((await probe(digest)) !== undefined) sound.add(digest);
-      }),
-    );
+    try {
+      await Promise.all(
+        [...groups.keys()].map(async (digest) => {
+          if ((await probe(digest)) !== undefined) sound.add(digest);
+        }),
+      );
+    } catch (error) {
+      for (const { draft } of puts) if (draft !== undefined) files.discard(draft);
+      throw error;
+    }
     const missing = [...groups].filter(([digest]) => !sound.has(digest));
     const written = await writeFiles(files, missing);
     for (const { draft, digest } of puts)

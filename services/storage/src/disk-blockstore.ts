@@ -256,6 +256,7 @@ export async function openDiskBlockstore(options: DiskBlockstoreOptions): Promis
       const isGoing = record === undefined || record.condemnedAtMs > 0 || retired.has(digest);
       return isGoing ? undefined : record;
     },
+    isForGood: (digest) => !leases.isProvisional(digest),
     read,
     probe,
     async check(digest) {
@@ -272,7 +273,7 @@ export async function openDiskBlockstore(options: DiskBlockstoreOptions): Promis
         const held = digests.map((digest) => table.held(digest));
         const put = digests.flatMap((digest, at) => {
           const old = held[at];
-          const record = old === undefined ? undefined : recordAfterJoin(old, lease);
+          const record = old === undefined ? undefined : recordAfterJoin(old, lease, nowMs());
           return record === undefined ? [] : [{ digest, record }];
         });
         await table.write({ put });

@@ -20,11 +20,11 @@ export function recordAfterPut(
   const only = put.leases.every((lease) => lease === first) ? first : undefined;
   const lease = old === undefined || old.lease === only ? only : undefined;
   if (old !== undefined && put.isSound) {
-    // A repair counts on the block for a pin that the sweep may not know yet: it is young again.
-    const writtenAtMs = put.leases.includes(undefined) ? put.nowMs : old.writtenAtMs;
+    // Who counts on the block may be the only one: the sweep spares it like a new one, also when a
+    // restart forgets the lease.
     const isSame = old.lease === lease && old.condemnedAtMs === 0;
-    if (isSame && old.writtenAtMs === writtenAtMs) return undefined;
-    return { ...old, lease, writtenAtMs, condemnedAtMs: 0 };
+    if (isSame && old.writtenAtMs === put.nowMs) return undefined;
+    return { ...old, lease, writtenAtMs: put.nowMs, condemnedAtMs: 0 };
   }
   return {
     sizeBytes: put.sizeBytes,
@@ -56,10 +56,14 @@ export function recordAfterKeep(
 }
 
 /** The record after an upload began to count on the block; undefined when it need not change. */
-export function recordAfterJoin(old: BlockRecord, lease: Lease): BlockRecord | undefined {
+export function recordAfterJoin(
+  old: BlockRecord,
+  lease: Lease,
+  nowMs: number,
+): BlockRecord | undefined {
   const own = old.lease === lease ? lease : undefined; // with two uploads it is tied to neither
-  if (old.lease === own && old.condemnedAtMs === 0) return undefined;
-  return { ...old, lease: own, condemnedAtMs: 0 };
+  if (old.lease === own && old.condemnedAtMs === 0 && old.writtenAtMs === nowMs) return undefined;
+  return { ...old, lease: own, writtenAtMs: nowMs, condemnedAtMs: 0 }; // young again, as after a put
 }
 
 /** The record of a block that the sweep found reached by pins; undefined when it need not change. */

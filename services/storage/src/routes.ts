@@ -120,8 +120,15 @@ function mountReads({ mounting, store, listings, metrics, limits, log }: RouteDe
     raw.end(block.bytes);
     return undefined;
   });
-  mount(mounting, routes.haveBlocks, async ({ body: { cids } }) =>
-    toBits(cids.map((cid) => store.findConfirmed(digestOfCid(cid)) !== undefined)),
+  mount(mounting, routes.haveBlocks, async ({ body: { cids }, query: { forGood } }) =>
+    toBits(
+      cids
+        .map(digestOfCid)
+        .map(
+          (digest) =>
+            store.findConfirmed(digest) !== undefined && (!forGood || store.isForGood(digest)),
+        ),
+    ),
   );
   mount(mounting, routes.haveMap, ({ params }) => haveMapOf(store, listings, params.cid));
   mount(mounting, routes.haveMaps, async ({ body: { roots }, signal }) => {

@@ -55,8 +55,9 @@ describe('index records', () => {
     expect(recordAfterPut(undefined, { ...put, leases: [A] })).toMatchObject({ lease: A });
     expect(recordAfterPut(undefined, { ...put, leases: [A, B] })?.lease).toBeUndefined();
     expect(recordAfterPut(undefined, { ...put, leases: [undefined] })?.lease).toBeUndefined();
-    expect(recordAfterPut(record, { ...put, isSound: true, leases: [A] })).toBeUndefined();
-    expect(recordAfterPut(record, { ...put, isSound: true, leases: [B] })).toEqual({
+    const held = { ...put, nowMs: record.writtenAtMs, isSound: true };
+    expect(recordAfterPut(record, { ...held, leases: [A] })).toBeUndefined();
+    expect(recordAfterPut(record, { ...held, leases: [B] })).toEqual({
       ...record,
       lease: undefined,
     });

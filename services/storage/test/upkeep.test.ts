@@ -99,7 +99,7 @@ describe('the record of a block', () => {
   it('is no longer condemned once somebody counts on it', () => {
     const put = { sizeBytes: 10, nowMs: 5, isSound: true, leases: [undefined] };
     expect(recordAfterPut(condemned, put)?.condemnedAtMs).toBe(0);
-    expect(recordAfterJoin(condemned, A)?.condemnedAtMs).toBe(0);
+    expect(recordAfterJoin(condemned, A, 5)?.condemnedAtMs).toBe(0);
     expect(recordAfterKeep(condemned, { isNode: false, replicas: 2 })).toMatchObject({
       keep: 2,
       condemnedAtMs: 0,
@@ -138,9 +138,21 @@ describe('the record of a block', () => {
   });
 
   it('is tied to an upload only while that is the only one', () => {
-    expect(recordAfterJoin({ ...record, lease: A }, A)).toBeUndefined();
-    expect(recordAfterJoin({ ...record, lease: A }, B)?.lease).toBeUndefined();
-    expect(recordAfterJoin(record, B)).toBeUndefined();
+    const nowMs = record.writtenAtMs;
+    expect(recordAfterJoin({ ...record, lease: A }, A, nowMs)).toBeUndefined();
+    expect(recordAfterJoin({ ...record, lease: A }, B, nowMs)?.lease).toBeUndefined();
+    expect(recordAfterJoin(record, B, nowMs)).toBeUndefined();
+  });
+
+  it('is young again when anybody counts on it, which a restart does not forget', () => {
+    const nowMs = record.writtenAtMs + 3_600_000;
+    const put = { sizeBytes: 10, nowMs, isSound: true };
+    const young = { ...record, writtenAtMs: nowMs, lease: undefined };
+    expect(recordAfterJoin(record, A, nowMs)).toEqual(young);
+    for (const lease of [A, undefined])
+      expect(recordAfterPut(record, { ...put, leases: [lease] })).toEqual(young);
+    const backMs = record.writtenAtMs - 3_600_000; // the clock was set back
+    expect(recordAfterJoin(record, A, backMs)).toEqual({ ...young, writtenAtMs: backMs });
   });
 });
 

@@ -25,12 +25,13 @@ export async function heldHere(
 
 /**
  * Asks each of these members that is alive for its blocks, at most `CIDS_PER_BATCH_MAX` of them;
- * gives the members that confirmed each block.
+ * gives the members that confirmed each block. `forGood` leaves out
+ * what an unfinished upload alone holds there: it goes when that fails.
  */
 export async function askConfirmations(
   asks: ReadonlyMap<Member, readonly Cid[]>,
   { client, log }: { readonly client: PeerClient; readonly log: Log },
-  { signal }: { signal: AbortSignal },
+  { signal, forGood = false }: { signal: AbortSignal; forGood?: boolean },
 ): Promise<Map<Cid, Member[]>> {
   const confirmed = new Map<Cid, Member[]>();
   await Promise.all(
@@ -40,7 +41,7 @@ export async function askConfirmations(
         const { bits } = await client.call(
           targetOf(member, 'storage', client),
           storageRoutes.haveBlocks,
-          { body: { cids: [...cids] } },
+          { query: { forGood: String(forGood) }, body: { cids: [...cids] } },
           { signal },
         );
         const held = decodeBits(bits, cids.length);

@@ -98,6 +98,6 @@ async function confirmedByAll(
     needed.set(cid, deps.isLeaving ? Math.max(1, members.length) : replicas);
     for (const member of members) asks.set(member, [...(asks.get(member) ?? []), cid]);
   }
-  const confirmed = await askConfirmations(asks, deps, { signal });
+  const confirmed = await askConfirmations(asks, deps, { signal, forGood: true });
   return cids.filter((cid) => (confirmed.get(cid)?.length ?? 0) >= (needed.get(cid) ?? Infinity));
 }

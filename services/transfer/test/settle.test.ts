@@ -35,6 +35,8 @@ const id = (index: number) => `peer-${index}` as PeerId; // nothing here parses 
 interface Shelf {
   readonly held: Set<Cid>;
   readonly retired: Set<Cid>;
+  /** What only an unfinished upload holds there. */
+  readonly leased: Set<Cid>;
 }
 
 /** A swarm on paper: the storages are sets, the calls between peers are real calls of `settle`. */
@@ -42,6 +44,7 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
   const shelves = Array.from({ length: peers }, (): Shelf => ({
     held: new Set(),
     retired: new Set(),
+    leased: new Set(),
   }));
   const builder = createDagBuilder();
   const blocks = new Map<Cid, Uint8Array>();
@@ -95,6 +98,7 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
       const shelf = shelves[Number(String(target.origin).split('-')[1] ?? self)];
       if (shelf === undefined) throw new Error('no such peer');
       const { cids = [] } = (args['body'] ?? {}) as { cids?: Cid[] };
+      const query = (args['query'] ?? {}) as Record<string, unknown>;
       const bits = (has: (cid: Cid) => boolean) => {
         const set = createBits(cids.length);
         cids.forEach((cid, index) => has(cid) && setBit(set, index));
@@ -116,7 +120,9 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
           return { root, blocks: order.length, bits: encodeBits(set) };
         }
         case storageRoutes.haveBlocks:
-          return bits(confirms);
+          return bits(
+            (cid) => confirms(cid) && !(query['forGood'] === 'true' && shelf.leased.has(cid)),
+          );
         case storageRoutes.retireBlocks: {
           const answer = bits((cid) => shelf.held.has(cid));
           for (const cid of cids) if (shelf.held.has(cid)) shelf.retired.add(cid);
@@ -260,6 +266,21 @@ describe('settle', () => {
     }
     expect(droppedBlocks).toBeGreaterThan(0);
     expect(swarm.shelves[0]?.retired.size).toBe(0); // what is kept is confirmed to others again
+  });
+
+  it('drops nothing that a placed peer holds for an unfinished upload alone', async () => {
+    const swarm = paperSwarm(5, 40, 3);
+    for (const { held } of swarm.shelves) for (const cid of swarm.blocks.keys()) held.add(cid);
+    const surplus = [...swarm.blocks.keys()].filter(
+      (cid) => cid !== swarm.root && !swarm.placedAt(cid).includes(id(0)),
+    );
+    for (const cid of surplus) swarm.shelves[3]?.leased.add(cid);
+    expect((await swarm.settleAt(0)).isSettled).toBe(false);
+    for (const cid of surplus)
+      expect(swarm.shelves[0]?.held.has(cid)).toBe(swarm.placedAt(cid).includes(id(3)));
+    for (const { leased } of swarm.shelves) leased.clear(); // the upload ended well
+    expect((await swarm.settleAt(0)).isSettled).toBe(true);
+    for (const cid of surplus) expect(swarm.shelves[0]?.held.has(cid)).toBe(false);
   });
 
   it('copies nothing for a peer that is down but not out', async () => {

@@ -157,9 +157,10 @@ export const storageRoutes = {
     audience: 'peer',
     method: 'POST',
     path: '/blocks/have',
-    summary: 'Which of these blocks are held durably here and are not about to be dropped.',
+    summary:
+      'Which of these blocks are held durably here and are not about to be dropped; with ?forGood=true without those that only unfinished uploads hold.',
     params: none,
-    query: none,
+    query: z.object({ forGood: z.stringbool().default(false) }),
     body: Cids,
     reply: Bits,
   }),

@@ -109,7 +109,8 @@ function createClient(
       const response = await ask('GET', routePath(routes.getBlock.path, { cid }));
       return { status: response.status, bytes: Buffer.from(await response.arrayBuffer()) };
     },
-    have: (cids: readonly Cid[]) => bits(routes.haveBlocks.path, cids),
+    have: (cids: readonly Cid[], query: { forGood?: boolean } = {}) =>
+      bits(routePath(routes.haveBlocks.path, {}, query), cids),
     join: (lease: Lease, cids: readonly Cid[]) =>
       bits(routePath(routes.leaseBlocks.path, { lease }), cids),
     endLease: (lease: Lease, keep: boolean) =>

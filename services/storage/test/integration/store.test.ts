@@ -121,6 +121,13 @@ describe('the storage service', () => {
     await client.put(before.cid, before.bytes, a);
     await client.put(pinned.cid, pinned.bytes, a);
     await client.keepDag(pinned.cid, 3);
+    const forGood = { forGood: true };
+    expect(
+      await client.have(
+        [mine, both, before, pinned].map(({ cid }) => cid),
+        forGood,
+      ),
+    ).toEqual([false, false, true, true]);
     expect(await client.endLease(a, false)).toEqual({ status: 200, body: { deletedBlocks: 1 } });
     expect(await client.have([mine, both, before, pinned].map(({ cid }) => cid))).toEqual([
       false,

@@ -82,7 +82,7 @@ it(`removes no live block and leaves no garbage, in ${OPERATIONS} random operati
       });
       return;
     }
-    if (lease === undefined || old.isDamaged) old.writtenAtMs = stand.clock.nowMs;
+    old.writtenAtMs = stand.clock.nowMs;
     if (lease === undefined) old.isProvisional = false;
     else old.leases.add(lease);
     old.isDamaged = false;
@@ -127,7 +127,8 @@ it(`removes no live block and leaves no garbage, in ${OPERATIONS} random operati
         for (const digest of asked.filter(isHeld)) {
           const block = model.get(digest);
           block?.leases.add(lease);
-          Object.assign(block ?? {}, { isRetired: false, roundsUnreached: 0 });
+          const writtenAtMs = stand.clock.nowMs;
+          Object.assign(block ?? {}, { isRetired: false, roundsUnreached: 0, writtenAtMs });
         }
       },
     ],
