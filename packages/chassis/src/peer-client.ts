@@ -23,6 +23,8 @@ import type { Prover } from './proof.ts';
 const CONNECTIONS_PER_ORIGIN = 8;
 /** A connection that is not there after this long counts as a refusal. */
 const CONNECT_TIMEOUT_MS = 2000;
+/** A longer answer is broken off: the longest honest one is a list of have-maps. Blocks come another way. */
+const ANSWER_MAX_BYTES = 64 * 1024 * 1024;
 /** Idle connections are closed by us before the server does it, so that none is reused dying. */
 const KEEP_ALIVE_MS = 30_000;
 /** Longest wait for a JSON answer, unless the caller's signal fires before. */
@@ -81,6 +83,7 @@ export function createPeerClient(deps: {
     keepAliveTimeout: KEEP_ALIVE_MS,
     keepAliveMaxTimeout: KEEP_ALIVE_MS,
     connect: { timeout: CONNECT_TIMEOUT_MS },
+    maxResponseSize: ANSWER_MAX_BYTES,
   });
 
   const bytes = createByteClient(CONNECTIONS_PER_ORIGIN, CONNECT_TIMEOUT_MS);

@@ -16,6 +16,7 @@ import { PINS_PER_MESSAGE_MAX, STAMPS_PER_MESSAGE_MAX } from './messages.ts';
 import type { PinStore } from './pin-store.ts';
 import type { Pins } from './pins.ts';
 import { repeat } from './repeat.ts';
+import { peek } from './signed.ts';
 import type { Wire } from './wire.ts';
 
 /** Time between two rounds with a peer picked at random. */
@@ -69,6 +70,9 @@ export function startPinSync(deps: {
       for (const roots of batches(take)) {
         const { pins: taken } = await wire.request(peerId, { kind: 'pins-get', roots });
         for (const signed of taken) await pins.merge(signed);
+        // Who calls itself current deletes what no pin reaches, so no pin may be passed over.
+        if (taken.some((signed) => peek('pin', signed) === undefined))
+          throw new Error('it has a pin that can not be read here: is it a newer Shoal?');
       }
       for (const roots of batches(give)) {
         const given = roots

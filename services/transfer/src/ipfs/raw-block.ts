@@ -36,7 +36,10 @@ export function createRawBlock({
     if (open >= limit) throw new Overloaded({ what: 'blocks being sent', limit });
     open += 1;
     let block: Piece | undefined;
+    let isOpen = true;
     const end = () => {
+      if (!isOpen) return;
+      isOpen = false;
       open -= 1;
       block?.release();
     };
