@@ -4,7 +4,7 @@
  */
 import { createNode, encode, type PBNode, prepare } from '@ipld/dag-pb';
 import { murmur364 } from '@multiformats/murmur3';
-import { type Cid, KiB } from '@shoal/protocol';
+import { type Cid, DirectoryInvalid, KiB } from '@shoal/protocol';
 import { UnixFS } from 'ipfs-unixfs';
 import { hashBlock, toCid } from './cid.ts';
 import type { DagNode } from './dag.ts';
@@ -32,7 +32,10 @@ export interface Directory {
   readonly treeSizeBytes: number;
 }
 
-/** Builds a directory over entries that exist already. Their order does not matter. */
+/**
+ * Builds a directory over entries that exist already. Their order does not matter.
+ * @throws DirectoryInvalid when the hashes of two names can't be told apart.
+ */
 export async function buildDirectory(entries: readonly DirectoryEntry[]): Promise<Directory> {
   const links = entries.map(({ name, cid, treeSizeBytes }) => linkTo(name, cid, treeSizeBytes));
   const flat = encodeNode(new UnixFS({ type: 'directory' }), links);
@@ -52,13 +55,18 @@ function buildShard(
   entries: readonly { readonly entry: DirectoryEntry; readonly hash: Uint8Array }[],
   depth: number,
 ): Directory {
-  const slots = new Map<number, typeof entries>();
+  const slots = new Map<number, (typeof entries)[number][]>();
   for (const hashed of entries) {
     const slot = hashed.hash[depth];
     // 64 bits of hash are used up: two names that share them can't be told apart in a HAMT.
     if (slot === undefined)
-      throw new RangeError(`"${hashed.entry.name}" has the same hash as another name`);
-    slots.set(slot, [...(slots.get(slot) ?? []), hashed]);
+      throw new DirectoryInvalid({
+        path: hashed.entry.name,
+        reason: 'its name has the same hash as another one',
+      });
+    const members = slots.get(slot);
+    if (members === undefined) slots.set(slot, [hashed]);
+    else members.push(hashed);
   }
   const nodes: DagNode[] = [];
   const links: PBNode['Links'] = [];

@@ -1,7 +1,8 @@
 /**
  * Looks at every block of a DAG that came from outside, each one once: whether it is there, whether it
  * is what the blocks above it say, and how large the whole is when it is unfolded. It is not unfolded
- * here: a few nodes that name each other often enough list more blocks than there are atoms.
+ * here: a few nodes that name each other often enough list more blocks than there are atoms. Nodes are
+ * counted apart, since a walk reads each one wherever it stands, and leaves nowhere.
  *
  * What passes here, `walkDag` lists without a fault, and so does every member.
  */
@@ -9,6 +10,11 @@ import { type Cid, ManifestIncomplete, ManifestInvalid } from '@shoal/protocol';
 import { codecOf } from './cid.ts';
 import { type NodeType, readUnixfs, type UnixfsNode } from './unixfs.ts';
 import { childrenOf, DAG_DEPTH_MAX, type GetNode } from './walk-dag.ts';
+
+/** Visits of nodes that every DAG may ask of a walk, a few seconds of one. */
+const NODE_VISITS_MAX = 65_536;
+/** With more visits, how often a node may stand in it on average; a guess: ten copies of a folder are honest. */
+const VISITS_PER_NODE_MAX = 16;
 
 /** A leaf, and the file bytes that its parent says it has; a directory does not say. */
 export interface LeafClaim {
@@ -26,14 +32,16 @@ export interface MeasuredDag {
 }
 
 interface Measured extends MeasuredDag {
+  /** Those of the entries that are nodes. */
+  readonly nodeVisits: number;
   /** Levels, itself included. */
   readonly height: number;
 }
 
 /**
- * @throws ManifestInvalid when there are more than `entriesMax` entries, more levels than a walk goes
- * down, or blocks that contradict each other; ManifestIncomplete when `getNode` gives undefined;
- * CidUnsupported; whatever `checkLeaves` throws.
+ * @throws ManifestInvalid when there are more than `entriesMax` entries, the same few nodes too often,
+ * more levels than a walk goes down, or blocks that contradict each other; ManifestIncomplete when
+ * `getNode` gives undefined; CidUnsupported; whatever `checkLeaves` throws.
  */
 export async function measureDag(
   root: Cid,
@@ -66,6 +74,7 @@ export async function measureDag(
     const { type } = node;
     const isFile = type === 'file';
     let entries = 1;
+    let nodeVisits = 1;
     let height = 1;
     let sizeBytes = isFile ? node.data.length : 0;
     const add = (more: { entries: number; sizeBytes: number }) => {
@@ -88,6 +97,7 @@ export async function measureDag(
         if (isFile && (below.type !== 'file' || below.sizeBytes !== claimedBytes))
           throw refuse(child, `its parent says that it is ${claimedBytes} bytes of a file`);
         add(below);
+        nodeVisits += below.nodeVisits;
         height = Math.max(height, below.height + 1);
         // What was measured higher up may lie too deep here.
         if (depth + height > DAG_DEPTH_MAX + 1)
@@ -96,12 +106,21 @@ export async function measureDag(
     }
     if (leaves.length > 0)
       for (const leafBytes of await checkLeaves(leaves)) sizeBytes += leafBytes;
-    const result = { type, entries, sizeBytes, height };
+    const result = { type, entries, nodeVisits, sizeBytes, height };
     measured.set(cid, result);
     return result;
   };
 
-  if (codecOf(root) === 'dag-pb') return measure(root, 0);
+  if (codecOf(root) === 'dag-pb') {
+    const whole = await measure(root, 0);
+    if (isUnfolded(whole.nodeVisits, measured.size))
+      throw refuse(root, `${measured.size} nodes stand in it ${whole.nodeVisits} times`);
+    return whole;
+  }
   const [sizeBytes = 0] = await checkLeaves([{ cid: root, sizeBytes: undefined }]);
   return { type: 'raw', entries: 1, sizeBytes };
 }
+
+/** Whether a walk reads the same few nodes again and again. */
+const isUnfolded = (visits: number, nodes: number): boolean =>
+  visits > NODE_VISITS_MAX && visits > nodes * VISITS_PER_NODE_MAX;

@@ -1,9 +1,21 @@
-/** Reading directories, flat and HAMT: one name, or all of them. */
+/**
+ * Reading directories, flat and HAMT: one name, or all of them.
+ *
+ * A few shards that name each other often enough lead on for ever. The way to one name ends with its
+ * hash; a listing has bounds. They are not on names, of which a directory may have any number, but on
+ * shards that lead to none: a shard stands for two names or more, so an honest listing finds more
+ * names than it reads shards.
+ */
 import { ManifestIncomplete, ManifestInvalid } from '@shoal/protocol';
 import { slotsOf } from './directory.ts';
 import type { BlockCid } from './read-cid.ts';
 import { type NodeLink, readUnixfs, targetOf, type UnixfsNode } from './unixfs.ts';
-import { type GetNode, prefixLength } from './walk-dag.ts';
+import { DAG_BLOCKS_MAX, type GetNode, prefixLength } from './walk-dag.ts';
+
+/** 64 bits of hash, at least 3 a level, are 22 levels. */
+const SHARD_LEVELS_MAX = 22;
+/** How many more shards than names may have been read; a guess, some seconds of reading. */
+const BARREN_SHARDS_MAX = 16_384;
 
 /** A name in a directory, and its link. */
 export interface NamedLink {
@@ -38,7 +50,10 @@ export async function findEntry(
   }
 }
 
-/** All names, in the order in which they stand. @throws ManifestIncomplete, ManifestInvalid. */
+/**
+ * All names, in the order in which they stand.
+ * @throws ManifestIncomplete; ManifestInvalid, also when the shards lead on and on.
+ */
 export async function* listEntries(
   directory: UnixfsNode,
   getNode: GetNode,
@@ -46,11 +61,35 @@ export async function* listEntries(
   if (directory.type === 'directory')
     for (const link of directory.links) yield { name: link.name, link };
   if (directory.type !== 'shard') return;
-  const prefix = prefixLength(directory.fanout);
-  for (const link of directory.links)
-    if (link.name.length > prefix) yield { name: link.name.slice(prefix), link };
-    else yield* listEntries((await readShard(link, getNode)).node, getNode);
+  yield* listShard(directory, 1, { shards: 1, names: 0 }, getNode);
 }
+
+/** The names of one shard, and of those below. `seen` counts over the whole listing. */
+async function* listShard(
+  shard: UnixfsNode,
+  level: number,
+  seen: { shards: number; names: number },
+  getNode: GetNode,
+): AsyncGenerator<NamedLink, void, undefined> {
+  const prefix = prefixLength(shard.fanout);
+  for (const link of shard.links) {
+    if (seen.shards + seen.names >= DAG_BLOCKS_MAX)
+      throw refuseListing(link, 'the directory is larger than any');
+    if (link.name.length > prefix) {
+      seen.names += 1;
+      yield { name: link.name.slice(prefix), link };
+      continue;
+    }
+    if (level >= SHARD_LEVELS_MAX) throw refuseListing(link, 'the directory is deeper than a hash');
+    if (seen.shards - seen.names >= BARREN_SHARDS_MAX)
+      throw refuseListing(link, 'too many shards of the directory lead to no name');
+    seen.shards += 1;
+    yield* listShard((await readShard(link, getNode)).node, level + 1, seen, getNode);
+  }
+}
+
+const refuseListing = ({ cid }: NodeLink, reason: string) =>
+  new ManifestInvalid({ cid: cid.toString(), reason });
 
 async function readShard(
   link: NodeLink,

@@ -1,6 +1,9 @@
 /**
  * Walks any dag-pb/raw DAG depth first, parents before children: the order of have-maps and of CARs.
  * Nodes are read one at a time, leaves never: whether a block is a leaf is told by its parent.
+ *
+ * A node that stands in many places is asked for as often. A caller whose `getNode` answers from memory
+ * has to let others have their turn there, or between entries.
  */
 import {
   BLOCK_SIZE_MAX_BYTES,
@@ -43,7 +46,7 @@ export interface WalkOptions {
 }
 
 /** 16 Mi blocks are a file of 16 TiB: past that a manifest is an attack. */
-const DAG_BLOCKS_MAX = 16 * 1024 * 1024;
+export const DAG_BLOCKS_MAX = 16 * 1024 * 1024;
 /** Nested directories come first to this; a file has four levels, a trickle one some ten. */
 export const DAG_DEPTH_MAX = 256;
 /**
@@ -201,8 +204,9 @@ function isSubShard(
 /** Hex digits of a slot's number in link names of a shard. */
 export const prefixLength = (fanout: number): number => (fanout - 1).toString(16).length;
 
+/** False for what has no bytes: trees of empty files could go on for ever between two bytes. */
 const overlaps = (
   from: number,
   length: number,
   { start, end }: { readonly start: number; readonly end: number },
-): boolean => from <= end && from + length > start;
+): boolean => length > 0 && from <= end && from + length > start;

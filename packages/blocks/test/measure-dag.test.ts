@@ -103,6 +103,36 @@ describe('measureDag', () => {
     expect(reads).toBeLessThanOrEqual(40);
   });
 
+  it('refuses a few nodes that stand in it too often, though leaves may', async () => {
+    const empty = fileNode([]);
+    const trees = (cid: Cid, count: number) =>
+      fileNode(Array.from({ length: count }, () => ({ cid, says: 0, tree: 100 })));
+    const many = trees(trees(empty, 300), 300);
+    await expect(measure(many, 1024 * 1024)).rejects.toThrow(/3 nodes stand in it 90301 times/);
+    expect(await measure(trees(trees(empty, 200), 200), 1024 * 1024)).toMatchObject({
+      entries: 40_201,
+    });
+    const leaf = hashBlock('raw', Buffer.from('leaf'));
+    blocks.set(leaf, Buffer.from('leaf'));
+    expect(await measure(manyOf(manyOf(leaf, 400), 400), 1024 * 1024)).toMatchObject({
+      entries: 160_401,
+    });
+  });
+
+  it('takes ten copies of a folder with many small files', async () => {
+    const files = Array.from({ length: 9000 }, (_, at) => ({
+      name: `${at}`,
+      cid: fileNode([], Buffer.from(`file ${at}`)),
+      treeSizeBytes: 20,
+    }));
+    const folder = await buildDirectory(files);
+    for (const node of folder.nodes) blocks.set(node.cid, node.bytes);
+    const { entries } = await measure(folder.cid, 1024 * 1024);
+    expect(await measure(manyOf(folder.cid, 10), 1024 * 1024)).toMatchObject({
+      entries: 1 + 10 * entries,
+    });
+  });
+
   it('refuses a DAG that is deeper than a walk goes', async () => {
     let deep = hashBlock('raw', Buffer.from('x'));
     for (let level = 0; level < 300; level += 1) deep = manyOf(deep, 1);

@@ -210,6 +210,40 @@ describe('any DAG', () => {
     );
   });
 
+  it('is not followed into what has no bytes, when a range is asked for', async () => {
+    const blocks = new Map<Cid, Uint8Array>();
+    const put = (links: readonly { cid: Cid; size: number }[]): Cid => {
+      const blockSizes = links.map(({ size }) => BigInt(size));
+      const children = links.map(({ cid }) => ({ Name: '', Hash: CID.parse(cid), Tsize: 100 }));
+      const data = new UnixFS({ type: 'file', blockSizes }).marshal();
+      const bytes = encode(prepare(createNode(data, children)));
+      const cid = hashBlock('dag-pb', bytes);
+      blocks.set(cid, bytes);
+      return cid;
+    };
+    let empty = put([]);
+    for (let level = 0; level < 2; level += 1)
+      empty = put(Array.from({ length: 100 }, () => ({ cid: empty, size: 0 })));
+    const leaf = hashBlock('raw', Buffer.from('x'));
+    const root = put([
+      { cid: leaf, size: 1 },
+      { cid: empty, size: 0 },
+      { cid: leaf, size: 1 },
+    ]);
+    const read: Cid[] = [];
+    const getNode = async (cid: Cid) => {
+      read.push(cid);
+      return blocks.get(cid);
+    };
+    const entries = await collect(walkDag(root, getNode, { range: { start: 0, end: 1 } }));
+    expect(entries.map(({ cid, offset }) => [cid, offset])).toEqual([
+      [root, 0],
+      [leaf, 0],
+      [leaf, 1],
+    ]);
+    expect(read).toEqual([root]);
+  });
+
   it('is walked without the entries of a directory when only it is meant', async () => {
     const { add, getNode } = memory();
     const root = blockOf(

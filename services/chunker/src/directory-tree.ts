@@ -156,8 +156,9 @@ async function buildFolder(
     tell.onItem({ path: childPath, cid, kind, sizeBytes: built.sizeBytes, treeSizeBytes });
   }
   const { cid, nodes, treeSizeBytes } = await buildDirectory(links).catch((cause: unknown) => {
-    if (!(cause instanceof RangeError)) throw cause;
-    throw new DirectoryInvalid({ path, reason: cause.message }, { cause });
+    if (!(cause instanceof DirectoryInvalid)) throw cause;
+    const { path: name, reason } = cause.fields;
+    throw new DirectoryInvalid({ path: `${path}/${name}`, reason }, { cause });
   });
   await tell.onNodes(nodes);
   return { cid, sizeBytes, treeSizeBytes, blocks: blocks + nodes.length };

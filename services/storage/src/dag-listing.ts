@@ -1,12 +1,20 @@
 /**
  * The blocks of DAGs in DAG order, for have-maps. Listing reads every manifest node, and a DAG never
  * changes under its root, so what was listed is kept, packed, up to a bound on blocks.
+ *
+ * Small nodes are read at once from the index, so nothing else would run until a listing is done: it
+ * lets others have their turn. Who asks for a root that is being listed waits for the same listing.
  */
-import { digestOf, listDag } from '@shoal/blocks';
+import { type DagEntry, digestOf, walkDag } from '@shoal/blocks';
 import type { Cid } from '@shoal/protocol';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Digest } from './blockstore.ts';
 
 const DIGEST_SIZE_BYTES = 32;
+/** Entries between two turns of the event loop, some ten milliseconds; a node counts for `NODE_ENTRIES`. */
+const ENTRIES_PER_TURN = 4096;
+/** To read a node takes about as long as to pass this many leaves. */
+const NODE_ENTRIES = 16;
 
 export interface Listing {
   readonly blocks: number;
@@ -25,6 +33,7 @@ export function createDagListings(deps: {
   readonly blocksMax: number;
 }): DagListings {
   const kept = new Map<Cid, Listing>(); // in the order of last use
+  const underWay = new Map<Cid, Promise<Listing>>();
   let keptBlocks = 0;
 
   const remember = (root: Cid, listing: Listing): void => {
@@ -37,6 +46,11 @@ export function createDagListings(deps: {
       keptBlocks -= blocks;
     }
   };
+  const read = async (root: Cid): Promise<Listing> => {
+    const listing = pack(await listInTurns(root, deps.readNode));
+    remember(root, listing);
+    return listing;
+  };
   return {
     async list(root) {
       const known = kept.get(root);
@@ -45,11 +59,29 @@ export function createDagListings(deps: {
         kept.set(root, known);
         return known;
       }
-      const listing = pack(await listDag(root, undefined, deps.readNode));
-      remember(root, listing);
+      const begun = underWay.get(root);
+      if (begun !== undefined) return begun;
+      const listing = read(root).finally(() => underWay.delete(root));
+      underWay.set(root, listing);
       return listing;
     },
   };
+}
+
+async function listInTurns(
+  root: Cid,
+  readNode: (cid: Cid) => Promise<Uint8Array | undefined>,
+): Promise<DagEntry[]> {
+  const entries: DagEntry[] = [];
+  let sinceTurn = 0;
+  for await (const entry of walkDag(root, readNode)) {
+    entries.push(entry);
+    sinceTurn += entry.kind === 'node' ? NODE_ENTRIES : 1;
+    if (sinceTurn < ENTRIES_PER_TURN) continue;
+    sinceTurn = 0;
+    await nextTurn();
+  }
+  return entries;
 }
 
 function pack(entries: readonly { readonly cid: Cid; readonly kind: 'node' | 'leaf' }[]): Listing {

@@ -1,14 +1,18 @@
 /**
  * A file's list of blocks, read from its manifest nodes. Nodes that are not here are fetched from
- * any member (every member keeps all manifests), verified, and kept.
+ * any member (every member keeps all manifests), verified, and kept: each of them once, though it may
+ * stand in many places of the file.
  */
 import { type DagEntry, listDag } from '@shoal/blocks';
 import type { Log, PeerClient } from '@shoal/chassis';
 import { type Cid, type Pin, storageRoutes } from '@shoal/protocol';
 import type { BlockSource, DagSource } from './block-source.ts';
+import { createNodeMemory, createTurns } from './node-memory.ts';
 
 /** Entries cached over all files, about 300 bytes each. */
 const ENTRIES_CACHED_MAX = 65_536;
+/** Nodes remembered while one file is listed; those of a file of 100 GiB fit. */
+const LISTED_NODES_MAX_BYTES = 8 * 1024 * 1024;
 
 export interface Manifests {
   /**
@@ -58,9 +62,17 @@ export function createManifests(deps: {
         cache.set(root, known);
         return known;
       }
+      const seen = createNodeMemory(LISTED_NODES_MAX_BYTES);
+      const turn = createTurns({ signal });
       const entries = await listDag(root, sizeBytes, async (cid) => {
+        const again = seen.recall(cid);
+        if (again !== undefined) {
+          await turn(again);
+          return again;
+        }
         const bytes = recall?.(cid) ?? (await fetchNode(cid, root, source, signal));
         await keep(cid, bytes, signal);
+        seen.remember(cid, bytes);
         return bytes;
       });
       remember(root, entries);

@@ -6,6 +6,7 @@
 import type { GetNode } from '@shoal/blocks';
 import { type Cid, type Member, NotCached } from '@shoal/protocol';
 import type { FindBlock } from './find-block.ts';
+import { createNodeMemory, createTurns } from '../node-memory.ts';
 import type { ReceivedBlock } from '../receive-block.ts';
 
 /** Nodes remembered, by what they take together. */
@@ -47,26 +48,7 @@ export interface ReadOptions {
 
 /** Gives each request its reader. */
 export function createBlockReaders(blocks: FindBlock): (options: ReadOptions) => BlockReader {
-  const nodes = new Map<Cid, Uint8Array>();
-  let cachedBytes = 0;
-
-  const remember = (cid: Cid, bytes: Uint8Array): void => {
-    if (nodes.has(cid)) return;
-    nodes.set(cid, bytes);
-    cachedBytes += bytes.length;
-    for (const [oldest, { length }] of nodes) {
-      if (cachedBytes <= NODES_CACHED_MAX_BYTES) break;
-      nodes.delete(oldest);
-      cachedBytes -= length;
-    }
-  };
-  const recall = (cid: Cid): Uint8Array | undefined => {
-    const bytes = nodes.get(cid);
-    if (bytes === undefined) return undefined;
-    nodes.delete(cid); // back to the end: the least recently used goes first
-    nodes.set(cid, bytes);
-    return bytes;
-  };
+  const { recall, remember } = createNodeMemory(NODES_CACHED_MAX_BYTES);
   const take = (cid: Cid, block: ReceivedBlock): Uint8Array => {
     const bytes = Uint8Array.from(block.bytes); // the block's own buffer is used again
     block.release();
@@ -75,6 +57,12 @@ export function createBlockReaders(blocks: FindBlock): (options: ReadOptions) =>
   };
 
   return ({ signal, isLocalOnly, isPinned }) => {
+    const turn = createTurns({ signal });
+    const recallInTurn = async (cid: Cid): Promise<Uint8Array | undefined> => {
+      const bytes = recall(cid);
+      if (bytes !== undefined) await turn(bytes);
+      return bytes;
+    };
     const getHere = async (cid: Cid): Promise<ReceivedBlock> => {
       const block = await blocks.getHere(cid, { signal });
       if (block === undefined) throw new NotCached({ cid });
@@ -90,10 +78,10 @@ export function createBlockReaders(blocks: FindBlock): (options: ReadOptions) =>
     };
     return {
       get,
-      getNode: async (cid) => recall(cid) ?? take(cid, await get(cid)),
+      getNode: async (cid) => (await recallInTurn(cid)) ?? take(cid, await get(cid)),
       recall,
       async getNodeHere(cid) {
-        const known = recall(cid);
+        const known = await recallInTurn(cid);
         if (known !== undefined) return known;
         const block = await blocks.getHere(cid, { signal });
         return block === undefined ? undefined : take(cid, block);
