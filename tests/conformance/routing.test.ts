@@ -1,7 +1,8 @@
 /** Delegated routing (specs.ipfs.tech/routing/http-routing-v1), as Helia and Kubo ask it. */
+import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { MiB } from '@shoal/protocol';
-import { eventually, upload } from '@shoal/testkit';
+import { eventually, signalProcess, upload } from '@shoal/testkit';
 import { base36 } from 'multiformats/bases/base36';
 import { base58btc } from 'multiformats/bases/base58';
 import { CID } from 'multiformats/cid';
@@ -16,6 +17,10 @@ const NDJSON = 'application/x-ndjson';
 /** What Kubo sends. */
 const KUBO_FILTER = 'filter-protocols=unknown,transport-bitswap,transport-ipfs-gateway-http';
 const LIBP2P_KEY = 0x72;
+const RAW = 0x55;
+const SHA2_256 = 0x12;
+/** Questions at one time: more than a router looks into. */
+const ASKED_AT_ONCE = 400;
 /** Kubo reads no more of an answer. */
 const ANSWER_SIZE_MAX_BYTES = MiB;
 
@@ -131,6 +136,17 @@ describe('delegated routing', () => {
       }
     });
 
+    it.each([
+      ['filter-protocols=transport-ipfs-gateway-http&filter-addrs=!https', 1],
+      ['filter-protocols=transport-bitswap', 0],
+      ['filter-addrs=!http', 0],
+      ['filter-addrs=unknown', 0],
+    ])('M: %s leaves %d of one peer (IPIP-484)', async (query, count) => {
+      const { status, body } = await get(`peers/${rig.third.peerId}?${query}`);
+      expect(status).toBe(200);
+      expect((JSON.parse(body.toString()) as { Peers: PeerRecord[] }).Peers).toHaveLength(count);
+    });
+
     it('M: an unknown peer is 200 with an empty list, what is no peer id 422', async () => {
       const stranger = '12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN';
       const answer = await get(`peers/${stranger}`);
@@ -145,6 +161,18 @@ describe('delegated routing', () => {
       ['no-such-thing', [400, 404, 501]],
     ] as const)('M: /routing/v1/%s is not there, and said so', async (path, statuses) => {
       expect(statuses).toContain((await get(path)).status);
+    });
+
+    it.each([
+      ['PUT', 'providers'],
+      ['POST', 'providers'],
+      ['PUT', `providers/${ABSENT}`],
+      ['POST', `providers/${ABSENT}`],
+      ['PUT', 'peers/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN'],
+      ['PUT', 'ipns/k51qzi5uqu5dlxdsdu5fpuu7h69wu4ohp32iwm9pdt9nq3y5rpn3ln9j12zfhe'],
+    ])('M: nothing is announced here: %s /routing/v1/%s is refused', async (method, path) => {
+      const { status } = await get(path, {}, method);
+      expect([404, 405, 501]).toContain(status);
     });
 
     it('C: JSON unless Accept names ndjson and not JSON', async () => {
@@ -221,8 +249,12 @@ describe('delegated routing', () => {
 
     it('C: CORS is open on all of it, OPTIONS too', async () => {
       const origin = { origin: 'https://app.example' };
-      for (const path of [`providers/${root}`, `providers/${ABSENT}`, 'providers/x', 'peers/x'])
-        expect((await get(path, origin)).headers['access-control-allow-origin']).toBe('*');
+      const found = [`providers/${root}`, `providers/${ABSENT}`, `peers/${rig.third.peerId}`];
+      for (const path of [...found, 'providers/x', 'peers/x', 'ipns/x', 'no-such-thing'])
+        expect([path, (await get(path, origin)).headers['access-control-allow-origin']]).toEqual([
+          path,
+          '*',
+        ]);
       const asked = { ...origin, 'access-control-request-method': 'GET' };
       const preflight = await get(`providers/${root}`, asked, 'OPTIONS');
       expect([200, 204]).toContain(preflight.status);
@@ -235,6 +267,35 @@ describe('delegated routing', () => {
       expect(head).toMatchObject({ status: 200, body: Buffer.alloc(0) });
       expect(head.headers['content-type']).toMatch(/^application\/json/);
     });
+  });
+
+  it('C: who asks too much at once is told when to come again', async () => {
+    const { storage } = rig.third.processIds();
+    if (storage === undefined) throw new Error('the storage of the third does not run');
+    signalProcess(storage, 'SIGSTOP'); // each search waits for it
+    try {
+      let burst = 0;
+      const refused = await eventually('some of a burst are refused', async () => {
+        burst += 1;
+        const answers = await Promise.all(
+          Array.from({ length: ASKED_AT_ONCE }, async (_, index) => {
+            const digest = createHash('sha256').update(`nobody has ${burst}/${index}`).digest();
+            const cid = CID.createV1(RAW, Digest.create(SHA2_256, digest));
+            return ask(rig.other.discovery, `/routing/v1/providers/${cid.toString()}`);
+          }),
+        );
+        const others = answers.filter(({ status }) => status !== 200);
+        expect(others.length).toBeLessThan(answers.length);
+        return others.length > 0 && others;
+      });
+      for (const { status, headers } of refused) {
+        expect([429, 503]).toContain(status);
+        expect(headers['retry-after']).toMatch(/^[1-9]\d*$/);
+        expect(headers['access-control-allow-origin']).toBe('*');
+      }
+    } finally {
+      signalProcess(storage, 'SIGCONT');
+    }
   });
 
   it('C: a peer that is gone is no longer listed', async () => {

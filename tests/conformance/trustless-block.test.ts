@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { BLOCK_SIZE_MAX_BYTES } from '@shoal/protocol';
-import { eventually, type RunningPeer, seededBytes } from '@shoal/testkit';
+import { eventually, type RunningPeer, seededBytes, turnBad } from '@shoal/testkit';
 import { base16 } from 'multiformats/bases/base16';
 import { base36 } from 'multiformats/bases/base36';
 import { base58btc } from 'multiformats/bases/base58';
@@ -10,6 +10,7 @@ import { CID } from 'multiformats/cid';
 import * as Digest from 'multiformats/hashes/digest';
 import { type Ask, ask, type Answer } from './ask.ts';
 import { FIXTURES, type Fixture, readFixture } from './fixture.ts';
+import { makeCar, makeDirectory, rawLeaf } from './make-dag.ts';
 import {
   ABSENT,
   ABSENT_V0,
@@ -28,6 +29,7 @@ import {
 
 const FIXTURE = 'gateway-raw-block';
 const DAG_CBOR = 0x71;
+const ACCEPTING = { headers: { accept: RAW } };
 /** As many as one Kubo asks at once (its workers). */
 const ASKED_AT_ONCE = 16;
 
@@ -170,6 +172,36 @@ describe('trustless gateway: blocks', () => {
         expect(headSizeBytes).toBeLessThan(HEAD_SIZE_MAX_BYTES);
     });
 
+    it('C: nor does a long way to the block take the headers over 2 KiB', async () => {
+      const leaf = rawLeaf(Buffer.from('far down'));
+      const name = 'long'.repeat(25);
+      const way = [leaf];
+      for (let depth = 0; depth < 20; depth += 1)
+        way.unshift(makeDirectory([{ name, child: way[0] ?? leaf }]));
+      const root = way[0]?.cid ?? leaf.cid;
+      const car = await makeCar(root, way);
+      expect((await importCar(rig.importer.gateway, car)).status).toBe(201);
+      const path = `/ipfs/${root.toString()}${`/${name}`.repeat(20)}`;
+      for (const answer of [await get(`${path}?format=raw`), await get(path, ACCEPTING)]) {
+        expect([answer.status, answer.body.toString()]).toEqual([200, 'far down']);
+        expect(answer.headSizeBytes).toBeLessThan(HEAD_SIZE_MAX_BYTES);
+      }
+    });
+
+    it('C: nor does a long name that is asked for', async () => {
+      for (const name of ['a'.repeat(255), 'ß'.repeat(127), '魚'.repeat(85)]) {
+        const query = `filename=${encodeURIComponent(name)}`;
+        for (const way of [file, `${fixture.root}/dir/ascii.txt`])
+          for (const answer of [
+            await get(`/ipfs/${way}?format=raw&${query}`),
+            await get(`/ipfs/${way}?${query}`, ACCEPTING),
+          ]) {
+            expect(answer.status).toBe(200);
+            expect(answer.headSizeBytes).toBeLessThan(HEAD_SIZE_MAX_BYTES);
+          }
+      }
+    });
+
     it('C: no block answer is a redirect, of a folder neither', async () => {
       for (const cid of [fixture.root, folder, file, PROBE, ABSENT])
         for (const method of ['GET', 'HEAD'])
@@ -307,5 +339,23 @@ describe('trustless gateway: blocks', () => {
     const tooLarge = seededBytes('too large', BLOCK_SIZE_MAX_BYTES + 1);
     const refused = await importBlock(rig.importer.gateway, tooLarge);
     expect([400, 413]).toContain(refused.status);
+  });
+
+  it('M: a storage that gives other bytes is not believed: the block comes from elsewhere', async () => {
+    const bytes = seededBytes('guarded', 100_000);
+    const { status } = await ask(rig.importer.gateway, '/ipfs?replicas=3&copies=3', {
+      method: 'POST',
+      headers: { 'content-type': RAW },
+      body: bytes,
+      timeoutMs: 60_000,
+    });
+    expect(status).toBe(201);
+    await using bad = await turnBad(rig.third, 'wrong bytes');
+    for (const origin of [rig.third.transfer, rig.third.gateway])
+      for (const path of [`/ipfs/${rawCidOf(bytes)}?format=raw`, `/ipfs/${rawCidOf(bytes)}`]) {
+        const answer = await ask(origin, path);
+        expect([path, answer.status, answer.body.equals(bytes)]).toEqual([path, 200, true]);
+      }
+    expect(bad.requests).toBeGreaterThan(0);
   });
 });

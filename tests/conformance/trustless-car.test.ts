@@ -165,6 +165,8 @@ describe('trustless gateway: CARs', () => {
         expect(await carAt(`${mixed.root}/subdir/multiblock.txt`, 'entity-bytes=0:255')).toEqual(
           whole([...way, ...leaves().slice(0, 1)]),
         );
+        // Of a directory the one without the other would be everything below it.
+        expect(await carAt(small.root, 'entity-bytes=0:*')).toEqual(whole([small.root]));
       });
 
       it('M: entity-bytes is ignored for a directory', async () => {
@@ -266,6 +268,8 @@ describe('trustless gateway: CARs', () => {
           'dag-scope=entity',
           'entity-bytes=0:255',
           'entity-bytes=0:511',
+          'entity-bytes=256:511',
+          'entity-bytes=256:*',
         ];
         const etags: string[] = [];
         for (const query of queries) {
@@ -281,6 +285,14 @@ describe('trustless gateway: CARs', () => {
         }
         expect(etags.every((etag) => /^(W\/)?".+"$/.test(etag))).toBe(true);
         expect(new Set(etags).size).toBe(queries.length);
+      });
+
+      it('M: ETags differ by the path too, whose blocks come with the file', async () => {
+        const alone = await getCar(bigFile());
+        const onPath = await getCar(`${mixed.root}/subdir/multiblock.txt`);
+        expect(onPath.car.cids.length).toBeGreaterThan(alone.car.cids.length);
+        expect(onPath.headers.etag).toMatch(/^(W\/)?".+"$/);
+        expect(onPath.headers.etag).not.toBe(alone.headers.etag);
       });
 
       it('S: the probe as a CAR is 200 and a valid CAR with that root and no block', async () => {
