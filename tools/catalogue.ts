@@ -92,7 +92,7 @@ type Registry = ReturnType<typeof createRegistry>;
 
 export const PROBLEM_ENTRIES: Group<ProblemEntry> = problemsOf(
   'packages/protocol/src/problems.ts',
-  ['request', 'upload', 'swarm'].map((part) => `packages/protocol/src/problems/${part}.ts`),
+  ['requests', 'uploads', 'swarm'].map((part) => `packages/protocol/src/problems/${part}.ts`),
 );
 
 /** What all services share stands in the first group alone. */

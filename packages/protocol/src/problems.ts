@@ -1,12 +1,12 @@
 /** The catalogue: every error that a service may answer with. `type` never changes once released. */
 import type { Problem, ProblemBody } from './problem.ts';
-import { REQUEST_PROBLEMS } from './problems/request.ts';
+import { REQUEST_PROBLEMS } from './problems/requests.ts';
 import { FileGone, FileNotFound, SWARM_PROBLEMS } from './problems/swarm.ts';
-import { UPLOAD_PROBLEMS } from './problems/upload.ts';
+import { UPLOAD_PROBLEMS } from './problems/uploads.ts';
 
-export * from './problems/request.ts';
+export * from './problems/requests.ts';
 export * from './problems/swarm.ts';
-export * from './problems/upload.ts';
+export * from './problems/uploads.ts';
 
 /** Every kind of problem, for the docs and for `problemFromBody`. */
 export const PROBLEMS = [...REQUEST_PROBLEMS, ...UPLOAD_PROBLEMS, ...SWARM_PROBLEMS] as const;
