@@ -4,6 +4,11 @@ const shared = {
   // Data of swarms and the set-up's own packages are no part of the sources.
   modulePathIgnorePatterns: ['<rootDir>/\\.shoal/', '<rootDir>/\\.setup/'],
 };
+/** For levels with tests that ask the swarm that all share. */
+const sharing = {
+  globalSetup: '<rootDir>/tools/jest-setup.mjs',
+  globalTeardown: '<rootDir>/tools/jest-teardown.mjs',
+};
 export default {
   reporters: ['default', '<rootDir>/tools/count-reporter.mjs'],
   projects: [
@@ -22,6 +27,7 @@ export default {
     },
     {
       ...shared,
+      ...sharing,
       displayName: 'swarm',
       testMatch: ['<rootDir>/tests/swarm/*.test.ts'],
       setupFilesAfterEnv: ['<rootDir>/tools/test-timeout.mjs'],
@@ -30,10 +36,11 @@ export default {
     },
     {
       ...shared,
+      ...sharing,
       displayName: 'conformance',
       testMatch: ['<rootDir>/tests/conformance/*.test.ts'],
       setupFilesAfterEnv: ['<rootDir>/tools/test-timeout.mjs'],
-      // Each file starts one swarm of three; a question takes milliseconds.
+      // Whoever comes first waits for the shared swarm; a question takes milliseconds.
       globals: { TEST_TIMEOUT_MS: 180_000 },
     },
   ],

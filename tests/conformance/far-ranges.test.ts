@@ -8,11 +8,11 @@ import { MiB } from '@shoal/protocol';
 import {
   eventually,
   health,
+  type HostedSwarm,
   metric,
-  type RunningPeer,
-  type RunningSwarm,
+  type Peer,
   seededStream,
-  startSwarm,
+  startHostedSwarm,
   upload,
 } from '@shoal/testkit';
 import { ask } from './ask.ts';
@@ -35,18 +35,20 @@ async function byteAt(offset: number): Promise<Buffer> {
 }
 
 describe('a range read through a peer that holds no leaf of the file', () => {
-  let swarm: RunningSwarm;
-  let reader: RunningPeer;
+  let swarm: HostedSwarm;
+  let reader: Peer;
   let cid: string;
   beforeAll(async () => {
-    swarm = await startSwarm(2, { env: SETTLES_SOON });
-    const [first] = swarm.peers;
-    if (first === undefined) throw new Error('no peers');
+    // The last one is so small beside the others that placement gives it no leaf. Settling brings it
+    // the file's root while it is asked, which counts as a fetch too.
+    swarm = await startHostedSwarm(3, {
+      env: SETTLES_SOON,
+      envOf: (index) => (index === 2 ? { STORAGE_CAPACITY_BYTES: String(MiB) } : {}),
+    });
+    const [first, , last] = swarm.peers as [Peer, Peer, Peer];
+    reader = last;
     const { reply } = await upload(first.gateway, FILE, { query: 'replicas=1&copies=1' });
     ({ cid } = reply);
-    // It holds nothing, and is so small beside the others that placement gives it no leaf. Settling
-    // brings it the file's root while it is asked, which counts as a fetch too.
-    reader = await swarm.addPeer({ env: { STORAGE_CAPACITY_BYTES: String(MiB) } });
     await eventually('the reader knows the file and both others', async () => {
       const { state, holders } = await health(reader.discovery, cid);
       return state === 'safe' && holders.length > 0;

@@ -1,19 +1,9 @@
 /** The path gateway: ways through directories, listings, caching, names (specs.ipfs.tech/http-gateways/path-gateway). */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { eventually, remove } from '@shoal/testkit';
 import { type Ask, ask, escaped } from './ask.ts';
-import type { Fixture } from './fixture.ts';
+import type { Fixture } from '../fixtures/fixture.ts';
 import { makeCar, makeDirectory, rawLeaf } from './make-dag.ts';
-import {
-  ABSENT,
-  ABSENT_V0,
-  DOORS,
-  HELLO,
-  IMMUTABLE,
-  importCar,
-  type Rig,
-  startRig,
-} from './rig.ts';
+import { ABSENT, ABSENT_V0, DOORS, HELLO, IMMUTABLE, type Rig, openRig } from './rig.ts';
 
 const LISTING = 'dir_listing_fixtures';
 const CACHE = 'gateway-cache_fixtures';
@@ -32,9 +22,7 @@ describe('path gateway', () => {
   let cache: Fixture;
   let files: Fixture;
   beforeAll(async () => {
-    rig = await startRig([LISTING, CACHE, FILES, PERCENT, SYMLINK, SHARDED, ODD_NAMES], {
-      env: { STORAGE_SWEEP_GRACE_MS: '0' },
-    });
+    rig = await openRig([LISTING, CACHE, FILES, PERCENT, SYMLINK, SHARDED, ODD_NAMES]);
     listing = rig.fixture(LISTING);
     cache = rig.fixture(CACHE);
     files = rig.fixture(FILES);
@@ -64,26 +52,6 @@ describe('path gateway', () => {
         expect(body.toString()).toContain('i-do-not-exist');
       }
     });
-
-    it('S: what was deleted is 410 when nobody has it any more, and 404 as a block', async () => {
-      const leaf = rawLeaf(Buffer.from(`deleted, asked for at ${door}`));
-      const path = `/ipfs/${leaf.cid.toString()}`;
-      await importCar(rig.importer.gateway, Buffer.from(await makeCar(leaf.cid, [leaf])));
-      expect((await get(path)).status).toBe(200);
-      await remove(rig.importer.gateway, leaf.cid.toString());
-      // A peer sweeps nothing before it knows all pins, which takes a while after its start.
-      await eventually(
-        'its bytes are gone',
-        async () => {
-          for (const peer of [rig.importer, rig.other, rig.third])
-            await ask(peer.storage, '/sweep', { method: 'POST' });
-          return (await get(path)).status !== 200;
-        },
-        { timeoutMs: 45_000 },
-      );
-      expect((await get(path)).status).toBe(410);
-      expect((await get(`${path}?format=raw`)).status).toBe(404);
-    }, 60_000);
 
     it('M: an invalid CID is 400', async () => {
       for (const text of ['not-a-cid', 'bafyinvalid', 'Qm'])
@@ -201,7 +169,7 @@ describe('path gateway', () => {
       expect(html).not.toContain('/directory/../file"');
       const odd = makeDirectory([{ name: '<script>"&\'.txt', child: rawLeaf(Buffer.from('x')) }]);
       const car = await makeCar(odd.cid, [odd, rawLeaf(Buffer.from('x'))]);
-      expect((await importCar(rig.importer.gateway, car)).status).toBe(201);
+      expect((await rig.importCar(car)).status).toBe(201);
       const page = (await get(`/ipfs/${odd.cid.toString()}/`)).body.toString();
       expect(page).toContain('&lt;script&gt;');
       expect(page).not.toContain('<script>"');

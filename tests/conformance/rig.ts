@@ -1,11 +1,12 @@
 /**
- * A swarm of three with fixtures in it, as each conformance suite starts it once. The fixtures come in
- * at one peer with one copy of each leaf, so that the others have to ask inside the swarm for most of
- * what they are asked.
+ * The swarm that all tests share, as conformance suites ask it: at the peer where its fixtures came in,
+ * and at another one. What a suite adds is taken out in the end.
  */
-import { type RunningPeer, startSwarm } from '@shoal/testkit';
+import { ImportReply } from '@shoal/protocol';
+import { type Peer, type TestFile, upload, type UploadAnswer } from '@shoal/testkit';
+import { Additions, sharedSwarm } from '../shared-swarm/shared-swarm.ts';
 import { ask, type Answer } from './ask.ts';
-import { type Fixture, type FixtureName, readFixture } from './fixture.ts';
+import { type Fixture, type FixtureName, readFixture } from '../fixtures/fixture.ts';
 
 /** Kubo refuses an answer whose head is larger. */
 export const HEAD_SIZE_MAX_BYTES = 2048;
@@ -28,32 +29,33 @@ export const DOORS = ['the gateway it came in at', 'the transfer of another peer
 export type Door = (typeof DOORS)[number];
 
 export interface Rig extends AsyncDisposable {
-  readonly importer: RunningPeer;
-  readonly other: RunningPeer;
-  readonly third: RunningPeer;
+  readonly importer: Peer;
+  readonly other: Peer;
+  readonly third: Peer;
   originOf(door: Door): string;
   fixture(name: FixtureName): Fixture;
+  /** Imports a CAR at the first peer, until the suite ends. */
+  importCar(car: Uint8Array): Promise<Answer>;
+  /** The same for one raw block. */
+  importBlock(block: Uint8Array): Promise<Answer>;
+  /** Uploads a file there with one copy, until the suite ends. */
+  upload(file: TestFile): Promise<UploadAnswer>;
+  /** Has a root deleted when the suite ends. */
+  owns(root: string): void;
 }
 
-/** Starts the swarm and imports these fixtures. */
-export async function startRig(
-  names: readonly FixtureName[],
-  { env = {} }: { readonly env?: Readonly<Record<string, string>> } = {},
-): Promise<Rig> {
-  await using starting = new AsyncDisposableStack();
-  const swarm = starting.use(await startSwarm(3, { env }));
-  const [importer, other, third] = swarm.peers;
-  if (importer === undefined || other === undefined || third === undefined)
-    throw new Error('a swarm of three has three peers');
+/** Finds the shared swarm, and reads these of the fixtures that are in it. */
+export async function openRig(names: readonly FixtureName[]): Promise<Rig> {
+  const [importer, other, third] = await sharedSwarm();
   const fixtures = new Map<FixtureName, Fixture>();
-  for (const name of names) {
-    const fixture = await readFixture(name);
-    fixtures.set(name, fixture);
-    const answer = await importCar(importer.gateway, fixture.car);
-    if (answer.status >= 300)
-      throw new Error(`${name} was refused: ${answer.status} ${answer.body.toString()}`);
-  }
-  const running = starting.move();
+  for (const name of names) fixtures.set(name, await readFixture(name));
+  const additions = new Additions();
+  const owns = (root: string): void => additions.add(root, importer);
+  const taken = (answer: Answer): Answer => {
+    if (answer.status < 300)
+      for (const { cid } of ImportReply.parse(JSON.parse(answer.body.toString())).pinned) owns(cid);
+    return answer;
+  };
   return {
     importer,
     other,
@@ -61,10 +63,18 @@ export async function startRig(
     originOf: (door) => (door === DOORS[0] ? importer.gateway : other.transfer),
     fixture(name) {
       const found = fixtures.get(name);
-      if (found === undefined) throw new Error(`${name} was not imported`);
+      if (found === undefined) throw new Error(`${name} was not named when the rig was opened`);
       return found;
     },
-    [Symbol.asyncDispose]: () => running.disposeAsync(),
+    importCar: async (car) => taken(await importCar(importer.gateway, car)),
+    importBlock: async (block) => taken(await importBlock(importer.gateway, block)),
+    async upload(file) {
+      const answer = await upload(importer.chunker, file, { query: 'replicas=1&copies=1' });
+      owns(answer.reply.cid);
+      return answer;
+    },
+    owns,
+    [Symbol.asyncDispose]: () => additions[Symbol.asyncDispose](),
   };
 }
 
@@ -87,3 +97,18 @@ export function importBlock(origin: string, block: Uint8Array): Promise<Answer> 
     timeoutMs: 60_000,
   });
 }
+
+/** A peer as a router names it. */
+export interface PeerRecord {
+  readonly Schema: string;
+  readonly ID: string;
+  readonly Addrs: readonly string[];
+  readonly Protocols: readonly string[];
+}
+
+/** The peers that a router’s JSON names. */
+export const providersIn = ({ body }: Answer): PeerRecord[] =>
+  (JSON.parse(body.toString()) as { Providers: PeerRecord[] }).Providers;
+
+/** Their ids. */
+export const providerIds = (answer: Answer): string[] => providersIn(answer).map(({ ID }) => ID);

@@ -1,15 +1,22 @@
 /** Delegated routing (specs.ipfs.tech/routing/http-routing-v1), as Helia and Kubo ask it. */
-import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { MiB } from '@shoal/protocol';
-import { eventually, signalProcess, upload } from '@shoal/testkit';
+import { eventually } from '@shoal/testkit';
 import { base36 } from 'multiformats/bases/base36';
 import { base58btc } from 'multiformats/bases/base58';
 import { CID } from 'multiformats/cid';
 import * as Digest from 'multiformats/hashes/digest';
 import { type Answer, ask } from './ask.ts';
 import { readCar } from './read-car.ts';
-import { ABSENT, ABSENT_V0, type Rig, startRig } from './rig.ts';
+import {
+  ABSENT,
+  ABSENT_V0,
+  openRig,
+  type PeerRecord,
+  providerIds,
+  providersIn,
+  type Rig,
+} from './rig.ts';
 
 const FIXTURE = 'gateway-raw-block';
 const JSON_TYPE = 'application/json';
@@ -17,32 +24,17 @@ const NDJSON = 'application/x-ndjson';
 /** What Kubo sends. */
 const KUBO_FILTER = 'filter-protocols=unknown,transport-bitswap,transport-ipfs-gateway-http';
 const LIBP2P_KEY = 0x72;
-const RAW = 0x55;
-const SHA2_256 = 0x12;
-/** Questions at one time: more than a router looks into. */
-const ASKED_AT_ONCE = 400;
 /** Kubo reads no more of an answer. */
 const ANSWER_SIZE_MAX_BYTES = MiB;
-
-interface PeerRecord {
-  readonly Schema: string;
-  readonly ID: string;
-  readonly Addrs: readonly string[];
-  readonly Protocols: readonly string[];
-}
-
-const providersIn = ({ body }: Answer): PeerRecord[] =>
-  (JSON.parse(body.toString()) as { Providers: PeerRecord[] }).Providers;
-const idsIn = (answer: Answer): string[] => providersIn(answer).map(({ ID }) => ID);
 
 describe('delegated routing', () => {
   let rig: Rig;
   let root: string;
   let chunks: readonly string[];
   beforeAll(async () => {
-    rig = await startRig([FIXTURE]);
+    rig = await openRig([FIXTURE]);
     const file = { name: 'routed.bin', seed: 'routed', sizeBytes: 3 * MiB + 1 };
-    const { reply } = await upload(rig.importer.chunker, file, { query: 'replicas=1&copies=1' });
+    const { reply } = await rig.upload(file);
     root = reply.cid;
     const car = await ask(rig.importer.transfer, `/ipfs/${root}?format=car`);
     chunks = (await readCar(car.body)).cids.slice(1);
@@ -73,7 +65,7 @@ describe('delegated routing', () => {
       const answer = await providers(root);
       expect(answer.status).toBe(200);
       expect(answer.headers['content-type']).toMatch(/^application\/json/);
-      expect(idsIn(answer).toSorted()).toEqual(peerIds());
+      expect(providerIds(answer).toSorted()).toEqual(peerIds());
       for (const { Schema, ID, Addrs, Protocols } of providersIn(answer)) {
         const peer = [rig.importer, rig.other, rig.third].find(({ peerId }) => peerId === ID);
         expect(Schema).toBe('peer');
@@ -84,7 +76,8 @@ describe('delegated routing', () => {
     });
 
     it('C: providers of every chunk are answered, not of roots alone', async () => {
-      for (const cid of chunks) expect(idsIn(await providers(cid)).toSorted()).toEqual(peerIds());
+      for (const cid of chunks)
+        expect(providerIds(await providers(cid)).toSorted()).toEqual(peerIds());
     });
 
     it('C: each that is listed answers 200 for every block', async () => {
@@ -101,13 +94,13 @@ describe('delegated routing', () => {
       const fixture = rig.fixture(FIXTURE);
       const folder = CID.parse(fixture.cidOf('dir'));
       for (const spelling of [folder.toString(), folder.toV0().toString(), folder.toString(base36)])
-        expect(idsIn(await providers(spelling)).toSorted()).toEqual(peerIds());
+        expect(providerIds(await providers(spelling)).toSorted()).toEqual(peerIds());
     });
 
     it('C: the order rotates, so that clients who take the first spread over the peers', async () => {
       const firsts = new Set<string>();
       for (let asked = 0; asked < 12; asked += 1)
-        firsts.add(idsIn(await providers(root))[0] ?? 'none');
+        firsts.add(providerIds(await providers(root))[0] ?? 'none');
       expect(firsts.size).toBe(3);
     });
 
@@ -267,48 +260,5 @@ describe('delegated routing', () => {
       expect(head).toMatchObject({ status: 200, body: Buffer.alloc(0) });
       expect(head.headers['content-type']).toMatch(/^application\/json/);
     });
-  });
-
-  it('C: who asks too much at once is told when to come again', async () => {
-    const { storage } = rig.third.processIds();
-    if (storage === undefined) throw new Error('the storage of the third does not run');
-    signalProcess(storage, 'SIGSTOP'); // each search waits for it
-    try {
-      let burst = 0;
-      const refused = await eventually('some of a burst are refused', async () => {
-        burst += 1;
-        const answers = await Promise.all(
-          Array.from({ length: ASKED_AT_ONCE }, async (_, index) => {
-            const digest = createHash('sha256').update(`nobody has ${burst}/${index}`).digest();
-            const cid = CID.createV1(RAW, Digest.create(SHA2_256, digest));
-            return ask(rig.other.discovery, `/routing/v1/providers/${cid.toString()}`);
-          }),
-        );
-        const others = answers.filter(({ status }) => status !== 200);
-        expect(others.length).toBeLessThan(answers.length);
-        return others.length > 0 && others;
-      });
-      for (const { status, headers } of refused) {
-        expect([429, 503]).toContain(status);
-        expect(headers['retry-after']).toMatch(/^[1-9]\d*$/);
-        expect(headers['access-control-allow-origin']).toBe('*');
-      }
-    } finally {
-      signalProcess(storage, 'SIGCONT');
-    }
-  });
-
-  it('C: a peer that is gone is no longer listed', async () => {
-    const { peerId } = rig.third;
-    await rig.third.kill();
-    await eventually(
-      'it is left out',
-      async () => {
-        const answer = await ask(rig.other.discovery, `/routing/v1/providers/${root}`);
-        return !idsIn(answer).includes(peerId);
-      },
-      { timeoutMs: 20_000 },
-    );
-    expect(idsIn(await ask(rig.other.discovery, `/routing/v1/providers/${root}`))).toHaveLength(2);
   });
 });

@@ -2,10 +2,10 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { CarReader } from '@ipld/car';
 import { MiB } from '@shoal/protocol';
-import { seededBytes, upload } from '@shoal/testkit';
+import { seededBytes } from '@shoal/testkit';
 import { CID } from 'multiformats/cid';
 import { type Ask, ask, type Answer } from './ask.ts';
-import type { Fixture } from './fixture.ts';
+import type { Fixture } from '../fixtures/fixture.ts';
 import { makeCar, makeDirectory } from './make-dag.ts';
 import { type CarContents, readCar } from './read-car.ts';
 import {
@@ -15,10 +15,9 @@ import {
   HEAD_SIZE_MAX_BYTES,
   HELLO,
   IMMUTABLE,
-  importCar,
   PROBE,
   type Rig,
-  startRig,
+  openRig,
 } from './rig.ts';
 
 const SMALL_FILES = 'trustless_gateway_car_subdir-with-two-single-block-files';
@@ -52,7 +51,7 @@ describe('trustless gateway: CARs', () => {
   let duplicates: Fixture;
   let incomplete: Fixture;
   beforeAll(async () => {
-    rig = await startRig([SMALL_FILES, MIXED_FILES, SHARDED, DUPLICATES, INCOMPLETE]);
+    rig = await openRig([SMALL_FILES, MIXED_FILES, SHARDED, DUPLICATES, INCOMPLETE]);
     small = rig.fixture(SMALL_FILES);
     mixed = rig.fixture(MIXED_FILES);
     sharded = rig.fixture(SHARDED);
@@ -374,7 +373,7 @@ describe('trustless gateway: CARs', () => {
     const hello = { cid: CID.parse(HELLO.cid), bytes: Buffer.from(HELLO.bytes) };
     const root = makeDirectory([{ name: 'hello.txt', child: hello }]);
     const car = await makeCar(root.cid, [root]);
-    expect((await importCar(rig.importer.gateway, car)).status).toBe(201);
+    expect((await rig.importCar(car)).status).toBe(201);
     const answer = await get(`/ipfs/${root.cid.toString()}?format=car&car-dups=y`);
     expect((await readCar(answer.body)).cids).toEqual([root.cid.toString()]);
     const file = await get(`/ipfs/${root.cid.toString()}/hello.txt`);
@@ -383,7 +382,7 @@ describe('trustless gateway: CARs', () => {
 
   it('C: a file of many chunks, spread over the swarm, comes whole out of its CAR', async () => {
     const file = { name: 'spread.bin', seed: 'spread', sizeBytes: 6 * MiB + 3 };
-    const { reply } = await upload(rig.importer.chunker, file, { query: 'replicas=1&copies=1' });
+    const { reply } = await rig.upload(file);
     const answer = await ask(rig.third.transfer, `/ipfs/${reply.cid}?format=car`, {
       timeoutMs: 60_000,
     });

@@ -1,19 +1,17 @@
 /** What Prometheus and Grafana are told to show, against what a real peer exports. */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { beforeAll, describe, expect, it } from '@jest/globals';
 import { SERVICES } from '@shoal/protocol';
-import { type RunningPeer, startPeer } from '@shoal/testkit';
+import type { Peer } from '@shoal/testkit';
+import { sharedSwarm } from '../shared-swarm/shared-swarm.ts';
 
 const DEPLOY = fileURLToPath(new URL('../../deploy', import.meta.url));
 
 describe('figures that are shown', () => {
-  let peer: RunningPeer;
+  let peer: Peer;
   beforeAll(async () => {
-    peer = await startPeer();
-  });
-  afterAll(async () => {
-    await peer[Symbol.asyncDispose]();
+    [peer] = await sharedSwarm();
   });
 
   it.each(['grafana/dashboards/shoal.json', 'prometheus/alerts.yml'])(

@@ -53,7 +53,11 @@ describe('leaving', () => {
     count: number,
     env: Readonly<Record<string, string>> = {},
   ): Promise<[RunningPeer, ...RunningPeer[]]> => {
-    swarm = await startSwarm(count, { env: { TRANSFER_SETTLE_DELAY_MS: '500', ...env } });
+    swarm = await startSwarm(count, {
+      env: { TRANSFER_SETTLE_DELAY_MS: '500', ...env },
+      // The first one leaves, as its launcher ends it.
+      optionsOf: (index) => ({ processes: index === 0 ? 'per service' : 'per peer' }),
+    });
     const [first, ...others] = swarm.peers;
     if (first === undefined) throw new Error('no peers');
     return [first, ...others];

@@ -37,9 +37,11 @@ describe('DAGs from outside', () => {
   let folder: AsyncDisposable & { readonly path: string };
   beforeAll(async () => {
     folder = await openTemporaryFolder();
-    outside = await startPeer();
+    outside = await startPeer({ processes: 'per peer' });
     swarm = await startSwarm(2, {
       env: { PIN_GATEWAYS: outside.gateway, PIN_GATEWAYS_ALLOW_PRIVATE: 'true' },
+      // The first one's chunker is killed alone.
+      optionsOf: (index) => ({ processes: index === 0 ? 'per service' : 'per peer' }),
     });
   });
   afterAll(async () => {

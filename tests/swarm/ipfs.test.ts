@@ -76,7 +76,12 @@ describe('the IPFS gateway of a swarm of three', () => {
     return found;
   };
   beforeAll(async () => {
-    swarm = await startSwarm(PEERS, { env: { TRANSFER_SETTLE_DELAY_MS: '500' } });
+    swarm = await startSwarm(PEERS, {
+      env: { TRANSFER_SETTLE_DELAY_MS: '500' },
+      // The storages of the first two are killed alone.
+      optionsOf: (index) => ({ processes: index < 2 ? 'per service' : 'per peer' }),
+      processes: 'per peer',
+    });
   });
   afterAll(async () => {
     await swarm[Symbol.asyncDispose]();

@@ -19,7 +19,7 @@ const FILE = { name: 'long.bin', seed: 'long', sizeBytes: 64 * MiB };
 describe('joining and leaving during a transfer', () => {
   let swarm: RunningSwarm;
   beforeAll(async () => {
-    swarm = await startSwarm(3);
+    swarm = await startSwarm(3, { processes: 'per peer' });
   });
   afterAll(async () => {
     await swarm[Symbol.asyncDispose]();

@@ -5,10 +5,10 @@ import { MiB, routingRoutes } from '@shoal/protocol';
 import {
   download,
   eventually,
-  type RunningPeer,
-  type RunningSwarm,
+  type HostedSwarm,
+  type Peer,
   seededBytes,
-  startSwarm,
+  startHostedSwarm,
   upload,
 } from '@shoal/testkit';
 import { base32 } from 'multiformats/bases/base32';
@@ -19,19 +19,19 @@ const BEARER = { authorization: `Bearer ${TOKEN}` };
 const FORM = { 'content-type': 'multipart/form-data; boundary=b' };
 const EMPTY_DIRECTORY = 'bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354';
 
-let swarm: RunningSwarm;
-let one: RunningPeer;
-let two: RunningPeer;
+let swarm: HostedSwarm;
+let one: Peer;
+let two: Peer;
 
 beforeAll(async () => {
-  swarm = await startSwarm(3, { env: { WRITE_TOKEN: TOKEN } });
-  [one, two] = swarm.peers as [RunningPeer, RunningPeer, RunningPeer];
+  swarm = await startHostedSwarm(3, { env: { WRITE_TOKEN: TOKEN } });
+  [one, two] = swarm.peers as [Peer, Peer, Peer];
 });
 afterAll(async () => {
   await swarm[Symbol.asyncDispose]();
 });
 
-async function rpc(peer: RunningPeer, command: string, body?: Uint8Array) {
+async function rpc(peer: Peer, command: string, body?: Uint8Array) {
   const answer = await request(`${peer.gateway}/api/v0/${command}`, {
     method: 'POST',
     headers: { ...BEARER, ...(body === undefined ? {} : FORM) },
@@ -51,7 +51,7 @@ interface Value extends Record<'Name' | 'Hash' | 'Size' | 'Key' | 'ID', string> 
 
 /** What a command answers when all goes well, a value a line. */
 async function values(
-  peer: RunningPeer,
+  peer: Peer,
   command: string,
   body?: Uint8Array,
 ): Promise<[Value, ...Value[]]> {
@@ -111,7 +111,7 @@ describe('a peer with a write token', () => {
 });
 
 describe('the router', () => {
-  const providersOf = async (peer: RunningPeer, cid: string) => {
+  const providersOf = async (peer: Peer, cid: string) => {
     const { body } = await request(`${peer.gateway}/routing/v1/providers/${cid}`);
     return routingRoutes.findProviders.reply.parse(await body.json()).Providers;
   };

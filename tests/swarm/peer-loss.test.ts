@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { discoveryRoutes, MiB, type MemberState, type PeerId } from '@shoal/protocol';
 import {
   BAD_MANNERS,
@@ -28,6 +28,12 @@ async function stateOf(at: RunningPeer, peerId: PeerId): Promise<MemberState | u
   return peers.find((peer) => peer.peerId === peerId)?.state;
 }
 
+const third = (peers: readonly RunningPeer[]): RunningPeer => {
+  const peer = peers[2];
+  if (peer === undefined) throw new Error('no third peer');
+  return peer;
+};
+
 describe('when a peer fails', () => {
   let swarm: RunningSwarm | undefined;
   afterEach(async () => {
@@ -35,17 +41,11 @@ describe('when a peer fails', () => {
     swarm = undefined;
   });
   const start = async (count: number): Promise<[RunningPeer, ...RunningPeer[]]> => {
-    swarm = await startSwarm(count);
+    swarm = await startSwarm(count, { processes: 'per peer' });
     const [first, ...others] = swarm.peers;
     if (first === undefined) throw new Error('no peers');
     return [first, ...others];
   };
-  const third = (peers: readonly RunningPeer[]): RunningPeer => {
-    const peer = peers[2];
-    if (peer === undefined) throw new Error('no third peer');
-    return peer;
-  };
-
   it('mid-download with -9, the reader sees nothing; it is listed as down within 3 s, and comes back with its data', async () => {
     const peers = await start(4);
     const [first, reader] = peers as unknown as [RunningPeer, RunningPeer];
@@ -79,39 +79,6 @@ describe('when a peer fails', () => {
     ).toBeGreaterThan(0);
   });
 
-  it.each(Object.keys(BAD_MANNERS) as BadManner[])(
-    'because its storage %s, others take its place',
-    async (manner) => {
-      const peers = await start(3);
-      const [reader, bad] = peers as unknown as [RunningPeer, RunningPeer];
-      // Two copies over three peers: the reader lacks a third of the blocks, and may ask either of two.
-      const { reply } = await upload(third(peers).chunker, FILE, { query: 'replicas=2' });
-      await eventually(
-        'it is spread',
-        async () => {
-          const { state, holders } = await health(reader.discovery, reply.cid);
-          return state === 'safe' && holders.every(({ share }) => share < 1);
-        },
-        { timeoutMs: 30_000 },
-      );
-      await using storage = await turnBad(bad, manner);
-      await eventually(
-        'it still looks in good order',
-        async () => (await stateOf(reader, bad.peerId)) === 'alive',
-      );
-      // A transfer that knows nobody yet: one that had found the bad peer slow would rightly not ask it.
-      const before = reader.killOne('transfer');
-      await eventually('the reader’s transfer is a new one', async () => {
-        const { transfer } = reader.processIds();
-        if (transfer === undefined || transfer === before) return false;
-        return (await fetch(`${reader.transfer}/readyz`)).ok;
-      });
-      const got = await download(reader.transfer, reply.cid);
-      expect(got).toMatchObject({ status: 200, sizeBytes: FILE.sizeBytes, sha256: await sha256 });
-      expect(storage.requests).toBeGreaterThan(0);
-    },
-  );
-
   it('for good, a file that only it held a part of is broken off, never ended as if whole', async () => {
     const peers = await start(2);
     const [reader, victim] = peers as unknown as [RunningPeer, RunningPeer];
@@ -137,4 +104,53 @@ describe('when a peer fails', () => {
     await untilAllSee(peers, 2);
     expect(await download(reader.transfer, reply.cid)).toMatchObject({ sha256: await sha256 });
   });
+});
+
+/** One swarm for all manners: its storage is mended after each. */
+describe('when a peer fails', () => {
+  let swarm: RunningSwarm;
+  let reader: RunningPeer;
+  let bad: RunningPeer;
+  let cid: string;
+  beforeAll(async () => {
+    swarm = await startSwarm(3, {
+      optionsOf: (index) => ({ processes: index < 2 ? 'per service' : 'per peer' }),
+    });
+    [reader, bad] = swarm.peers as [RunningPeer, RunningPeer];
+    // Two copies over three peers: the reader lacks a third of the blocks, and may ask either of two.
+    const { reply } = await upload(third(swarm.peers).chunker, FILE, { query: 'replicas=2' });
+    ({ cid } = reply);
+    await eventually(
+      'it is spread',
+      async () => {
+        const { state, holders } = await health(third(swarm.peers).discovery, cid);
+        return state === 'safe' && holders.every(({ share }) => share < 1);
+      },
+      { timeoutMs: 30_000 },
+    );
+  });
+  afterAll(async () => {
+    await swarm[Symbol.asyncDispose]();
+  });
+
+  it.each(Object.keys(BAD_MANNERS) as BadManner[])(
+    'because its storage %s, others take its place',
+    async (manner) => {
+      await using storage = await turnBad(bad, manner);
+      await eventually(
+        'it still looks in good order',
+        async () => (await stateOf(reader, bad.peerId)) === 'alive',
+      );
+      // A transfer that knows nobody yet: one that had found the bad peer slow would rightly not ask it.
+      const before = reader.killOne('transfer');
+      await eventually('the reader’s transfer is a new one', async () => {
+        const { transfer } = reader.processIds();
+        if (transfer === undefined || transfer === before) return false;
+        return (await fetch(`${reader.transfer}/readyz`)).ok;
+      });
+      const got = await download(reader.transfer, cid);
+      expect(got).toMatchObject({ status: 200, sizeBytes: FILE.sizeBytes, sha256: await sha256 });
+      expect(storage.requests).toBeGreaterThan(0);
+    },
+  );
 });

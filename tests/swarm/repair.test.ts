@@ -99,6 +99,7 @@ describe('repair', () => {
   };
   beforeAll(async () => {
     swarm = await startSwarm(5, {
+      processes: 'per peer',
       env: { MEMBER_OUT_AFTER_MS: String(OUT_AFTER_MS), TRANSFER_SETTLE_DELAY_MS: '500' },
     });
     cids = await uploadAll(swarm.peers);
@@ -146,7 +147,10 @@ describe('repair', () => {
 describe('a reboot of a peer', () => {
   let swarm: RunningSwarm;
   beforeAll(async () => {
-    swarm = await startSwarm(4, { env: { TRANSFER_SETTLE_DELAY_MS: '500' } });
+    swarm = await startSwarm(4, {
+      processes: 'per peer',
+      env: { TRANSFER_SETTLE_DELAY_MS: '500' },
+    });
   });
   afterAll(async () => {
     await swarm[Symbol.asyncDispose]();

@@ -92,7 +92,7 @@ describe('torrents and Metalinks', () => {
   const urlsOf = (peers: readonly RunningPeer[]) =>
     peers.map(({ gateway }) => `${gateway}/files/${cid}`).toSorted();
   beforeAll(async () => {
-    swarm = await startSwarm(PEERS);
+    swarm = await startSwarm(PEERS, { processes: 'per peer' });
     const { reply } = await upload(peer(0).chunker, FILE, { query: 'replicas=2&copies=2' });
     cid = reply.cid;
     sha256 = String(reply.sha256);

@@ -122,7 +122,10 @@ describe('resumable uploads in a swarm', () => {
   let swarm: RunningSwarm;
   const first = (): RunningPeer => swarm.peers[0] as RunningPeer; // there are two
   beforeAll(async () => {
-    swarm = await startSwarm(2);
+    swarm = await startSwarm(2, {
+      // The first one's chunker is killed alone.
+      optionsOf: (index) => ({ processes: index === 0 ? 'per service' : 'per peer' }),
+    });
   });
   afterAll(async () => {
     await swarm[Symbol.asyncDispose]();
@@ -248,7 +251,7 @@ describe('resumable uploads in a swarm', () => {
 
 describe('resumable uploads whose blocks were lost', () => {
   it('step back to the first of them, before the end and at it', async () => {
-    await using peer = await startPeer();
+    await using peer = await startPeer({ processes: 'per peer' });
     const bytes = seededBytes('lost', 9 * MiB);
     const url = await begin(peer.gateway, bytes.length, 'lost');
     await patch(url, 0, bytes.subarray(0, 5 * MiB));
@@ -278,7 +281,7 @@ describe('resumable uploads whose blocks were lost', () => {
 describe('resumable uploads with a token', () => {
   it('are begun, gone on with and ended by whoever has it alone', async () => {
     const token = 'a-token-for-this-test-only';
-    await using peer = await startPeer({ env: { WRITE_TOKEN: token } });
+    await using peer = await startPeer({ env: { WRITE_TOKEN: token }, processes: 'per peer' });
     const authorization = `Bearer ${token}`;
     for (const origin of [peer.gateway, peer.chunker]) {
       const refused = await ask('POST', `${origin}/uploads`, { ...TUS, 'upload-length': '3' });

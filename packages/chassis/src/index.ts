@@ -12,6 +12,7 @@ export * from './proof.ts';
 export * from './repr-digest.ts';
 export * from './run.ts';
 export * from './server.ts';
+export * from './service.ts';
 export * from './sync-folder.ts';
 export * from './token-bucket.ts';
 export * from './write-token.ts';

@@ -5,8 +5,16 @@ import { writeLogLine } from './log-lines.ts';
 /** Typed as fastify's logger: under `exactOptionalPropertyTypes` plugins refuse pino's own type. */
 export type Log = FastifyBaseLogger;
 
-/** JSON lines on stdout. Proofs and authorisation never reach a log. */
-export function createLog(name: string, level: string, fields: Record<string, unknown> = {}): Log {
+/** Takes one line of a log, with its line break. */
+export type WriteLine = (line: string) => void;
+
+/** JSON lines, on stdout by default. Proofs and authorisation never reach a log. */
+export function createLog(
+  name: string,
+  level: string,
+  fields: Record<string, unknown> = {},
+  write: WriteLine = writeLogLine,
+): Log {
   const options = {
     name,
     level,
@@ -22,5 +30,5 @@ export function createLog(name: string, level: string, fields: Record<string, un
     },
   };
   // pino's own way to write tries again for ever on a full disk, with the whole service standing still.
-  return pino(options, { write: (line: string) => writeLogLine(line) });
+  return pino(options, { write: (line: string) => write(line) });
 }

@@ -1,6 +1,6 @@
-import { type PeerConfig, ConfigError, EXIT_CONFIG, loadConfig } from './config.ts';
-import { createLog, type Log } from './log.ts';
-import type * as z from 'zod';
+import { ConfigError, EXIT_CONFIG } from './config.ts';
+import { createLog } from './log.ts';
+import type { ConfiguredService, ServiceDefinition } from './service.ts';
 
 /** How often a service looks whether its launcher still lives. */
 const LAUNCHER_CHECK_MS = 1000;
@@ -10,21 +10,19 @@ const LAUNCHER_CHECK_MS = 1000;
  * second signal ends it at once. Whatever goes wrong at start is one clear line, and an exit code
  * that tells configuration (78) from the rest (1).
  */
-export async function runService<S extends z.ZodObject>(
-  name: string,
-  schema: S,
+export async function runService(
+  definition: ServiceDefinition,
   env: Readonly<Record<string, string | undefined>>,
-  start: (config: Readonly<z.infer<S>>, log: Log) => Promise<AsyncDisposable & { origin: string }>,
 ): Promise<void> {
-  let config: Readonly<z.infer<S>>;
+  let configured: ConfiguredService;
   try {
-    config = loadConfig(schema, env);
+    configured = definition.configure(env);
   } catch (error) {
-    process.stderr.write(`${name}: ${String((error as Error).message)}\n`);
+    process.stderr.write(`${definition.name}: ${String((error as Error).message)}\n`);
     process.exit(EXIT_CONFIG);
   }
-  const { LAUNCHER_PID, LOG_LEVEL, PEER_ID, SHUTDOWN_TIMEOUT_MS } = config as unknown as PeerConfig;
-  const log = createLog(name, LOG_LEVEL, { peer: PEER_ID });
+  const { LAUNCHER_PID, LOG_LEVEL, PEER_ID, SHUTDOWN_TIMEOUT_MS } = configured.config;
+  const log = createLog(definition.name, LOG_LEVEL, { peer: PEER_ID });
   const stop = new Promise<string>((resolve) => {
     let isAsked = false;
     const onSignal = (signal: string) => {
@@ -37,7 +35,7 @@ export async function runService<S extends z.ZodObject>(
     if (LAUNCHER_PID !== undefined) onLauncherGone(LAUNCHER_PID, () => onSignal('launcher gone'));
   });
   try {
-    const running = await start(config, log);
+    const running = await configured.start(log);
     log.info({ origin: running.origin }, 'listening');
     log.info({ signal: await stop }, 'stopping');
     const late = setTimeout(() => {

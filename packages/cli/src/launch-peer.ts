@@ -8,26 +8,22 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync } from 'node:fs';
 import { get, type IncomingMessage } from 'node:http';
-import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 // Not chassis as a whole: the launcher lives as long as the peer, without a server or a queue.
 import { EXIT_CONFIG } from '@shoal/chassis/config';
-import { openIdentity } from '@shoal/chassis/identity';
-import { type PeerId, SERVICES, type Service } from '@shoal/protocol';
+import { type PeerId, SERVICES, type Service, START_ORDER } from '@shoal/protocol';
 import { CommandFailure } from './failure.ts';
 import { openLogFile, readTail } from './log-file.ts';
-import { checkPorts, type PeerPorts } from './ports.ts';
+import { describePeer, type PeerPlan } from './peer-plan.ts';
+import { checkPorts } from './ports.ts';
 import { findRedisServer, spawnRedis, waitForRedis } from './redis-server.ts';
 import { closeRunFolder, lockFolder, openRunFolder } from './run-folder.ts';
 import { supervise, type Supervised } from './supervise.ts';
 
-/** Each leans on those before it. Stopped from the end: nobody's helper goes first. */
-const START_ORDER = ['storage', 'discovery', 'transfer', 'chunker', 'gateway'] as const;
 /** A service takes one to three seconds to start; more on a machine with work to do. */
 const READY_TIMEOUT_MS = 60_000;
 const READY_POLL_MS = 150;
@@ -43,24 +39,6 @@ const STOP_TIMEOUT_MS = 12_000;
 const NODE_FLAGS = ['--max-semi-space-size=2'];
 /** File reads, writes and syncs of storage run side by side; Node's default is 4. */
 const STORAGE_THREADS = '8';
-
-/** What a peer is started with. */
-export interface PeerPlan {
-  /** What messages call it: `peer 3`, or `this peer`. */
-  readonly label: string;
-  readonly dataDir: string;
-  readonly keyFile: string;
-  /** Address that the services listen on. */
-  readonly host: string;
-  /** Address that other peers reach it at, when it is not `host`. */
-  readonly advertiseHost?: string | undefined;
-  readonly ports: PeerPorts;
-  /** Addresses to join at: `host:port` of other peers' libp2p. */
-  readonly seeds: readonly string[];
-  readonly hasMdns: boolean;
-  /** When all services are gone at once, somebody killed the peer: leave it down. */
-  readonly staysDownWhenKilled: boolean;
-}
 
 export interface LaunchDeps {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -106,10 +84,8 @@ export async function launchPeer(
   const { wasLeftBehind } = starting.use(await lockFolder(runDir, dataDir));
   const patienceMs = wasLeftBehind ? STOP_TIMEOUT_MS : 0;
   await checkPorts(ports, { host, whose: label, patienceMs });
-  const { peerId } = openIdentity(join(dataDir, 'identity.key'));
-  const origins = originsOf(plan);
   const socket = join(runDir, 'redis.sock');
-  const env = environmentOf(plan, deps, { peerId, origins, socket });
+  const { peerId, origins, libp2p, env } = describePeer(plan, { env: deps.env, socket });
 
   const children = new Map<ProcessName, Supervised>();
   let isDown = false;
@@ -161,57 +137,13 @@ export async function launchPeer(
     peerId,
     label,
     origins,
-    libp2p: hostPort(plan.advertiseHost ?? announced(host), ports.libp2p),
+    libp2p,
     pids: () =>
       Object.fromEntries(
         [...SERVICES, 'redis' as const].map((name) => [name, children.get(name)?.pid]),
       ) as Record<ProcessName, number | undefined>, // all names are there
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
-}
-
-function environmentOf(
-  plan: PeerPlan,
-  { env }: LaunchDeps,
-  made: { peerId: PeerId; origins: Readonly<Record<Service, string>>; socket: string },
-): Record<string, string | undefined> {
-  const { host, advertiseHost, ports } = plan;
-  const perService = SERVICES.flatMap((service) => {
-    const name = service.toUpperCase();
-    return [
-      [`${name}_URL`, made.origins[service]],
-      [`${name}_PORT`, String(ports[service])],
-    ];
-  });
-  return {
-    NODE_COMPILE_CACHE: compileCacheDir(env),
-    ...env,
-    SWARM_KEY: undefined, // they read the file
-    PEER_ID: made.peerId,
-    PEER_DATA_DIR: plan.dataDir,
-    SWARM_KEY_FILE: plan.keyFile,
-    REDIS_SOCKET: made.socket,
-    BIND_HOST: host,
-    LAUNCHER_PID: String(process.pid),
-    ...Object.fromEntries(perService),
-    DISCOVERY_LIBP2P_PORT: String(ports.libp2p),
-    DISCOVERY_SEEDS: plan.seeds.join(','),
-    DISCOVERY_MDNS: String(plan.hasMdns),
-    ...(advertiseHost === undefined ? {} : { DISCOVERY_ADVERTISE_HOST: advertiseHost }),
-  };
-}
-
-/** Compiled code is kept between starts: 25 processes of one swarm read the same modules. */
-function compileCacheDir(env: LaunchDeps['env']): string | undefined {
-  const cache = env['XDG_CACHE_HOME'] ?? (env['HOME'] && join(env['HOME'], '.cache'));
-  if (!cache) return undefined;
-  const dir = join(cache, 'shoal', 'node');
-  try {
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
-  } catch {
-    return undefined; // a home that can't be written to: starting takes longer, that is all
-  }
-  return dir;
 }
 
 async function untilReady(
@@ -260,32 +192,6 @@ function echoed(child: ChildProcess, name: string, echo: LaunchDeps['echo']): Ch
   for (const stream of [child.stdout, child.stderr])
     if (stream) createInterface({ input: stream }).on('line', (line) => echo(name, line));
   return child;
-}
-
-function originsOf({ host, ports }: PeerPlan): Readonly<Record<Service, string>> {
-  const pairs = SERVICES.map((service) => [
-    service,
-    `http://${hostPort(reachable(host), ports[service])}`,
-  ]);
-  return Object.fromEntries(pairs) as Record<Service, string>; // every service is in SERVICES
-}
-
-/** The address that discovery announces when it is told none: for "all of them", the first one of a network. */
-function announced(host: string): string {
-  if (host !== '0.0.0.0') return reachable(host);
-  const all = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
-  const outer = all.find(({ internal, family }) => !internal && family === 'IPv4');
-  return outer?.address ?? reachable(host);
-}
-
-/** An address that this machine can dial, for one that means "all of them". */
-function reachable(host: string): string {
-  if (host === '0.0.0.0') return '127.0.0.1';
-  return host === '::' ? '::1' : host;
-}
-
-function hostPort(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 function logPath(dataDir: string, name: string): string {

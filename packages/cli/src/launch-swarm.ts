@@ -4,7 +4,8 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { discoveryRoutes } from '@shoal/protocol';
 import { request } from 'undici';
 import { CommandFailure } from './failure.ts';
-import { type LaunchDeps, type LaunchedPeer, launchPeer, type PeerPlan } from './launch-peer.ts';
+import { type LaunchDeps, type LaunchedPeer, launchPeer } from './launch-peer.ts';
+import type { PeerPlan } from './peer-plan.ts';
 import { PORTS_PER_PEER, portsOf } from './ports.ts';
 
 /** A peer is told of this many others: whom they know, it learns from them. */

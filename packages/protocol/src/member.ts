@@ -6,6 +6,9 @@ export const SERVICES = ['gateway', 'chunker', 'storage', 'transfer', 'discovery
 export const Service = z.enum(SERVICES);
 export type Service = z.infer<typeof Service>;
 
+/** Each leans on those before it. Stopped from the end: nobody's helper goes first. */
+export const START_ORDER = ['storage', 'discovery', 'transfer', 'chunker', 'gateway'] as const;
+
 /** Where each service of a peer answers HTTP: origins such as `http://127.0.0.1:7102`. */
 export const Endpoints = z.record(Service, z.url({ protocol: /^https?$/ }));
 export type Endpoints = z.infer<typeof Endpoints>;

@@ -1,14 +1,23 @@
 /** Several real peers of one swarm, each with a launcher of its own, so that each can be killed alone. */
+import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { discoveryRoutes } from '@shoal/protocol';
 import { request } from 'undici';
 import { eventually } from './eventually.ts';
 import {
   findBasePort,
+  firstLine,
+  hostCommand,
+  hostedPlan,
+  hostEnvironment,
+  killAll,
+  type Peer,
   type PeerOptions,
+  readHostedLines,
   type RunningPeer,
   seedOf,
   startPeer,
+  tailsOf,
   writeSwarmKey,
 } from './start-peer.ts';
 import { openTemporaryFolder } from './temporary-folder.ts';
@@ -16,6 +25,12 @@ import { openTemporaryFolder } from './temporary-folder.ts';
 const MEET_TIMEOUT_MS = 60_000;
 /** As `shoal swarm` does it. */
 const SEEDS_MAX = 4;
+
+/** A swarm for tests that only ask: nothing in it can be killed. */
+export interface HostedSwarm extends AsyncDisposable {
+  readonly peers: readonly Peer[];
+  readonly keyFile: string;
+}
 
 export interface RunningSwarm extends AsyncDisposable {
   readonly peers: readonly RunningPeer[];
@@ -30,12 +45,15 @@ export async function startSwarm(
   {
     env = {},
     optionsOf = () => ({}),
+    processes = 'per service',
   }: {
     readonly env?: Readonly<Record<string, string>>;
+    /** Of each peer; see `PeerOptions`. */
+    readonly processes?: 'per service' | 'per peer';
     /** What the peer of this index has for itself: its host, its folder, settings on top of `env`. */
     readonly optionsOf?: (
       index: number,
-    ) => Pick<PeerOptions, 'dataDir' | 'env' | 'host' | 'runThrough'>;
+    ) => Pick<PeerOptions, 'dataDir' | 'env' | 'host' | 'processes' | 'runThrough'>;
   } = {},
 ): Promise<RunningSwarm> {
   await using starting = new AsyncDisposableStack();
@@ -55,6 +73,7 @@ export async function startSwarm(
         basePort,
         // Any of them may be wiped later and has to find the others again.
         seeds: seeds.filter((_, other) => other !== index).slice(0, SEEDS_MAX),
+        processes,
         ...own,
         env: { ...env, ...own.env },
       });
@@ -74,6 +93,7 @@ export async function startSwarm(
           dataDir: join(folder.path, `peer-${peers.length + 1}`),
           keyFile,
           seeds: peers.slice(0, 1).map(({ libp2p }) => libp2p),
+          processes,
           env: { ...env, ...options.env },
         }),
       );
@@ -85,8 +105,55 @@ export async function startSwarm(
   };
 }
 
+/** Starts `count` peers in one process, and waits until each sees all. */
+export async function startHostedSwarm(
+  count: number,
+  {
+    env = {},
+    envOf = () => ({}),
+  }: {
+    readonly env?: Readonly<Record<string, string>>;
+    /** What the peer of this index has for itself, on top of `env`. */
+    readonly envOf?: (index: number) => Readonly<Record<string, string>>;
+  } = {},
+): Promise<HostedSwarm> {
+  await using starting = new AsyncDisposableStack();
+  const folder = starting.use(await openTemporaryFolder());
+  const keyFile = join(folder.path, 'swarm.key');
+  await writeSwarmKey(keyFile);
+  const basePorts: number[] = [];
+  while (basePorts.length < count) basePorts.push(await findBasePort());
+  const ports = basePorts.map((basePort, index) => ({
+    basePort,
+    dataDir: join(folder.path, `peer-${index + 1}`),
+    seeds: basePorts.filter((other) => other !== basePort).slice(0, SEEDS_MAX),
+  }));
+  const plans = ports.map(({ basePort, dataDir, seeds }, index) =>
+    hostedPlan(
+      { dataDir, keyFile, basePort, host: '127.0.0.1' },
+      { seeds: seeds.map((seed) => seedOf(seed)), env: envOf(index) },
+    ),
+  );
+  const [program, ...args] = hostCommand(plans);
+  const host = spawn(program, args, {
+    env: hostEnvironment(env),
+    stdio: ['ignore', 'pipe', 'inherit'],
+    detached: true,
+  });
+  // What is in it is thrown away with the folder: no need to stop in order.
+  starting.defer(() => killAll(host));
+  const lines = readHostedLines(await firstLine(host));
+  const peers = lines.map((line, index) => {
+    const dataDir = join(folder.path, `peer-${index + 1}`);
+    return { ...line, dataDir, keyFile, logTails: () => tailsOf(join(dataDir, 'logs')) };
+  });
+  await untilAllSee(peers, count);
+  const running = starting.move();
+  return { peers, keyFile, [Symbol.asyncDispose]: () => running.disposeAsync() };
+}
+
 /** Waits until each of these peers sees at least `count` members alive. */
-export async function untilAllSee(peers: readonly RunningPeer[], count: number): Promise<void> {
+export async function untilAllSee(peers: readonly Peer[], count: number): Promise<void> {
   await Promise.all(
     peers.map((peer) =>
       eventually(
@@ -99,7 +166,7 @@ export async function untilAllSee(peers: readonly RunningPeer[], count: number):
 }
 
 /** The members that a peer sees alive. */
-export async function listAlive(peer: RunningPeer) {
+export async function listAlive(peer: Peer) {
   const { body } = await request(`${peer.discovery}${discoveryRoutes.listPeers.path}`);
   const { peers } = discoveryRoutes.listPeers.reply.parse(await body.json());
   return peers.filter(({ state }) => state === 'alive');

@@ -1,5 +1,4 @@
 import { runService } from '@shoal/chassis';
-import { ChunkerConfig } from './config.ts';
-import { startChunker } from './start.ts';
+import { chunker } from './index.ts';
 
-await runService('chunker', ChunkerConfig, process.env, startChunker);
+await runService(chunker, process.env);

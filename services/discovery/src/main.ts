@@ -1,5 +1,4 @@
 import { runService } from '@shoal/chassis';
-import { DiscoveryConfig } from './config.ts';
-import { startDiscovery } from './start.ts';
+import { discovery } from './index.ts';
 
-await runService('discovery', DiscoveryConfig, process.env, startDiscovery);
+await runService(discovery, process.env);

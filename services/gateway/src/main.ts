@@ -1,5 +1,4 @@
 import { runService } from '@shoal/chassis';
-import { GatewayConfig } from './config.ts';
-import { startGateway } from './start.ts';
+import { gateway } from './index.ts';
 
-await runService('gateway', GatewayConfig, process.env, startGateway);
+await runService(gateway, process.env);

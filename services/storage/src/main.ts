@@ -1,5 +1,4 @@
 import { runService } from '@shoal/chassis';
-import { StorageConfig } from './config.ts';
-import { startStorage } from './start.ts';
+import { storage } from './index.ts';
 
-await runService('storage', StorageConfig, process.env, startStorage);
+await runService(storage, process.env);

@@ -1,5 +1,4 @@
 import { runService } from '@shoal/chassis';
-import { TransferConfig } from './config.ts';
-import { startTransfer } from './start.ts';
+import { transfer } from './index.ts';
 
-await runService('transfer', TransferConfig, process.env, startTransfer);
+await runService(transfer, process.env);

@@ -10,7 +10,8 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { SERVICES } from '@shoal/protocol';
-import { type LaunchDeps, launchPeer, type PeerPlan } from '../../src/launch-peer.ts';
+import { type LaunchDeps, launchPeer } from '../../src/launch-peer.ts';
+import type { PeerPlan } from '../../src/peer-plan.ts';
 import { arePortsFree, portsOf } from '../../src/ports.ts';
 import { ensureSwarmKey } from '../../src/swarm-key.ts';
 

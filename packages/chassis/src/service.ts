@@ -1,0 +1,60 @@
+/**
+ * What a service is, said once: `main.ts` runs it as a process, `@shoal/peer` opens it beside others
+ * in the caller's process. Both go through `openService`, so both wire it alike.
+ */
+import type { Service } from '@shoal/protocol';
+import type * as z from 'zod';
+import { loadConfig, type PeerConfig } from './config.ts';
+import { createLog, type Log, type WriteLine } from './log.ts';
+
+/** A service that listens; disposing ends it in order. */
+export interface RunningService extends AsyncDisposable {
+  readonly origin: string;
+}
+
+export interface ServiceDefinition {
+  readonly name: Service;
+  /**
+   * Reads the settings, and answers what starts the service with them.
+   * @throws ConfigError
+   */
+  configure(env: Readonly<Record<string, string | undefined>>): ConfiguredService;
+}
+
+export interface ConfiguredService {
+  /** What all services of a peer are told. */
+  readonly config: PeerConfig;
+  start(log: Log): Promise<RunningService>;
+}
+
+/** Ties a name, a schema of settings and what is started with them. */
+export function defineService<S extends typeof PeerConfig>(
+  name: Service,
+  schema: S,
+  start: (config: Readonly<z.infer<S>>, log: Log) => Promise<RunningService>,
+): ServiceDefinition {
+  return {
+    name,
+    configure(env) {
+      const config = loadConfig(schema, env);
+      return { config, start: (log) => start(config, log) };
+    },
+  };
+}
+
+/**
+ * Opens a service in this process.
+ * @throws ConfigError, and whatever keeps it from starting.
+ */
+export async function openService(
+  definition: ServiceDefinition,
+  env: Readonly<Record<string, string | undefined>>,
+  { write }: { readonly write?: WriteLine } = {},
+): Promise<RunningService> {
+  const configured = definition.configure(env);
+  const { config } = configured;
+  const log = createLog(definition.name, config.LOG_LEVEL, { peer: config.PEER_ID }, write);
+  const running = await configured.start(log);
+  log.info({ origin: running.origin }, 'listening');
+  return running;
+}

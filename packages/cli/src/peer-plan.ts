@@ -1,0 +1,126 @@
+/**
+ * What a peer is started with, and what follows from it: who it is, where its services answer, and the
+ * environment that tells each of them. The same for services that are processes and for a peer in one.
+ */
+import { mkdirSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
+import { join } from 'node:path';
+// Not chassis as a whole: the launcher lives as long as the peer, without a server or a queue.
+import { openIdentity } from '@shoal/chassis/identity';
+import { type PeerId, SERVICES, type Service } from '@shoal/protocol';
+import type { PeerPorts } from './ports.ts';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** What a peer is started with. */
+export interface PeerPlan {
+  /** What messages call it: `peer 3`, or `this peer`. */
+  readonly label: string;
+  readonly dataDir: string;
+  readonly keyFile: string;
+  /** Address that the services listen on. */
+  readonly host: string;
+  /** Address that other peers reach it at, when it is not `host`. */
+  readonly advertiseHost?: string | undefined;
+  readonly ports: PeerPorts;
+  /** Addresses to join at: `host:port` of other peers' libp2p. */
+  readonly seeds: readonly string[];
+  readonly hasMdns: boolean;
+  /** When all services are gone at once, somebody killed the peer: leave it down. */
+  readonly staysDownWhenKilled: boolean;
+}
+
+export interface DescribedPeer {
+  readonly peerId: PeerId;
+  /** Where each service answers on this machine. */
+  readonly origins: Readonly<Record<Service, string>>;
+  /** `host:port` that other peers can give as a seed. */
+  readonly libp2p: string;
+  /** What its services are told. */
+  readonly env: Record<string, string | undefined>;
+}
+
+/** Makes the peer's identity if it has none yet, and says what its services are told. */
+export function describePeer(
+  plan: PeerPlan,
+  { env, socket }: { readonly env: Environment; /** Of its Redis. */ readonly socket: string },
+): DescribedPeer {
+  const { peerId } = openIdentity(join(plan.dataDir, 'identity.key'));
+  const origins = originsOf(plan);
+  return {
+    peerId,
+    origins,
+    libp2p: hostPort(plan.advertiseHost ?? announced(plan.host), plan.ports.libp2p),
+    env: environmentOf(plan, env, { peerId, origins, socket }),
+  };
+}
+
+function environmentOf(
+  plan: PeerPlan,
+  env: Environment,
+  made: { peerId: PeerId; origins: Readonly<Record<Service, string>>; socket: string },
+): Record<string, string | undefined> {
+  const { host, advertiseHost, ports } = plan;
+  const perService = SERVICES.flatMap((service) => {
+    const name = service.toUpperCase();
+    return [
+      [`${name}_URL`, made.origins[service]],
+      [`${name}_PORT`, String(ports[service])],
+    ];
+  });
+  return {
+    NODE_COMPILE_CACHE: compileCacheDir(env),
+    ...env,
+    SWARM_KEY: undefined, // they read the file
+    PEER_ID: made.peerId,
+    PEER_DATA_DIR: plan.dataDir,
+    SWARM_KEY_FILE: plan.keyFile,
+    REDIS_SOCKET: made.socket,
+    BIND_HOST: host,
+    LAUNCHER_PID: String(process.pid),
+    ...Object.fromEntries(perService),
+    DISCOVERY_LIBP2P_PORT: String(ports.libp2p),
+    DISCOVERY_SEEDS: plan.seeds.join(','),
+    DISCOVERY_MDNS: String(plan.hasMdns),
+    ...(advertiseHost === undefined ? {} : { DISCOVERY_ADVERTISE_HOST: advertiseHost }),
+  };
+}
+
+/** Compiled code is kept between starts: 25 processes of one swarm read the same modules. */
+export function compileCacheDir(env: Environment): string | undefined {
+  const cache = env['XDG_CACHE_HOME'] ?? (env['HOME'] && join(env['HOME'], '.cache'));
+  if (!cache) return undefined;
+  const dir = join(cache, 'shoal', 'node');
+  try {
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+  } catch {
+    return undefined; // a home that can't be written to: starting takes longer, that is all
+  }
+  return dir;
+}
+
+function originsOf({ host, ports }: PeerPlan): Readonly<Record<Service, string>> {
+  const pairs = SERVICES.map((service) => [
+    service,
+    `http://${hostPort(reachable(host), ports[service])}`,
+  ]);
+  return Object.fromEntries(pairs) as Record<Service, string>; // every service is in SERVICES
+}
+
+/** The address that discovery announces when it is told none: for "all of them", the first one of a network. */
+function announced(host: string): string {
+  if (host !== '0.0.0.0') return reachable(host);
+  const all = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+  const outer = all.find(({ internal, family }) => !internal && family === 'IPv4');
+  return outer?.address ?? reachable(host);
+}
+
+/** An address that this machine can dial, for one that means "all of them". */
+function reachable(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1';
+  return host === '::' ? '::1' : host;
+}
+
+function hostPort(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
