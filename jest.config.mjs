@@ -10,6 +10,7 @@ const sharing = {
   globalTeardown: '<rootDir>/tools/jest-teardown.mjs',
 };
 export default {
+  testSequencer: '<rootDir>/tools/sequencer.mjs',
   reporters: ['default', '<rootDir>/tools/count-reporter.mjs'],
   projects: [
     {

@@ -29,8 +29,8 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   'packages/chassis': ['protocol'],
   'packages/cli': ['protocol', 'blocks', 'chassis'],
   // The one part that imports services.
-  'packages/peer': ['protocol', 'chassis', ...SERVICES],
-  'packages/testkit': ['protocol', 'blocks', 'chassis', 'cli', 'peer'],
+  'packages/peer': ['protocol', 'chassis', 'cli', ...SERVICES],
+  'packages/testkit': ['protocol', 'blocks', 'chassis', 'cli'],
   ...Object.fromEntries(
     SERVICES.map((name) => [`services/${name}`, ['protocol', 'blocks', 'swarm', 'chassis']]),
   ),

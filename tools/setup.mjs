@@ -54,6 +54,16 @@ export function setUpInterop() {
     if (!onPath(program)) installProgram(program, hint);
 }
 
+/** What the scenarios of chaos need beyond that: a network to cut in two. Without it that one is skipped. */
+export function setUpChaos() {
+  if (getuid?.() !== 0 || !onPath('apt-get')) return;
+  for (const [program, packageName] of [
+    ['ip', 'iproute2'],
+    ['iptables', 'iptables'],
+  ])
+    if (!onPath(program)) tryInstall(packageName);
+}
+
 /** Path of a Node that runs TypeScript: this one, or the one that came with the dependencies. */
 export function findNode() {
   if (Number(versions.node.split('.')[0]) >= NODE_MAJOR_MIN) return execPath;
@@ -113,36 +123,32 @@ function installDependencies(pnpm, folder) {
 
 /** Debian's package of a program, where that can be had; `hint` says how a person installs it. */
 function installProgram(program, hint) {
-  const sudo = getuid?.() === 0 ? [] : ['sudo', '-n'];
-  const canInstall =
-    onPath('apt-get') &&
-    (sudo.length === 0 || spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' }).status === 0);
-  if (canInstall) {
-    const packageName = DEBIAN_PACKAGES[program] ?? program;
-    say(`installing ${packageName} …`);
-    const install = () =>
-      spawnSync(
-        'env',
-        [
-          ...sudo,
-          'env',
-          'DEBIAN_FRONTEND=noninteractive',
-          'RUNLEVEL=1',
-          'apt-get',
-          'install',
-        ].concat(['-y', '-qq', '--no-install-recommends', packageName]),
-        { stdio: ['ignore', 'ignore', 'pipe'], encoding: 'utf8' },
-      );
-    let result = install();
-    if (result.status !== 0) {
-      spawnSync('env', [...sudo, 'apt-get', 'update', '-qq'], { stdio: 'ignore' });
-      result = install();
-    }
-    if (onPath(program)) return;
-    say(result.stderr.trim());
-  }
+  const why = onPath('apt-get') ? tryInstall(DEBIAN_PACKAGES[program] ?? program) : '';
+  if (onPath(program)) return;
+  if (why !== '') say(why);
   fail(`${program} is missing and could not be installed here; install it and run this again:
 ${hint}`);
+}
+
+/** Installs one of Debian's packages if this user may. Answers what apt-get complained about. */
+function tryInstall(packageName) {
+  const isRoot = getuid?.() === 0;
+  if (!isRoot && spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' }).status !== 0) return '';
+  const sudo = isRoot ? [] : ['sudo', '-n'];
+  say(`installing ${packageName} …`);
+  const quietly = ['env', 'DEBIAN_FRONTEND=noninteractive', 'RUNLEVEL=1', 'apt-get', 'install'];
+  const flags = ['-y', '-qq', '--no-install-recommends', packageName];
+  const install = () =>
+    spawnSync('env', [...sudo, ...quietly, ...flags], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      encoding: 'utf8',
+    });
+  let result = install();
+  if (result.status !== 0) {
+    spawnSync('env', [...sudo, 'apt-get', 'update', '-qq'], { stdio: 'ignore' });
+    result = install();
+  }
+  return result.stderr.trim();
 }
 
 function run(program, args, { cwd, hint }) {

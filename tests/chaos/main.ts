@@ -2,11 +2,13 @@
  * `pnpm chaos`: harms real swarms on purpose, compares what they answer with what must be true, and
  * says how often it held. See README.md.
  */
+import { execFileSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { complaintsOf, lineOf, toJson } from './report.ts';
 import type { Scenario } from './rig.ts';
+import { ROTA, turnOf } from './rota.ts';
 import { runAll } from './run-all.ts';
 import { SCENARIOS } from './scenarios/index.ts';
 
@@ -15,17 +17,19 @@ const FORMS = {
   short: { timeoutMs: 240_000, lanes: 2 },
   long: { timeoutMs: 30 * 60_000, lanes: 1 },
 };
-const USAGE =
-  'pnpm chaos [--seed S] [--short | --long] [--only R1,R7] [--json FILE] [--logs FOLDER] [--lanes N]';
+const USAGE = `pnpm chaos [--seed S] [--short | --long] [--only R1,R7 | --rota COMMIT] [--json FILE] [--logs FOLDER] [--lanes N]
+pnpm chaos --rota-history N    what the last N commits played, without playing`;
 const EXIT_USAGE = 2;
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 const { values } = parseArgs({
   options: {
-    seed: { type: 'string', default: String(randomInt(2 ** 31)) },
+    seed: { type: 'string' },
     short: { type: 'boolean', default: false },
     long: { type: 'boolean', default: false },
     only: { type: 'string' },
+    rota: { type: 'string' },
+    'rota-history': { type: 'string' },
     json: { type: 'string' },
     logs: { type: 'string' },
     lanes: { type: 'string' },
@@ -41,8 +45,15 @@ const form = values.long ? 'long' : 'short';
 const { timeoutMs } = FORMS[form];
 const lanes = Number(values.lanes ?? FORMS[form].lanes);
 if (!Number.isInteger(lanes) || lanes < 1) refuse(USAGE);
-const { seed, logs, json } = values;
-const scenarios = chosen(values.only);
+const { logs, json } = values;
+if (values['rota-history'] !== undefined) {
+  tellHistory(Number(values['rota-history']));
+  process.exit(0);
+}
+if (values.rota !== undefined && values.only !== undefined) refuse(USAGE);
+const turn = values.rota === undefined ? undefined : turnOf(fullHash(values.rota));
+const seed = values.seed ?? turn?.seed ?? String(randomInt(2 ** 31));
+const scenarios = chosen(turn?.ids.join(',') ?? values.only);
 const startedAt = new Date().toISOString();
 
 const stopping = new AbortController();
@@ -55,7 +66,9 @@ process.on('uncaughtException', (error) => {
   stopping.abort(error);
 });
 
-say(`seed ${seed}, ${form} form; again with: pnpm chaos --${form} --seed ${seed}`);
+const ids =
+  scenarios.length === SCENARIOS.length ? '' : ` --only ${scenarios.map(({ id }) => id).join(',')}`;
+say(`seed ${seed}, ${form} form; again with: pnpm chaos --${form}${ids} --seed ${seed}`);
 const outcomes = await runAll(scenarios, {
   seed,
   isShort: form === 'short',
@@ -84,6 +97,32 @@ function chosen(only: string | undefined): readonly Scenario[] {
   const known = SCENARIOS.map(({ id }) => id).join(', ');
   if (unknown.length > 0) refuse(`no scenario ${unknown.join(', ')}; there are ${known}`);
   return SCENARIOS.filter(({ id }) => ids.includes(id));
+}
+
+/** A commit by any of its names; a hash that git doesn't know, in a tree without history say, is taken as it is. */
+function fullHash(commit: string): string {
+  try {
+    return git('rev-parse', '--verify', '--quiet', `${commit}^{commit}`).trim();
+  } catch {
+    return commit;
+  }
+}
+
+function git(...args: readonly string[]): string {
+  return execFileSync('git', args, { cwd: import.meta.dirname, encoding: 'utf8' });
+}
+
+/** How often each scenario came up in the last commits, and how many trials that makes. */
+function tellHistory(count: number): void {
+  if (!Number.isInteger(count) || count < 1) refuse(USAGE);
+  const commits = git('rev-list', `--max-count=${count}`, 'HEAD').trim().split('\n');
+  const turns = commits.map((commit) => turnOf(commit).index);
+  for (const { id, promise, scale } of SCENARIOS) {
+    const played = turns.filter((index) => ROTA[index]?.some((each) => each === id)).length;
+    say(
+      `${id.padEnd(4)} ${played} of ${commits.length} commits, N=${played * scale.short}  ${promise}`,
+    );
+  }
 }
 
 function refuse(why: string): never {

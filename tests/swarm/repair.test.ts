@@ -1,78 +1,25 @@
-import { createHash } from 'node:crypto';
-import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { MiB } from '@shoal/protocol';
 import {
   download,
   eventually,
-  health,
-  listAlive,
-  metric,
   type RunningPeer,
   type RunningSwarm,
   seededStream,
   sha256Of,
   startSwarm,
-  type TestFile,
   untilAllSee,
-  upload,
 } from '@shoal/testkit';
+import {
+  allDigests,
+  copiesOnDisk,
+  fewestCopies,
+  FILES,
+  REPAIR_TIMEOUT_MS,
+  REPLICAS,
+  uploadAll,
+} from './files-on-disk.ts';
 
-const REPLICAS = 3;
 const OUT_AFTER_MS = 3000;
-const REPAIR_TIMEOUT_MS = 60_000;
-const FILES = Array.from({ length: 6 }, (_, index): TestFile => ({
-  name: `file-${index}.bin`,
-  seed: `repair ${index}`,
-  sizeBytes: (3 + index) * MiB,
-}));
-
-/** The chunks of a file, by the names of their files on disk. */
-async function digestsOf({ seed, sizeBytes }: TestFile): Promise<string[]> {
-  const digests: string[] = [];
-  for await (const chunk of seededStream(seed, sizeBytes, MiB))
-    digests.push(createHash('sha256').update(chunk).digest('hex'));
-  return digests;
-}
-
-async function blocksOnDisk({ dataDir }: RunningPeer): Promise<Set<string>> {
-  const folder = join(dataDir, 'storage', 'blocks');
-  const names = await readdir(folder, { recursive: true });
-  return new Set(names.map((name) => name.split('/').at(-1) ?? name));
-}
-
-/** On how many of these disks each chunk of the files lies: the least and the most of it. */
-async function copiesOnDisk(peers: readonly RunningPeer[], digests: readonly string[]) {
-  const disks = await Promise.all(peers.map(blocksOnDisk));
-  const copies = digests.map((digest) => disks.filter((disk) => disk.has(digest)).length);
-  return { least: Math.min(...copies), most: Math.max(...copies) };
-}
-
-/** Fewest copies over the files, as a peer answers it. */
-async function fewestCopies(peer: RunningPeer, cids: readonly string[]): Promise<number> {
-  const all = await Promise.all(cids.map((cid) => health(peer.discovery, cid)));
-  return Math.min(...all.map(({ copies }) => copies));
-}
-
-const copiedAt = (peer: RunningPeer): Promise<number> =>
-  metric(peer.transfer, 'shoal_transfer_blocks_replicated_total', {
-    direction: 'in',
-    outcome: 'copied',
-  });
-
-async function uploadAll(peers: readonly RunningPeer[]): Promise<string[]> {
-  const cids: string[] = [];
-  for (const [index, file] of FILES.entries()) {
-    const peer = peers[index % peers.length];
-    if (peer === undefined) throw new Error('no peers');
-    const { reply } = await upload(peer.chunker, file, {
-      query: `replicas=${REPLICAS}&copies=${REPLICAS}`,
-    });
-    cids.push(reply.cid);
-  }
-  return cids;
-}
 
 describe('repair', () => {
   let swarm: RunningSwarm;
@@ -103,7 +50,7 @@ describe('repair', () => {
       env: { MEMBER_OUT_AFTER_MS: String(OUT_AFTER_MS), TRANSFER_SETTLE_DELAY_MS: '500' },
     });
     cids = await uploadAll(swarm.peers);
-    digests = (await Promise.all(FILES.map(digestsOf))).flat();
+    digests = await allDigests();
     await exactlyOnDisk(swarm.peers);
   });
   afterAll(async () => {
@@ -141,52 +88,5 @@ describe('repair', () => {
     await untilAllSee(swarm.peers, swarm.peers.length);
     await exactlyOnDisk(swarm.peers);
     await downloadsAreRight(swarm.peers);
-  });
-});
-
-describe('a reboot of a peer', () => {
-  let swarm: RunningSwarm;
-  beforeAll(async () => {
-    swarm = await startSwarm(4, {
-      processes: 'per peer',
-      env: { TRANSFER_SETTLE_DELAY_MS: '500' },
-    });
-  });
-  afterAll(async () => {
-    await swarm[Symbol.asyncDispose]();
-  });
-
-  it('copies nothing, at it or anywhere', async () => {
-    const { peers } = swarm;
-    const cids = await uploadAll(peers);
-    const digests = (await Promise.all(FILES.map(digestsOf))).flat();
-    await eventually(
-      'each block lies on three disks',
-      async () => (await copiesOnDisk(peers, digests)).most === REPLICAS,
-      { timeoutMs: REPAIR_TIMEOUT_MS },
-    );
-    for (const [index, peer] of peers.entries()) {
-      const others = peers.filter((other) => other !== peer);
-      const before = await Promise.all(others.map(copiedAt));
-      await (index % 2 === 0 ? peer.kill() : peer.stop());
-      await eventually('the others miss it', async () =>
-        (await Promise.all(others.map(listAlive))).every(({ length }) => length === others.length),
-      );
-      await peer.start();
-      await untilAllSee(peers, peers.length);
-      await eventually(
-        'it has looked at all its files',
-        async () =>
-          (await metric(peer.transfer, 'shoal_transfer_files_settled_total', {
-            outcome: 'settled',
-          })) >= FILES.length,
-        { timeoutMs: 30_000 },
-      );
-      expect(await copiedAt(peer)).toBe(0);
-      expect(await Promise.all(others.map(copiedAt))).toEqual(before);
-      await eventually('it sees all copies again', async () => {
-        return (await fewestCopies(peer, cids)) === REPLICAS;
-      });
-    }
   });
 });

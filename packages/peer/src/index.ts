@@ -1,1 +1,2 @@
+export * from './start-peer.ts';
 export * from './start-services.ts';

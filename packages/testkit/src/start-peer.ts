@@ -13,11 +13,17 @@ import { env as ownEnv } from 'node:process';
 import { createInterface } from 'node:readline';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { arePortsFree, CLI_MAIN, compileCacheDir, PORTS_PER_PEER, portsOf } from '@shoal/cli';
+import {
+  arePortsFree,
+  CLI_MAIN,
+  compileCacheDir,
+  type PeerPlan,
+  PORTS_PER_PEER,
+  portsOf,
+} from '@shoal/cli';
 import { PeerId, SERVICES, type Service } from '@shoal/protocol';
 import * as z from 'zod';
 import { eventually } from './eventually.ts';
-import type { HostedPlan } from './host-main.ts';
 import { isRunning, listChildren, signalProcess } from './processes.ts';
 import { openTemporaryFolder } from './temporary-folder.ts';
 
@@ -31,7 +37,8 @@ const STOP_TIMEOUT_MS = 30_000;
 const LOG_TAIL_LINES = 15;
 /** Of a peer's ports none is this far up: a listener there holds them all for the process that has it. */
 const HOLDING_OFFSET = PORTS_PER_PEER - 1;
-const HOST_MAIN = fileURLToPath(new URL('./host-main.ts', import.meta.url));
+/** A program, not an import: services use testkit in their tests. */
+const HOST_MAIN = fileURLToPath(new URL('../../peer/src/main.ts', import.meta.url));
 /** As the launcher starts services: a small nursery, and threads for files that are synced side by side. */
 const HOST_FLAGS = ['--max-semi-space-size=2'];
 const HOST_THREADS = '8';
@@ -197,6 +204,13 @@ export async function startPeer(options: PeerOptions = {}): Promise<RunningPeer>
   };
 }
 
+/** One peer of a process that hosts peers, as packages/peer's program takes it. */
+export interface HostedPlan {
+  readonly plan: PeerPlan;
+  /** Settings of its services on top of the process's environment. */
+  readonly env: Readonly<Record<string, string>>;
+}
+
 interface At {
   readonly dataDir: string;
   readonly keyFile: string;
@@ -223,7 +237,11 @@ export function hostedPlan(
   return {
     plan: {
       label: `peer at ${basePort}`,
-      ...{ dataDir, keyFile, host, ports, seeds },
+      dataDir,
+      keyFile,
+      host,
+      ports,
+      seeds,
       hasMdns: false,
       staysDownWhenKilled: true,
     },

@@ -3,9 +3,8 @@
  * they are in one line on stdout once all are ready; ends them on SIGTERM, or when its parent is gone.
  */
 import { once } from 'node:events';
-import { argv, env, exit, ppid, stdout } from 'node:process';
 import type { PeerPlan } from '@shoal/cli';
-import { startPeerHere } from './start-peer-here.ts';
+import { startPeer } from './start-peer.ts';
 
 /** A plan, and settings of that peer's services on top of the environment. */
 export interface HostedPlan {
@@ -15,31 +14,31 @@ export interface HostedPlan {
 
 const PARENT_CHECK_MS = 1000;
 
-const parent = ppid;
+const { argv, env, ppid, stdout, stderr } = process;
 const stopping = new AbortController();
 const stop = (): void => stopping.abort();
 process.on('SIGTERM', stop);
-const watch = setInterval(() => process.ppid !== parent && stop(), PARENT_CHECK_MS);
+const watch = setInterval(() => {
+  if (process.ppid !== ppid) stop();
+}, PARENT_CHECK_MS);
 
-// What testkit itself wrote, a moment ago.
+// What the parent wrote a moment ago.
 const plans = JSON.parse(argv[2] ?? '[]') as readonly HostedPlan[];
 const started = await Promise.allSettled(
-  plans.map((each) => startPeerHere(each.plan, { ...env, ...each.env })),
+  plans.map((each) => startPeer(each.plan, { ...env, ...each.env })),
 );
 await using peers = new AsyncDisposableStack();
-for (const result of started) if (result.status === 'fulfilled') peers.use(result.value);
-for (const result of started)
+const lines = [];
+for (const result of started) {
   if (result.status === 'rejected') {
-    process.stderr.write(`${String(result.reason)}\n`);
-    exit(1);
+    stderr.write(`${String(result.reason)}\n`);
+    process.exit(1);
   }
-const lines = started.flatMap((result) =>
-  result.status === 'fulfilled'
-    ? [{ peerId: result.value.peerId, ...result.value.origins, libp2p: result.value.libp2p }]
-    : [],
-);
+  const { peerId, origins, libp2p } = peers.use(result.value);
+  lines.push({ peerId, ...origins, libp2p });
+}
 stdout.write(`${JSON.stringify(lines)}\n`);
 if (!stopping.signal.aborted) await once(stopping.signal, 'abort');
 clearInterval(watch);
 await peers.disposeAsync();
-exit(0);
+process.exit(0);

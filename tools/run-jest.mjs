@@ -1,0 +1,31 @@
+/**
+ * Jest as this project runs it. Called in a package's folder (turbo's `test` tasks) it runs what lies
+ * below that; anywhere else, what its arguments say.
+ */
+import { spawnSync } from 'node:child_process';
+import { join, relative } from 'node:path';
+import { argv, cwd, exit } from 'node:process';
+import { findNode, projectEnv, ROOT } from './setup.mjs';
+
+const JEST = join(ROOT, 'node_modules', 'jest', 'bin', 'jest.js');
+
+/** What jest runs with; `counts` is a file that gets the numbers (count-reporter.mjs). */
+export function jestCommand(args, { counts } = {}) {
+  return {
+    program: findNode(),
+    args: [JEST, '--passWithNoTests', ...args],
+    env: {
+      ...projectEnv(),
+      NODE_OPTIONS: '--experimental-vm-modules --no-warnings',
+      ...(counts === undefined ? {} : { COUNTS_FILE: counts }),
+    },
+  };
+}
+
+if (import.meta.main ?? argv[1] === import.meta.filename) {
+  const here = relative(ROOT, cwd());
+  const below = here === '' ? [] : ['--testPathPatterns', `^${join(ROOT, here)}/`];
+  const { program, args, env } = jestCommand([...argv.slice(2), ...below]);
+  const { status } = spawnSync(program, args, { cwd: ROOT, env, stdio: 'inherit' });
+  exit(status ?? 1);
+}
