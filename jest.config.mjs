@@ -11,6 +11,8 @@ const sharing = {
 };
 export default {
   testSequencer: '<rootDir>/tools/sequencer.mjs',
+  // A process for each file: native parts of lmdb don't outlive many of jest's module registries.
+  workerIdleMemoryLimit: '1MB',
   reporters: ['default', '<rootDir>/tools/count-reporter.mjs'],
   projects: [
     {

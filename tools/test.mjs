@@ -18,8 +18,8 @@ import { runGroups, runTask } from './tasks.mjs';
 const BASE_IMAGE = 'node:24-bookworm-slim';
 /** Of what only computes: a test that waits for a peer gets the processor before it. */
 const NICENESS = 10;
-/** Test files with real processes at one time. Much of each is waiting; three keep two cores busy. */
-const WORKERS = 3;
+/** Test files with real processes at one time. Much of each is waiting, but three fill two cores and wait for each other. */
+const WORKERS = 2;
 
 setUp();
 const folder = mkdtempSync(join(tmpdir(), 'shoal-counts-'));
@@ -49,8 +49,12 @@ function everything() {
       check('types of tests/interop', 'tsc', ['-p', INTEROP]),
       { ...jest('unit', ['--selectProjects', 'unit', '--maxWorkers=1']), niceness: NICENESS },
     ],
-    [jest('levels', ['--selectProjects', ...levels, `--maxWorkers=${WORKERS}`])],
-    [interop(), chaos(), smoke],
+    [
+      jest('levels', ['--selectProjects', ...levels, `--maxWorkers=${WORKERS}`]),
+      interop(),
+      chaos(),
+      smoke,
+    ],
   ];
 }
 
