@@ -7,6 +7,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { argv, ppid, stderr } from 'node:process';
+import { ImportReply } from '@shoal/protocol';
 import {
   eventually,
   type HostedSwarm,
