@@ -31,14 +31,15 @@ describe('a service', () => {
     await writeFile(
       main,
       `import { runService } from ${JSON.stringify(RUN)};
-       const schema = { safeParse: () => ({ success: true, data: { LOG_LEVEL: 'info', SHUTDOWN_TIMEOUT_MS: 1000 } }), shape: {} };
-       await runService('test', schema, process.env, async (config, log) => {
+       const config = { LOG_LEVEL: 'info', SHUTDOWN_TIMEOUT_MS: 1000 };
+       const start = async (log) => {
          setInterval(async () => {
            console.error('as lmdb does'); console.log('and others'); process.emitWarning('and node'); log.error('and we');
            await fetch('http://127.0.0.1:${port}/alive').catch(() => {});
          }, 10);
          return { origin: 'http://test', [Symbol.asyncDispose]: async () => {} };
-       });`,
+       };
+       await runService({ name: 'test', configure: () => ({ config, start }) }, process.env);`,
     );
     const full = openSync('/dev/full', 'w');
     const child = spawn(process.execPath, [main], { stdio: ['ignore', full, full] });
