@@ -75,7 +75,7 @@ function interop() {
 
 function chaos() {
   const main = join(ROOT, 'tests', 'chaos', 'main.ts');
-  return nodeProgram('chaos', [main, '--short', '--rota', commitOf(), '--lanes', '1']);
+  return nodeProgram('chaos', [main, '--short', '--rota', commitOf()]);
 }
 
 function nodeProgram(name, programArgs) {

@@ -16,6 +16,8 @@ export const steadySwarm: Opener = () => startSwarm(PEERS);
 /** Five peers that give up on an absent one, and delete what nobody wants, within seconds. */
 export const quickSwarm: Opener = () =>
   startSwarm(PEERS, {
+    // What plays here harms whole peers.
+    processes: 'per peer',
     env: {
       MEMBER_OUT_AFTER_MS: '5000',
       TRANSFER_SETTLE_DELAY_MS: '500',

@@ -44,7 +44,13 @@ export async function startRig(): Promise<Rig> {
   await using starting = new AsyncDisposableStack();
   const folder = starting.use(await openTemporaryFolder());
   const env = { WRITE_TOKEN: TOKEN, TRANSFER_SETTLE_DELAY_MS: '500' };
-  const { peers } = starting.use(await startSwarm(PEERS, { env }));
+  const { peers } = starting.use(
+    // The last one's chunker is killed alone.
+    await startSwarm(PEERS, {
+      env,
+      optionsOf: (index) => ({ processes: index === PEERS - 1 ? 'per service' : 'per peer' }),
+    }),
+  );
   const peer = (index: number): RunningPeer => {
     const found = peers[index % PEERS];
     assert(found !== undefined);

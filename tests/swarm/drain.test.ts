@@ -52,11 +52,11 @@ describe('leaving', () => {
   const start = async (
     count: number,
     env: Readonly<Record<string, string>> = {},
+    leaverRuns: 'per service' | 'per peer' = 'per peer',
   ): Promise<[RunningPeer, ...RunningPeer[]]> => {
     swarm = await startSwarm(count, {
       env: { TRANSFER_SETTLE_DELAY_MS: '500', ...env },
-      // The first one leaves, as its launcher ends it.
-      optionsOf: (index) => ({ processes: index === 0 ? 'per service' : 'per peer' }),
+      optionsOf: (index) => ({ processes: index === 0 ? leaverRuns : 'per peer' }),
     });
     const [first, ...others] = swarm.peers;
     if (first === undefined) throw new Error('no peers');
@@ -146,7 +146,11 @@ describe('leaving', () => {
 
   it('by SIGTERM right after an upload with one copy, it leaves the file readable', async () => {
     // Nobody else makes copies meanwhile: repair has next to no bandwidth, and the jobs are lost.
-    const [leaver, ...others] = await start(3, { TRANSFER_REPAIR_BYTES_PER_SECOND: '1' });
+    const [leaver, ...others] = await start(
+      3,
+      { TRANSFER_REPAIR_BYTES_PER_SECOND: '1' },
+      'per service',
+    );
     const { transfer = 0 } = leaver.processIds();
     signalProcess(transfer, 'SIGSTOP');
     const file = { name: 'last.bin', seed: 'last words', sizeBytes: 32 * MiB };
@@ -161,7 +165,7 @@ describe('leaving', () => {
   });
 
   it('by SIGTERM with every file safe, it hands over nothing, and nobody copies anything', async () => {
-    const [leaver, ...others] = await start(3, { LOG_LEVEL: 'debug' });
+    const [leaver, ...others] = await start(3, { LOG_LEVEL: 'debug' }, 'per service');
     for (const file of FILES) await upload(leaver.chunker, file, { query: 'copies=3' });
     const copied = () =>
       Promise.all(

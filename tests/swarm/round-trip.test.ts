@@ -26,7 +26,10 @@ describe('a swarm of five', () => {
     return found;
   };
   beforeAll(async () => {
-    swarm = await startSwarm(PEERS);
+    swarm = await startSwarm(PEERS, {
+      // Peers as people run them, and peers in one process: they are the same to each other.
+      optionsOf: (index) => ({ processes: index < 2 ? 'per service' : 'per peer' }),
+    });
   });
   afterAll(async () => {
     await swarm[Symbol.asyncDispose]();

@@ -93,7 +93,7 @@ export interface Peer {
 export interface RunningPeer extends Peer, AsyncDisposable {
   /** Id of the process that all others are below: the launcher's, or the peer's. */
   readonly launcherId: number;
-  /** Ids of the processes that run now. */
+  /** Ids of the processes that run now; the same one for all services that share it. */
   processIds(): Partial<Record<ProcessName, number>>;
   /** SIGKILL to the launcher and everything below it. */
   kill(): Promise<void>;
@@ -115,15 +115,15 @@ export async function startPeer(options: PeerOptions = {}): Promise<RunningPeer>
   const basePort = options.basePort ?? (await findBasePort());
   if (!existsSync(keyFile)) await writeSwarmKey(keyFile);
   const { host = HOST, runThrough = [] } = options;
+  const isOneProcess = options.processes === 'per peer';
   let launcher: ChildProcess | undefined;
 
   const logTails = (): string => tailsOf(join(dataDir, 'logs'));
   const launch = async (): Promise<z.infer<typeof ReadyLine>> => {
     const at = { dataDir, keyFile, basePort, host };
-    const [program, ...args] =
-      options.processes === 'per peer'
-        ? hostCommand([hostedPlan(at, options)])
-        : launcherCommand(at, options);
+    const [program, ...args] = isOneProcess
+      ? hostCommand([hostedPlan(at, options)])
+      : launcherCommand(at, options);
     const [first, ...rest] = [...runThrough, program, ...args] as [string, ...string[]]; // never empty
     const child = spawn(first, rest, {
       env: hostEnvironment(options.env),
@@ -150,7 +150,11 @@ export async function startPeer(options: PeerOptions = {}): Promise<RunningPeer>
     if (launcher?.pid === undefined) throw new Error('the peer is not running');
     return launcher.pid;
   };
-  const processIds = () => processIdsBelow(launcherId());
+  const processIds = (): Partial<Record<ProcessName, number>> => {
+    const id = launcherId();
+    const here = isOneProcess ? SERVICES.map((service) => [service, id]) : [];
+    return { ...processIdsBelow(id), ...Object.fromEntries(here) };
+  };
   const running = starting.move();
   return {
     ...ready,
@@ -169,9 +173,9 @@ export async function startPeer(options: PeerOptions = {}): Promise<RunningPeer>
       launcher = undefined;
     },
     killOne(name) {
+      if (isOneProcess && name !== 'redis') throw new Error(`${name} has no process of its own`);
       const processId = processIds()[name];
-      if (processId === undefined)
-        throw new Error(`${name} is not running as a process of its own`);
+      if (processId === undefined) throw new Error(`${name} is not running`);
       signalProcess(processId, 'SIGKILL');
       return processId;
     },
