@@ -1,6 +1,6 @@
 /**
  * Jest as this project runs it. Called in a package's folder (turbo's `test` tasks) it runs what lies
- * below that; anywhere else, what its arguments say.
+ * below that, unless its arguments name files.
  */
 import { spawnSync } from 'node:child_process';
 import { join, relative } from 'node:path';
@@ -24,8 +24,10 @@ export function jestCommand(args, { counts } = {}) {
 
 if (import.meta.main ?? argv[1] === import.meta.filename) {
   const here = relative(ROOT, cwd());
-  const below = here === '' ? [] : ['--testPathPatterns', `^${join(ROOT, here)}/`];
-  const { program, args, env } = jestCommand([...argv.slice(2), ...below]);
+  const asked = argv.slice(2);
+  const namesFiles = asked.some((arg) => !arg.startsWith('-') && arg.includes('/'));
+  const below = here === '' || namesFiles ? [] : ['--testPathPatterns', `^${join(ROOT, here)}/`];
+  const { program, args, env } = jestCommand([...asked, ...below]);
   const { status } = spawnSync(program, args, { cwd: ROOT, env, stdio: 'inherit' });
   exit(status ?? 1);
 }

@@ -1,11 +1,10 @@
 /**
- * Programs that a test run starts side by side: each task's output is kept and printed when it ends, so
- * that what belongs together stands together; each ends with counts of what passed and what failed.
+ * Programs that a test run starts. What each says is kept and printed when it ends, with its verdict and
+ * time; each ends with counts of what passed and what failed.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, rmSync } from 'node:fs';
-import { setPriority } from 'node:os';
 import { stdout } from 'node:process';
 import { ROOT } from './setup.mjs';
 
@@ -23,21 +22,11 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
 /**
  * Runs one program and answers `{ passed, failed, skipped }`. `countedBy` is 'exit' for a check, which
  * counts as one, 'line' for a program whose last line counts, or a file that it writes its counts to.
- * `niceness` above 0 gives way to tests that wait for something.
  */
-export async function runTask({
-  name,
-  program,
-  args,
-  env,
-  countedBy,
-  timeoutMs = 900_000,
-  niceness = 0,
-}) {
+export async function runTask({ name, program, args, env, countedBy, timeoutMs = 900_000 }) {
   const startedAtMs = performance.now();
   const child = spawn(program, args, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] });
   running.add(child);
-  if (niceness > 0 && child.pid !== undefined) setPriority(child.pid, niceness);
   let output = '';
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (text) => (output += text));
@@ -69,17 +58,13 @@ export async function runTask({
   return counts;
 }
 
-/** Runs groups side by side, those of a group one after another. Answers the sum of all counts. */
-export async function runGroups(groups) {
+/** Runs tasks one after another. Answers the sum of all counts. */
+export async function runTasks(tasks) {
   const totals = { passed: 0, failed: 0, skipped: 0 };
-  await Promise.all(
-    groups.map(async (tasks) => {
-      for (const task of tasks) {
-        const counts = await (typeof task === 'function' ? task() : runTask(task));
-        for (const key of Object.keys(totals)) totals[key] += counts?.[key] ?? 0;
-      }
-    }),
-  );
+  for (const task of tasks) {
+    const counts = await (typeof task === 'function' ? task() : runTask(task));
+    for (const key of Object.keys(totals)) totals[key] += counts?.[key] ?? 0;
+  }
   return totals;
 }
 

@@ -1,7 +1,6 @@
 /**
  * `npm test`: set-up, then format, lint and types, every test, clients of others, this commit's turn of
- * chaos, and a swarm in Docker where there is an engine. What needs the processor goes beside what
- * waits. With arguments it is jest alone, with these arguments. Its last line counts everything: a check
+ * chaos, and a swarm in Docker where there is an engine. With arguments it is jest alone, with these arguments. Its last line counts everything: a check
  * that fails is a test that failed.
  */
 import { spawnSync } from 'node:child_process';
@@ -12,12 +11,10 @@ import { argv, exit, stdout } from 'node:process';
 import { jestCommand } from './run-jest.mjs';
 import { findNode, INTEROP, projectEnv, ROOT, setUp, setUpChaos, setUpInterop } from './setup.mjs';
 import { closeSharedSwarm, openSharedSwarm } from './shared-swarm.mjs';
-import { runGroups, runTask } from './tasks.mjs';
+import { runTask, runTasks } from './tasks.mjs';
 
 /** What deploy/peer.Dockerfile begins with. */
 const BASE_IMAGE = 'node:24-bookworm-slim';
-/** Of what only computes: a test that waits for a peer gets the processor before it. */
-const NICENESS = 10;
 /** Test files with real processes at one time. Much of each is waiting, but three fill two cores and wait for each other. */
 const WORKERS = 2;
 
@@ -29,8 +26,8 @@ if (args.length === 0) {
   setUpChaos();
 }
 await openSharedSwarm();
-const totals = await runGroups(
-  args.length === 0 ? everything() : [[jest('jest', ['--maxWorkers=2', ...args])]],
+const totals = await runTasks(
+  args.length === 0 ? everything() : [jest('jest', ['--maxWorkers=2', ...args])],
 );
 if (!(await closeSharedSwarm())) totals.failed += 1;
 rmSync(folder, { recursive: true, force: true });
@@ -42,25 +39,21 @@ function everything() {
   const turbo = ['run', 'typecheck', '--output-logs=errors-only'];
   const levels = ['integration', 'swarm', 'conformance'];
   return [
-    [
-      check('format', 'oxfmt', ['--check', '.']),
-      check('lint', 'oxlint', ['--type-aware', '.']),
-      check('types', 'turbo', turbo),
-      check('types of tests/interop', 'tsc', ['-p', INTEROP]),
-      { ...jest('unit', ['--selectProjects', 'unit', '--maxWorkers=1']), niceness: NICENESS },
-    ],
-    [
-      jest('levels', ['--selectProjects', ...levels, `--maxWorkers=${WORKERS}`]),
-      interop(),
-      chaos(),
-      smoke,
-    ],
+    check('format', 'oxfmt', ['--check', '.']),
+    check('lint', 'oxlint', ['--type-aware', '.']),
+    check('types', 'turbo', turbo),
+    check('types of tests/interop', 'tsc', ['-p', INTEROP]),
+    jest('unit', ['--selectProjects', 'unit', '--maxWorkers=2']),
+    jest('levels', ['--selectProjects', ...levels, `--maxWorkers=${WORKERS}`]),
+    interop(),
+    chaos(),
+    smoke,
   ];
 }
 
 function check(name, program, programArgs) {
   const env = { ...projectEnv(), TURBO_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1' };
-  return { name, program, args: programArgs, env, countedBy: 'exit', niceness: NICENESS };
+  return { name, program, args: programArgs, env, countedBy: 'exit' };
 }
 
 function jest(name, jestArgs) {

@@ -153,7 +153,7 @@ describe('leaving', () => {
     );
     const { transfer = 0 } = leaver.processIds();
     signalProcess(transfer, 'SIGSTOP');
-    const file = { name: 'last.bin', seed: 'last words', sizeBytes: 32 * MiB };
+    const file = { name: 'last.bin', seed: 'last words', sizeBytes: 16 * MiB };
     const { reply } = await upload(leaver.chunker, file, { query: 'copies=1' });
     leaver.killOne('redis');
     signalProcess(transfer, 'SIGCONT');

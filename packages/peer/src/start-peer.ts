@@ -42,7 +42,7 @@ export async function startPeer(
 ): Promise<PeerHere> {
   await using starting = new AsyncDisposableStack();
   const runDir = openRunFolder(plan.dataDir);
-  starting.defer(() => closeRunFolder(runDir));
+  starting.defer(() => closeRunFolder(runDir, plan.dataDir));
   starting.use(await lockFolder(runDir, plan.dataDir));
   const logs = join(plan.dataDir, 'logs');
   mkdirSync(logs, { recursive: true, mode: 0o700 });
