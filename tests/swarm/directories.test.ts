@@ -77,14 +77,16 @@ describe('directories', () => {
     await writeFile(join(source, 'sub/50 % "off" ö'), 'x');
     await symlink('../a.txt', join(source, 'sub/link'));
     await writeFile(join(source, '.hidden'), 'not this');
-    const wishes = ['--replicas', '2', '--copies', '2', '--json'];
+    for (const name of ['back\\slash', 'Icon\r', '\u202egpj.exe'])
+      await writeFile(join(source, 'sub', name), 'y');
+    const wishes = ['--no-hidden', '--replicas', '2', '--copies', '2', '--json'];
     const line = await shoal('add', '-r', source, '--peer', peer(0).gateway, ...wishes);
     const reply = DirectoryReply.parse(JSON.parse(line));
     expect(reply).toMatchObject({
       kind: 'directory',
       name: 'reise nach täby',
-      sizeBytes: 3 * MiB + 7 + 2,
-      entries: 7,
+      sizeBytes: 3 * MiB + 7 + 2 + 3,
+      entries: 10,
       url: `/ipfs/${reply.cid}/`,
     });
     expect(reply.copies).toBeGreaterThanOrEqual(2);

@@ -8,6 +8,7 @@
 import { createNode, encode, prepare } from '@ipld/dag-pb';
 import { type Cid, DAG_WIDTH_MAX } from '@shoal/protocol';
 import { UnixFS } from 'ipfs-unixfs';
+import { type Attributes, unixfsAttributes } from './attributes.ts';
 import { hashBlock, toCid } from './cid.ts';
 
 /** A manifest node, ready to be stored. */
@@ -26,8 +27,11 @@ interface Child {
 export interface DagBuilder {
   /** Adds the next chunk of the file; gives the nodes that it filled. */
   addLeaf(leaf: { readonly cid: Cid; readonly sizeBytes: number }): DagNode[];
-  /** Closes the open nodes. `blocks` counts leaves and nodes, as a have-map does. @throws RangeError without a leaf. */
-  finish(): {
+  /**
+   * Closes the open nodes. `blocks` counts leaves and nodes, as a have-map does. With attributes the root
+   * is a node of its own, which holds them: the CID is another one. @throws RangeError without a leaf.
+   */
+  finish(attributes?: Attributes): {
     root: Cid;
     nodes: DagNode[];
     blocks: number;
@@ -61,12 +65,17 @@ export function createDagBuilder(): DagBuilder {
       add(0, { cid, sizeBytes, treeSizeBytes: sizeBytes }, nodes);
       return nodes;
     },
-    finish() {
+    finish(attributes) {
       const nodes: DagNode[] = [];
       for (let level = 0; level < levels.length; level += 1) {
         const open = levels[level] ?? [];
         const [only] = open;
         const isTop = level === levels.length - 1;
+        if (isTop && attributes !== undefined && only !== undefined) {
+          const { node, child } = makeNode(open, attributes);
+          const { cid: root, sizeBytes, treeSizeBytes } = child;
+          return { root, nodes: [...nodes, node], blocks: blocks + 1, sizeBytes, treeSizeBytes };
+        }
         if (isTop && open.length === 1 && only !== undefined)
           return {
             root: only.cid,
@@ -82,8 +91,15 @@ export function createDagBuilder(): DagBuilder {
   };
 }
 
-function makeNode(children: readonly Child[]): { node: DagNode; child: Child } {
-  const unixfs = new UnixFS({ type: 'file', blockSizes: children.map((c) => BigInt(c.sizeBytes)) });
+function makeNode(
+  children: readonly Child[],
+  attributes?: Attributes,
+): { node: DagNode; child: Child } {
+  const unixfs = new UnixFS({
+    type: 'file',
+    blockSizes: children.map((c) => BigInt(c.sizeBytes)),
+    ...unixfsAttributes(attributes),
+  });
   const links = children.map((c) => ({ Name: '', Hash: toCid(c.cid), Tsize: c.treeSizeBytes }));
   const bytes = encode(prepare(createNode(unixfs.marshal(), links)));
   const cid = hashBlock('dag-pb', bytes);

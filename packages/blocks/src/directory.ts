@@ -6,6 +6,7 @@ import { createNode, encode, type PBNode, prepare } from '@ipld/dag-pb';
 import { murmur364 } from '@multiformats/murmur3';
 import { type Cid, DirectoryInvalid, KiB } from '@shoal/protocol';
 import { UnixFS } from 'ipfs-unixfs';
+import { type Attributes, unixfsAttributes } from './attributes.ts';
 import { hashBlock, toCid } from './cid.ts';
 import type { DagNode } from './dag.ts';
 import { prefixLength } from './walk-dag.ts';
@@ -36,14 +37,20 @@ export interface Directory {
  * Builds a directory over entries that exist already. Their order does not matter.
  * @throws DirectoryInvalid when the hashes of two names can't be told apart.
  */
-export async function buildDirectory(entries: readonly DirectoryEntry[]): Promise<Directory> {
+export async function buildDirectory(
+  entries: readonly DirectoryEntry[],
+  attributes?: Attributes,
+): Promise<Directory> {
   const links = entries.map(({ name, cid, treeSizeBytes }) => linkTo(name, cid, treeSizeBytes));
-  const flat = encodeNode(new UnixFS({ type: 'directory' }), links);
+  const flat = encodeNode(
+    new UnixFS({ type: 'directory', ...unixfsAttributes(attributes) }),
+    links,
+  );
   if (flat.length <= DIRECTORY_NODE_MAX_BYTES) return directoryOf(flat, [], entries);
   const hashed = await Promise.all(
     entries.map(async (entry) => ({ entry, hash: await slotsOf(entry.name) })),
   );
-  return buildShard(hashed, 0);
+  return buildShard(hashed, 0, attributes);
 }
 
 /** The way to a name through a HAMT: the slot at each level, from its hash, 8 bits a level. */
@@ -54,6 +61,7 @@ export async function slotsOf(name: string): Promise<Uint8Array> {
 function buildShard(
   entries: readonly { readonly entry: DirectoryEntry; readonly hash: Uint8Array }[],
   depth: number,
+  attributes?: Attributes,
 ): Directory {
   const slots = new Map<number, (typeof entries)[number][]>();
   for (const hashed of entries) {
@@ -91,6 +99,7 @@ function buildShard(
     data: bitfieldOf([...slots.keys()]),
     fanout: BigInt(FANOUT),
     hashType: BigInt(MURMUR3_X64_64),
+    ...unixfsAttributes(attributes),
   });
   return directoryOf(encodeNode(unixfs, links), nodes, below);
 }

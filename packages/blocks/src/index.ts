@@ -1,3 +1,4 @@
+export { type Attributes } from './attributes.ts';
 export * from './bits.ts';
 export { cidOf, codecOf, digestOf, hashBlock, partitionOf } from './cid.ts';
 export * from './chunk.ts';

@@ -6,6 +6,7 @@ import { decode } from '@ipld/dag-pb';
 import { type Codec, ManifestInvalid } from '@shoal/protocol';
 import { UnixFS } from 'ipfs-unixfs';
 import type { CID } from 'multiformats/cid';
+import { type Attributes, attributesOf } from './attributes.ts';
 import { type ReadCid, readLink } from './read-cid.ts';
 
 /** `plain`: dag-pb without UnixFS; its links are followed, it has no file bytes. */
@@ -31,10 +32,16 @@ export interface UnixfsNode {
   readonly links: readonly NodeLink[];
   /** Children of a shard: a power of two; 0 for everything else. */
   readonly fanout: number;
+  /** Mode and time, of the few nodes that have them. */
+  readonly attributes?: Attributes;
 }
 
 /** Fan-outs that are in use lie far below; the limit is boxo's. */
 const FANOUT_MAX = 1024;
+const MARK = Buffer.from('\ufeff');
+/** Fields of dag-pb: a node's links, and a link's name. */
+const LINK_FIELD = 2;
+const NAME_FIELD = 2;
 const NO_BYTES = new Uint8Array();
 
 /**
@@ -52,9 +59,10 @@ export function readUnixfs(cid: string, bytes: Uint8Array): UnixfsNode {
     return refuse(cause instanceof Error ? cause.message : String(cause), cause);
   }
   const { Data, Links } = node;
+  const names = namesWithMarks(bytes);
   const linksOf = (sizes?: readonly bigint[]): NodeLink[] =>
     Links.map(({ Name = '', Tsize, Hash }, index) => ({
-      name: Name,
+      name: names?.[index] ?? Name,
       treeSizeBytes: safe(Tsize),
       sizeBytes: sizes === undefined ? undefined : safe(Number(sizes[index])),
       cid: Hash,
@@ -63,7 +71,13 @@ export function readUnixfs(cid: string, bytes: Uint8Array): UnixfsNode {
   if (unixfs === undefined)
     return { type: 'plain', data: NO_BYTES, fileSizeBytes: undefined, links: linksOf(), fanout: 0 };
   const data = unixfs.data ?? NO_BYTES;
-  const common = { data, fileSizeBytes: undefined, fanout: 0 };
+  const attributes = attributesOf(unixfs);
+  const common = {
+    data,
+    fileSizeBytes: undefined,
+    fanout: 0,
+    ...(attributes === undefined ? {} : { attributes }),
+  };
   switch (unixfs.type) {
     case 'file':
     case 'raw': {
@@ -115,6 +129,48 @@ function unmarshal(data: Uint8Array): UnixFS | undefined {
   } catch {
     return undefined; // dag-pb may carry anything
   }
+}
+
+/**
+ * The links' names where one may begin with U+FEFF, which the decoder takes for a byte order mark and
+ * drops; undefined when there is none. The bytes were decoded before, so their lengths are right.
+ */
+function namesWithMarks(bytes: Uint8Array): string[] | undefined {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (!buffer.includes(MARK)) return undefined;
+  const names: string[] = [];
+  for (const { field, value: link } of fieldsOf(buffer))
+    if (field === LINK_FIELD)
+      names.push(
+        fieldsOf(link)
+          .filter((inner) => inner.field === NAME_FIELD)
+          .map(({ value }) => value.toString())
+          .join(''),
+      );
+  return names;
+}
+
+/** The fields of a protobuf message that have a length. */
+function fieldsOf(message: Buffer): { readonly field: number; readonly value: Buffer }[] {
+  const fields: { field: number; value: Buffer }[] = [];
+  let at = 0;
+  const varint = (): number => {
+    let value = 0;
+    for (let scale = 1; at < message.length; scale *= 128) {
+      const byte = message[at++] ?? 0;
+      value += (byte & 127) * scale;
+      if (byte < 128) break;
+    }
+    return value;
+  };
+  while (at < message.length) {
+    const key = varint();
+    const length = varint();
+    if ((key & 7) !== 2) continue; // a number, which is read
+    fields.push({ field: key >> 3, value: message.subarray(at, at + length) });
+    at += length;
+  }
+  return fields;
 }
 
 const safe = (value: number | undefined): number | undefined =>

@@ -137,7 +137,9 @@ export async function runCli(argv: readonly string[], context: Context): Promise
     return EXIT_USAGE;
   }
   const { run, usage } = await entry.load();
-  if (args.includes('--help') || args.includes('-h')) {
+  // Behind "--" are names, whatever they look like.
+  const options = args.includes('--') ? args.slice(0, args.indexOf('--')) : args;
+  if (options.includes('--help') || options.includes('-h')) {
     context.out(`${usage}\n`);
     return 0;
   }

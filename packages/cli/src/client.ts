@@ -102,6 +102,7 @@ export function createClient(peerUrl: string, token?: string): Client {
       });
     } catch (cause) {
       (options.signal as AbortSignal).throwIfAborted(); // always given one, by those below
+      if (cause instanceof CommandFailure) throw cause; // of the body that we send
       throw connectionFailure(peerUrl, cause);
     }
     if (answer.statusCode < 400) return answer;

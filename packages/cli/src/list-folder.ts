@@ -1,57 +1,134 @@
-/** What lies in a folder, before a byte of it is sent: what can't be uploaded is found out first. */
+/**
+ * What lies in a folder, before a byte of it is sent: what can't be uploaded is found out first, and
+ * listed, so that one odd entry doesn't keep the rest out.
+ */
 import type { Dirent } from 'node:fs';
 import { lstat, readdir, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileNameFault } from '@shoal/protocol';
-import { CommandFailure } from './failure.ts';
+import type { Attributes } from '@shoal/blocks';
+import {
+  entryNameFault,
+  PATH_SEGMENTS_MAX,
+  PATH_SIZE_MAX_BYTES,
+  SYMLINK_TARGET_MAX_BYTES,
+} from '@shoal/protocol';
+import { readAttributes } from './file-attributes.ts';
+import { reasonOf } from './open-file.ts';
 
-/** Folders in folders: what a peer takes is less. */
-const DEPTH_MAX = 256;
-
-export type FolderEntry =
+export type FolderEntry = { readonly path: string; readonly attributes?: Attributes } & (
   | {
       readonly kind: 'file';
-      readonly path: string;
       readonly full: string;
       readonly sizeBytes: number;
     }
-  | { readonly kind: 'folder'; readonly path: string }
-  | { readonly kind: 'symlink'; readonly path: string; readonly target: Buffer };
+  | { readonly kind: 'folder' }
+  | { readonly kind: 'symlink'; readonly target: Buffer }
+);
+
+/** What stays behind, and why, in words for a person. */
+export interface LeftOut {
+  readonly path: string;
+  readonly reason: string;
+}
+
+export interface FolderListing {
+  /** Folders before what is in them; paths have "/" and begin below the folder. */
+  readonly entries: readonly FolderEntry[];
+  readonly leftOut: readonly LeftOut[];
+  /** Of the folder itself, when attributes are wanted. */
+  readonly attributes: Attributes | undefined;
+}
+
+/** Whether names that begin with a dot are taken, left out and listed, or left out as was asked for. */
+export type Hidden = 'take' | 'list' | 'pass-over';
 
 /**
- * Everything below a folder, folders before what is in them; paths have "/" and begin below it.
- * Symlinks are told, not followed.
- * @throws CommandFailure for names that a peer refuses, and for what is no file, folder or symlink.
+ * Everything below a folder that can be uploaded. Symlinks are told, not followed.
+ * @throws the system's error when the folder itself can't be read.
  */
 export async function listFolder(
   folder: string,
-  { withHidden }: { readonly withHidden: boolean },
-): Promise<FolderEntry[]> {
+  {
+    hidden,
+    withAttributes = false,
+    nameBytes = 0,
+  }: {
+    readonly hidden: Hidden;
+    readonly withAttributes?: boolean;
+    /** What stands before each path, with its "/": a peer bounds the whole. */
+    readonly nameBytes?: number;
+  },
+): Promise<FolderListing> {
   const entries: FolderEntry[] = [];
-  const list = async (full: string, prefix: string, depth: number): Promise<void> => {
-    if (depth > DEPTH_MAX) throw new CommandFailure(`${full} lies too deep`);
-    const found = await readdir(full, { withFileTypes: true });
-    for (const entry of found.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
-      if (!withHidden && entry.name.startsWith('.')) continue;
-      const path = prefix + entry.name;
-      entries.push(await look(entry, join(full, entry.name), path));
-      if (entry.isDirectory()) await list(join(full, entry.name), `${path}/`, depth + 1);
+  const leftOut: LeftOut[] = [];
+  const list = async (
+    found: readonly Dirent<Buffer>[],
+    { full, prefix, depth }: { full: string; prefix: string; depth: number },
+  ): Promise<void> => {
+    const sorted = found.toSorted((a, b) => Buffer.compare(a.name, b.name));
+    for (const entry of sorted) {
+      const name = entry.name.toString();
+      const path = prefix + name;
+      const leave = (reason: string) => void leftOut.push({ path, reason });
+      if (hidden !== 'take' && name.startsWith('.')) {
+        if (hidden === 'list') leave('hidden; --hidden takes it, --no-hidden leaves it out');
+        continue;
+      }
+      const fault = Buffer.from(name).equals(entry.name)
+        ? entryNameFault(name)
+        : 'its name is not valid UTF-8';
+      if (fault !== undefined) {
+        leave(fault);
+        continue;
+      }
+      if (depth > PATH_SEGMENTS_MAX) {
+        leave(`it lies deeper than ${PATH_SEGMENTS_MAX} folders`);
+        continue;
+      }
+      if (nameBytes + Buffer.byteLength(path) > PATH_SIZE_MAX_BYTES) {
+        leave(`its path is longer than ${PATH_SIZE_MAX_BYTES} bytes`);
+        continue;
+      }
+      const at = join(full, name);
+      try {
+        const looked = await look(entry, { full: at, path }, withAttributes);
+        if (typeof looked === 'string') {
+          leave(looked);
+          continue;
+        }
+        const below =
+          looked.kind === 'folder'
+            ? await readdir(at, { withFileTypes: true, encoding: 'buffer' })
+            : [];
+        entries.push(looked);
+        await list(below, { full: at, prefix: `${path}/`, depth: depth + 1 });
+      } catch (error) {
+        leave(reasonOf(error));
+      }
     }
   };
-  await list(folder, '', 0);
-  return entries;
+  const found = await readdir(folder, { withFileTypes: true, encoding: 'buffer' });
+  await list(found, { full: folder, prefix: '', depth: 1 });
+  return {
+    entries,
+    leftOut,
+    attributes: withAttributes ? await readAttributes(folder) : undefined,
+  };
 }
 
-async function look(entry: Dirent, full: string, path: string): Promise<FolderEntry> {
-  // A name that is no UTF-8 was mended by the reader, so it would not be found again.
-  const fault = entry.name.includes('\ufffd')
-    ? 'it is not valid Unicode'
-    : fileNameFault(entry.name);
-  if (fault !== undefined)
-    throw new CommandFailure(`${full} has a name that no peer takes: ${fault}`);
-  if (entry.isSymbolicLink())
-    return { kind: 'symlink', path, target: await readlink(full, { encoding: 'buffer' }) };
-  if (entry.isDirectory()) return { kind: 'folder', path };
-  if (entry.isFile()) return { kind: 'file', path, full, sizeBytes: (await lstat(full)).size };
-  throw new CommandFailure(`${full} is no file, folder or symlink`);
+/** An entry, or why it is none. */
+async function look(
+  entry: Dirent<Buffer>,
+  { full, path }: { readonly full: string; readonly path: string },
+  withAttributes: boolean,
+): Promise<FolderEntry | string> {
+  const common = { path, ...(withAttributes ? { attributes: await readAttributes(full) } : {}) };
+  if (entry.isSymbolicLink()) {
+    const target = await readlink(full, { encoding: 'buffer' });
+    if (target.length > SYMLINK_TARGET_MAX_BYTES) return 'its target is too long';
+    return { ...common, kind: 'symlink', target };
+  }
+  if (entry.isDirectory()) return { ...common, kind: 'folder' };
+  if (entry.isFile()) return { ...common, kind: 'file', full, sizeBytes: (await lstat(full)).size };
+  return 'it is no file, folder or symlink';
 }

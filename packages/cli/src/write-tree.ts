@@ -5,9 +5,10 @@
  * What a stranger put in there must stay in the folder: names are plain names, files and folders are
  * made and never opened, so that nothing is written through a symlink, whatever that points to.
  */
-import { type FileHandle, mkdir, open, symlink } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, type FileHandle, lutimes, mkdir, open, symlink } from 'node:fs/promises';
+import { join, relative } from 'node:path';
 import {
+  type Attributes,
   type CarBlock,
   codecOf,
   fileBytesOf,
@@ -22,7 +23,7 @@ import {
   verify,
   walkDag,
 } from '@shoal/blocks';
-import { type Cid, fileNameFault, Problem } from '@shoal/protocol';
+import { type Cid, entryNameFault, Problem, visibleName } from '@shoal/protocol';
 import { CommandFailure } from './failure.ts';
 
 /** Folders in folders: what a peer takes is less. */
@@ -43,8 +44,20 @@ export async function writeTree(
   source: AsyncIterable<Uint8Array>,
   root: string,
   path: string,
-  { onBytes }: { readonly onBytes: (bytes: number) => void },
+  {
+    onBytes,
+    isPreserving = false,
+    withLinksOut = false,
+  }: {
+    readonly onBytes: (bytes: number) => void;
+    /** Sets modes and times where nodes carry them. */
+    readonly isPreserving?: boolean;
+    /** Takes symlinks that lead out of the folder. */
+    readonly withLinksOut?: boolean;
+  },
 ): Promise<WrittenTree> {
+  // Set at the end: a folder that may not be written to could not be filled.
+  const kept: { readonly at: string; readonly attributes: Attributes }[] = [];
   const written = { files: 0, folders: 0, symlinks: 0, sizeBytes: 0 };
   try {
     const { blocks } = await openCar(source);
@@ -58,8 +71,14 @@ export async function writeTree(
         return writeFile([await take(target.cid)], at);
       const bytes = target.kind === 'block' ? await take(target.cid) : target.bytes;
       const node = readUnixfs(target.asGiven, bytes);
+      if (isPreserving && node.attributes !== undefined)
+        kept.push({ at, attributes: node.attributes });
       if (node.type === 'directory' || node.type === 'shard') return writeFolder(node, at, depth);
       if (node.type === 'symlink') {
+        if (!withLinksOut && leadsOut(node.data, depth - 1))
+          throw new CommandFailure(
+            `the symlink ${visibleName(relative(path, at))} may lead out of the folder, to ${visibleName(Buffer.from(node.data).toString())}; nothing was kept, take it with --links-out`,
+          );
         await symlink(Buffer.from(node.data), at);
         written.symlinks += 1;
         return undefined;
@@ -71,7 +90,7 @@ export async function writeTree(
       await mkdir(at);
       written.folders += 1;
       for await (const { name, link } of listEntries(node, take)) {
-        const fault = fileNameFault(name);
+        const fault = entryNameFault(name);
         if (fault !== undefined)
           throw new CommandFailure(`a name in it can't be written here, since ${fault}`);
         await writeEntry(targetOf(link), join(at, name), depth + 1);
@@ -91,11 +110,40 @@ export async function writeTree(
     };
 
     await writeEntry(readCid(root), path, 0);
+    for (const entry of kept.toReversed()) await setAttributes(entry);
     return written;
   } catch (error) {
     if (error instanceof Problem) throw new CommandFailure(error.message, { cause: error });
     throw error;
   }
+}
+
+/**
+ * Whether a symlink may lead out of the folder that it lies in, `depth` folders below the top. Steps up
+ * are counted where they stand first, in folders that we made; behind a name they can't be told, since
+ * that name may be a link itself. Links of which none leads out don't do so together.
+ */
+export function leadsOut(target: Uint8Array, depth: number): boolean {
+  const text = Buffer.from(target).toString('latin1'); // bytes, of which "/" and "." alone count
+  if (text.startsWith('/')) return true;
+  const steps = text.split('/').filter((step) => step !== '' && step !== '.');
+  const down = steps.findIndex((step) => step !== '..');
+  const ups = down < 0 ? steps.length : down;
+  return ups > depth || (down >= 0 && steps.slice(down).includes('..'));
+}
+
+async function setAttributes({
+  at,
+  attributes: { mode, mtime },
+}: {
+  readonly at: string;
+  readonly attributes: Attributes;
+}): Promise<void> {
+  // No set-user-id of a stranger's.
+  if (mode !== undefined) await chmod(at, mode & 0o777);
+  if (mtime === undefined) return;
+  const atSeconds = Number(mtime.secs) + mtime.nsecs / 1e9;
+  await lutimes(at, atSeconds, atSeconds);
 }
 
 /** Takes the next block of a CAR, which must be the one that is asked for. */

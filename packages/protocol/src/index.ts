@@ -1,5 +1,6 @@
 export * from './bytes.ts';
 export * from './cid.ts';
+export * from './entry-name.ts';
 export * from './file.ts';
 export * from './frames.ts';
 export * from './have-map.ts';

@@ -2,16 +2,16 @@
  * The tree that the names of a form's parts make. Parts come in any order; of each file only its name
  * and what names its bytes stay here. Directories are built at the end, the lowest first.
  */
-import { buildDirectory, type DagNode } from '@shoal/blocks';
-import { type Cid, DirectoryInvalid, type DirectoryItem, fileNameFault } from '@shoal/protocol';
-
-/** Longest path, in bytes of UTF-8: what Linux takes. */
-export const PATH_SIZE_MAX_BYTES = 4096;
-/**
- * Folders above a file, at most. Each may be a HAMT of eight levels, and no walk of a DAG goes down
- * more than 256.
- */
-export const PATH_SEGMENTS_MAX = 30;
+import { type Attributes, buildDirectory, type DagNode } from '@shoal/blocks';
+import {
+  type Cid,
+  DirectoryInvalid,
+  type DirectoryItem,
+  entryNameFault,
+  fileNameFault,
+  PATH_SEGMENTS_MAX,
+  PATH_SIZE_MAX_BYTES,
+} from '@shoal/protocol';
 
 export type ItemKind = DirectoryItem['kind'];
 
@@ -34,9 +34,10 @@ export interface DirectoryTree {
   readonly name: string | undefined;
   /**
    * Takes the place that a path names, before its bytes are read; a file or symlink is put there
-   * afterwards. @throws DirectoryInvalid
+   * afterwards. Attributes are of a directory; a file's are in its own nodes.
+   * @throws DirectoryInvalid
    */
-  claim(path: string, kind: ItemKind): (leaf: TreeLeaf) => void;
+  claim(path: string, kind: ItemKind, attributes?: Attributes): (leaf: TreeLeaf) => void;
   /**
    * Builds the directories.
    * @param onNodes Stores the nodes of one.
@@ -56,6 +57,7 @@ interface Folder {
   readonly children: Map<string, Child>;
   /** Whether a part named it, not only a path through it. */
   isNamed: boolean;
+  attributes: Attributes | undefined;
 }
 
 /** @param name Of a new directory around all paths; without, they must share their first segment. */
@@ -78,7 +80,7 @@ export function createDirectoryTree({
   };
   /** The segments below the root; none for the root itself. */
   const below = (path: string): string[] => {
-    const segments = segmentsOf(path);
+    const segments = segmentsOf(path, { isNamed: given === undefined });
     if (given !== undefined) return segments;
     const [first = '', ...rest] = segments;
     name ??= first;
@@ -89,7 +91,7 @@ export function createDirectoryTree({
       });
     return rest;
   };
-  const claim = (path: string, kind: ItemKind): Child => {
+  const claim = (path: string, kind: ItemKind, attributes: Attributes | undefined): Child => {
     const refuse = (reason: string) => new DirectoryInvalid({ path: path.slice(0, 255), reason });
     const segments = below(path);
     if (segments.length > PATH_SEGMENTS_MAX)
@@ -108,6 +110,7 @@ export function createDirectoryTree({
       if (own.kind !== 'directory') throw refuse('it is a file and a folder');
       if (own.isNamed) throw refuse('it comes twice');
       own.isNamed = true;
+      own.attributes = attributes;
       if (known === undefined && last !== undefined) addChild(folder, last, own, path);
       return own;
     }
@@ -123,8 +126,8 @@ export function createDirectoryTree({
     get name() {
       return name;
     },
-    claim(path, kind) {
-      const place = claim(path, kind);
+    claim(path, kind, attributes) {
+      const place = claim(path, kind, attributes);
       return (leaf) => {
         if (place.kind !== 'directory') place.leaf = leaf;
       };
@@ -155,28 +158,33 @@ async function buildFolder(
     const { kind } = child;
     tell.onItem({ path: childPath, cid, kind, sizeBytes: built.sizeBytes, treeSizeBytes });
   }
-  const { cid, nodes, treeSizeBytes } = await buildDirectory(links).catch((cause: unknown) => {
-    if (!(cause instanceof DirectoryInvalid)) throw cause;
-    const { path: name, reason } = cause.fields;
-    throw new DirectoryInvalid({ path: `${path}/${name}`, reason }, { cause });
-  });
+  const { cid, nodes, treeSizeBytes } = await buildDirectory(links, folder.attributes).catch(
+    (cause: unknown) => {
+      if (!(cause instanceof DirectoryInvalid)) throw cause;
+      const { path: name, reason } = cause.fields;
+      throw new DirectoryInvalid({ path: `${path}/${name}`, reason }, { cause });
+    },
+  );
   await tell.onNodes(nodes);
   return { cid, sizeBytes, treeSizeBytes, blocks: blocks + nodes.length };
 }
 
-const createFolder = (): Folder => ({ kind: 'directory', children: new Map(), isNamed: false });
+const createFolder = (): Folder => ({
+  kind: 'directory',
+  children: new Map(),
+  isNamed: false,
+  attributes: undefined,
+});
 
-/** @throws DirectoryInvalid */
-function segmentsOf(path: string): string[] {
+/** @param isNamed Whether the first segment is the name of the whole, as lists show it. @throws DirectoryInvalid */
+function segmentsOf(path: string, { isNamed }: { readonly isNamed: boolean }): string[] {
   const refuse = (reason: string) => new DirectoryInvalid({ path: path.slice(0, 255), reason });
   if (Buffer.byteLength(path) > PATH_SIZE_MAX_BYTES)
     throw refuse(`it is longer than ${PATH_SIZE_MAX_BYTES} bytes`);
   if (path.startsWith('/')) throw refuse('it begins at the root; give a relative path');
-  // What the parser makes of bytes that are no UTF-8: two such names would be one.
-  if (path.includes('\ufffd')) throw refuse('it is not valid UTF-8');
   const segments = path.split('/');
-  for (const segment of segments) {
-    const fault = fileNameFault(segment);
+  for (const [index, segment] of segments.entries()) {
+    const fault = isNamed && index === 0 ? fileNameFault(segment) : entryNameFault(segment);
     if (fault !== undefined) throw refuse(`of the segment "${segment.slice(0, 255)}", ${fault}`);
   }
   return segments;

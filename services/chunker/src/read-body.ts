@@ -7,6 +7,7 @@ import {
   UploadQuery,
 } from '@shoal/protocol';
 import type { FastifyRequest } from 'fastify';
+import { fieldAttributes } from './attributes.ts';
 import type { ItemKind } from './directory-tree.ts';
 import { formFault, type FormFile, readForm, watchParser } from './form.ts';
 import { oneName } from './names.ts';
@@ -17,7 +18,7 @@ import type { DirectoryWishes, IncomingEntry } from './upload-directory.ts';
 
 export type FileWishes = Pick<
   IncomingFile,
-  'replicas' | 'copies' | 'expiresAtMs' | 'expectedSha256'
+  'replicas' | 'copies' | 'expiresAtMs' | 'expectedSha256' | 'attributes'
 >;
 
 /** The pieces of a request's whole body. @throws BodyIncomplete */
@@ -89,6 +90,7 @@ export async function* formEntries(
     const names = [query.name, ...fields.names].filter((name) => name !== undefined);
     yield {
       path: pathOf(part, isEncoded),
+      attributes: fieldAttributes(part.fieldname),
       kind: kindOf(part.mimetype),
       wishes: {
         name: names.length === 0 ? undefined : oneName(names),
@@ -195,5 +197,9 @@ function pathOf(
 ): string {
   if (filename === undefined)
     throw new DirectoryInvalid({ path: '', reason: 'a part of the form has no file name' });
-  return isEncoded ? decodePath(filename) : filename;
+  if (isEncoded) return decodePath(filename);
+  // What the parser makes of bytes that are no UTF-8: two such names would be one.
+  if (filename.includes('\ufffd'))
+    throw new DirectoryInvalid({ path: filename.slice(0, 255), reason: 'it is not valid UTF-8' });
+  return filename;
 }

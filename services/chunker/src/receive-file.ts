@@ -1,6 +1,6 @@
 /** One file's bytes on their way to blocks: cut, stored, hashed, named. */
 import { createHash } from 'node:crypto';
-import { chunk, cidOf, createDagBuilder } from '@shoal/blocks';
+import { type Attributes, chunk, cidOf, createDagBuilder } from '@shoal/blocks';
 import { CHUNK_SIZE_BYTES, type Cid, KiB, Sha256 } from '@shoal/protocol';
 import type { BlockPuts, Leaf } from './put-blocks.ts';
 
@@ -20,7 +20,15 @@ export interface ReceivedFile {
 /** Reads a body to its end. Memory is bounded by the puts, whatever the file's size. */
 export async function receiveFile(
   body: AsyncIterable<Uint8Array>,
-  { puts, onBytes }: { readonly puts: BlockPuts; readonly onBytes: (bytes: number) => void },
+  {
+    puts,
+    attributes,
+    onBytes,
+  }: {
+    readonly puts: BlockPuts;
+    readonly attributes?: Attributes | undefined;
+    readonly onBytes: (bytes: number) => void;
+  },
 ): Promise<ReceivedFile> {
   const dag = createDagBuilder();
   const sha256 = createHash('sha256');
@@ -49,7 +57,7 @@ export async function receiveFile(
     }
   }
   await addLeaves(await puts.finishLeaves());
-  const { root, nodes, blocks, sizeBytes, treeSizeBytes } = dag.finish();
+  const { root, nodes, blocks, sizeBytes, treeSizeBytes } = dag.finish(attributes);
   await puts.putNamed(nodes);
   return {
     root,

@@ -1,5 +1,6 @@
 /** The chunker's routes: what a request says, turned into what is to be taken in. */
 import { type Call, formatSha256, mount, type Mounting, wantsSha256 } from '@shoal/chassis';
+import type { Attributes } from '@shoal/blocks';
 import type { BYTES } from '@shoal/protocol';
 import {
   chunkerRoutes,
@@ -9,6 +10,7 @@ import {
 } from '@shoal/protocol';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type * as z from 'zod';
+import { readAttributes } from './attributes.ts';
 import { statedSha256 } from './digest.ts';
 import type { IntakeDeps } from './intake.ts';
 import { oneName } from './names.ts';
@@ -31,10 +33,10 @@ export function mountChunker(
 ): void {
   const take = createTakeRequest(deps, options);
 
-  const takeRaw = async (call: UploadCall, name: string) => {
+  const takeRaw = async (call: UploadCall, name: string, attributes?: Attributes) => {
     const { request, reply, query } = call;
     const expectedSha256 = statedSha256(request.headers, { isWholeBody: true });
-    const wishes = { ...query, name, expectedSha256, expiresAtMs: expiryOf(query) };
+    const wishes = { ...query, name, expectedSha256, attributes, expiresAtMs: expiryOf(query) };
     const { files } = await take(call, ({ signal }) =>
       upload(rawFile(request, wishes), deps, { signal }),
     );
@@ -46,7 +48,7 @@ export function mountChunker(
   mount(mounting, chunkerRoutes.putFile, (call) => takeRaw(call, oneName([call.params.name])));
   mount(mounting, chunkerRoutes.addFile, async (call) => {
     const { request, reply, query } = call;
-    if (!request.isMultipart()) return takeRaw(call, oneName([query.name]));
+    if (!request.isMultipart()) return takeRaw(call, oneName([query.name]), readAttributes(query));
     const expectedSha256 = statedSha256(request.headers, { isWholeBody: false });
     const wishes = { ...query, expectedSha256, expiresAtMs: expiryOf(query) };
     const { formFilesMax } = options;

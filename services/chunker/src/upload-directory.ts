@@ -3,12 +3,13 @@
  * them and one pin. Of each file only its name and CID stay in memory. An upload that dies leaves
  * nothing, however many of its files were whole.
  */
-import { buildSymlink } from '@shoal/blocks';
+import { type Attributes, buildSymlink } from '@shoal/blocks';
 import {
   DirectoryInvalid,
   type DirectoryItem,
   type DirectoryReply,
   FileMissing,
+  SYMLINK_TARGET_MAX_BYTES,
 } from '@shoal/protocol';
 import { createDirectoryTree, type DirectoryTree, type ItemKind } from './directory-tree.ts';
 import { type Hold, type IntakeDeps, openHold } from './intake.ts';
@@ -17,13 +18,11 @@ import type { Progress } from './progress.ts';
 import { type BlockPuts, createBlockPuts } from './put-blocks.ts';
 import { receiveFile } from './receive-file.ts';
 
-/** Longest target of a symlink: what Linux takes. */
-const TARGET_SIZE_MAX_BYTES = 4095;
-
 /** One part of a form. */
 export interface IncomingEntry {
   readonly path: string;
   readonly kind: ItemKind;
+  readonly attributes?: Attributes | undefined;
   readonly wishes: DirectoryWishes;
   /** A file's bytes, a symlink's target, of a directory nothing; to be read before the next part. */
   readonly body: (options: { signal: AbortSignal }) => AsyncIterable<Uint8Array>;
@@ -112,15 +111,16 @@ function openIntake(
 }
 
 async function receiveEntry(
-  { path, kind, body }: IncomingEntry,
+  { path, kind, attributes, body }: IncomingEntry,
   intake: Intake,
   { signal }: { signal: AbortSignal },
 ): Promise<void> {
   const { tree, puts, progress } = intake;
-  const fill = tree.claim(path, kind);
+  const fill = tree.claim(path, kind, attributes);
   if (kind === 'file') {
     const { root: cid, ...file } = await receiveFile(body({ signal }), {
       puts,
+      attributes,
       onBytes(bytes) {
         intake.receivedBytes += bytes;
         progress.received(bytes);
@@ -129,7 +129,10 @@ async function receiveEntry(
     fill({ ...file, cid });
     return;
   }
-  const bytes = await readShort(body({ signal }), kind === 'symlink' ? TARGET_SIZE_MAX_BYTES : 0);
+  const bytes = await readShort(
+    body({ signal }),
+    kind === 'symlink' ? SYMLINK_TARGET_MAX_BYTES : 0,
+  );
   if (bytes === undefined)
     throw new DirectoryInvalid({
       path,
@@ -138,7 +141,7 @@ async function receiveEntry(
   if (kind === 'directory') return;
   if (bytes.length === 0 || bytes.includes(0))
     throw new DirectoryInvalid({ path, reason: 'its target is not a path' });
-  const node = buildSymlink(bytes);
+  const node = buildSymlink(bytes, attributes);
   await puts.putNamed([node]);
   fill({ cid: node.cid, sizeBytes: 0, treeSizeBytes: node.bytes.length, blocks: 1 });
 }

@@ -9,6 +9,7 @@
  * Nothing is listed before it is whole: the pin comes last, and for a form after its last part. What
  * fails before that ends its lease, and its blocks go, here and elsewhere.
  */
+import type { Attributes } from '@shoal/blocks';
 import { DigestMismatch, type Sha256 } from '@shoal/protocol';
 import { type IntakeDeps, openHold } from './intake.ts';
 import { dropDag, keepDags, type KeptDags, type ReceivedDag } from './keep-dags.ts';
@@ -25,6 +26,7 @@ export interface IncomingFile {
   /** When it need not be kept any more, by wall clock; never without. */
   readonly expiresAtMs: number | undefined;
   readonly expectedSha256: Sha256 | undefined;
+  readonly attributes?: Attributes | undefined;
   /** Its bytes, until `signal` fires. */
   readonly body: (options: { signal: AbortSignal }) => AsyncIterable<Uint8Array>;
 }
@@ -51,7 +53,7 @@ export async function upload(
 
 /** Cuts, stores and names one file. When it throws, what it stored is on its way out again. */
 async function receive(
-  { name, replicas, copies, expiresAtMs, expectedSha256, body }: IncomingFile,
+  { name, replicas, copies, expiresAtMs, expectedSha256, attributes, body }: IncomingFile,
   deps: IntakeDeps,
   { signal }: { signal: AbortSignal },
 ): Promise<ReceivedDag> {
@@ -72,6 +74,7 @@ async function receive(
   try {
     const file = await receiveFile(body({ signal: either }), {
       puts,
+      attributes,
       onBytes(bytes) {
         receivedBytes += bytes;
         progress.received(bytes);

@@ -1,8 +1,9 @@
-import { existsSync } from 'node:fs';
-import { rename, rm } from 'node:fs/promises';
+import { lstat, rename, rm } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { visibleName } from '@shoal/protocol';
 import { type Client, connectionFailure } from '../client.ts';
 import type { Context } from '../context.ts';
+import { draftBeside } from '../draft.ts';
 import { CommandFailure } from '../failure.ts';
 import { formatBytes, plural } from '../format.ts';
 import { startProgress } from '../progress.ts';
@@ -14,31 +15,48 @@ import { writeTree } from '../write-tree.ts';
  */
 export async function getFolder(
   client: Client,
-  { cid, path, isJson }: { readonly cid: string; readonly path: string; readonly isJson: boolean },
+  {
+    cid,
+    path,
+    isJson,
+    isPreserving,
+    withLinksOut,
+  }: {
+    readonly cid: string;
+    readonly path: string;
+    readonly isJson: boolean;
+    /** Whether modes and times that the directory carries are set. */
+    readonly isPreserving: boolean;
+    /** Whether symlinks may lead out of the folder. */
+    readonly withLinksOut: boolean;
+  },
   context: Context,
   { signal }: { signal: AbortSignal },
 ): Promise<void> {
-  refuseExisting(path);
-  const draft = `${path}.part`;
-  refuseExisting(draft);
+  await refuseExisting(path);
+  const draft = draftBeside(path);
   const body = await client.getCar(cid, { signal });
   try {
     using progress = startProgress(context, { title: basename(path), totalBytes: undefined });
     const onBytes = (bytes: number) => progress.add(bytes);
-    const written = await writeTree(body, cid, draft, { onBytes }).catch((cause: unknown) => {
+    const options = { onBytes, isPreserving, withLinksOut };
+    const written = await writeTree(body, cid, draft, options).catch((cause: unknown) => {
       signal.throwIfAborted();
       if (cause instanceof CommandFailure) throw cause;
       const { syscall, message } = cause as NodeJS.ErrnoException;
-      if (['open', 'write', 'mkdir', 'symlink'].includes(syscall ?? ''))
+      if (['open', 'write', 'mkdir', 'symlink', 'chmod', 'lutime', 'fsync'].includes(syscall ?? ''))
         throw new CommandFailure(`can't write the folder: ${message}`, { cause });
       throw connectionFailure(client.peerUrl, cause);
     });
-    refuseExisting(path);
-    await rename(draft, path);
+    await refuseExisting(path);
+    await rename(draft, path).catch((cause: unknown) => {
+      const { code = '' } = cause as NodeJS.ErrnoException;
+      throw ['EEXIST', 'ENOTEMPTY', 'ENOTDIR'].includes(code) ? existing(path) : cause;
+    });
     if (isJson) context.out(`${JSON.stringify({ path, cid, ...written })}\n`);
     else if (context.isWatched)
       context.err(
-        `${basename(path)}: ${plural(written.files, 'file')}, ${formatBytes(written.sizeBytes)}, every block verified\n`,
+        `${visibleName(basename(path))}: ${plural(written.files, 'file')}, ${formatBytes(written.sizeBytes)}, every block verified\n`,
       );
   } finally {
     body.on('error', () => {}).destroy();
@@ -46,7 +64,19 @@ export async function getFolder(
   }
 }
 
-function refuseExisting(path: string): void {
-  if (existsSync(path))
-    throw new CommandFailure(`${path} is there already; move it away, or choose -o`);
+async function refuseExisting(path: string): Promise<void> {
+  const isThere = await lstat(path).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+      return false;
+    },
+  );
+  if (isThere) throw existing(path);
+}
+
+function existing(path: string): CommandFailure {
+  return new CommandFailure(
+    `${visibleName(path)} is there already; move it away, or choose another -o`,
+  );
 }

@@ -1,12 +1,14 @@
 import { createHash } from 'node:crypto';
-import { createWriteStream, existsSync } from 'node:fs';
-import { link, rename, rm } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, open, rm } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { discoveryRoutes, fileNameFault } from '@shoal/protocol';
+import { callbackify } from 'node:util';
+import { discoveryRoutes, fileNameFault, visibleName } from '@shoal/protocol';
 import { connectionFailure, createClient, type Download } from '../client.ts';
 import type { Command, Context } from '../context.ts';
+import { draftBeside, findTarget, publish, type Target } from '../draft.ts';
 import { CommandFailure, EXIT_FAILURE, UsageError } from '../failure.ts';
 import { formatBytes } from '../format.ts';
 import { readHash, readOptions, readPath } from '../options.ts';
@@ -18,15 +20,23 @@ const STDOUT = '-';
 
 export const USAGE = `shoal get <hash> [options]     download a file by its CID or sha-256, or a directory by its CID
   -o, --output FILE  where to (default: the file's own name; - for standard output)
-  -f, --force        replace a file that is there; a folder never is
+  -f, --force        replace a file that is there, which keeps its mode, and through a symlink the file
+                     that it leads to; a folder is never replaced
+  --links-out        take a directory with symlinks that lead out of it, too
+  --preserve         give files and folders the modes and times that the directory carries
   --peer URL         gateway to download from (default: SHOAL_PEER, or http://127.0.0.1:7100)
-  --json             print what was downloaded as JSON`;
+  --json             print what was downloaded as JSON
+
+A file appears under its name only when all of it is there and right; until then it is a draft called
+".shoal-….part" beside it. A device or a pipe named by -o is written to.`;
 
 /** Downloads a file. It appears under its name only when all of it is there and right. */
 export const get: Command = async (args, context) => {
   const { values, positionals } = readOptions(args, {
     output: { type: 'string', short: 'o' },
     force: { type: 'boolean', short: 'f', default: false },
+    'links-out': { type: 'boolean', default: false },
+    preserve: { type: 'boolean', default: false },
     peer: { type: 'string' },
     json: { type: 'boolean', default: false },
   });
@@ -39,7 +49,7 @@ export const get: Command = async (args, context) => {
   const isReplaceable = values.force;
   // Asked before the download too, so that nobody waits for a refusal.
   if (values.output !== undefined && values.output !== STDOUT)
-    refuseExisting(readPath(values.output, context), isReplaceable);
+    await findTarget(readPath(values.output, context), { isReplaceable });
   const download = await client.getFile(hash, stop);
   if ('location' in download) {
     const isFolder = download.location.endsWith('/');
@@ -52,7 +62,9 @@ export const get: Command = async (args, context) => {
     const { getFolder } = await import('./get-folder.ts');
     const { name } = await client.call(discoveryRoutes.fileHealth, { params: { hash } }, stop);
     const target = readPath(values.output ?? safeName(name) ?? hash, context);
-    await getFolder(client, { cid: hash, path: target, isJson: values.json }, context, stop);
+    const { json: isJson, preserve: isPreserving, 'links-out': withLinksOut } = values;
+    const order = { cid: hash, path: target, isJson, isPreserving, withLinksOut };
+    await getFolder(client, order, context, stop);
     return 0;
   }
   const options = { peerUrl: client.peerUrl, hash, signal: stop.signal };
@@ -62,23 +74,58 @@ export const get: Command = async (args, context) => {
   }
   const path = readPath(values.output ?? safeName(download.name) ?? hash, context);
   try {
-    refuseExisting(path, isReplaceable);
-    const draft = `${path}.part`;
-    try {
-      const received = await receive(download, createWriteStream(draft), context, options);
-      await publish(draft, path, isReplaceable);
-      const result = { path, ...received };
-      if (values.json) context.out(`${JSON.stringify(result)}\n`);
-      else if (context.isWatched)
-        context.err(`${basename(path)}: ${formatBytes(received.sizeBytes)}, sha-256 verified\n`);
-    } finally {
-      await rm(draft, { force: true });
-    }
+    const target = await findTarget(path, { isReplaceable });
+    const received = await write(target, (to) => receive(download, to, context, options));
+    const result = { path, ...received };
+    if (values.json) context.out(`${JSON.stringify(result)}\n`);
+    else if (context.isWatched)
+      context.err(
+        `${visibleName(basename(path))}: ${formatBytes(received.sizeBytes)}, sha-256 verified\n`,
+      );
   } finally {
     download.body.on('error', () => {}).destroy();
   }
   return 0;
 };
+
+/** Writes into a draft that becomes the file, or straight into a device or a pipe. */
+async function write(
+  target: Target,
+  receiveInto: (to: Writable) => Promise<Received>,
+): Promise<Received> {
+  if (target.kind === 'stream') {
+    await using handle = await open(target.path, constants.O_WRONLY); // a pipe waits for its reader
+    return await receiveInto(writerOf(handle));
+  }
+  const draft = draftBeside(target.path);
+  const handle = await open(draft, 'wx');
+  try {
+    try {
+      const received = await receiveInto(writerOf(handle));
+      if (target.kind === 'file') await handle.chmod(target.mode);
+      await handle.sync().catch(writeFault); // a disk that fails says so now, or never
+      const { size } = await handle.stat();
+      if (size !== received.sizeBytes)
+        throw new CommandFailure(`of ${received.sizeBytes} bytes the disk took ${size}`);
+      await publish(draft, target);
+      return received;
+    } finally {
+      await handle.close();
+    }
+  } finally {
+    await rm(draft, { force: true });
+  }
+}
+
+/** A file as a stream that leaves it open. */
+function writerOf(handle: FileHandle): Writable {
+  const write = callbackify((piece: Uint8Array) => handle.writeFile(piece)); // goes on where it stands
+  return new Writable({ write: (piece: Uint8Array, _encoding, done) => write(piece, done) });
+}
+
+function writeFault(cause: unknown): never {
+  throw new CommandFailure(`can't write the file: ${(cause as Error).message}`, { cause });
+}
 
 interface Received {
   readonly sizeBytes: number;
@@ -92,7 +139,9 @@ async function receive(
   context: Context,
   { peerUrl, hash, signal }: { peerUrl: string; hash: string; signal: AbortSignal },
 ): Promise<Received> {
-  const title = download.name ?? `${hash.slice(0, 16)}…`;
+  const title =
+    (download.name === undefined ? undefined : visibleName(download.name)) ??
+    `${hash.slice(0, 16)}…`;
   using progress = startProgress(context, { title, totalBytes: download.sizeBytes });
   const digest = createHash('sha256');
   let sizeBytes = 0;
@@ -135,26 +184,6 @@ async function* counted(
     progress.add(piece.length);
     yield piece;
   }
-}
-
-/** Gives the finished file its name; without `isReplaceable` a file that came meanwhile wins. */
-async function publish(draft: string, path: string, isReplaceable: boolean): Promise<void> {
-  if (isReplaceable) return rename(draft, path);
-  try {
-    await link(draft, path);
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    if (code === 'EEXIST') throw existing(path);
-    await rename(draft, path); // a file system without hard links
-  }
-}
-
-function refuseExisting(path: string, isReplaceable: boolean): void {
-  if (!isReplaceable && existsSync(path)) throw existing(path);
-}
-
-function existing(path: string): CommandFailure {
-  return new CommandFailure(`${path} is there already; replace it with -f, or choose -o`);
 }
 
 function incomplete(reason: string, sizeBytes: number, totalBytes: number | undefined): Error {

@@ -1,5 +1,6 @@
 /** Folders on a real disk: read into forms, written from CARs. */
 import {
+  appendFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -7,7 +8,9 @@ import {
   readFileSync,
   readlinkSync,
   rmSync,
+  statSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
@@ -25,8 +28,9 @@ import {
 } from '@shoal/blocks';
 import type { Cid } from '@shoal/protocol';
 import { folderForm } from '../../src/folder-form.ts';
-import { listFolder } from '../../src/list-folder.ts';
-import { writeTree } from '../../src/write-tree.ts';
+import { type Hidden, listFolder } from '../../src/list-folder.ts';
+import { openFile, openSource } from '../../src/open-file.ts';
+import { leadsOut, writeTree } from '../../src/write-tree.ts';
 
 let folder: string;
 beforeEach(() => {
@@ -37,8 +41,9 @@ afterEach(() => {
 });
 
 describe('listFolder', () => {
-  const paths = async (withHidden = false) =>
-    (await listFolder(folder, { withHidden })).map(({ path, kind }) => `${path} ${kind}`);
+  const paths = async (hidden: Hidden = 'list') =>
+    (await listFolder(folder, { hidden })).entries.map(({ path, kind }) => `${path} ${kind}`);
+  const left = async (hidden: Hidden = 'list') => (await listFolder(folder, { hidden })).leftOut;
 
   it('tells files, empty folders and symlinks, folders before what is in them', async () => {
     mkdirSync(join(folder, 'b/empty'), { recursive: true });
@@ -56,26 +61,108 @@ describe('listFolder', () => {
     ]);
   });
 
-  it('passes over what is hidden, unless it is asked for', async () => {
+  it('tells what is hidden and left out, unless one or the other was asked for', async () => {
     mkdirSync(join(folder, '.git'));
     writeFileSync(join(folder, '.git/config'), 'x');
     writeFileSync(join(folder, 'a'), 'a');
     expect(await paths()).toEqual(['a file']);
-    expect(await paths(true)).toEqual(['.git folder', '.git/config file', 'a file']);
+    expect(await left()).toEqual([{ path: '.git', reason: expect.stringContaining('--hidden') }]);
+    expect(await left('pass-over')).toEqual([]);
+    expect(await left('take')).toEqual([]);
+    expect(await paths('take')).toEqual(['.git folder', '.git/config file', 'a file']);
   });
 
-  it('refuses names that no peer takes, and what is neither file nor folder', async () => {
-    writeFileSync(join(folder, 'back\\slash'), '');
-    await expect(paths()).rejects.toThrow(/path separator/);
-    rmSync(join(folder, 'back\\slash'));
+  it('takes every name that POSIX allows and UTF-8 can say', async () => {
+    const names = [
+      'back\\slash',
+      'Icon\r',
+      '\u200eltr',
+      '\ufffd',
+      '\ufeffmark',
+      '\u001b[2J',
+      '\n',
+      ' ',
+    ];
+    for (const name of names) writeFileSync(join(folder, name), '');
+    expect((await paths()).toSorted()).toEqual(names.map((name) => `${name} file`).toSorted());
+    expect(await left()).toEqual([]);
+  });
+
+  it('leaves out and tells what can not be kept, and takes the rest', async () => {
+    writeFileSync(join(folder, 'good'), '');
     writeFileSync(Buffer.concat([Buffer.from(join(folder, 'bad')), Buffer.of(0xff)]), '');
-    await expect(paths()).rejects.toThrow(/not valid Unicode/);
-    rmSync(folder, { recursive: true });
-    mkdirSync(folder);
+    mkdirSync(join(folder, ...Array.from({ length: 31 }, () => 'd')), { recursive: true });
     const server = createServer().listen(join(folder, 'socket'));
     await new Promise((resolve) => server.once('listening', resolve));
-    await expect(paths()).rejects.toThrow(/no file, folder or symlink/);
-    server.close();
+    try {
+      expect(await paths()).toContain('good file');
+      expect(await left()).toEqual([
+        { path: 'bad\ufffd', reason: 'its name is not valid UTF-8' },
+        {
+          path: Array.from({ length: 31 }, () => 'd').join('/'),
+          reason: expect.stringContaining('deeper'),
+        },
+        { path: 'socket', reason: 'it is no file, folder or symlink' },
+      ]);
+    } finally {
+      server.close();
+    }
+  });
+});
+
+describe('a file that is sent', () => {
+  const context = { env: {}, cwd: '/', out: () => {}, err: () => {}, isWatched: false };
+  const read = async (source: AsyncIterable<Uint8Array>) => {
+    const pieces: Uint8Array[] = [];
+    for await (const piece of source) pieces.push(piece);
+    return Buffer.concat(pieces);
+  };
+
+  it('of which the system knows no size is read to its end', async () => {
+    await using file = await openFile('/proc/version', undefined, context);
+    const bytes = await read(file.source);
+    expect(bytes).toEqual(readFileSync('/proc/version'));
+    expect(bytes.length).toBeGreaterThan(0);
+    expect(file.sizeBytes).toBe(bytes.length);
+    expect(await file.hasChanged()).toBe(false);
+  });
+
+  it.each([0, 1, 256 * 1024 - 1, 256 * 1024, 600_000])(
+    'of %d bytes has all of them',
+    async (size) => {
+      const path = join(folder, 'f');
+      writeFileSync(path, Buffer.alloc(size, 'ab'));
+      await using file = await openFile(path, undefined, context);
+      expect(file.sizeBytes).toBe(size);
+      expect((await read(file.source)).equals(readFileSync(path))).toBe(true);
+      expect(await file.hasChanged()).toBe(false);
+    },
+  );
+
+  it('and grows is cut off where it ended, and said to have changed', async () => {
+    const path = join(folder, 'log');
+    writeFileSync(path, Buffer.alloc(600_000));
+    await using file = await openFile(path, undefined, context);
+    appendFileSync(path, 'more');
+    expect((await read(file.source)).length).toBe(600_000);
+    expect(await file.hasChanged()).toBe(true);
+  });
+
+  it('and shrinks is a fault of its own, by name; in a folder it is said to have changed', async () => {
+    const path = join(folder, 'log');
+    writeFileSync(path, Buffer.alloc(600_000));
+    await using file = await openFile(path, undefined, context);
+    await using part = await openSource(path, { isOwn: true });
+    truncateSync(path, 300_000);
+    await expect(read(file.source)).rejects.toThrow(`${path} changed while it was sent`);
+    expect((await read(part.source)).length).toBe(300_000);
+    expect(await part.hasChanged()).toBe(true);
+  });
+
+  it('and can not be read is a fault of its own, by name', async () => {
+    await expect(openFile('/proc/self/mem', undefined, context)).rejects.toThrow(
+      "/proc/self/mem can't be read",
+    );
   });
 });
 
@@ -84,8 +171,15 @@ it('folderForm writes one part for each entry, the folder itself first', async (
   mkdirSync(join(folder, 'c'));
   symlinkSync('c', join(folder, 'd'));
   let sent = 0;
-  const entries = await listFolder(folder, { withHidden: false });
-  const { contentType, body } = folderForm('top', entries, { onBytes: (bytes) => (sent += bytes) });
+  writeFileSync(join(folder, 'e'), 'gone');
+  const { entries } = await listFolder(folder, { hidden: 'list' });
+  rmSync(join(folder, 'e'));
+  const leftOut: string[] = [];
+  const { contentType, body } = folderForm({ name: 'top' }, entries, {
+    onBytes: (bytes) => (sent += bytes),
+    onLeftOut: ({ path }) => void leftOut.push(path),
+    onChanged: (path) => void leftOut.push(`${path} changed`),
+  });
   const pieces: Uint8Array[] = [];
   for await (const piece of body) pieces.push(piece);
   const bytes = new Uint8Array(Buffer.concat(pieces));
@@ -103,6 +197,7 @@ it('folderForm writes one part for each entry, the folder itself first', async (
     ['top/ä "b"', 'application/octet-stream', 'bytes'],
   ]);
   expect(sent).toBe(5);
+  expect(leftOut).toEqual(['e']);
 });
 
 /** Blocks, and CARs of what they make. */
@@ -147,7 +242,7 @@ async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
 
 describe('writeTree', () => {
   const write = (car: Uint8Array, root: Cid) =>
-    writeTree(once(car), root, join(folder, 'out'), { onBytes: () => {} });
+    writeTree(once(car), root, join(folder, 'out'), { onBytes: () => {}, withLinksOut: true });
 
   it('writes files of one and of many blocks, folders and symlinks', async () => {
     const store = blockstore();
@@ -179,7 +274,7 @@ describe('writeTree', () => {
     expect(readdirSync(at('empty'))).toEqual([]);
   });
 
-  it.each(['../evil', '..', 'a/b', '/etc/evil', '', 'a\0b', 'a\\b'])(
+  it.each(['../evil', '..', 'a/b', '/etc/evil', '', 'a\0b'])(
     'writes nothing under the name %j',
     async (name) => {
       const store = blockstore();
@@ -189,6 +284,52 @@ describe('writeTree', () => {
       expect(readdirSync(join(folder, 'out'))).toEqual([]);
     },
   );
+
+  it('writes odd names as they are', async () => {
+    const store = blockstore();
+    const names = ['a\\b', 'Icon\r', '\u202egpj.exe', '\ufeffx', 'n'.repeat(255)];
+    const { cid } = await store.directory(names.map((name) => ({ name, ...store.raw('x') })));
+    await write(await store.car(cid), cid);
+    expect(readdirSync(join(folder, 'out')).toSorted()).toEqual(names.toSorted());
+  });
+
+  it('refuses symlinks that lead out, unless they are asked for', async () => {
+    const store = blockstore();
+    const link = store.put(buildSymlink(Buffer.from('../outside')));
+    const { cid } = await store.directory([{ name: 'l', ...link }]);
+    const car = await store.car(cid);
+    const out = join(folder, 'out');
+    await expect(writeTree(once(car), cid, out, { onBytes: () => {} })).rejects.toThrow(
+      /symlink l may lead out of the folder, to \.\.\/outside.*--links-out/,
+    );
+  });
+
+  it('sets modes and times that the directory carries when it is asked to', async () => {
+    const store = blockstore();
+    const mtime = { secs: 1_000_000_000n, nsecs: 500_000_000 };
+    const dag = createDagBuilder();
+    const { cid: leaf } = store.raw('#!');
+    dag.addLeaf({ cid: leaf, sizeBytes: 2 });
+    const { root, nodes, treeSizeBytes } = dag.finish({ mode: 0o4750, mtime });
+    nodes.forEach(store.put);
+    const sealed = await buildDirectory([{ name: 'run', cid: root, treeSizeBytes }], {
+      mode: 0o555,
+      mtime,
+    });
+    sealed.nodes.forEach(store.put);
+    const { cid } = await store.directory([{ name: 'sealed', ...sealed }]);
+    await writeTree(once(await store.car(cid)), cid, join(folder, 'out'), {
+      onBytes: () => {},
+      isPreserving: true,
+    });
+    for (const [path, mode] of [
+      ['out/sealed', 0o555],
+      ['out/sealed/run', 0o750],
+    ] as const) {
+      const status = statSync(join(folder, path));
+      expect([path, status.mode & 0o7777, status.mtimeMs]).toEqual([path, mode, 1_000_000_000_500]);
+    }
+  });
 
   it('writes nothing through a symlink, though a folder of its name follows', async () => {
     const store = blockstore();
@@ -241,4 +382,21 @@ describe('writeTree', () => {
     expect(readFileSync(join(folder, 'out'), 'utf8')).toBe('mine');
     expect(existsSync(join(folder, 'out.part'))).toBe(false);
   });
+});
+
+it.each([
+  ['a', 0, false],
+  ['a/b', 0, false],
+  ['./a', 0, false],
+  ['../a', 1, false],
+  ['..', 1, false],
+  ['../../a', 2, false],
+  ['../a', 0, true],
+  ['..', 0, true],
+  ['/etc', 5, true],
+  ['./../..', 1, true],
+  ['a/../..', 0, true],
+  ['up/../x', 3, true], // "up" may be a link itself
+])('a symlink to %j, %d folders down, may lead out: %j', (target, depth, is) => {
+  expect(leadsOut(Buffer.from(target), depth)).toBe(is);
 });

@@ -24,6 +24,23 @@ export const UploadQuery = z.object({
 });
 export type UploadQuery = z.infer<typeof UploadQuery>;
 
+/** Mode and time of last change (UnixFS 1.5), spelled as Kubo's clients do. They change the CID. */
+export const AttributesQuery = z.object({
+  /** Permission bits in octal, such as 0644. */
+  mode: z
+    .string()
+    .regex(/^[0-7]{1,5}$/)
+    .refine((mode) => Number.parseInt(mode, 8) <= 0o7777)
+    .optional(),
+  /** Seconds since 1970; before it, negative. */
+  mtime: z
+    .string()
+    .regex(/^-?\d{1,15}$/)
+    .optional(),
+  'mtime-nsecs': z.coerce.number().int().min(0).max(999_999_999).optional(),
+});
+export type AttributesQuery = z.infer<typeof AttributesQuery>;
+
 /** Gateways that one request may name. */
 export const GATEWAYS_MAX = 8;
 
@@ -52,9 +69,9 @@ export const chunkerRoutes = {
     method: 'POST',
     path: '/files',
     summary:
-      'Uploads: a multipart form with one or more `file` parts, or a raw body with ?name=. 201 when the copies asked for are confirmed, 202 when they are still spreading.',
+      'Uploads: a multipart form with one or more `file` parts, or a raw body with ?name= (and ?mode= and ?mtime=, when the file is to carry them). 201 when the copies asked for are confirmed, 202 when they are still spreading.',
     params: z.object({}),
-    query: UploadQuery.extend({ name: z.string().optional() }),
+    query: UploadQuery.extend({ name: z.string().optional(), ...AttributesQuery.shape }),
     body: BYTES,
     reply: z.union([UploadReply, UploadsReply]),
   }),
@@ -75,7 +92,7 @@ export const chunkerRoutes = {
     method: 'POST',
     path: '/directories',
     summary:
-      'Uploads a directory: a form whose `file` parts have relative paths as names. With ?name= they lie in a new directory of that name, without it they must share their first segment. 201 or 202 as for a file.',
+      'Uploads a directory: a form whose `file` parts have relative paths as names; a field called `file?mode=0644&mtime=1700000000` states what UnixFS 1.5 keeps. With ?name= they lie in a new directory of that name, without it they must share their first segment. 201 or 202 as for a file.',
     params: z.object({}),
     query: UploadQuery.extend({
       name: z.string().optional(),

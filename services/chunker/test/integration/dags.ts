@@ -13,7 +13,12 @@ type Options = NonNullable<Parameters<typeof importer>[2]>;
 
 /** What ipfs-unixfs-importer makes of some files. */
 export async function makeDag(
-  sources: readonly { readonly path?: string; readonly content?: Uint8Array }[],
+  sources: readonly {
+    readonly path?: string;
+    readonly content?: Uint8Array;
+    readonly mode?: number;
+    readonly mtime?: { readonly secs: bigint; readonly nsecs: number };
+  }[],
   options: Options = { profile: 'unixfs-v1-2025' } as Options,
 ): Promise<Foreign> {
   const blocks = new Map<string, { cid: CID; bytes: Uint8Array }>();

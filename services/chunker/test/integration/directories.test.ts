@@ -116,6 +116,42 @@ describe('an upload of a directory', () => {
     expect(reply.items?.map(({ path }) => path)).toEqual(['ö b.txt']);
   });
 
+  it('keeps modes and times that fields state, as the reference implementation does', async () => {
+    const [mode, mtime] = [0o750, { secs: 1_700_000_000n, nsecs: 5 }];
+    const content = sample(2 * MiB + 5);
+    const { root } = await makeDag([
+      { path: 'top', mode, mtime },
+      { path: 'top/big', content: new Uint8Array(content), mode, mtime },
+    ]);
+    const parts = [
+      { path: 'top', type: FOLDER },
+      { path: 'top/big', bytes: content },
+    ];
+    const reply = await add(parts, '', 'file?mode=0750&mtime=1700000000&mtime-nsecs=5');
+    expect(reply.cid).toBe(root.toString());
+    const plain = await add(parts);
+    expect(plain.cid).not.toBe(reply.cid);
+    for (const field of [
+      'file?mode=9',
+      'file?mode=77777',
+      'file?mtime=x',
+      'file?mtime=1&mtime-nsecs=1e9',
+    ])
+      expect(await problem(await post(parts, '', field))).toMatch(/^400 .*a mode or time/);
+  });
+
+  it('keeps names as they are, below a name that lists can show', async () => {
+    const names = ['Icon\r', '\ufeffx', '\ufffd', '\u202egpj.exe', 'back\\slash'];
+    const parts = names.map((name) => ({
+      path: encodeURIComponent(`top/${name}`),
+      bytes: text('x'),
+    }));
+    const { items } = await add(parts, '?encoded=true&items=true');
+    expect(items?.map(({ path }) => path).toSorted()).toEqual(names.toSorted());
+    const odd = { path: encodeURIComponent('t\u202e/a'), bytes: text('x') };
+    expect(await problem(await post([odd], '?encoded=true'))).toMatch(/directory-invalid/);
+  });
+
   it('of many small files is a HAMT, the one that the profile says', async () => {
     const parts = Array.from({ length: 5200 }, (_, at) => ({
       path: `many/${at}-${'long name '.repeat(5)}`,

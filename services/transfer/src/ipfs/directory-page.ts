@@ -3,9 +3,10 @@
  * address, and takes those that end in `/` for directories), and by the conformance suite of IPFS
  * gateways (which looks for the links as Kubo's page writes them). No script; names are text.
  */
+import { visibleName } from '@shoal/protocol';
 
 /** Grows with every change of the page: it is part of its ETag. */
-export const PAGE_VERSION = 1;
+export const PAGE_VERSION = 2;
 
 /** Nothing is loaded, run or sent from a listing. */
 export const PAGE_POLICY =
@@ -104,5 +105,5 @@ function escapeHtml(text: string): string {
     '"': '&quot;',
     "'": '&#39;',
   };
-  return text.replace(/[&<>"']/g, (character) => escapes[character] ?? character);
+  return visibleName(text).replace(/[&<>"']/g, (character) => escapes[character] ?? character);
 }
