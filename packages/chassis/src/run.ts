@@ -2,6 +2,14 @@ import { type PeerConfig, ConfigError, EXIT_CONFIG, loadConfig } from './config.
 import { createLog, type Log } from './log.ts';
 import type * as z from 'zod';
 
+/**
+ * Node ends a process that writes to a full disk by `console`, as lmdb does to say that the disk is full:
+ * nobody listens for the error of stdout and stderr. A line that can't be written is lost, and nothing else.
+ */
+function outliveOutput(): void {
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+}
+
 /** How often a service looks whether its launcher still lives. */
 const LAUNCHER_CHECK_MS = 1000;
 
@@ -16,6 +24,7 @@ export async function runService<S extends z.ZodObject>(
   env: Readonly<Record<string, string | undefined>>,
   start: (config: Readonly<z.infer<S>>, log: Log) => Promise<AsyncDisposable & { origin: string }>,
 ): Promise<void> {
+  outliveOutput();
   let config: Readonly<z.infer<S>>;
   try {
     config = loadConfig(schema, env);
