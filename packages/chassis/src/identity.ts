@@ -49,11 +49,11 @@ function createKey(file: string): KeyObject {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
   const { privateKey } = generateKeyPairSync('ed25519');
   const draft = `${file}.${process.pid}`;
-  writeFileSync(draft, privateKey.export({ type: 'pkcs8', format: 'pem' }), {
-    mode: 0o600,
-    flush: true,
-  });
   try {
+    writeFileSync(draft, privateKey.export({ type: 'pkcs8', format: 'pem' }), {
+      mode: 0o600,
+      flush: true,
+    });
     linkSync(draft, file); // fails when another process was faster: then its key is the key
     syncFolder(dirname(file));
   } catch (cause) {

@@ -1,5 +1,6 @@
 export * from './buffer-pool.ts';
 export * from './config.ts';
+export * from './form-parts.ts';
 export * from './identity.ts';
 export * from './is-alive.ts';
 export * from './log.ts';

@@ -2,6 +2,14 @@ import { ConfigError, EXIT_CONFIG } from './config.ts';
 import { createLog } from './log.ts';
 import type { ConfiguredService, ServiceDefinition } from './service.ts';
 
+/**
+ * Node ends a process that writes to a full disk by `console`, as lmdb does to say that the disk is full:
+ * nobody listens for the error of stdout and stderr. A line that can't be written is lost, and nothing else.
+ */
+function outliveOutput(): void {
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+}
+
 /** How often a service looks whether its launcher still lives. */
 const LAUNCHER_CHECK_MS = 1000;
 
@@ -14,6 +22,7 @@ export async function runService(
   definition: ServiceDefinition,
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<void> {
+  outliveOutput();
   let configured: ConfiguredService;
   try {
     configured = definition.configure(env);

@@ -9,6 +9,8 @@ export interface Context {
   readonly err: (text: string) => void;
   /** Whether somebody watches stderr. */
   readonly isWatched: boolean;
+  /** From now on a reader of stdout that leaves does not end the command. */
+  readonly outliveReaders?: () => void;
 }
 
 /** A command: its words after the name, answered by an exit code. */

@@ -80,7 +80,7 @@ export async function launchPeer(
   const redisProgram = findRedisServer(deps.env);
   const runDir = openRunFolder(dataDir);
   await using starting = new AsyncDisposableStack();
-  starting.defer(() => closeRunFolder(runDir));
+  starting.defer(() => closeRunFolder(runDir, dataDir));
   const { wasLeftBehind } = starting.use(await lockFolder(runDir, dataDir));
   const patienceMs = wasLeftBehind ? STOP_TIMEOUT_MS : 0;
   await checkPorts(ports, { host, whose: label, patienceMs });
@@ -99,10 +99,13 @@ export async function launchPeer(
     return false;
   };
   const say = (line: string) => deps.say(`${label}: ${line}`);
-  const add = (name: ProcessName, start: (fd: number) => ChildProcess): Supervised => {
-    const log = starting.use(openLogFile(logPath(dataDir, name)));
+  const add = (
+    name: ProcessName,
+    start: (output: number | 'ignore') => ChildProcess,
+  ): Supervised => {
+    const log = starting.use(openLogFile(logPath(dataDir, name), { say }));
     const child = supervise(
-      { name, start: () => echoed(start(log.fd), `${label} ${name}`, deps.echo) },
+      { name, start: () => echoed(start(log.output()), `${label} ${name}`, deps.echo) },
       { mayRestart, say, stopTimeoutMs: STOP_TIMEOUT_MS },
     );
     children.set(name, child);
@@ -110,14 +113,14 @@ export async function launchPeer(
     return starting.use(child);
   };
 
-  add('redis', (fd) =>
-    spawnRedis({ program: redisProgram, socket, output: deps.echo === undefined ? fd : 'pipe' }),
+  add('redis', (log) =>
+    spawnRedis({ program: redisProgram, socket, output: deps.echo === undefined ? log : 'pipe' }),
   );
   await waitForRedis(socket, { signal });
   const mainOf = deps.mainOf ?? serviceMain;
   const services = START_ORDER.map((service) => {
-    const child = add(service, (fd) => {
-      const output = deps.echo === undefined ? fd : 'pipe';
+    const child = add(service, (log) => {
+      const output = deps.echo === undefined ? log : 'pipe';
       return spawn(process.execPath, [...NODE_FLAGS, mainOf(service)], {
         env: service === 'storage' ? { ...env, UV_THREADPOOL_SIZE: STORAGE_THREADS } : env,
         stdio: ['ignore', output, output],

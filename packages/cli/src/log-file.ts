@@ -2,15 +2,21 @@
  * Where a child's output goes: straight into a file, so that it needs no reader and outlives the
  * launcher. Opened for appending, so that the file can be emptied under its writers (the bound on
  * its size) after it was copied aside.
+ *
+ * Logs are upkeep: whatever happens to them is said, and ends nobody. A file that somebody deleted still
+ * takes up its room for as long as it is written to, so it is bounded too; its process gets a new one when
+ * it is started again. A log that can't be opened, say on a full disk, is tried again then.
  */
 import {
   closeSync,
   copyFileSync,
+  fstatSync,
+  ftruncateSync,
   mkdirSync,
   openSync,
   readSync,
+  rmSync,
   statSync,
-  truncateSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { MiB } from '@shoal/protocol';
@@ -22,40 +28,113 @@ const TAIL_SIZE_BYTES = 4096;
 
 export interface LogFile extends Disposable {
   readonly path: string;
-  readonly fd: number;
+  /** Where a process that starts now writes; `ignore` when there is no file to be had. */
+  output(): number | 'ignore';
 }
 
-/** Opens a log and keeps it within its bound. */
-export function openLogFile(path: string): LogFile {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  const fd = openSync(path, 'a', 0o600);
-  rotate(path);
-  const timer = setInterval(() => rotate(path), CHECK_EVERY_MS).unref();
+/** Opens a log and keeps it within its bound; `say` tells what is wrong with it, once. */
+export function openLogFile(
+  path: string,
+  {
+    say,
+    sizeMaxBytes = LOG_SIZE_MAX_BYTES,
+    checkEveryMs = CHECK_EVERY_MS,
+  }: {
+    readonly say: (line: string) => void;
+    readonly sizeMaxBytes?: number;
+    readonly checkEveryMs?: number;
+  },
+): LogFile {
+  let fd: number | undefined;
+  let said = '';
+  const tell = (what: string): void => {
+    if (what !== said && what !== '') say(what);
+    said = what;
+  };
+  const close = (): void => {
+    if (fd !== undefined) closeSync(fd);
+    fd = undefined;
+  };
+  const reopen = (): void => {
+    close();
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    fd = openSync(path, 'a', 0o600);
+  };
+  const check = (): void => {
+    try {
+      if (fd === undefined) return;
+      const isThere = isNamed(fd, path);
+      const lost = fstatSync(fd).size < sizeMaxBytes ? '' : turn(fd, path, isThere);
+      tell(isThere ? lost : `${path} was moved or deleted; it begins anew when its process does`);
+    } catch (error) {
+      tell(`${path} can't be looked after: ${(error as Error).message}`);
+    }
+  };
+  const output = (): number | 'ignore' => {
+    try {
+      if (fd === undefined || !isNamed(fd, path)) reopen();
+      check();
+    } catch (error) {
+      tell(`${path} can't be written: ${(error as Error).message}`);
+    }
+    return fd ?? 'ignore';
+  };
+  output();
+  const timer = setInterval(check, checkEveryMs).unref();
   return {
     path,
-    fd,
+    output,
     [Symbol.dispose]() {
       clearInterval(timer);
-      closeSync(fd);
+      close();
     },
   };
 }
 
-/** The last lines of a log, for a message about a process that does not start. */
+/** The last lines of a log, for a message about a process that does not start; empty without one. */
 export function readTail(path: string, linesMax = 8): string {
-  const fd = openSync(path, 'r');
+  let fd: number | undefined;
   try {
-    const sizeBytes = statSync(path).size;
+    fd = openSync(path, 'r');
+    const sizeBytes = fstatSync(fd).size;
     const tail = Buffer.alloc(Math.min(sizeBytes, TAIL_SIZE_BYTES));
     readSync(fd, tail, 0, tail.length, sizeBytes - tail.length);
     return tail.toString('utf8').trimEnd().split('\n').slice(-linesMax).join('\n');
+  } catch {
+    return ''; // the message stands without it
   } finally {
-    closeSync(fd);
+    if (fd !== undefined) closeSync(fd);
   }
 }
 
-function rotate(path: string): void {
-  if (statSync(path).size < LOG_SIZE_MAX_BYTES) return;
-  copyFileSync(path, `${path}.1`);
-  truncateSync(path);
+/** Whether what is open is what the path names. */
+function isNamed(fd: number, path: string): boolean {
+  const open = fstatSync(fd);
+  const named = statSync(path, { throwIfNoEntry: false });
+  return named?.ino === open.ino && named.dev === open.dev;
+}
+
+/** Empties a log after copying it aside; answers what is lost by it. A file that was moved is not ours. */
+function turn(fd: number, path: string, isThere: boolean): string {
+  if (!isThere && fstatSync(fd).nlink > 0) return '';
+  let lost = '';
+  const before = `${path}.1`;
+  try {
+    rmSync(before, { force: true }); // on a full disk, its room is what the copy needs
+    if (isThere) copyFileSync(path, before);
+  } catch (error) {
+    lost = `${path} was emptied, its lines are lost: ${(error as Error).message}`;
+    removeIfHere(before);
+  }
+  ftruncateSync(fd);
+  return lost;
+}
+
+/** Half a copy is of no use to anybody. */
+function removeIfHere(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // What stood in the way of the copy is said already.
+  }
 }

@@ -12,16 +12,23 @@ if (major < NODE_MAJOR_MIN) {
   process.exit(1);
 }
 
-// A reader that has enough (`| head`) ends us quietly, as it ends every other program.
+// A reader that has enough (`| head`) ends us quietly, as it ends every other program; not a peer, whose
+// files others count on.
+let endsWithReaders = true;
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  process.exit(error.code === 'EPIPE' ? 0 : 1);
+  if (endsWithReaders) process.exit(error.code === 'EPIPE' ? 0 : 1);
 });
+// What is said beside the result, into a full disk or to nobody: it is lost, and nothing else.
+process.stderr.on('error', () => {});
 const context: Context = {
   env: process.env,
   cwd: process.env['INIT_CWD'] ?? process.cwd(),
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
   isWatched: process.stderr.isTTY,
+  outliveReaders: () => {
+    endsWithReaders = false;
+  },
 };
 const { runCli } = await import('./cli.ts');
 process.exitCode = await runCli(process.argv.slice(2), context);

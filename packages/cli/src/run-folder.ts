@@ -36,8 +36,12 @@ export function openRunFolder(dataDir: string): string {
   return folder;
 }
 
-/** Removes the folder when nothing is left in it. */
-export function closeRunFolder(folder: string): void {
+/**
+ * Removes the folder when nothing is left in it, unless it lies with the data: a disk that gets full may
+ * have no room to make it again, and that peer must still start.
+ */
+export function closeRunFolder(folder: string, dataDir: string): void {
+  if (folder === join(dataDir, 'run')) return;
   try {
     rmdirSync(folder);
   } catch {

@@ -20,6 +20,7 @@ export async function runLauncher<L extends AsyncDisposable>(
     readonly onReady: (launched: L) => void;
   },
 ): Promise<number> {
+  context.outliveReaders?.();
   const started = new Set<Supervised>();
   const followsParent = context.env['npm_lifecycle_event'] !== undefined;
   using stop = watchStop(

@@ -10,7 +10,7 @@
  *
  * One chooses at a time, under a lock of its own: nobody finds a slot locked that is only being looked at.
  */
-import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { tryLockFile } from '@shoal/chassis/file-lock';
@@ -103,10 +103,20 @@ function take(folder: string, index: number, holder: string): Slot | undefined {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   const lock = tryLockFile(join(dataDir, 'slot.lock'));
   if (lock === undefined) return undefined;
-  const draft = join(dataDir, 'holder.new');
-  writeFileSync(draft, `${holder}\n`, { mode: 0o600, flush: true });
-  renameSync(draft, join(dataDir, 'holder'));
+  remember(dataDir, holder);
   return { index, dataDir, [Symbol.dispose]: () => lock[Symbol.dispose]() };
+}
+
+/** Who is not remembered comes back as a newcomer: that is no reason not to start, say on a full disk. */
+function remember(dataDir: string, holder: string): void {
+  const draft = join(dataDir, 'holder.new');
+  try {
+    if (readHolder(dataDir) === holder) return;
+    writeFileSync(draft, `${holder}\n`, { mode: 0o600, flush: true });
+    renameSync(draft, join(dataDir, 'holder'));
+  } catch {
+    rmSync(draft, { force: true });
+  }
 }
 
 function isFree(folder: string, index: number): boolean {

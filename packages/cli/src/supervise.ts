@@ -49,7 +49,13 @@ export function supervise(
 
   const run = (): void => {
     startedAtMs = performance.now();
-    const started = start();
+    let started: ChildProcess;
+    try {
+      started = start();
+    } catch (error) {
+      // Node throws for some reasons, memory among them; for others it tells the child.
+      return onEnd(undefined, `can't start: ${(error as Error).message}`);
+    }
     child = started;
     started.once('error', (error) => {
       if (started.pid === undefined) onEnd(started, `can't start: ${error.message}`);
@@ -59,7 +65,7 @@ export function supervise(
       onEnd(started, signal ?? `exit ${code}`);
     });
   };
-  const onEnd = (ended: ChildProcess, how: string): void => {
+  const onEnd = (ended: ChildProcess | undefined, how: string): void => {
     if (child !== ended) return;
     child = undefined;
     lastEnd = how;

@@ -1,6 +1,6 @@
 /** The swarm key: whoever has it is a member. Made once, never a default. */
 import { randomBytes } from 'node:crypto';
-import { linkSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { ConfigError, readSwarmKey } from '@shoal/chassis/config';
 
@@ -34,11 +34,12 @@ export function writeSwarmKey(file: string, hex: string): void {
 
 /** Unless there is one already; answers whether it was put. */
 function putKey(file: string, hex: string): boolean {
+  if (existsSync(file)) return false; // a peer with a key starts on a full disk too
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
   // Process ids repeat among containers, so they won't do as a name.
   const draft = `${file}.${randomBytes(8).toString('hex')}`;
-  writeFileSync(draft, `${hex}\n`, { mode: 0o600, flag: 'wx', flush: true });
   try {
+    writeFileSync(draft, `${hex}\n`, { mode: 0o600, flag: 'wx', flush: true });
     linkSync(draft, file); // refuses to replace: the first key is the key
     return true;
   } catch (cause) {

@@ -3,8 +3,11 @@
  * `curl -F` send it. Parts are given one at a time, while they come in; nothing is spooled.
  *
  * The parser is trusted with nothing but cutting. A form that ends without its last boundary, or that
- * the parser silently hangs on (known of it: fastify-busboy #1411), is refused by a watch of our own.
+ * the parser silently hangs on (known of it: fastify-busboy #1411), is refused by a watch of our own;
+ * one with a part that the parser would leave out, by a check that reads along (form-check.ts). So every
+ * part is a file, a field that we know, or the reason of a refusal.
  */
+import { once } from 'node:events';
 import type { Multipart, MultipartFile } from '@fastify/multipart';
 import {
   FileMissing,
@@ -14,8 +17,9 @@ import {
   RequestInvalid,
 } from '@shoal/protocol';
 import type { FastifyRequest } from 'fastify';
+import { createFormCheck, type FormCheck } from './form-check.ts';
 
-/** Form fields beside the files: ours are three, browsers and scripts add a few. */
+/** Form fields beside the files: ours are three, each once. */
 const FIELDS_MAX = 64;
 const FIELD_SIZE_MAX_BYTES = 4096;
 const FIELD_NAME_MAX_BYTES = 100;
@@ -25,6 +29,8 @@ const PART_HEADERS_MAX = 32;
 /** The body is here in full and the parser gives nothing: it hangs. */
 const PARSER_IDLE_MAX_MS = 2000;
 const FILE_FIELD = 'file';
+/** Fields that say something of the files. */
+const WISH_FIELDS: readonly string[] = ['name', 'replicas', 'copies'];
 
 /** What a form says of its files, other than by its parts. */
 export interface FormFields {
@@ -49,13 +55,17 @@ export async function* readForm(
     filesMax,
     isFileField = (name) => name === FILE_FIELD,
     signal,
+    abort,
   }: {
     readonly filesMax: number;
     /** Which fields may hold files; "file" alone when not told. */
     readonly isFileField?: ((name: string) => boolean) | undefined;
     readonly signal: AbortSignal;
+    /** Told of a form that can't be read, also while a file of it is. */
+    readonly abort: (problem: InstanceType<typeof MultipartMalformed>) => void;
   },
 ): AsyncGenerator<FormFile, void, undefined> {
+  using check = readAlong(request, abort);
   const parts = request.parts({
     preservePath: true, // "../x" must be seen to be refused
     limits: {
@@ -71,9 +81,11 @@ export async function* readForm(
   });
   const fields = new Map<string, string>();
   let files = 0;
+  let given = 0;
   for (;;) {
     const part = await nextPart(parts, signal);
     if (part === undefined) break;
+    given += 1;
     if (part.type === 'field') {
       readField(part, fields, files);
       continue;
@@ -85,6 +97,11 @@ export async function* readForm(
     files += 1;
     yield { part, fields: formFields(fields) };
   }
+  await check.end({ signal });
+  if (check.parts !== given)
+    throw new MultipartMalformed({
+      reason: `${check.parts - given} of its ${check.parts} parts can't be told apart`,
+    });
   if (files === 0) throw new FileMissing({});
 }
 
@@ -124,6 +141,36 @@ export function watchParser(
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
+/** Checks a form while somebody else reads it; they must begin in the same turn. */
+function readAlong(
+  { raw, headers }: FastifyRequest,
+  abort: (problem: InstanceType<typeof MultipartMalformed>) => void,
+): Pick<FormCheck, 'parts'> & {
+  /** Resolves when the whole body was looked at. */
+  end(options: { signal: AbortSignal }): Promise<void>;
+} & Disposable {
+  const check = createFormCheck(headers['content-type'], {
+    headersMax: PART_HEADERS_MAX,
+    headersMaxBytes: PART_HEADER_MAX_BYTES,
+  });
+  const onData = (bytes: Uint8Array): void => {
+    const reason = check.push(bytes);
+    if (reason !== undefined) abort(new MultipartMalformed({ reason }));
+  };
+  raw.on('data', onData);
+  return {
+    get parts() {
+      return check.parts;
+    },
+    async end({ signal }) {
+      raw.resume(); // the parser is done with it
+      if (!raw.readableEnded) await once(raw, 'end', { signal }).catch(() => {});
+      signal.throwIfAborted();
+    },
+    [Symbol.dispose]: () => void raw.off('data', onData),
+  };
+}
+
 async function nextPart(
   parts: AsyncIterator<Multipart>,
   signal: AbortSignal,
@@ -149,7 +196,10 @@ function readField(
 ): void {
   const { fieldname, value, valueTruncated } = part;
   if (fieldname === FILE_FIELD) throw new FileMissing({});
-  if (fieldname !== 'name' && fieldname !== 'replicas' && fieldname !== 'copies') return;
+  if (!WISH_FIELDS.includes(fieldname))
+    throw new RequestInvalid({
+      reason: `the form field ${quote(fieldname)} is not known; there are "${FILE_FIELD}", ${WISH_FIELDS.map(quote).join(', ')}`,
+    });
   if (files > 0)
     throw new RequestInvalid({
       reason: `the form field "${fieldname}" stands behind a file; put it before the first`,

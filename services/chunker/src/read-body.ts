@@ -143,7 +143,7 @@ export async function* formParts(
     { progress: () => progress, isAwaited: () => isAwaited },
     abort,
   );
-  for await (const file of readForm(request, { filesMax, isFileField, signal })) {
+  for await (const file of readForm(request, { filesMax, isFileField, signal, abort })) {
     yield {
       ...file,
       async *body(options) {

@@ -9,6 +9,7 @@
 import { Cid, Pin, type Sha256 } from '@shoal/protocol';
 import { isLive, pinBucket, type PinStamp, stampOf } from '@shoal/swarm';
 import type { Database, RootDatabase } from 'lmdb';
+import type { StateRoom } from './room.ts';
 import type { Signed } from './signed.ts';
 import type { Transact } from './transact.ts';
 
@@ -28,7 +29,7 @@ export interface PinStore {
   rootsBySha256(sha256: Sha256): Cid[];
   /**
    * Reads and writes one pin with nothing in between; resolves when it is on disk. `next` answers the
-   * pin to store, or undefined to leave what is there.
+   * pin to store, or undefined to leave what is there. A tombstone has room when others have none.
    * @throws StorageFull
    */
   update(
@@ -58,10 +59,11 @@ export function openPinStore(deps: {
   readonly env: RootDatabase;
   readonly meta: Database<unknown, string>;
   readonly transact: Transact;
+  readonly room: StateRoom;
   /** Wall clock. */
   readonly nowMs: () => number;
 }): PinStore {
-  const { env, meta, transact, nowMs } = deps;
+  const { env, meta, transact, room, nowMs } = deps;
   const pins = env.openDB<StoredPin, string>({ name: 'pins', encoding: 'json' });
   const stamps = env.openDB<PinStamp, TimeKey>({ name: 'pin-stamps', encoding: 'json' });
   const byTime = env.openDB<true, TimeKey>({ name: 'pins-by-time' });
@@ -128,6 +130,7 @@ export function openPinStore(deps: {
         const old = pins.get(root);
         const now = next(old);
         if (now === undefined) return { old, now: old };
+        if (!now.pin.deleted) room.check();
         if (old !== undefined) takeOut(old.pin);
         void pins.put(root, now);
         putIn(now.pin);

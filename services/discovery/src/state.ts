@@ -10,6 +10,7 @@ import { type PeerId, StorageFull, StorageStats } from '@shoal/protocol';
 import { open } from 'lmdb';
 import * as z from 'zod';
 import { openPinStore, type PinStore } from './pin-store.ts';
+import { openRoom } from './room.ts';
 import { Signed } from './signed.ts';
 import { createTransact } from './transact.ts';
 
@@ -20,7 +21,7 @@ const MAP_SIZE_BYTES = 16 * 1024 ** 3;
 export const SavedMember = z.object({ signed: Signed, seenAtMs: z.number().nonnegative() });
 export type SavedMember = z.infer<typeof SavedMember>;
 
-/** All that writes throws StorageFull on a full disk. */
+/** All that writes throws StorageFull on a full disk; what a peer needs to delete or to leave, last of all. */
 export interface State extends AsyncDisposable {
   readonly pins: PinStore;
   saveMembers(members: ReadonlyMap<PeerId, SavedMember>): Promise<void>;
@@ -51,12 +52,14 @@ export function openState(dir: string, nowMs: () => number = Date.now): State {
   const transact = createTransact(env, dir);
   const members = env.openDB<SavedMember, string>({ name: 'members', encoding: 'json' });
   const meta = env.openDB<unknown, string>({ name: 'meta', encoding: 'json' });
+  const room = openRoom({ env, meta, dir });
   const save = (key: string, value: unknown) => transact(() => void meta.put(key, value));
 
   return {
-    pins: openPinStore({ env, meta, transact, nowMs }),
+    pins: openPinStore({ env, meta, transact, room, nowMs }),
     saveMembers: (table) =>
       transact(() => {
+        room.check();
         const known = [...members.getKeys()];
         for (const key of known) if (!table.has(key as PeerId)) void members.remove(key);
         for (const [peerId, member] of table) void members.put(peerId, member);
@@ -75,7 +78,11 @@ export function openState(dir: string, nowMs: () => number = Date.now): State {
     },
     isDraining: () => meta.get('draining') === true,
     saveDraining: (isDraining) => save('draining', isDraining),
-    saveStats: (stats) => save('stats', stats),
+    saveStats: (stats) =>
+      transact(() => {
+        room.check();
+        void meta.put('stats', stats);
+      }),
     loadStats: () => StorageStats.safeParse(meta.get('stats')).data,
     [Symbol.asyncDispose]: () => env.close(),
   };

@@ -80,6 +80,32 @@ describe('a form', () => {
     expect(await readAll(Buffer.from(`--${B}--\r\nand an epilogue`))).toEqual([]);
   });
 
+  it.each([1, 5, 4096])('has empty parts, come in pieces of %d', async (size) => {
+    const bare = Buffer.from(`--${B}\r\n${headOf('a')}\r\n\r\n--${B}\r\n${headOf('b')}\r\n\r\n`);
+    const parts = await readAll(Buffer.concat([bare, Buffer.from(`\r\n--${B}--`)]), size);
+    expect(parts.map(({ fileName, bytes }) => [fileName, bytes.length])).toEqual([
+      ['a', 0],
+      ['b', 0],
+    ]);
+  });
+
+  it.each([
+    ['another part behind its end', `--${B}--\r\n--${B}\r\n${headOf('b')}\r\n\r\nx\r\n--${B}--`],
+    [
+      'a boundary that is not at the start of a line',
+      ` --${B}\r\n${headOf('b')}\r\n\r\nx\r\n--${B}--`,
+    ],
+    [
+      'a part that ends within its headers',
+      `--${B}\r\nX: y\r\n--${B}\r\n${headOf('b')}\r\n\r\nx\r\n--${B}--`,
+    ],
+    ['a line that is no header', `--${B}\r\noops\r\n${headOf('b')}\r\n\r\nx\r\n--${B}--`],
+    ['a bare CR in a name', `--${B}\r\n${headOf('Icon\r')}\r\n\r\nx\r\n--${B}--`],
+  ])('with %s is refused, however it comes', async (_, text) => {
+    for (const size of [1, 7, 4096])
+      await expect(readAll(Buffer.from(text), size)).rejects.toThrow(/the form can't be read/);
+  });
+
   it('that is cut off anywhere before its last boundary is refused', async () => {
     const bytes = form({ head: headOf('a'), body: 'hello' });
     const last = bytes.length - '--\r\n'.length;

@@ -50,8 +50,10 @@ export async function openBlockFiles(
   const folderAt = (index: number) => join(blocks, index.toString(16).padStart(2, '0'));
   const pathOf = (digest: Digest) => join(blocks, digest.slice(0, 2), digest);
 
-  await rm(tmp, { recursive: true, force: true });
   for (const folder of [tmp, quarantine, blocks]) io.makeFolder(folder);
+  // What is in it, not the folder: on a full disk there may be no room to make it again.
+  for (const name of await readdir(tmp))
+    await rm(join(tmp, name), { recursive: true, force: true });
   for (let index = 0; index < 256; index += 1) io.makeFolder(folderAt(index));
   if (isDurable) for (const folder of [dir, blocks]) await io.syncFolder(folder);
 

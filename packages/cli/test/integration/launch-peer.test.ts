@@ -1,9 +1,9 @@
-import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { randomInt } from 'node:crypto';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { env } from 'node:process';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -109,6 +109,47 @@ describe('launchPeer', () => {
     expect(Object.values(peer.pids()).every((id) => id !== undefined)).toBe(true);
   });
 
+  it('starts again on a disk that is full to the last byte', async () => {
+    await mkdir(plan.dataDir);
+    try {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', plan.dataDir], {
+        stdio: 'ignore',
+      });
+    } catch {
+      return; // mounting is not allowed here
+    }
+    try {
+      const own = { ...plan, keyFile: join(plan.dataDir, 'swarm.key') };
+      ensureSwarmKey(own.keyFile);
+      const first = await launchPeer(own, deps, { signal });
+      await first[Symbol.asyncDispose]();
+      await rm(join(plan.dataDir, 'logs'), { recursive: true });
+      await writeFile(join(plan.dataDir, 'filler'), Buffer.alloc(2 ** 21)).catch(() => {});
+      expect((await statfs(plan.dataDir)).bavail).toBe(0);
+      ensureSwarmKey(own.keyFile);
+      await using again = await launchPeer(own, deps, { signal });
+      expect(again.peerId).toBe(first.peerId);
+    } finally {
+      execFileSync('umount', ['-l', plan.dataDir]);
+    }
+  });
+
+  it('outlives a log that is deleted', async () => {
+    await using peer = await launchPeer(plan, deps, { signal });
+    const log = join(plan.dataDir, 'logs', 'gateway.log');
+    await rm(log);
+    const { gateway } = peer.pids();
+    process.kill(gateway ?? 0, 'SIGKILL');
+    await until(() => {
+      const { gateway: now } = peer.pids();
+      return now !== undefined && now !== gateway;
+    });
+    await until(async () =>
+      (await readFile(log, 'utf8').catch(() => '')).includes('"msg":"listening"'),
+    );
+    expect((await fetch(`${peer.origins.gateway}/readyz`)).status).toBe(200);
+  });
+
   it('names the port that is taken', async () => {
     const server = createServer().listen(plan.ports.storage, '127.0.0.1');
     await once(server, 'listening');
@@ -181,9 +222,9 @@ function isAlive(id: number | undefined): boolean {
   }
 }
 
-async function until(check: () => boolean): Promise<void> {
+async function until(check: () => boolean | Promise<boolean>): Promise<void> {
   const deadlineMs = performance.now() + 15_000;
-  while (!check()) {
+  while (!(await check())) {
     if (performance.now() > deadlineMs) throw new Error('the condition did not come true');
     await wait(20);
   }

@@ -48,8 +48,11 @@ export async function finishUpload(upload: ResumableUpload, deps: IntakeDeps): P
   const url = `/files/${cid}`;
   const facts = { cid, kind, name, sizeBytes, sha256, blocks, replicas, url } as const;
   const reply: UploadReply = { ...facts, copies: 1, state };
-  await upload.log.add({ reply });
   upload.reply = reply;
+  // The pin stands. Without this line a restart pins once more, and finds the same.
+  await upload.log.add({ reply }).catch((err: unknown) => {
+    log.warn({ err, upload: upload.id }, 'kept upload not written down');
+  });
   upload.leaves = createLeaves(); // 32 bytes for each MiB that nobody needs any more
   await hold.keep();
   await removeTail(upload.tailPath);

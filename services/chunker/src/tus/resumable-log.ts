@@ -7,7 +7,7 @@
  * A line counts as soon as it is in the file, since a killed process loses nothing of it. Whatever a
  * client is told rests on `sync`, so that not even a power cut takes it back.
  */
-import { open, readFile, rename, stat, truncate, writeFile } from 'node:fs/promises';
+import { open, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { syncFolder } from '@shoal/chassis';
 import {
@@ -122,12 +122,16 @@ function logOf(path: string, head: UploadHead, initialSizeBytes: number): Upload
     await using file = await open(path, 'r+');
     try {
       const bytes = Buffer.from(text);
-      // At a place of its own: what a failed write left there is written over.
-      await file.write(bytes, 0, bytes.length, sizeBytes);
+      // At a place of its own: what a failed write left there is written over. A disk that is about full
+      // takes the first bytes without a word, and says no to the rest.
+      for (let at = 0; at < bytes.length;) {
+        const { bytesWritten } = await file.write(bytes, at, bytes.length - at, sizeBytes + at);
+        at += bytesWritten;
+      }
       if (isDurable) await file.datasync();
       sizeBytes += bytes.length;
     } catch (error) {
-      await file.truncate(sizeBytes);
+      await file.truncate(sizeBytes).catch(() => {}); // what is there too much is written over, or cut at the start
       throw explainFull(error);
     }
   };
@@ -151,6 +155,7 @@ export async function replaceFile(path: string, bytes: Uint8Array): Promise<void
     await writeFile(draft, bytes, { mode: 0o600, flush: true });
     await rename(draft, path);
   } catch (error) {
+    await rm(draft, { force: true }); // on a full disk, half a draft is room that others need
     throw explainFull(error);
   }
   syncFolder(dirname(path));

@@ -63,7 +63,7 @@ describe('bad input', () => {
 
   it('a form without a file', async () => {
     const body = new FormData();
-    body.append('note', 'x');
+    body.append('replicas', '2');
     expect(await problem(await fetch(url('/files'), { method: 'POST', body }))).toBe(
       '400 problems/file-missing',
     );
@@ -82,6 +82,57 @@ describe('bad input', () => {
       type: 'problems/request-invalid',
       detail: expect.stringContaining('"upload"'),
     });
+  });
+
+  it('a field that means nothing here is named, and no file of the form is kept', async () => {
+    const body = new FormData();
+    body.append('expiresAt', '2030-01-01T00:00:00Z');
+    body.append('file', new Blob(['x']), 'x');
+    const answer = await fetch(url('/files'), { method: 'POST', body });
+    expect(await answer.json()).toMatchObject({
+      type: 'problems/request-invalid',
+      detail: expect.stringContaining('"expiresAt" is not known'),
+    });
+  });
+
+  const file = (name: string) =>
+    `--${BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="${name}"\r\n\r\nof ${name}\r\n`;
+  const odd = (headers: string, body = '\r\nhello') => `--${BOUNDARY}\r\n${headers}\r\n${body}\r\n`;
+  const disposition = 'Content-Disposition: form-data; name="file"; filename="b.txt"';
+  // All that the parser passes over, so that it would be left out of a 201.
+  it.each([
+    ['a bare CR in its file name', file('Icon\r')],
+    ['a line break in its file name', file('a\nb')],
+    ['a bare CR in its field', odd('Content-Disposition: form-data; name="fi\rle"; filename="b"')],
+    ['no headers', odd('')],
+    ['no disposition', odd('Content-Type: text/plain\r\n')],
+    ['another disposition', odd('Content-Disposition: attachment; filename="b.txt"\r\n')],
+    ['two dispositions', odd(`${disposition}\r\n${disposition}\r\n`)],
+    ['no field', odd('Content-Disposition: form-data; filename="b.txt"\r\n')],
+    ['a line that is no header', odd(`oops\r\n${disposition}\r\n`)],
+    ['more headers than are read', odd(`${'X-A: b\r\n'.repeat(40)}${disposition}\r\n`)],
+    ['longer headers than are read', odd(`X-A: ${'b'.repeat(40_000)}\r\n${disposition}\r\n`)],
+    ['headers that do not end', odd(disposition, '').replace(/\r\n\r\n$/, '\r\n')],
+    ['no line between headers and boundary', `--${BOUNDARY}\r\n${disposition}\r\n\r\n`],
+    ['a boundary that goes on', file('b.txt').replace(BOUNDARY, `${BOUNDARY}x`)],
+    ['spaces behind its boundary', file('b.txt').replace(BOUNDARY, `${BOUNDARY}  `)],
+    ['coded bytes', odd(`${disposition}\r\nContent-Transfer-Encoding: base64\r\n`)],
+    ['the last boundary before it', `--${BOUNDARY}--\r\n${file('b.txt')}`],
+  ])('a part with %s, wherever in the form', async (_, part) => {
+    const forms = [
+      [file('a.txt'), part, file('c.txt')],
+      [part, file('a.txt')],
+      [file('a.txt'), part],
+    ];
+    for (const path of ['/files?copies=1', '/directories?name=d&items=true&copies=1'])
+      for (const parts of forms) {
+        const answer = await fetch(url(path), {
+          method: 'POST',
+          headers: { 'content-type': `multipart/form-data; boundary=${BOUNDARY}` },
+          body: `${parts.join('')}--${BOUNDARY}--\r\n`,
+        });
+        expect(await problem(answer)).toMatch(/^400 problems\/(multipart-malformed|file-missing)$/);
+      }
   });
 
   it('two names', async () => {
@@ -177,7 +228,7 @@ describe('bad input', () => {
       '\r\n',
     );
     const answer = await postForm(many);
-    expect(await problem(answer)).toBe('400 problems/multipart-malformed');
+    expect(await problem(answer)).toBe('400 problems/request-invalid');
   });
 
   it('a field with the name of a prototype', async () => {

@@ -1,9 +1,10 @@
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { hashBlock } from '@shoal/blocks';
-import { CHUNK_SIZE_BYTES, MiB } from '@shoal/protocol';
+import { CHUNK_SIZE_BYTES, MiB, StorageFull } from '@shoal/protocol';
 import { readTail, removeTail, writeTail } from '../../src/tus/resumable-tail.ts';
 import { UploadHead } from '../../src/tus/resumable-log.ts';
 import {
@@ -54,6 +55,36 @@ describe('what is written down of an upload', () => {
       await upload.log.addLeaves([cidAt(9)]);
       const again = await restoreUpload(paths());
       expect(again?.leaves.slice(0, 9)).toEqual([...upload.leaves.slice(0, 9), cidAt(9)]);
+    }
+  });
+
+  it('holds whole lines when the disk takes a part of what is written', async () => {
+    try {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', dir], { stdio: 'ignore' });
+    } catch {
+      return; // mounting is not allowed here
+    }
+    try {
+      const { log } = await beginUpload(paths(), HEAD);
+      await log.addLeaves([cidAt(0)]);
+      const sizeBytes = statSync(paths().logPath).size;
+      const filler = join(dir, 'filler');
+      expect(() => writeFileSync(filler, Buffer.alloc(MiB))).toThrow('ENOSPC');
+      // Its last page has room for some of these lines.
+      const lines = Array.from({ length: 100 }, (_, index) => cidAt(index + 1));
+      await expect(log.addLeaves(lines)).rejects.toBeInstanceOf(StorageFull);
+      expect(statSync(paths().logPath).size).toBe(sizeBytes);
+      await expect(writeTail(paths().tailPath, 1, Buffer.alloc(5000))).rejects.toBeInstanceOf(
+        StorageFull,
+      );
+      expect(readdirSync(dir).toSorted()).toEqual(['a.upload', 'filler']);
+      await log.addLeaves([cidAt(1)]); // what fits is taken
+      rmSync(filler);
+      await log.addLeaves(lines.slice(1));
+      const upload = await restoreUpload(paths());
+      expect(upload?.leaves.slice(0, 200)).toEqual([cidAt(0), ...lines]);
+    } finally {
+      execFileSync('umount', [dir]);
     }
   });
 

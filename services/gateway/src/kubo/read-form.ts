@@ -5,11 +5,11 @@
  * a file that is shorter, and a part that nobody reads holds nothing up. The boundary stands nowhere in
  * a part's bytes (RFC 2046 §5.1.1), so finding it is all there is to cutting.
  */
+import { boundaryOf as readBoundary, readPartHeaders } from '@shoal/chassis';
 import { RpcError } from './rpc-error.ts';
 
 const HEADERS_MAX_BYTES = 16 * 1024;
-/** RFC 2046 §5.1.1 says 70. */
-const BOUNDARY_MAX_CHARS = 70;
+const HEADERS_MAX = 32;
 /** Bytes between two boundaries that are no part: there is no use for any. */
 const PADDING_MAX_BYTES = 1024;
 const LINE_END = '\r\n';
@@ -26,11 +26,8 @@ export interface FormPart {
 
 /** The boundary that a content type states. @throws RpcError when it states none. */
 export function boundaryOf(contentType: string | undefined): string {
-  const match = /^multipart\/form-data\s*;.*?\bboundary=(?:"([^"]+)"|([^\s;,"]+))/i.exec(
-    contentType ?? '',
-  );
-  const boundary = match?.[1] ?? match?.[2];
-  if (boundary === undefined || boundary.length > BOUNDARY_MAX_CHARS)
+  const boundary = readBoundary(contentType);
+  if (boundary === undefined)
     throw new RpcError(400, 'the body must be a form (multipart/form-data with a boundary)');
   return boundary;
 }
@@ -41,46 +38,57 @@ export async function* readForm(
   boundary: string,
 ): AsyncGenerator<FormPart, void, undefined> {
   const delimiter = Buffer.from(`${LINE_END}--${boundary}`);
+  const mark = `--${boundary}`;
   const input = openInput(source);
   input.putBack(LINE_END); // the first boundary has no line before it
-  await input.skipPast(delimiter, PADDING_MAX_BYTES, 'it does not begin with its boundary');
-  for (;;) {
-    const mark = await input.take(2);
-    if (mark === '--') return;
-    input.putBack(mark);
+  const before = await input.readPast(
+    delimiter,
+    PADDING_MAX_BYTES,
+    'it does not begin with its boundary',
+  );
+  if (before.includes(mark)) throw malformed('its first boundary is not at the start of a line');
+  for (let part = 1; ; part += 1) {
+    const next = await input.take(2);
+    if (next === '--') return refuseMore(input.rest(), mark);
+    input.putBack(next);
     const padding = await input.readPast(LINE_END, PADDING_MAX_BYTES, 'a boundary goes on');
     if (padding.trim() !== '') throw malformed('a boundary goes on');
     input.putBack(LINE_END); // a part without headers begins with the empty line
-    const headers = await input.readPast(
+    const text = await input.readPast(
       LINE_END + LINE_END,
       HEADERS_MAX_BYTES,
       'the headers of a part do not end',
     );
-    const body = input.readUntil(delimiter);
-    yield { ...readHeaders(headers), body };
+    const headers = readHeaders(text, { part, delimiter: delimiter.toString() });
+    input.putBack(LINE_END); // the empty line may be the one before the next boundary too
+    const body = input.readUntil(delimiter, LINE_END.length);
+    yield { ...headers, body };
     // What the reader left; nothing when it read all.
     for await (const _ of body);
   }
 }
 
-function readHeaders(text: string): Omit<FormPart, 'body'> {
-  const headers = new Map<string, string>();
-  for (const line of text.split(LINE_END)) {
-    const colon = line.indexOf(':');
-    if (colon > 0)
-      headers.set(line.slice(0, colon).trim().toLowerCase(), line.slice(colon + 1).trim());
-  }
-  const disposition = headers.get('content-disposition') ?? '';
-  return {
-    name: parameter(disposition, 'name') ?? '',
-    fileName: parameter(disposition, 'filename') ?? '',
-    contentType: (headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase() ?? '',
-  };
+/** What a part says of itself. @throws RpcError when that can't be read: the part would be left out. */
+function readHeaders(
+  text: string,
+  { part, delimiter }: { readonly part: number; readonly delimiter: string },
+): Omit<FormPart, 'body'> {
+  if (text.includes(delimiter)) throw malformed(`part ${part}: it ends within its headers`);
+  const lines = text.startsWith(LINE_END) ? text.slice(LINE_END.length) : text;
+  const headers = readPartHeaders(lines, { headersMax: HEADERS_MAX });
+  if ('fault' in headers) throw malformed(`part ${part}: ${headers.fault}`);
+  const { name = '', fileName = '', contentType } = headers;
+  return { name, fileName, contentType };
 }
 
-function parameter(header: string, name: string): string | undefined {
-  const match = new RegExp(`;\\s*${name}=(?:"((?:[^"\\\\]|\\\\.)*)"|([^;\\s]*))`, 'i').exec(header);
-  return match?.[1]?.replace(/\\(.)/g, '$1') ?? match?.[2];
+/** Reads what stands behind the last boundary: text means nothing (RFC 2046 §5.1.1), another part would be lost. */
+async function refuseMore(rest: AsyncIterable<Uint8Array>, mark: string): Promise<void> {
+  let tail = '';
+  for await (const bytes of rest) {
+    const text = tail + Buffer.from(bytes).toString('latin1');
+    if (text.includes(mark)) throw malformed('it goes on behind its last boundary');
+    tail = text.slice(1 - mark.length);
+  }
 }
 
 /** Bytes that were read and not yet used, and those that follow. */
@@ -112,8 +120,10 @@ function openInput(source: AsyncIterable<Uint8Array>) {
   };
   return {
     readPast,
-    async skipPast(end: Buffer, sizeMaxBytes: number, fault: string): Promise<void> {
-      await readPast(end, sizeMaxBytes, fault);
+    /** All that is left. */
+    async *rest(): AsyncGenerator<Uint8Array, void, undefined> {
+      if (held.length > 0) yield advance(held.length);
+      for (let next; (next = await iterator.next()).done !== true;) yield next.value;
     },
     async take(count: number): Promise<string> {
       while (held.length < count) await more();
@@ -123,12 +133,19 @@ function openInput(source: AsyncIterable<Uint8Array>) {
       held = Buffer.concat([Buffer.from(text, 'latin1'), held]);
     },
     /**
-     * Bytes up to the delimiter, which is taken away. Leaving a loop over them ends nothing: the rest
-     * comes with the next loop.
+     * Bytes up to the delimiter, which is taken away, but for the first ones when they are not its
+     * beginning. Leaving a loop over them ends nothing: the rest comes with the next loop.
      */
-    readUntil(delimiter: Buffer): AsyncIterable<Uint8Array> {
+    readUntil(delimiter: Buffer, skippedBytes: number): AsyncIterable<Uint8Array> {
       let isOver = false;
+      let isBegun = false;
+      const begin = async (): Promise<void> => {
+        isBegun = true;
+        while (held.length < delimiter.length) await more();
+        if (!held.subarray(0, delimiter.length).equals(delimiter)) advance(skippedBytes);
+      };
       const next = async (): Promise<IteratorResult<Uint8Array, undefined>> => {
+        if (!isBegun) await begin();
         while (!isOver) {
           const at = held.indexOf(delimiter);
           // Of a delimiter that is not whole yet, all but its last byte may be here.

@@ -26,7 +26,10 @@ export interface PieceStore {
   write(key: PieceKey, digests: Uint8Array): Promise<void>;
 }
 
-/** Opens the folder, makes it if need be, and clears what a crash left half written. */
+/**
+ * Opens the folder, makes it if need be, and clears what a crash left half written. A folder that can't be
+ * used is logged and keeps nothing: nobody waits for it who could not do without.
+ */
 export async function openPieceStore(
   folder: string,
   {
@@ -34,8 +37,7 @@ export async function openPieceStore(
     sizeMaxBytes = STORE_SIZE_MAX_BYTES,
   }: { readonly log: Log; readonly sizeMaxBytes?: number },
 ): Promise<PieceStore> {
-  await mkdir(folder, { recursive: true });
-  const rooms = await listRooms(folder);
+  const rooms = await openRooms(folder, log);
   let usedBytes = [...rooms.values()].reduce((sum, bytes) => sum + bytes, 0);
 
   const forget = async (key: PieceKey): Promise<void> => {
@@ -59,7 +61,10 @@ export async function openPieceStore(
         const check = bytes.subarray(-CHECK_SIZE_BYTES);
         if (digests.length === sizeBytes && checkOf(key, digests).equals(check)) {
           remember(key, bytes.length);
-          await utimes(path, new Date(), new Date());
+          // Only the order of the next run.
+          await utimes(path, new Date(), new Date()).catch((err: unknown) =>
+            log.debug({ err, key }, 'use of digests not noted'),
+          );
           return digests;
         }
         log.warn({ key }, 'kept digests are damaged');
@@ -91,6 +96,16 @@ async function remove(path: string, log: Log): Promise<void> {
   await rm(path, { force: true }).catch((err: unknown) => log.warn({ err }, 'digests not removed'));
 }
 
+async function openRooms(folder: string, log: Log): Promise<Map<PieceKey, number>> {
+  try {
+    await mkdir(folder, { recursive: true });
+    return await listRooms(folder);
+  } catch (err) {
+    log.warn({ err, folder }, 'kept digests not listed');
+    return new Map();
+  }
+}
+
 /** What lies in the folder, the longest unused first. */
 async function listRooms(folder: string): Promise<Map<PieceKey, number>> {
   const found: { key: PieceKey; sizeBytes: number; usedAtMs: number }[] = [];
@@ -110,7 +125,7 @@ async function listRooms(folder: string): Promise<Map<PieceKey, number>> {
 async function writeSynced(path: string, parts: readonly Uint8Array[]): Promise<void> {
   const file = await open(path, 'wx');
   try {
-    await file.writev([...parts]);
+    await file.writeFile(Buffer.concat(parts)); // all of it: a disk that is about full takes less
     await file.sync();
   } finally {
     await file.close();

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import {
+  mkdir,
   mkdtempDisposable,
   readdir,
   readFile,
@@ -28,6 +29,19 @@ describe('the store of digests', () => {
     const again = await openPieceStore(path, { log });
     expect(await again.read('a.sha1', 40)).toEqual(Buffer.from(digests));
     expect(await again.read('a.sha256', 64)).toBeUndefined();
+  });
+
+  it('keeps nothing where its folder can not be, and ends nobody', async () => {
+    await using folder = await mkdtempDisposable(join(tmpdir(), 'shoal-'));
+    const path = join(folder.path, 'pieces');
+    await writeFile(path, 'in its place');
+    const store = await openPieceStore(path, { log });
+    await store.write('a.sha1', digests);
+    expect(await store.read('a.sha1', 40)).toBeUndefined();
+    await rm(path);
+    await mkdir(path);
+    await store.write('a.sha1', digests);
+    expect(await store.read('a.sha1', 40)).toEqual(Buffer.from(digests));
   });
 
   it.each<[string, (path: string) => Promise<void>]>([
