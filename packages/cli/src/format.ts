@@ -1,5 +1,6 @@
 /** How figures look to people. */
 import { KiB } from '@shoal/protocol';
+import { printable } from './printable.ts';
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 
@@ -45,7 +46,7 @@ export function shortPeerId(peerId: string): string {
 
 /** Columns of text, padded to the widest cell; the heading stands first. */
 export function formatTable(heading: readonly string[], rows: readonly string[][]): string {
-  const all = [heading, ...rows];
+  const all = [heading, ...rows].map((cells) => cells.map(printable));
   const widths = heading.map((_, column) =>
     Math.max(...all.map((cells) => widthOf(cells[column] ?? ''))),
   );

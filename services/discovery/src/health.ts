@@ -39,19 +39,39 @@ export function countCopies(
   holdings: readonly Holding[],
   domainOf: (peerId: PeerId) => FailureDomain | undefined,
 ): { copies: number; disks: number } {
-  const maps = holdings
-    .filter(({ haveMap }) => haveMap.blocks === blocks)
-    .map(({ peerId, haveMap }) => ({
-      bits: decodeBits(haveMap.bits, blocks),
-      disk: diskName(domainOf(peerId)),
-    }));
+  const fitting = holdings.filter(({ haveMap }) => haveMap.blocks === blocks);
+  const diskNames = fitting.map(({ peerId }) => diskName(domainOf(peerId)));
+  const maps = fitting.map(({ haveMap }, index) => ({
+    bits: decodeBits(haveMap.bits, blocks),
+    disk: diskNames.indexOf(diskNames[index] ?? ''),
+  }));
   let copies = maps.length;
-  let disks = new Set(maps.map(({ disk }) => disk)).size;
+  let disks = new Set(diskNames).size;
+  // Without a map there is nothing to look at, whatever number of blocks the pin states.
+  if (copies === 0) return { copies, disks };
+  const allBytes = Math.floor(blocks / 8);
+  /** The block for which a disk was counted last: nothing is allocated for each of 16 Mi blocks. */
+  const countedFor = new Int32Array(maps.length).fill(-1);
   for (let index = 0; index < blocks; index += 1) {
-    const having = maps.filter(({ bits }) => getBit(bits, index));
-    if (having.length < copies) [copies, disks] = [having.length, Infinity];
-    if (having.length === copies)
-      disks = Math.min(disks, new Set(having.map(({ disk }) => disk)).size);
+    // Eight blocks that everybody has change nothing.
+    if (
+      index % 8 === 0 &&
+      index >> 3 < allBytes &&
+      maps.every(({ bits }) => bits[index >> 3] === 0xff)
+    ) {
+      index += 7;
+      continue;
+    }
+    let copiesHere = 0;
+    let disksHere = 0;
+    for (const { bits, disk } of maps) {
+      if (!getBit(bits, index)) continue;
+      copiesHere += 1;
+      if (countedFor[disk] !== index) disksHere += 1;
+      countedFor[disk] = index;
+    }
+    if (copiesHere < copies) [copies, disks] = [copiesHere, Infinity];
+    if (copiesHere === copies) disks = Math.min(disks, disksHere);
   }
   return { copies, disks };
 }

@@ -47,6 +47,17 @@ export function createMetrics() {
       labelNames: ['kind', 'outcome'] as const,
       registers,
     }),
+    refusals: new Counter({
+      name: 'shoal_discovery_refusals_total',
+      help: 'Records and messages of other peers that were refused because a field is out of bounds; the log names them.',
+      labelNames: ['what'] as const,
+      registers,
+    }),
+    clockAhead: new Gauge({
+      name: 'shoal_discovery_clock_ahead_seconds',
+      help: "How far this peer's clock is ahead of the median of its members' clocks.",
+      registers,
+    }),
     asks: new Histogram({
       name: 'shoal_discovery_ask_duration_seconds',
       help: 'Time from a question to all members to the end of waiting for answers.',

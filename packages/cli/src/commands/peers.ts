@@ -25,9 +25,17 @@ export const peers: Command = async (args, context) => {
   return 0;
 };
 
-function peersTable({ peers: members, disks }: PeersReply): string {
+function peersTable({ peers: members, disks, clock }: PeersReply): string {
   const up = members.filter(({ state }) => state === 'alive' || state === 'suspect').length;
-  return `${membersTable(members)}\n${summarise(up, disks)}\n`;
+  return `${membersTable(members)}\n${summarise(up, disks)}\n${clockLine(clock)}`;
+}
+
+/** What is wrong with the peer's clock, as a line; nothing when it agrees with the others. */
+export function clockLine(clock: PeersReply['clock']): string {
+  if (clock?.isWrong !== true) return '';
+  const { aheadMs = 0 } = clock;
+  const where = aheadMs < 0 ? 'behind' : 'ahead of';
+  return `this peer's clock is ${formatAge(Math.abs(aheadMs))} ${where} the others': nothing can be written here until it is set right\n`;
 }
 
 /** What the swarm survives, in a sentence: two peers on one disk are one accident. */
