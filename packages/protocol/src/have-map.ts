@@ -13,6 +13,8 @@ export const HaveMap = z.object({
   bits: z.string().max(16 * 1024 * 1024),
   /** When that block of it that was re-hashed longest ago was written or re-hashed, by the holder's wall clock. */
   checkedAtMs: z.int().nonnegative().optional(),
+  /** How long ago that was when the holder said so: as true as its clock is steady, however wrong it is. */
+  checkedMsAgo: z.int().nonnegative().optional(),
 });
 export type HaveMap = z.infer<typeof HaveMap>;
 
