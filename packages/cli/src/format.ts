@@ -34,6 +34,12 @@ export function formatTime(atMs: number): string {
   return `${day} ${two(at.getHours())}:${two(at.getMinutes())}`;
 }
 
+/** The same, without its day when that is today: `12:00`. */
+export function formatMoment(atMs: number, nowMs: number): string {
+  const [day = '', time = ''] = formatTime(atMs).split(' ');
+  return formatTime(nowMs).startsWith(day) ? time : `${day} ${time}`;
+}
+
 /** A count with its noun: `1 block`, `2 blocks`. */
 export function plural(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;

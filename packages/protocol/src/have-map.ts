@@ -19,6 +19,8 @@ export const HaveMap = z
     bits: z.string().max(BITS_LENGTH_MAX),
     /** When that block of it that was re-hashed longest ago was written or re-hashed, by the holder's wall clock. */
     checkedAtMs: TimeMs.optional(),
+    /** How long ago that was when the holder said so: as true as its clock is steady, however wrong it is. */
+    checkedMsAgo: TimeMs.optional(),
   })
   .refine(({ bits, blocks }) => arePackedBits(bits, blocks), {
     path: ['bits'],

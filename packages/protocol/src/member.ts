@@ -14,11 +14,18 @@ export const START_ORDER = ['storage', 'discovery', 'transfer', 'chunker', 'gate
 export const Endpoints = z.record(Service, Origin);
 export type Endpoints = z.infer<typeof Endpoints>;
 
+/** The disk of a peer that keeps its blocks in memory: it is none. */
+export const DISK_MEMORY = 'memory';
+/** A host or a disk that can't be told: it may be the same as any other. */
+export const DOMAIN_UNKNOWN = 'unknown';
+/** Begins the name of a disk that several machines share over the network. */
+export const DISK_SHARED_PREFIX = 'net:';
+
 /** What two peers share when one accident can take both: the same boot of a host, the same disk. */
 export const FailureDomain = z.object({
-  /** Boot id of the host's kernel. */
+  /** Boot id of the host's kernel, or `unknown`. */
   host: label(64),
-  /** Device id of the file system that holds the blocks. */
+  /** The device under the blocks, however it is cut: `vda`, `memory`, `net:…` or `unknown`. */
   disk: label(64),
 });
 export type FailureDomain = z.infer<typeof FailureDomain>;
@@ -71,5 +78,9 @@ export const Member = MemberRecord.extend({
   isSelf: z.boolean(),
   /** Age of the newest record of this member, in milliseconds: how fresh the figures are. */
   seenMsAgo: TimeMs,
+  /** How long it has been down or out. */
+  goneForMs: TimeMs.optional(),
+  /** Of one that is down: when it counts as gone for good, and its copies are made anew elsewhere. */
+  outInMs: TimeMs.optional(),
 });
 export type Member = z.infer<typeof Member>;

@@ -181,7 +181,12 @@ export function createMembership(deps: {
     list() {
       const nowMs = clock();
       const me: Member = { ...ownRecord(false), state: 'alive', isSelf: true, seenMsAgo: 0 };
-      return [me, ...table.all().map((member) => toMember(member, nowMs))];
+      return [
+        me,
+        ...table
+          .all()
+          .map((member) => toMember(member, nowMs, table.outInMs(member.record.peerId, nowMs))),
+      ];
     },
     async changed(after, waitMs, signal) {
       const refuse = () => {

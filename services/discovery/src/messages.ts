@@ -53,9 +53,15 @@ export const Question = z.discriminatedUnion('kind', [
 ]);
 export type Question = z.infer<typeof Question>;
 
-/** The answer of one peer; both empty means "nothing", which is worth knowing too. */
+/** When a peer read its disk, by a clock of its own: only ever compared with what it said itself. */
+const ReadAtMs = z.number().min(0).max(DATE_MAX_MS).optional();
+
+/** The answer of one peer; what is in neither list it has nothing of, which is worth knowing too. */
 export const Answer = z.object({
   haves: batch('have-map', HaveMap, WANT_ROOTS_MAX),
+  /** Roots of which it can't tell now what it holds. */
+  unread: batch('root', Cid, WANT_ROOTS_MAX).optional(),
+  readAtMs: ReadAtMs,
   pin: Signed.optional(),
 });
 export type Answer = z.infer<typeof Answer>;
@@ -75,11 +81,22 @@ export const Holdings = z.object({
   v: z.literal(1),
   haves: batch('have-map', HaveMap, WANT_ROOTS_MAX),
   gone: batch('root', Cid, WANT_ROOTS_MAX),
+  readAtMs: ReadAtMs,
 });
 export type Holdings = z.infer<typeof Holdings>;
 
+/** No record is older than this: whoever relays it may say what it likes. */
+const RECORD_AGE_MAX_MS = 10 * 365 * 24 * 3_600_000;
+
 /** A member's record as it was signed, and how old it is. */
-export const AgedRecord = z.object({ signed: Signed, ageMs: z.number().min(0).max(DATE_MAX_MS) });
+export const AgedRecord = z.object({
+  signed: Signed,
+  ageMs: z
+    .number()
+    .min(0)
+    .max(DATE_MAX_MS)
+    .transform((ageMs) => Math.min(ageMs, RECORD_AGE_MAX_MS)),
+});
 export type AgedRecord = z.infer<typeof AgedRecord>;
 
 const Records = batch('member', AgedRecord, MEMBERS_MAX + 1);

@@ -6,9 +6,10 @@ import {
   discoveryRoutes,
   type Member,
   type PinChange,
+  REPLICAS_DEFAULT,
   RequestInvalid,
 } from '@shoal/protocol';
-import type { PinEdit } from '@shoal/swarm';
+import { describeSurvival, type PinEdit, spreadOf, survivalOf } from '@shoal/swarm';
 import type { Announce } from './announce.ts';
 import { type Health, onlyUp } from './health.ts';
 import type { Holders } from './holders.ts';
@@ -45,7 +46,7 @@ export function mountRoutes(
 
   mount(mounting, discoveryRoutes.listPeers, async () => {
     const peers = membership.list();
-    return { self, disks: countDisks(peers), clock: clock(), peers };
+    return { self, ...survivalIn(peers), clock: clock(), peers };
   });
   mount(mounting, discoveryRoutes.members, async ({ query, signal }) => {
     await membership.changed(query.after, query.waitMs, signal);
@@ -109,8 +110,14 @@ function readChange({ name, replicas, expiresAt }: PinChange, nowMs: number): Pi
   return { name, replicas, expiresAtMs };
 }
 
-/** Distinct disks among the members that are up. */
-function countDisks(members: readonly Member[]): number {
-  const up = members.filter(({ state }) => state === 'alive' || state === 'suspect');
-  return new Set(up.map(({ domain }) => `${domain.host}/${domain.disk}`)).size;
+/** What the members that are up share, and what a file survives on them. */
+function survivalIn(members: readonly Member[]) {
+  const domains = members
+    .filter(({ state }) => state === 'alive' || state === 'suspect')
+    .map(({ domain }) => domain);
+  return {
+    ...spreadOf(domains),
+    survives: survivalOf(domains, REPLICAS_DEFAULT),
+    summary: describeSurvival(domains, REPLICAS_DEFAULT),
+  };
 }

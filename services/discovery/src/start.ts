@@ -36,10 +36,11 @@ import { startExpiry } from './expiry.ts';
 import { FULL_MESH_MAX, startJoin } from './join.ts';
 import { startLibp2p } from './libp2p-engine.ts';
 import { createMembership, type OwnFacts } from './membership.ts';
-import type { Question } from './messages.ts';
+import type { Answer, Question } from './messages.ts';
 import { createMetrics } from './metrics.ts';
 import { createOwnClock, watchOwnClock } from './own-clock.ts';
 import { watchOwnStorage } from './own-storage.ts';
+import { createPinAges } from './pin-ages.ts';
 import { startPinSync } from './pin-sync.ts';
 import { createPins } from './pins.ts';
 import { createRefusals } from './refusals.ts';
@@ -121,11 +122,12 @@ export async function startDiscovery(
   });
   const holders = createHolders({ clock: membership.clock });
   membership.onChange((peerId, memberState) => {
-    // Who went, or came back, may hold less than it said.
-    if (memberState !== 'suspect') holders.forget(peerId);
+    // Who went may come back with less than it said.
+    if (memberState === 'down' || memberState === 'out') holders.turn(peerId);
     events.publish({ kind: 'member', atMs: Date.now(), peerId, state: memberState });
   });
   const readHaveMap = (root: Cid) => storage.readHaveMap(root);
+  const ages = createPinAges({ clock: membership.clock, wallClock: Date.now });
   const pins = createPins({
     self,
     store: state.pins,
@@ -136,6 +138,7 @@ export async function startDiscovery(
     ownClock,
     refusals,
     onChange: ({ root, name, deleted }) => {
+      ages.note(root, pinSync.isCurrent());
       settler.settle(root);
       const kind = deleted ? 'deleted' : 'pin';
       events.publish({ kind, atMs: Date.now(), cid: root, name });
@@ -144,8 +147,8 @@ export async function startDiscovery(
     metrics,
     log,
   });
-  const answer = async (question: Question) => {
-    if (question.kind === 'have') return { haves: await answerWant(question.roots, readHaveMap) };
+  const answer = async (question: Question): Promise<Answer> => {
+    if (question.kind === 'have') return answerWant(question.roots, readHaveMap);
     const pin = pins.findSigned(question.hash);
     return { haves: [], ...(pin === undefined ? {} : { pin }) };
   };
@@ -155,18 +158,17 @@ export async function startDiscovery(
     events.publish({ kind: 'holding', atMs: Date.now(), cid, peerId });
   const announcing = stack.use(createAnnounce({ self, wire, holders, readHaveMap, onHolding }));
   // In a full mesh a connection that is gone is the first sign that its peer is.
-  const isUp = (member: Member): boolean =>
-    member.isSelf ||
-    (member.state === 'alive' &&
-      (wire.isConnected(member.peerId) || membership.table.all().length > FULL_MESH_MAX));
+  const isReachable = ({ isSelf, peerId }: Member): boolean =>
+    isSelf || wire.isConnected(peerId) || membership.table.all().length > FULL_MESH_MAX;
   const health = createHealth({
     self,
     pins,
     want,
     holders,
+    ages,
     readHaveMap,
     members: () => membership.list(),
-    isUp,
+    isReachable,
     newForMs: config.MEMBER_OUT_AFTER_MS,
   });
   const pinSync = stack.use(

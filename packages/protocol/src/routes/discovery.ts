@@ -24,8 +24,20 @@ export type ClockReport = z.infer<typeof ClockReport>;
 
 export const PeersReply = z.object({
   self: PeerId,
-  /** Distinct disks among the members that are up: what "survives" is counted in. */
+  /** Distinct machines among the members that are up. */
+  machines: z.int().nonnegative().default(0),
+  /** Distinct disks among them, however they are cut: one disk is one accident. */
   disks: z.int().nonnegative(),
+  /** How many of each may be lost together before a block of a file with the default copies may be. */
+  survives: z
+    .object({
+      peers: z.int().nonnegative(),
+      disks: z.int().nonnegative(),
+      machines: z.int().nonnegative(),
+    })
+    .optional(),
+  /** The same in a sentence. */
+  summary: z.string().default(''),
   /** Absent in answers of earlier versions. */
   clock: ClockReport.optional(),
   peers: z.array(Member),
@@ -57,7 +69,8 @@ export const discoveryRoutes = {
     audience: 'public',
     method: 'GET',
     path: '/files',
-    summary: 'The files of the swarm, newest first, with the copies last confirmed.',
+    summary:
+      'The files of the swarm, newest first, with their copies and the date of the answers that these rest on.',
     params: none,
     query: z.object({
       limit: z.coerce.number().int().min(1).max(1000).default(100),
@@ -72,7 +85,8 @@ export const discoveryRoutes = {
     audience: 'public',
     method: 'GET',
     path: '/files/:hash/health',
-    summary: 'How safe a file is: every member is asked now, and only answers count.',
+    summary:
+      'How safe a file is: every member is asked now. An answer that is missing is said, and an older one of that peer counts with its date.',
     params: z.object({ hash: FileHash }),
     query: none,
     body: undefined,
@@ -171,7 +185,8 @@ export const discoveryRoutes = {
     audience: 'local',
     method: 'POST',
     path: '/copies',
-    summary: 'The fewest confirmed copies over the blocks of each of these files, in their order.',
+    summary:
+      'The fewest copies over the blocks of each of these files, in their order, as a list gives them.',
     params: none,
     query: none,
     body: z.object({ roots: z.array(Cid).min(1).max(WANT_ROOTS_MAX) }),

@@ -225,7 +225,15 @@ export async function openStand(
       replicas,
       createdAtMs,
       copies,
-      state: copies >= replicas ? ('safe' as const) : ('spreading' as const),
+      confirmed: copies,
+      ...(copies >= replicas
+        ? { state: 'safe' as const }
+        : copies > 0 && copies >= swarm.members
+          ? {
+              state: 'limited' as const,
+              causes: [{ kind: 'few-peers' as const, count: swarm.members }],
+            }
+          : { state: 'spreading' as const }),
       survivesPeers: Math.max(0, copies - 1),
       disks: 1,
       verifiedAtMs: Date.now(),

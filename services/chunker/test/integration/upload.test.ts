@@ -59,7 +59,8 @@ describe('an upload', () => {
           sha256,
           replicas: 3,
           copies: 1,
-          state: 'spreading',
+          state: 'limited',
+          causes: [{ kind: 'few-peers', count: 1 }],
           blocks: sizeBytes <= MiB ? 1 : Math.ceil(sizeBytes / MiB) + 1,
           url: `/files/${cid}`,
         });
@@ -225,7 +226,11 @@ describe('an upload', () => {
         answer = await put('draining', Buffer.from('draining'));
         return answer.status === 201 && performance.now() - startMs < 1000;
       });
-      expect(await answer?.json()).toMatchObject({ copies: 1, state: 'spreading' });
+      expect(await answer?.json()).toMatchObject({
+        copies: 1,
+        state: 'limited',
+        causes: [{ kind: 'few-peers', count: 1 }],
+      });
     } finally {
       stand.swarm.members = 1;
       stand.swarm.describe = () => ({});

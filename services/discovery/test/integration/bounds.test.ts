@@ -43,6 +43,7 @@ import { AgedRecord, Ask, Holdings, REPLIES, Request, Stamp } from '../../src/me
 import { createMetrics } from '../../src/metrics.ts';
 import { createOwnClock } from '../../src/own-clock.ts';
 import { startPinSync } from '../../src/pin-sync.ts';
+import { createPinAges } from '../../src/pin-ages.ts';
 import { createPins } from '../../src/pins.ts';
 import { toRecords } from '../../src/provider-records.ts';
 import { createRefusals, type Refusal } from '../../src/refusals.ts';
@@ -236,7 +237,7 @@ async function openStand() {
       self: me.peerId,
       wire,
       holders,
-      readHaveMap: async () => undefined,
+      readHaveMap: async () => ({ haveMap: undefined, readAtMs: Date.now() }),
       onHolding: () => {},
     }),
   );
@@ -258,9 +259,10 @@ async function openStand() {
     pins,
     want,
     holders,
-    readHaveMap: async () => undefined,
+    ages: createPinAges({ clock: () => performance.now(), wallClock: Date.now }),
+    readHaveMap: async () => ({ haveMap: undefined, readAtMs: Date.now() }),
     members: () => membership.list(),
-    isUp: ({ state: each }) => each === 'alive',
+    isReachable: ({ state: each }) => each === 'alive',
     newForMs: 1000,
   });
   wire.attach(engine);
