@@ -6,11 +6,11 @@
  * shards that lead to none: a shard stands for two names or more, so an honest listing finds more
  * names than it reads shards.
  */
-import { ManifestIncomplete, ManifestInvalid } from '@shoal/protocol';
+import { DAG_BLOCKS_MAX, ManifestIncomplete, ManifestInvalid } from '@shoal/protocol';
 import { slotsOf } from './directory.ts';
 import type { BlockCid } from './read-cid.ts';
 import { type NodeLink, readUnixfs, targetOf, type UnixfsNode } from './unixfs.ts';
-import { DAG_BLOCKS_MAX, type GetNode, prefixLength } from './walk-dag.ts';
+import { type GetNode, prefixLength } from './walk-dag.ts';
 
 /** 64 bits of hash, at least 3 a level, are 22 levels. */
 const SHARD_LEVELS_MAX = 22;

@@ -8,6 +8,7 @@
 import {
   BLOCK_SIZE_MAX_BYTES,
   type Cid,
+  DAG_BLOCKS_MAX,
   ManifestIncomplete,
   ManifestInvalid,
 } from '@shoal/protocol';
@@ -45,8 +46,6 @@ export interface WalkOptions {
   readonly skip?: (cid: Cid) => boolean;
 }
 
-/** 16 Mi blocks are a file of 16 TiB: past that a manifest is an attack. */
-export const DAG_BLOCKS_MAX = 16 * 1024 * 1024;
 /** Nested directories come first to this; a file has four levels, a trickle one some ten. */
 export const DAG_DEPTH_MAX = 256;
 /**

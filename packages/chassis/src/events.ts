@@ -16,8 +16,11 @@ export function connectEvents(socket: string, log: Log): Events {
   return {
     publish(event) {
       if (redis.status !== 'ready') return;
+      // What the schema does not take, a name with control characters say, is not told.
+      const told = SwarmEvent.safeParse(event).data;
+      if (told === undefined) return;
       redis
-        .publish(EVENTS_CHANNEL, JSON.stringify(SwarmEvent.parse(event)))
+        .publish(EVENTS_CHANNEL, JSON.stringify(told))
         .catch((err: unknown) => log.debug({ err }, 'event not published'));
     },
     [Symbol.dispose]: () => redis.disconnect(),

@@ -6,8 +6,8 @@
  */
 import { once } from 'node:events';
 import { setTimeout as wait } from 'node:timers/promises';
-import { QUEUES, type QueueName } from '@shoal/protocol';
-import { Queue, QueueEvents, Worker, type Job } from 'bullmq';
+import { QUEUES, type QueueName, refusalOf } from '@shoal/protocol';
+import { Queue, QueueEvents, UnrecoverableError, Worker, type Job } from 'bullmq';
 import { Redis } from 'ioredis';
 import type * as z from 'zod';
 import type { Log } from './log.ts';
@@ -117,12 +117,13 @@ export function startWorker<N extends QueueName>(
   handle: (payload: Payload<N>, job: Job) => Promise<unknown>,
 ): AsyncDisposable {
   const connection = connectBlocking(socket, log);
-  const worker = new Worker(
-    QUEUES[name].name,
-    // The schema belongs to this very name; TypeScript can't tie the two through the lookup.
-    (job) => handle(QUEUES[name].payload.parse(job.data) as Payload<N>, job),
-    { connection, concurrency, lockDuration: 60_000, stalledInterval: 5000, maxStalledCount: 5 },
-  );
+  const worker = new Worker(QUEUES[name].name, (job) => handle(readJob(name, job.data), job), {
+    connection,
+    concurrency,
+    lockDuration: 60_000,
+    stalledInterval: 5000,
+    maxStalledCount: 5,
+  });
   worker.on('error', () => {}); // said once by `watch`
   worker.on('failed', (job, err) => log.warn({ err, job: job?.id, queue: name }, 'job failed'));
   return {
@@ -131,6 +132,15 @@ export function startWorker<N extends QueueName>(
       connection.disconnect();
     },
   };
+}
+
+/** The payload of a job. @throws UnrecoverableError that names the field: another try would find the same. */
+export function readJob<N extends QueueName>(name: N, data: unknown): Payload<N> {
+  const parsed = QUEUES[name].payload.safeParse(data);
+  if (!parsed.success)
+    throw new UnrecoverableError(`the job is refused: ${refusalOf(parsed.error)}`);
+  // The schema belongs to this very name; TypeScript can't tie the two through the lookup.
+  return parsed.data as Payload<N>;
 }
 
 /** Tells what happens to the jobs of a queue; misses what happens while Redis is away. */

@@ -1,5 +1,6 @@
 /** How figures look to people. */
 import { KiB } from '@shoal/protocol';
+import { printable } from './printable.ts';
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 
@@ -33,6 +34,12 @@ export function formatTime(atMs: number): string {
   return `${day} ${two(at.getHours())}:${two(at.getMinutes())}`;
 }
 
+/** The same, without its day when that is today: `12:00`. */
+export function formatMoment(atMs: number, nowMs: number): string {
+  const [day = '', time = ''] = formatTime(atMs).split(' ');
+  return formatTime(nowMs).startsWith(day) ? time : `${day} ${time}`;
+}
+
 /** A count with its noun: `1 block`, `2 blocks`. */
 export function plural(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;
@@ -45,7 +52,7 @@ export function shortPeerId(peerId: string): string {
 
 /** Columns of text, padded to the widest cell; the heading stands first. */
 export function formatTable(heading: readonly string[], rows: readonly string[][]): string {
-  const all = [heading, ...rows];
+  const all = [heading, ...rows].map((cells) => cells.map(printable));
   const widths = heading.map((_, column) =>
     Math.max(...all.map((cells) => widthOf(cells[column] ?? ''))),
   );

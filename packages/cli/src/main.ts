@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** Entry of the command line: the only file here that reads the process's own state. */
 import type { Context } from './context.ts';
+import { printable, printableAfterErase } from './printable.ts';
 
 const NODE_MAJOR_MIN = 24;
 
@@ -23,8 +24,8 @@ process.stderr.on('error', () => {});
 const context: Context = {
   env: process.env,
   cwd: process.env['INIT_CWD'] ?? process.cwd(),
-  out: (text) => void process.stdout.write(text),
-  err: (text) => void process.stderr.write(text),
+  out: (text) => void process.stdout.write(printable(text)),
+  err: (text) => void process.stderr.write(printableAfterErase(text)),
   isWatched: process.stderr.isTTY,
   outliveReaders: () => {
     endsWithReaders = false;

@@ -1,10 +1,10 @@
 /** A progress bar on stderr, when somebody watches; silence otherwise. */
 import type { Context } from './context.ts';
 import { formatBytes } from './format.ts';
+import { ERASE_LINE } from './printable.ts';
 
 const REDRAW_EVERY_MS = 100;
 const BAR_WIDTH = 24;
-const ERASE_LINE = '\r\u001b[K';
 
 export interface Progress extends Disposable {
   /** Counts bytes as they pass. */

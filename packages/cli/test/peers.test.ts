@@ -1,13 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
-import { summarise } from '../src/commands/peers.ts';
+import { PeerId } from '@shoal/protocol';
+import { peersTable } from '../src/commands/peers.ts';
 
-describe('the sentence below the list of peers', () => {
-  it.each([
-    [5, 1, '5 peers, 1 disk: survives crashes, not disk loss'],
-    [5, 3, '5 peers, 3 disks'],
-    [5, 5, '5 peers, 5 disks'],
-    [1, 1, '1 peer, 1 disk'],
-  ])('for %i peers on %i disks is "%s"', (up, disks, sentence) => {
-    expect(summarise(up, disks)).toBe(sentence);
+describe('the list of peers', () => {
+  it('ends with what a file survives, in the words of the peer that was asked', () => {
+    const self = PeerId.parse('12D3KooWGC6KA2TxpgZQGvxgJqP5dnhQkDfEQF5WmsjJ1hLwLEps');
+    const reply = { self, machines: 1, disks: 1, summary: 'as the peer says it', peers: [] };
+    expect(peersTable(reply)).toMatch(/\n\nas the peer says it\n$/);
+    expect(peersTable({ ...reply, summary: '' })).not.toMatch(/\n\n/); // of an older version
   });
 });

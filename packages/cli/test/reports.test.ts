@@ -1,6 +1,13 @@
 /** What commands say to people of what a peer answered. */
 import { describe, expect, it } from '@jest/globals';
-import { Cid, FileHealth, PeerId, Sha256, type UpkeepReport } from '@shoal/protocol';
+import {
+  Cid,
+  type FileCause,
+  FileHealth,
+  PeerId,
+  Sha256,
+  type UpkeepReport,
+} from '@shoal/protocol';
 import { describeDrain } from '../src/commands/drain.ts';
 import { filesTable } from '../src/commands/ls.ts';
 import { stateOf } from '../src/commands/peers.ts';
@@ -14,6 +21,7 @@ const NOW_MS = Date.UTC(2026, 0, 15, 12);
 const MINUTE_MS = 60_000;
 const cid = Cid.parse('bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku');
 
+const peerId = PeerId.parse('12D3KooWGC6KA2TxpgZQGvxgJqP5dnhQkDfEQF5WmsjJ1hLwLEps');
 const file = {
   cid,
   name: 'report.pdf',
@@ -24,19 +32,22 @@ const file = {
   createdAtMs: NOW_MS - 2 * MINUTE_MS,
   kind: 'file' as const,
   state: 'safe' as const,
+  causes: [] as FileCause[],
   copies: 3,
 };
 
 describe('shoal stat', () => {
   const health: FileHealth = {
     ...file,
+    confirmed: 3,
     survivesPeers: 2,
     disks: 3,
+    machines: 2,
     verifiedAtMs: NOW_MS - 1000,
     checkedAtMs: NOW_MS - 7 * 24 * 60 * MINUTE_MS,
     holders: [
       {
-        peerId: PeerId.parse('12D3KooWGC6KA2TxpgZQGvxgJqP5dnhQkDfEQF5WmsjJ1hLwLEps'),
+        peerId,
         blocks: 2,
         share: 2 / 3,
         haveMap: { root: cid, blocks: 3, bits: 'wA' },
@@ -48,7 +59,9 @@ describe('shoal stat', () => {
     const report = healthReport(health, NOW_MS);
     expect(report).toContain('size       1.4 MiB in 3 blocks\n');
     expect(report).toContain('state      safe, 3 of 3 copies\n');
-    expect(report).toContain('survives   the loss of any 2 peers; copies on 3 disks\n');
+    expect(report).toContain(
+      'survives   the loss of any 2 peers; copies on 3 disks of 2 machines\n',
+    );
     expect(report).toContain('expires    never\n');
     expect(report).toContain('verified   1 s ago\n');
     expect(report).toContain('re-hashed  7 d ago\n');
@@ -56,15 +69,42 @@ describe('shoal stat', () => {
   });
 
   it.each([
-    [{ copies: 0, survivesPeers: 0, disks: 0 }, 'nothing: a block has no confirmed copy'],
+    [
+      { copies: 0, survivesPeers: 0, disks: 0 },
+      'nothing: a block has no copy at a peer that is up',
+    ],
     [{ copies: 1, survivesPeers: 0, disks: 1 }, 'not the loss of any peer'],
     [
       { copies: 2, survivesPeers: 1, disks: 1 },
       'the loss of any 1 peer, but not of their one disk',
     ],
+    [
+      { copies: 2, survivesPeers: 1, disks: 0 },
+      'the loss of any 1 peer, but not of power: copies are in memory only',
+    ],
   ])('never says more than %p is worth', (figures, words) => {
     const report = healthReport({ ...health, ...figures }, NOW_MS);
     expect(report).toContain(`survives   ${words}\n`);
+  });
+
+  it.each<[FileCause, string]>([
+    [{ kind: 'new' }, 'its copies are being made'],
+    [
+      { kind: 'away', peers: [peerId], count: 1, repairFromMs: NOW_MS + 10 * MINUTE_MS },
+      `…1hLwLEps is away; new copies from ${formatTime(NOW_MS + 10 * MINUTE_MS).slice(-5)} if that stays so`,
+    ],
+    [{ kind: 'gone', peers: [peerId], count: 2 }, '2 peers are gone; new copies are being made'],
+    [{ kind: 'few-peers', count: 2 }, '2 peers can take copies, and it asks for 3'],
+    [
+      { kind: 'unanswered', peers: [peerId], count: 1 },
+      `no answer from …1hLwLEps; copies as of ${formatTime(NOW_MS - 1000).slice(-5)}`,
+    ],
+  ])('says why copies lack: %j', (cause, words) => {
+    const report = healthReport(
+      { ...health, state: 'reduced', copies: 2, causes: [cause] },
+      NOW_MS,
+    );
+    expect(report).toContain(`state      reduced, 2 of 3 copies\n           ${words}\n`);
   });
 
   it('says when nobody holds anything, and when the oldest re-hash is not known', () => {
@@ -80,6 +120,18 @@ describe('shoal stat', () => {
 });
 
 describe('shoal ls', () => {
+  it('says why copies lack only if some do, and marks a number that is not of now', () => {
+    expect(filesTable({ total: 1, files: [file] }, NOW_MS)).not.toContain('WHY');
+    const unknown = {
+      ...file,
+      state: 'unknown' as const,
+      causes: [{ kind: 'unanswered' as const, peers: [peerId], count: 1 }],
+    };
+    const table = filesTable({ total: 2, files: [file, unknown] }, NOW_MS);
+    expect(table).toMatch(/CID +WHY\n/);
+    expect(table).toMatch(/3\/3\? +unknown .*no answer from …/);
+  });
+
   it('shows when files end only if one does', () => {
     expect(filesTable({ total: 1, files: [file] }, NOW_MS)).not.toContain('EXPIRES');
     const ending = { ...file, expiresAtMs: NOW_MS };
@@ -96,6 +148,9 @@ describe('shoal peers', () => {
       'alive, draining (asked)',
     );
     expect(stateOf({ state: 'down', draining: false, isSelf: false })).toBe('down');
+    expect(stateOf({ state: 'down', draining: false, isSelf: false, outInMs: 5 * MINUTE_MS })).toBe(
+      'down, replaced in 5 min',
+    );
   });
 });
 

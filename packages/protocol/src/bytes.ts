@@ -14,5 +14,11 @@ export const BLOCK_SIZE_MAX_BYTES = 2 * MiB;
 /** A dag-pb node of a file links to at most this many children (profile `unixfs-v1-2025`). */
 export const DAG_WIDTH_MAX = 1024;
 
+/** Blocks of the largest DAG that is listed: a file of 16 TiB in chunks of 1 MiB. */
+export const DAG_BLOCKS_MAX = 16 * MiB;
+
+/** Bytes of the files of such a DAG. */
+export const DAG_SIZE_MAX_BYTES = DAG_BLOCKS_MAX * BLOCK_SIZE_MAX_BYTES;
+
 /** Ids in one job, offer or have-question: keeps bodies under 8 KiB and retries small. */
 export const CIDS_PER_BATCH_MAX = 64;

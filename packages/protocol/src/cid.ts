@@ -1,9 +1,15 @@
 import * as z from 'zod';
 
-/** The name of a block: CIDv1, sha2-256, raw or dag-pb, in lower-case base32 (always 59 characters). */
+/**
+ * The name of a block: CIDv1, sha2-256, raw or dag-pb, in lower-case base32 (always 59 characters). The
+ * pattern is exact: 36 bytes begin with the four of the header and leave two bits of the last digit zero.
+ */
 export const Cid = z
   .string()
-  .regex(/^b[a-z2-7]{58}$/, 'is not a CIDv1 in base32 (59 characters, begins with "baf")')
+  .regex(
+    /^baf(?:krei|ybei)[a-h][a-z2-7]{50}[aeimquy4]$/,
+    'is not a CIDv1 in base32 (59 characters, begins with "bafkrei" or "bafybei")',
+  )
   .brand('Cid');
 export type Cid = z.infer<typeof Cid>;
 

@@ -36,12 +36,42 @@ export const DagKind = z.enum(['file', 'directory', 'dag']);
 export type DagKind = z.infer<typeof DagKind>;
 
 /**
- * Where a file stands. `receiving`: still coming in. `spreading`: fewer copies than asked for, new.
- * `safe`: every block has the copies asked for. `at-risk`: fewer, and no longer new.
- * `missing`: some block has no confirmed copy.
+ * Where a file stands. `receiving`: still coming in. `safe`: every block has the copies asked for. The
+ * rest have fewer: `spreading` is new, and its copies are being made; `reduced` lost some, with a peer
+ * that is away or gone; `limited` has one at every peer there is; `at-risk` is none of these.
+ * `missing`: no peer that is up or expected back has some block. `unknown`: a peer that is up did not
+ * answer, so the number is that of its date.
  */
-export const FileState = z.enum(['receiving', 'spreading', 'safe', 'at-risk', 'missing']);
+export const FileState = z.enum([
+  'receiving',
+  'spreading',
+  'safe',
+  'reduced',
+  'limited',
+  'at-risk',
+  'missing',
+  'unknown',
+]);
 export type FileState = z.infer<typeof FileState>;
+
+/** Peers named in one cause; of more only the count is right. */
+export const CAUSE_PEERS_MAX = 16;
+const causePeers = { peers: z.array(PeerId).max(CAUSE_PEERS_MAX), count: z.int().positive() };
+
+/**
+ * Why a file has fewer copies than it asks for, or why that can't be told. `new`: uploaded or changed a
+ * moment ago. `away`: these peers are down; from `repairFromMs`, by the answering peer's wall clock, new
+ * copies are made if one of them stays away. `gone`: these stayed away, and new copies are being made.
+ * `few-peers`: it asks for more copies than peers can take. `unanswered`: these are up, and did not answer.
+ */
+export const FileCause = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('new') }),
+  z.object({ kind: z.literal('away'), ...causePeers, repairFromMs: z.int().nonnegative() }),
+  z.object({ kind: z.literal('gone'), ...causePeers }),
+  z.object({ kind: z.literal('few-peers'), count: z.int().nonnegative() }),
+  z.object({ kind: z.literal('unanswered'), ...causePeers }),
+]);
+export type FileCause = z.infer<typeof FileCause>;
 
 /** The answer to an upload. `copies` is what was confirmed when the answer was written. */
 export const UploadReply = z.object({
@@ -55,6 +85,8 @@ export const UploadReply = z.object({
   copies: z.int().nonnegative(),
   replicas: z.int().positive(),
   state: FileState,
+  /** Why `copies` are fewer than `replicas`. */
+  causes: z.array(FileCause).default([]),
   url: z.string(),
 });
 export type UploadReply = z.infer<typeof UploadReply>;
@@ -124,20 +156,28 @@ export const FileEntry = z.object({
   /** When it ends by itself; never without. */
   expiresAtMs: z.int().nonnegative().optional(),
   state: FileState,
-  /** Fewest confirmed copies over the file's blocks. */
+  /** Why `copies` are fewer than `replicas`, or why that can't be told; the main one first. */
+  causes: z.array(FileCause).default([]),
+  /** Fewest copies over the file's blocks, by the last answers of peers that are not down. */
   copies: z.int().nonnegative(),
+  /** When the oldest answer that `copies` rests on was given; absent when nobody answered yet. */
+  verifiedAtMs: z.int().nonnegative().optional(),
 });
 export type FileEntry = z.infer<typeof FileEntry>;
 
-/** How safe a file is, from answers that were given just now. */
+/** How safe a file is; every member that is up was asked just now. */
 export const FileHealth = FileEntry.extend({
+  /** The copies that answers to this very question confirm: less than `copies` when one is missing. */
+  confirmed: z.int().nonnegative().default(0),
   /** How many peers may be lost together before a block is: copies − 1, never below 0. */
   survivesPeers: z.int().nonnegative(),
-  /** Distinct disks that hold copies of the worst-placed block: one disk is one accident. */
+  /** Distinct disks that hold copies of the worst-placed block: one disk is one accident. Memory is none. */
   disks: z.int().nonnegative(),
-  /** When the answers that this rests on were given. */
+  /** Distinct machines that hold copies of the worst-placed block. */
+  machines: z.int().nonnegative().default(0),
+  /** When the oldest answer that this rests on was given. */
   verifiedAtMs: z.int().nonnegative(),
-  /** When the copy that was re-hashed longest ago was re-hashed; absent when a holder did not say. */
+  /** When the copy that was re-hashed longest ago was, by this peer's clock; absent when a holder did not say. */
   checkedAtMs: z.int().nonnegative().optional(),
   holders: z.array(
     z.object({
@@ -146,6 +186,8 @@ export const FileHealth = FileEntry.extend({
       /** Share of the file's blocks held, 0 to 1. */
       share: z.number().min(0).max(1),
       haveMap: HaveMap,
+      /** When it said so. */
+      answeredAtMs: z.int().nonnegative().optional(),
     }),
   ),
 });

@@ -1,3 +1,4 @@
+export * from './bounded.ts';
 export * from './bytes.ts';
 export * from './cid.ts';
 export * from './entry-name.ts';

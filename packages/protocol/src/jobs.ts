@@ -3,8 +3,11 @@
  * Redis may lose them all: whatever a job would have done, the settle loop does later from disk.
  */
 import * as z from 'zod';
-import { CIDS_PER_BATCH_MAX } from './bytes.ts';
+import { label, TimeMs } from './bounded.ts';
+import { CIDS_PER_BATCH_MAX, DAG_BLOCKS_MAX, DAG_SIZE_MAX_BYTES } from './bytes.ts';
 import { Cid, PeerId } from './cid.ts';
+import { FILE_NAME_MAX_BYTES } from './file.ts';
+import { MemberState } from './member.ts';
 import { REPLICAS_MAX } from './pin.ts';
 
 /** Names one upload's hold on its blocks until the file is pinned or given up. */
@@ -20,8 +23,11 @@ export const ReplicateJob = z.object({
 });
 export type ReplicateJob = z.infer<typeof ReplicateJob>;
 
+/** Copies that anything may be said to have: above the largest swarm. */
+const COPIES_MAX = 65_536;
+
 /** Progress and result of a `replicate` job: the fewest confirmed copies over its blocks, ours included. */
-export const ReplicateProgress = z.object({ copies: z.int().nonnegative() });
+export const ReplicateProgress = z.object({ copies: z.int().min(0).max(COPIES_MAX) });
 export type ReplicateProgress = z.infer<typeof ReplicateProgress>;
 
 /** Queue `settle`: make what this peer holds of a DAG what placement says it should hold. */
@@ -49,27 +55,30 @@ export type QueueName = keyof typeof QUEUES;
 /** Redis channel for progress events; the gateway relays it as server-sent events. */
 export const EVENTS_CHANNEL = 'shoal:events';
 
+/** A file's name in an event, whatever may be wrong with it otherwise. */
+const EventName = label(FILE_NAME_MAX_BYTES);
+
 /** What `GET /events` tells. `atMs` is the sender's wall clock. */
 export const SwarmEvent = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('member'), atMs: z.int(), peerId: PeerId, state: z.string() }),
+  z.object({ kind: z.literal('member'), atMs: TimeMs, peerId: PeerId, state: MemberState }),
   z.object({
     kind: z.literal('upload'),
-    atMs: z.int(),
-    name: z.string(),
+    atMs: TimeMs,
+    name: EventName,
     cid: Cid.optional(),
     phase: z.enum(['receiving', 'spreading', 'done', 'failed']),
-    receivedBytes: z.int().nonnegative(),
-    copies: z.int().nonnegative(),
+    receivedBytes: z.int().min(0).max(DAG_SIZE_MAX_BYTES),
+    copies: z.int().min(0).max(COPIES_MAX),
   }),
-  z.object({ kind: z.literal('pin'), atMs: z.int(), cid: Cid, name: z.string() }),
-  z.object({ kind: z.literal('deleted'), atMs: z.int(), cid: Cid, name: z.string() }),
+  z.object({ kind: z.literal('pin'), atMs: TimeMs, cid: Cid, name: EventName }),
+  z.object({ kind: z.literal('deleted'), atMs: TimeMs, cid: Cid, name: EventName }),
   z.object({
     kind: z.literal('repair'),
-    atMs: z.int(),
+    atMs: TimeMs,
     cid: Cid,
-    copiedBlocks: z.int().nonnegative(),
-    droppedBlocks: z.int().nonnegative(),
+    copiedBlocks: z.int().min(0).max(DAG_BLOCKS_MAX),
+    droppedBlocks: z.int().min(0).max(DAG_BLOCKS_MAX),
   }),
-  z.object({ kind: z.literal('holding'), atMs: z.int(), cid: Cid, peerId: PeerId }),
+  z.object({ kind: z.literal('holding'), atMs: TimeMs, cid: Cid, peerId: PeerId }),
 ]);
 export type SwarmEvent = z.infer<typeof SwarmEvent>;

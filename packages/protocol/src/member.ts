@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { label, Multiaddr, Origin, TimeMs } from './bounded.ts';
 import { PeerId } from './cid.ts';
 
 /** The five services of a peer, in the order of their ports (`base + index`). */
@@ -10,35 +11,52 @@ export type Service = z.infer<typeof Service>;
 export const START_ORDER = ['storage', 'discovery', 'transfer', 'chunker', 'gateway'] as const;
 
 /** Where each service of a peer answers HTTP: origins such as `http://127.0.0.1:7102`. */
-export const Endpoints = z.record(Service, z.url({ protocol: /^https?$/ }));
+export const Endpoints = z.record(Service, Origin);
 export type Endpoints = z.infer<typeof Endpoints>;
+
+/** The disk of a peer that keeps its blocks in memory: it is none. */
+export const DISK_MEMORY = 'memory';
+/** A host or a disk that can't be told: it may be the same as any other. */
+export const DOMAIN_UNKNOWN = 'unknown';
+/** Begins the name of a disk that several machines share over the network. */
+export const DISK_SHARED_PREFIX = 'net:';
 
 /** What two peers share when one accident can take both: the same boot of a host, the same disk. */
 export const FailureDomain = z.object({
-  /** Boot id of the host's kernel. */
-  host: z.string().max(64),
-  /** Device id of the file system that holds the blocks. */
-  disk: z.string().max(64),
+  /** Boot id of the host's kernel, or `unknown`. */
+  host: label(64),
+  /** The device under the blocks, however it is cut: `vda`, `memory`, `net:…` or `unknown`. */
+  disk: label(64),
 });
 export type FailureDomain = z.infer<typeof FailureDomain>;
+
+/** Records of one run of a peer: at five a second, thousands of years. */
+const SEQ_MAX = 2 ** 40;
+
+/** Space that a peer may say it has, 4 PiB. */
+export const SPACE_MAX_BYTES = 2 ** 52;
+/** Blocks that a peer may say it has: a million million. */
+const BLOCKS_HELD_MAX = 2 ** 40;
 
 /** What a peer says of itself. It is signed with the peer's key, and relayed as it was signed. */
 export const MemberRecord = z.object({
   v: z.literal(1),
   peerId: PeerId,
   /** Orders records of one peer: first by incarnation (one per start), then by seq (one per record). */
-  incarnation: z.int().nonnegative(),
-  seq: z.int().nonnegative(),
+  incarnation: TimeMs,
+  seq: z.int().min(0).max(SEQ_MAX),
+  /** Its wall clock when it said so; absent in records of earlier versions. */
+  atMs: TimeMs.optional(),
   /** Multiaddrs that other peers can dial. */
-  libp2p: z.array(z.string().max(256)).max(16),
+  libp2p: z.array(Multiaddr).max(16),
   http: Endpoints,
   domain: FailureDomain,
-  version: z.string().max(32),
+  version: label(32),
   /** Space the operator gave to blocks: the weight in placement, so it is configured, not measured. */
-  capacityBytes: z.int().nonnegative(),
-  usedBytes: z.int().nonnegative(),
-  freeBytes: z.int().nonnegative(),
-  blocks: z.int().nonnegative(),
+  capacityBytes: z.int().min(0).max(SPACE_MAX_BYTES),
+  usedBytes: z.int().min(0).max(SPACE_MAX_BYTES),
+  freeBytes: z.int().min(0).max(SPACE_MAX_BYTES),
+  blocks: z.int().min(0).max(BLOCKS_HELD_MAX),
   /** True in the last record of a peer that leaves on purpose. */
   leaving: z.boolean(),
   /** True while it hands over what it holds: it still serves, nothing is placed on it any more. */
@@ -59,6 +77,10 @@ export const Member = MemberRecord.extend({
   state: MemberState,
   isSelf: z.boolean(),
   /** Age of the newest record of this member, in milliseconds: how fresh the figures are. */
-  seenMsAgo: z.int().nonnegative(),
+  seenMsAgo: TimeMs,
+  /** How long it has been down or out. */
+  goneForMs: TimeMs.optional(),
+  /** Of one that is down: when it counts as gone for good, and its copies are made anew elsewhere. */
+  outInMs: TimeMs.optional(),
 });
 export type Member = z.infer<typeof Member>;

@@ -1,27 +1,44 @@
 import * as z from 'zod';
+import { DateText, hasControls, TimeMs } from './bounded.ts';
+import { DAG_BLOCKS_MAX, DAG_SIZE_MAX_BYTES } from './bytes.ts';
 import { Cid, PeerId, Sha256 } from './cid.ts';
-import { DagKind, FileName } from './file.ts';
+import { DagKind, FILE_NAME_MAX_BYTES, FileName } from './file.ts';
 
 /** No file asks for more copies than this. */
 export const REPLICAS_MAX = 16;
 /** Copies of each block that a file is kept in when nobody says otherwise. */
 export const REPLICAS_DEFAULT = 3;
 
+/**
+ * A name in a pin. New ones are a `FileName`, which is stricter; a reader takes what an earlier version
+ * let pass, as long as it can stand in a header and on a screen.
+ */
+export const PinName = z
+  .string()
+  .min(1)
+  .max(FILE_NAME_MAX_BYTES)
+  .refine(
+    (name) => new TextEncoder().encode(name).length <= FILE_NAME_MAX_BYTES,
+    `is longer than ${FILE_NAME_MAX_BYTES} bytes`,
+  )
+  .refine((name) => !hasControls(name), 'contains a control character')
+  .refine((name) => name.isWellFormed(), 'is not valid Unicode');
+
 /** The wish to keep a file, as the service that took it in states it. */
 export const PinDraft = z.object({
   root: Cid,
   kind: DagKind.default('file'),
   /** The file's name, as checked by `FileName`. */
-  name: z.string().min(1).max(255),
+  name: PinName,
   /** File bytes: of a directory, those of all files below it. */
-  sizeBytes: z.int().nonnegative(),
+  sizeBytes: z.int().min(0).max(DAG_SIZE_MAX_BYTES),
   /** Of the file's bytes; only files have one. */
   sha256: Sha256.optional(),
   /** Number of blocks in the DAG, manifests included. */
-  blocks: z.int().positive(),
+  blocks: z.int().min(1).max(DAG_BLOCKS_MAX),
   replicas: z.int().min(1).max(REPLICAS_MAX),
   /** Wall-clock time from which the file need not be kept; for ever without. */
-  expiresAtMs: z.int().nonnegative().optional(),
+  expiresAtMs: TimeMs.optional(),
 });
 export type PinDraft = z.infer<typeof PinDraft>;
 
@@ -31,16 +48,16 @@ export type PinDraft = z.infer<typeof PinDraft>;
  */
 export const Pin = PinDraft.extend({
   v: z.literal(1),
-  createdAtMs: z.int().nonnegative(),
+  createdAtMs: TimeMs,
   /**
    * The upload it stems from, by wall clock. A deletion ends its epoch for good, however late a change
    * made elsewhere comes in; only another upload begins a new one.
    */
-  epoch: z.int().nonnegative().default(0),
+  epoch: TimeMs.default(0),
   /** A deleted pin stays as a tombstone: an absent peer must not bring the file back. */
   deleted: z.boolean(),
   /** Logical clock: the highest clock seen for this root plus one, never behind the wall clock. */
-  clock: z.int().nonnegative(),
+  clock: TimeMs,
   origin: PeerId,
 });
 export type Pin = z.infer<typeof Pin>;
@@ -51,7 +68,7 @@ export const PinChange = z
     name: FileName.optional(),
     replicas: z.int().min(1).max(REPLICAS_MAX).optional(),
     /** RFC 3339 with an offset or Z; null for "never". */
-    expiresAt: z.iso.datetime({ offset: true }).nullable().optional(),
+    expiresAt: DateText.nullable().optional(),
   })
   .refine(
     (change) => Object.values(change).some((value) => value !== undefined),

@@ -2,3 +2,4 @@ export * from './place.ts';
 export * from './rank.ts';
 export * from './member-table.ts';
 export * from './pin-set.ts';
+export * from './survival.ts';

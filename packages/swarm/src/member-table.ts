@@ -47,6 +47,8 @@ export interface MemberTable<S> {
   hear(peerId: PeerId, nowMs: number): boolean;
   /** Lets time do its work; answers whose state changed. */
   tick(nowMs: number): PeerId[];
+  /** Of a member that is down: how long until it counts as out. */
+  outInMs(peerId: PeerId, nowMs: number): number | undefined;
   /** We ourselves stood still this long: nobody may be blamed for the silence. */
   forgive(pausedMs: number): void;
   get(peerId: PeerId): KnownMember<S> | undefined;
@@ -82,6 +84,8 @@ export function createMemberTable<S>(settings: {
     const oldest = gone.toSorted((a, b) => Number(a.downAtMs) - Number(b.downAtMs))[0];
     return oldest !== undefined && members.delete(oldest.record.peerId);
   };
+
+  const graceOf = ({ leaving }: MemberRecord) => outAfterMs * (leaving ? LEAVE_GRACE_FACTOR : 1);
 
   return {
     version: () => version,
@@ -155,18 +159,22 @@ export function createMemberTable<S>(settings: {
     tick(nowMs) {
       const changed: PeerId[] = [];
       for (const { record, state, heardAtMs, downAtMs } of members.values()) {
-        const { peerId, leaving } = record;
+        const { peerId } = record;
         if (downAtMs === undefined && nowMs - heardAtMs > ttlMs()) {
           change(peerId, { state: 'down', downAtMs: nowMs });
           changed.push(peerId);
         }
-        const graceMs = outAfterMs * (leaving ? LEAVE_GRACE_FACTOR : 1);
-        if (downAtMs !== undefined && state === 'down' && nowMs - downAtMs > graceMs) {
+        if (downAtMs !== undefined && state === 'down' && nowMs - downAtMs > graceOf(record)) {
           change(peerId, { state: 'out' });
           changed.push(peerId);
         }
       }
       return changed;
+    },
+    outInMs(peerId, nowMs) {
+      const member = members.get(peerId);
+      if (member?.state !== 'down' || member.downAtMs === undefined) return undefined;
+      return Math.max(0, Math.ceil(member.downAtMs + graceOf(member.record) - nowMs));
     },
     forgive(pausedMs) {
       for (const [peerId, member] of members)
@@ -182,10 +190,24 @@ export function compareRecords(a: MemberRecord, b: MemberRecord): number {
 }
 
 /** A known member in the form that the contract gives out. */
-export function toMember<S>({ record, state, seenAtMs }: KnownMember<S>, nowMs: number): Member {
-  const seenMsAgo = Math.max(0, Math.round(nowMs - seenAtMs));
-  return { ...record, state, isSelf: false, seenMsAgo };
+export function toMember<S>(
+  { record, state, seenAtMs, downAtMs }: KnownMember<S>,
+  nowMs: number,
+  outInMs?: number,
+): Member {
+  return {
+    ...record,
+    state,
+    isSelf: false,
+    seenMsAgo: ageOf(seenAtMs, nowMs),
+    ...(downAtMs === undefined ? {} : { goneForMs: ageOf(downAtMs, nowMs) }),
+    ...(outInMs === undefined ? {} : { outInMs }),
+  };
 }
+
+/** Whole milliseconds, never of the future, and never more than a number can hold. */
+const ageOf = (atMs: number, nowMs: number) =>
+  Math.min(Number.MAX_SAFE_INTEGER, Math.max(0, Math.round(nowMs - atMs)));
 
 /** A peer that handed everything over and said good-bye is not coming back: nobody waits for it. */
 function stateOfGone(record: MemberRecord, otherwise: MemberState = 'down'): MemberState {

@@ -12,7 +12,7 @@
  * of each pin, so it is kept up to date by toggling one pin. The hash is not cryptographic: members
  * trust each other this far, and a collision is undone by the next change in its bucket.
  */
-import type { Cid, PeerId, Pin, PinDraft } from '@shoal/protocol';
+import { type Cid, daysAhead, type PeerId, type Pin, type PinDraft } from '@shoal/protocol';
 
 /** Buckets that the pin set is compared by. */
 export const PIN_BUCKETS = 256;
@@ -52,6 +52,36 @@ export function compareStamps(a: PinStamp, b: PinStamp): number {
     a.clock - b.clock ||
     compareText(a.origin, b.origin)
   );
+}
+
+/**
+ * What a pin says of the time that can't be yet, in words; undefined when all may be. A pin from too far
+ * ahead would win over everything that is done to its file until then.
+ */
+export function futureOf(
+  {
+    epoch,
+    clock,
+    createdAtMs = 0,
+  }: Pick<Pin, 'epoch' | 'clock'> & Partial<Pick<Pin, 'createdAtMs'>>,
+  nowMs: number,
+): string | undefined {
+  for (const [field, atMs] of Object.entries({ epoch, clock, createdAtMs })) {
+    const days = daysAhead(atMs, nowMs);
+    if (days !== undefined) return `${field}: is ${days} days ahead of this peer's clock`;
+  }
+  return undefined;
+}
+
+/** The same pin as if it had been made now, when it says that it is made later. */
+export function broughtBack(pin: Pin, nowMs: number): Pin {
+  const { epoch, clock, createdAtMs } = pin;
+  return {
+    ...pin,
+    epoch: Math.min(epoch, nowMs),
+    clock: Math.min(clock, nowMs),
+    createdAtMs: Math.min(createdAtMs, nowMs),
+  };
 }
 
 /** The pin that stays of two for one root. */

@@ -13,6 +13,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { FailureDomain, PeerId } from '@shoal/protocol';
+import { domainKey } from './survival.ts';
 
 /** What placement needs to know of a member. Capacity is configured, so every caller sees the same number. */
 export interface Candidate {
@@ -35,8 +36,8 @@ export function place<C extends Candidate>(partition: number, candidates: readon
     .toSorted((a, b) => b.score - a.score || (a.peer.peerId < b.peer.peerId ? -1 : 1))
     .map(({ peer }) => peer);
   const seen = new Set<string>();
-  const isFirstOfItsDomain = ({ domain: { host, disk } }: C) => {
-    const key = `${host}/${disk}`;
+  const isFirstOfItsDomain = ({ domain }: C) => {
+    const key = domainKey(domain);
     return seen.has(key) ? false : seen.add(key) !== undefined;
   };
   const firsts = byScore.filter(isFirstOfItsDomain);

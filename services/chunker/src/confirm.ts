@@ -5,7 +5,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Log, PeerClient } from '@shoal/chassis';
-import { type Cid, discoveryRoutes, type FileState } from '@shoal/protocol';
+import { type Cid, discoveryRoutes, type FileCause, type FileState } from '@shoal/protocol';
 import type { Members } from './members.ts';
 import type { Metrics } from './metrics.ts';
 import type { Replication } from './replication.ts';
@@ -27,6 +27,8 @@ export interface Confirmed {
   /** Fewest copies over the file's blocks, as last confirmed; one that this peer took in always counts. */
   readonly copies: number;
   readonly state: FileState;
+  /** Why they are fewer than the file asks for. */
+  readonly causes: readonly FileCause[];
   /** Whether the copies asked for, as far as the swarm has members for them, are there. */
   readonly isReached: boolean;
 }
@@ -58,9 +60,10 @@ export async function confirm(
     return confirmed;
   };
   // What storage acknowledged is durable here: one copy, without asking anybody.
-  let known: Pick<Confirmed, 'copies' | 'state'> = isHere
-    ? { copies: 1, state: replicas === 1 ? 'safe' : 'spreading' }
-    : { copies: 0, state: 'missing' };
+  const placeable = await members.placeableCount({ signal });
+  let known: Pick<Confirmed, 'copies' | 'state' | 'causes'> = isHere
+    ? firstCopy(replicas, placeable)
+    : { copies: 0, state: 'missing', causes: [] };
   const copiesMin = isHere ? 0 : 1;
   const wantedFirst = await wanted();
   if (isHere && wantedFirst <= 1) return finish({ ...known, isReached: true });
@@ -94,9 +97,11 @@ export async function confirm(
         { params: { hash: root } },
         { signal, timeoutMs: HEALTH_TIMEOUT_MS },
       );
+      // Only what was answered to this very question: what somebody said before this upload is not of it.
+      const { confirmed: confirmedCopies, state, causes } = health;
       // Without one copy somebody was too busy to say what is durable here.
-      if (health.copies > 0 || !isHere) known = { copies: health.copies, state: health.state };
-      if (health.copies >= Math.max(copiesMin, await wanted()))
+      if (confirmedCopies > 0 || !isHere) known = { copies: confirmedCopies, state, causes };
+      if (confirmedCopies >= Math.max(copiesMin, await wanted()))
         return finish({ ...known, isReached: true });
     } catch (err) {
       signal.throwIfAborted();
@@ -104,4 +109,16 @@ export async function confirm(
     }
     if (performance.now() >= deadlineMs) return finish({ ...known, isReached: false });
   }
+}
+
+/** What is known of a file that was made durable here, before anybody was asked. */
+export function firstCopy(
+  replicas: number,
+  placeable: number,
+): Pick<Confirmed, 'copies' | 'state' | 'causes'> {
+  if (replicas === 1) return { copies: 1, state: 'safe', causes: [] };
+  const fewPeers: FileCause[] =
+    replicas > placeable ? [{ kind: 'few-peers', count: placeable }] : [];
+  if (placeable <= 1) return { copies: 1, state: 'limited', causes: fewPeers };
+  return { copies: 1, state: 'spreading', causes: [{ kind: 'new' }, ...fewPeers] };
 }

@@ -101,13 +101,13 @@ async function confirmAll(
   const confirmed = await Promise.all(
     pinned.map(async ({ draft, copies: asked, isHere, hold: { replication }, progress }) => {
       const { root, replicas } = draft;
-      const { copies, state, isReached } = await confirm(
+      const { copies, state, causes, isReached } = await confirm(
         { root, replicas, copies: asked, isHere, replication },
         deps,
         { signal: AbortSignal.any([signal, deps.stopping]) },
       );
       progress.now(isReached ? 'done' : 'spreading', { cid: root, copies });
-      return { reply: replyOf(draft, { copies, state }), isReached };
+      return { reply: replyOf(draft, { copies, state, causes: [...causes] }), isReached };
     }),
   );
   return {
@@ -116,11 +116,14 @@ async function confirmAll(
   };
 }
 
-function replyOf(draft: PinDraft, { copies, state }: Pick<UploadReply, 'copies' | 'state'>) {
+function replyOf(
+  draft: PinDraft,
+  { copies, state, causes }: Pick<UploadReply, 'copies' | 'state' | 'causes'>,
+) {
   const { root: cid, kind, name, sizeBytes, sha256, blocks, replicas } = draft;
   const url =
     kind === 'file' ? `/files/${cid}` : kind === 'directory' ? `/ipfs/${cid}/` : `/ipfs/${cid}`;
-  return { cid, kind, name, sizeBytes, sha256, blocks, copies, replicas, state, url };
+  return { cid, kind, name, sizeBytes, sha256, blocks, copies, replicas, state, causes, url };
 }
 
 function countDropped(

@@ -1,6 +1,12 @@
 /** What an upload must know of the other members: how many can take copies, and who else has room. */
 import type { Log, PeerClient } from '@shoal/chassis';
-import { discoveryRoutes, type Member, type StorageFull } from '@shoal/protocol';
+import {
+  type ClockReport,
+  ClockWrong,
+  discoveryRoutes,
+  type Member,
+  type StorageFull,
+} from '@shoal/protocol';
 
 /** The member table changes by the second at most; small uploads must not ask for it each. */
 const AGE_MAX_MS = 1000;
@@ -13,6 +19,8 @@ export type PeersWithRoom = NonNullable<
 >;
 
 export interface Members {
+  /** @throws ClockWrong when what is written here would be dated wrong. */
+  checkClock(options: { signal: AbortSignal }): Promise<void>;
   /** How many members copies can be placed on; 1 when nobody is known. */
   placeableCount(options: { signal: AbortSignal }): Promise<number>;
   /** Other members with at least this much room, the roomiest first; undefined when nobody is known. */
@@ -31,18 +39,20 @@ export function createMembers({
   readonly log: Log;
 }): Members {
   let known: readonly Member[] = [];
+  let clock: ClockReport | undefined;
   let askedAtMs = -Infinity;
 
   const table = async ({ signal }: { signal: AbortSignal }): Promise<readonly Member[]> => {
     if (performance.now() - askedAtMs < AGE_MAX_MS) return known;
     try {
-      const { members } = await peers.call(
+      const reply = await peers.call(
         peers.own('discovery'),
         discoveryRoutes.members,
         {},
         { signal, timeoutMs: ASK_TIMEOUT_MS },
       );
-      known = members;
+      known = reply.members;
+      clock = reply.clock;
       askedAtMs = performance.now();
     } catch (err) {
       signal.throwIfAborted();
@@ -51,6 +61,10 @@ export function createMembers({
     return known;
   };
   return {
+    async checkClock(options) {
+      await table(options);
+      if (clock?.isWrong === true) throw new ClockWrong({ aheadMs: clock.aheadMs ?? 0 });
+    },
     async placeableCount(options) {
       return Math.max(1, (await table(options)).filter(isPlaceable).length);
     },

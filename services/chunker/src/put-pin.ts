@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Log, PeerClient } from '@shoal/chassis';
 import {
+  ClockWrong,
   discoveryRoutes,
   type Pin,
   type PinDraft,
@@ -19,7 +20,7 @@ export class PinDoubtful extends Error {}
 
 /**
  * Puts a pin; tries again while discovery restarts, which it may: the same pin twice is one pin.
- * @throws StorageFull when discovery's disk is; ServiceUnavailable when discovery stayed away;
+ * @throws StorageFull when discovery's disk is; ClockWrong; ServiceUnavailable when discovery stayed away;
  * PinDoubtful, caused by what was thrown, when it may have taken the pin all the same.
  */
 export async function putPin(
@@ -57,7 +58,11 @@ export async function putPin(
 
 /** An answer that says for certain that the pin was not taken. */
 function isRefusal(error: unknown): boolean {
-  return error instanceof StorageFull || (error instanceof Problem && error.status < 500);
+  return (
+    error instanceof StorageFull ||
+    error instanceof ClockWrong ||
+    (error instanceof Problem && error.status < 500)
+  );
 }
 
 /** Read by shape: what a socket throws is not always this module's own `Error`. */

@@ -19,7 +19,10 @@ const ROOM_MIN_BYTES = MiB;
 const LIMIT_DEFAULT = 'room for uploads';
 
 export interface Room {
-  /** @throws StorageFull when this many bytes certainly do not fit here. */
+  /**
+   * Whether something may be taken in now, before its body is read.
+   * @throws StorageFull when this many bytes certainly do not fit here; ClockWrong
+   */
   check(neededBytes: number | undefined, options: { signal: AbortSignal }): Promise<void>;
   /** The same refusal, which now says which other peers have room for that much. */
   nameOthers(
@@ -60,6 +63,7 @@ export function createRoom({
   };
   return {
     async check(neededBytes, options) {
+      await members.checkClock(options);
       if (neededBytes === undefined) return;
       const now = await stats(options);
       if (now === undefined || neededBytes <= now.freeBytes) return;

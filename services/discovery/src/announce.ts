@@ -9,6 +9,7 @@ import { createHash } from 'node:crypto';
 import { type Cid, type HaveMap, type PeerId, WANT_ROOTS_MAX } from '@shoal/protocol';
 import type { Holders } from './holders.ts';
 import { Holdings } from './messages.ts';
+import type { ReadHaveMap } from './own-have-maps.ts';
 import type { Wire } from './wire.ts';
 
 /** Larger have-maps (files above 380 GiB) are not broadcast; a want brings them. */
@@ -17,6 +18,12 @@ const BITS_ANNOUNCED_MAX_CHARS = 64 * 1024;
 const GATHER_MS = 50;
 /** Roots of which is remembered what was told, about 200 bytes each. Others are told again. */
 const TOLD_MAX = 65_536;
+
+/** Undefined for nothing left. */
+interface News {
+  readonly haveMap: HaveMap | undefined;
+  readonly readAtMs: number;
+}
 
 export interface Announce extends Disposable {
   /** Reads what our storage holds of these roots, remembers it, and tells what is news, soon. */
@@ -27,23 +34,27 @@ export function createAnnounce(deps: {
   readonly self: PeerId;
   readonly wire: Pick<Wire, 'broadcast' | 'listen'>;
   readonly holders: Holders;
-  readonly readHaveMap: (root: Cid) => Promise<HaveMap | undefined>;
+  readonly readHaveMap: ReadHaveMap;
   readonly onHolding: (root: Cid, peerId: PeerId) => void;
 }): Announce {
   const { self, wire, holders, readHaveMap, onHolding } = deps;
   /** Root → what was told of it, the latest last. */
   const told = new Map<Cid, string>();
-  /** What goes out next; undefined for "nothing left". */
-  const waiting = new Map<Cid, HaveMap | undefined>();
+  /** What goes out next. */
+  const waiting = new Map<Cid, News>();
   let timer: NodeJS.Timeout | undefined;
 
-  const note = (peerId: PeerId, root: Cid, haveMap: HaveMap | undefined): void => {
-    holders.note(root, peerId, haveMap);
+  const note = (
+    peerId: PeerId,
+    root: Cid,
+    { haveMap, readAtMs }: { haveMap: HaveMap | undefined; readAtMs: number | undefined },
+  ): void => {
+    holders.note(root, peerId, haveMap, { readAtMs });
     if (haveMap !== undefined) onHolding(root, peerId);
   };
-  wire.listen('holdings', Holdings, (peerId, { haves, gone }) => {
-    for (const root of gone) note(peerId, root, undefined);
-    for (const haveMap of haves) note(peerId, haveMap.root, haveMap);
+  wire.listen('holdings', Holdings, (peerId, { haves, gone, readAtMs }) => {
+    for (const root of gone) note(peerId, root, { haveMap: undefined, readAtMs });
+    for (const haveMap of haves) note(peerId, haveMap.root, { haveMap, readAtMs });
   });
   const isNews = (root: Cid, haveMap: HaveMap | undefined): boolean => {
     const now = haveMap === undefined ? 'nothing' : fingerprint(haveMap);
@@ -63,11 +74,12 @@ export function createAnnounce(deps: {
   return {
     async announce(roots) {
       const maps = await Promise.all(
-        [...new Set(roots)].map(async (root) => ({ root, haveMap: await readHaveMap(root) })),
+        [...new Set(roots)].map(async (root) => ({ root, ...(await readHaveMap(root)) })),
       );
-      for (const { root, haveMap } of maps) {
-        note(self, root, haveMap);
-        if (isNews(root, haveMap)) waiting.set(root, haveMap);
+      for (const { root, haveMap, readAtMs } of maps) {
+        if (haveMap === 'unread') continue; // no news: who wants to know asks
+        note(self, root, { haveMap, readAtMs });
+        if (isNews(root, haveMap)) waiting.set(root, { haveMap, readAtMs });
       }
       if (waiting.size > 0) timer ??= setTimeout(tell, GATHER_MS);
     },
@@ -76,15 +88,17 @@ export function createAnnounce(deps: {
 }
 
 /** Packs what is to be told into messages of bounded length and size. */
-function messagesOf(all: readonly (readonly [Cid, HaveMap | undefined])[]): Holdings[] {
+function messagesOf(all: readonly (readonly [Cid, News])[]): Holdings[] {
   const messages: Holdings[] = [];
   let roots = Infinity;
   let chars = 0;
-  for (const [root, haveMap] of all) {
+  // One date for a message: that of what was read first.
+  const readAtMs = Math.min(...all.map(([, news]) => news.readAtMs));
+  for (const [root, { haveMap }] of all) {
     const size = haveMap?.bits.length ?? 0;
     if (size > BITS_ANNOUNCED_MAX_CHARS) continue;
     if (roots >= WANT_ROOTS_MAX || chars + size > BITS_ANNOUNCED_MAX_CHARS) {
-      messages.push({ v: 1, haves: [], gone: [] });
+      messages.push({ v: 1, haves: [], gone: [], readAtMs });
       roots = 0;
       chars = 0;
     }

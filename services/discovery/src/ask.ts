@@ -12,7 +12,7 @@ import type { MemberTable } from '@shoal/swarm';
 import { type Answer, Ask, type Question } from './messages.ts';
 import type { Metrics } from './metrics.ts';
 import type { Signed } from './signed.ts';
-import type { Wire } from './wire.ts';
+import { AnswerMalformed, type Wire } from './wire.ts';
 
 /** A broadcast takes some tens of milliseconds: after this it is asked again, directly. */
 const NUDGE_AFTER_MS = 250;
@@ -89,12 +89,20 @@ export function createAsk(deps: {
       waiting.delete(from);
       if (waiting.size === 0 || isEnough?.(answers) === true) done.resolve();
     };
+    /** Nobody waits for it any more; that is no answer all the same. */
+    const giveUp = (peerId: PeerId): void => {
+      waiting.delete(peerId);
+      if (waiting.size === 0) done.resolve();
+    };
     const askDirectly = (peerIds: readonly PeerId[]): void => {
       for (const peerId of peerIds)
         wire
           .request(peerId, { kind: 'ask', ask }, { timeoutMs, signal: stop.signal })
           .then((given) => take(peerId, given))
-          .catch((err: unknown) => log.debug({ err, from: peerId }, 'no answer'));
+          .catch((err: unknown) => {
+            log.debug({ err, from: peerId }, 'no answer');
+            if (err instanceof AnswerMalformed) giveUp(peerId);
+          });
     };
     const connected = () => wire.engine().connected();
     const nudge = setTimeout(

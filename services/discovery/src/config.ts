@@ -1,4 +1,6 @@
 import { PeerConfig, portSetting } from '@shoal/chassis';
+import { HOST } from '@shoal/protocol';
+import { isIPv6 } from 'node:net';
 import * as z from 'zod';
 import { parseSeeds } from './seeds.ts';
 
@@ -11,7 +13,13 @@ export const DiscoveryConfig = PeerConfig.extend({
   /** Port on which libp2p listens for other peers. */
   DISCOVERY_LIBP2P_PORT: portSetting(7105),
   /** Host that other peers are told; the address we bind, or the first one of this machine, when empty. */
-  DISCOVERY_ADVERTISE_HOST: z.string().max(255).default(''),
+  DISCOVERY_ADVERTISE_HOST: z
+    .string()
+    .max(253)
+    .refine((host) => host === '' || isIPv6(host) || HOST.test(host), {
+      message: 'is neither a host name in ASCII nor an address',
+    })
+    .default(''),
   /** Peers to join through, comma-separated: `host:port` (a DNS name may have several addresses) or multiaddrs. */
   DISCOVERY_SEEDS: z
     .string()

@@ -1,72 +1,38 @@
 /**
- * How safe a file is: the fewest copies over its blocks, counted from what peers answered and from
- * nothing else. No answer is no copy; an optimistic number here would be a lie about somebody's data.
+ * How safe files are: asks the members, and reads the answer off the table of what they said.
+ *
+ * What was asked just now and what was announced before are read alike, once: a number is what the table
+ * says at that moment, with its date. Asking takes a bounded time, however many files a list has and
+ * however slow a member is; what was not answered by then is told with the date that it has.
  */
-import { countBits, decodeBits, getBit } from '@shoal/blocks';
+import { countBits, decodeBits } from '@shoal/blocks';
 import type {
   Cid,
-  FailureDomain,
   FileEntry,
   FileHash,
   FileHealth,
-  FileState,
   HaveAnswer,
-  HaveMap,
   Member,
   PeerId,
   Pin,
 } from '@shoal/protocol';
 import { WANT_ROOTS_MAX } from '@shoal/protocol';
+import { countCopies, oldestCheck } from './count-copies.ts';
 import type { Holders } from './holders.ts';
+import type { ReadHaveMap } from './own-have-maps.ts';
+import type { PinAges } from './pin-ages.ts';
 import type { Pins } from './pins.ts';
+import { ANSWER_AGE_MAX_MS, type Standing, standingOf } from './standing.ts';
 import type { Want } from './want.ts';
 
-/** Longest wait for the members' answers. */
+/** Longest wait for the members' answers to one question. */
 const ANSWERS_TIMEOUT_MS = 1500;
-/** Answers that a list may rest on: of files that were safe, and of files that are on the move. */
-const FRESH_SAFE_MS = 10_000;
+/** No further question of a list is put after this long; a member that hangs costs each its time-out. */
+const ASKING_MAX_MS = 4000;
+/** Answers that a list may rest on without asking again: of files that lack something… */
 const FRESH_MOVING_MS = 2000;
-
-/** What a peer holds of a file, as it answered. */
-export interface Holding {
-  readonly peerId: PeerId;
-  readonly haveMap: HaveMap;
-}
-
-/** Fewest copies over the blocks of a DAG, and on how many disks the worst-placed block lies. */
-export function countCopies(
-  blocks: number,
-  holdings: readonly Holding[],
-  domainOf: (peerId: PeerId) => FailureDomain | undefined,
-): { copies: number; disks: number } {
-  const maps = holdings
-    .filter(({ haveMap }) => haveMap.blocks === blocks)
-    .map(({ peerId, haveMap }) => ({
-      bits: decodeBits(haveMap.bits, blocks),
-      disk: diskName(domainOf(peerId)),
-    }));
-  let copies = maps.length;
-  let disks = new Set(maps.map(({ disk }) => disk)).size;
-  for (let index = 0; index < blocks; index += 1) {
-    const having = maps.filter(({ bits }) => getBit(bits, index));
-    if (having.length < copies) [copies, disks] = [having.length, Infinity];
-    if (having.length === copies)
-      disks = Math.min(disks, new Set(having.map(({ disk }) => disk)).size);
-  }
-  return { copies, disks };
-}
-
-/** Where a file with this many copies stands. */
-export function stateOf(
-  pin: Pick<Pin, 'replicas' | 'clock'>,
-  copies: number,
-  { nowMs, newForMs }: { nowMs: number; newForMs: number },
-): FileState {
-  if (copies === 0) return 'missing';
-  if (copies >= pin.replicas) return 'safe';
-  // The clock is the wall clock at the time of the wish, hence new again after a change of it.
-  return nowMs - pin.clock < newForMs ? 'spreading' : 'at-risk';
-}
+/** …and of safe ones, half of what they are good for, since others are asked before them. */
+const FRESH_SAFE_MS = ANSWER_AGE_MAX_MS / 2;
 
 export interface Health {
   /** @throws FileNotFound, FileGone */
@@ -81,98 +47,99 @@ export interface Health {
 
 export function createHealth(deps: {
   readonly self: PeerId;
-  readonly pins: Pins;
+  readonly pins: Pick<Pins, 'search' | 'newest'>;
   readonly want: Want;
   readonly holders: Holders;
-  readonly readHaveMap: (root: Cid) => Promise<HaveMap | undefined>;
+  readonly ages: PinAges;
+  readonly readHaveMap: ReadHaveMap;
   readonly members: () => Member[];
-  /** Whether a member is there at this moment, as far as can be told. */
-  readonly isUp: (member: Member) => boolean;
+  /** Whether a member that is not down can be asked at this moment, as far as can be told. */
+  readonly isReachable: (member: Member) => boolean;
   readonly newForMs: number;
 }): Health {
-  const { self, pins, want, holders, readHaveMap, members, isUp, newForMs } = deps;
-  const domainOf = (peerId: PeerId) => members().find((member) => member.peerId === peerId)?.domain;
-  const alive = () => members().filter(({ state }) => state === 'alive');
-  /** Who is there now: a peer may have gone since it answered, and its copies went with it. */
-  const upNow = (): ReadonlySet<PeerId> =>
-    new Set(
-      members()
-        .filter(isUp)
-        .map(({ peerId }) => peerId),
-    );
+  const { self, pins, want, holders, ages, readHaveMap, members, isReachable, newForMs } = deps;
 
-  const entryOf = (pin: Pin, copies: number): FileEntry => {
-    const { root: cid, kind, name, sizeBytes, sha256, blocks, replicas, createdAtMs } = pin;
-    const state = stateOf(pin, copies, { nowMs: Date.now(), newForMs });
+  const standing = (pin: Pin, all: readonly Member[], ageMaxMs?: number): Standing =>
+    standingOf(pin, {
+      holders,
+      members: all,
+      isReachable,
+      isYoung: (each) => ages.isYoung(each, newForMs),
+      knownForMs: (each) => ages.knownForMs(each),
+      nowMs: holders.clock(),
+      wallMs: Date.now(),
+      ...(ageMaxMs === undefined ? {} : { ageMaxMs }),
+    });
+  const entryOf = (pin: Pin, { state, causes, copies, atMs }: Standing): FileEntry => {
+    const { root: cid, kind, name, sizeBytes, sha256, blocks, replicas, expiresAtMs } = pin;
+    const createdAtMs = ages.createdAtMs(pin);
     const fixed = { cid, kind, name, sizeBytes, sha256, blocks, replicas, createdAtMs };
-    return { ...fixed, expiresAtMs: pin.expiresAtMs, state, copies };
+    const dated = atMs === undefined ? {} : { verifiedAtMs: wallTimeOf(atMs) };
+    return { ...fixed, expiresAtMs, state, causes, copies, ...dated };
   };
-  /** Our own holding, read now and remembered. */
-  const readOwn = async (root: Cid): Promise<void> =>
-    holders.note(root, self, await readHaveMap(root));
-  /** What is known of a root, or undefined when somebody's part is not known or too old. */
-  const recallAll = (root: Cid, ageMaxMs: number): Holding[] | undefined => {
-    const found: Holding[] = [];
-    for (const { peerId } of alive()) {
-      const entry = holders.recall(root, peerId, ageMaxMs);
-      if (entry === undefined) return undefined;
-      if (entry.haveMap !== undefined) found.push({ peerId, haveMap: entry.haveMap });
-    }
-    return found;
+  const wallTimeOf = (atMs: number): number =>
+    Math.max(0, Math.floor(Date.now() - (holders.clock() - atMs)));
+  /** Our own holding, read now: it has no age, unless storage does not answer. */
+  const readOwn = async (root: Cid): Promise<void> => {
+    const { haveMap, readAtMs } = await readHaveMap(root);
+    if (haveMap !== 'unread') holders.note(root, self, haveMap, { readAtMs });
   };
-  const copiesOf = ({ root, blocks }: Pin, ageMaxMs: number): number | undefined => {
-    const known = recallAll(root, ageMaxMs);
-    return known === undefined ? undefined : countCopies(blocks, known, domainOf).copies;
-  };
-  const isFresh = (pin: Pin): boolean => {
-    const copies = copiesOf(pin, FRESH_SAFE_MS);
-    if (copies === undefined) return false;
-    return copies >= pin.replicas || copiesOf(pin, FRESH_MOVING_MS) !== undefined;
-  };
-  /** The copies that were confirmed lately; who did not answer counts as holding nothing. */
-  const confirmed = ({ root, blocks }: Pin, up: ReadonlySet<PeerId>): number => {
-    const holdings = holders
-      .of(root)
-      .filter(({ peerId, ageMs }) => up.has(peerId) && ageMs <= FRESH_SAFE_MS);
-    return countCopies(blocks, holdings, domainOf).copies;
+  /** Whether somebody who could answer should be asked, before a list tells of this file. */
+  const isStale = (pin: Pin, all: readonly Member[]): boolean => {
+    const freshMs = standing(pin, all).state === 'safe' ? FRESH_SAFE_MS : FRESH_MOVING_MS;
+    const nowMs = holders.clock();
+    return all.some(({ peerId, state, isSelf }) => {
+      if (isSelf || state !== 'alive') return false;
+      const last = holders.last(pin.root, peerId);
+      return last?.isCurrent !== true || nowMs - last.atMs > freshMs;
+    });
   };
 
   const inspect = async (page: readonly Pin[], signal: AbortSignal): Promise<FileEntry[]> => {
-    const stale = page.filter((pin) => !isFresh(pin)).map(({ root }) => root);
-    for (let from = 0; from < stale.length; from += WANT_ROOTS_MAX) {
-      const roots = stale.slice(from, from + WANT_ROOTS_MAX);
+    const startMs = holders.clock();
+    const entries: FileEntry[] = [];
+    for (let from = 0; from < page.length; from += WANT_ROOTS_MAX) {
+      const some = page.slice(from, from + WANT_ROOTS_MAX);
+      const before = members();
+      const isLate = holders.clock() - startMs > ASKING_MAX_MS;
+      const stale = isLate ? [] : some.filter((pin) => isStale(pin, before));
+      const roots = stale.map(({ root }) => root);
       await Promise.all([
-        ...roots.map(readOwn),
-        want(roots, { timeoutMs: ANSWERS_TIMEOUT_MS, signal }),
+        ...some.map(({ root }) => readOwn(root)),
+        roots.length === 0 ? undefined : want(roots, { timeoutMs: ANSWERS_TIMEOUT_MS, signal }),
       ]);
+      // Read off at once: the table keeps only so many roots.
+      const after = members();
+      entries.push(...some.map((pin) => entryOf(pin, standing(pin, after))));
     }
-    const up = upNow();
-    return page.map((pin) => entryOf(pin, confirmed(pin, up)));
+    return entries;
   };
 
   return {
     async examine(hash, signal) {
       const pin = await pins.search(hash, { ask: true, signal });
-      const [own, { answers }] = await Promise.all([
-        readHaveMap(pin.root),
+      const startMs = holders.clock();
+      await Promise.all([
+        readOwn(pin.root),
         want([pin.root], { timeoutMs: ANSWERS_TIMEOUT_MS, signal }),
       ]);
-      holders.note(pin.root, self, own);
-      const mine: Holding[] = own === undefined ? [] : [{ peerId: self, haveMap: own }];
-      const up = upNow();
-      const holdings = [...mine, ...answers].filter(
-        ({ peerId, haveMap }) => up.has(peerId) && haveMap.blocks === pin.blocks,
-      );
-      const { copies, disks } = countCopies(pin.blocks, holdings, domainOf);
+      const all = members();
+      const domains = new Map(all.map(({ peerId, domain }) => [peerId, domain]));
+      const found = standing(pin, all, holders.clock() - startMs);
+      const now = found.holdings.filter(({ atMs }) => atMs >= startMs);
+      const { copies, disks, machines, holdings } = found;
       return {
-        ...entryOf(pin, copies),
+        ...entryOf(pin, found),
+        confirmed: countCopies(pin.blocks, now, (peerId) => domains.get(peerId)).copies,
         survivesPeers: Math.max(0, copies - 1),
         disks,
-        verifiedAtMs: Date.now(),
+        machines,
+        verifiedAtMs: wallTimeOf(found.atMs ?? startMs),
         ...oldestCheck(holdings),
-        holders: holdings.map(({ peerId, haveMap }) => {
+        holders: holdings.map(({ peerId, haveMap, atMs }) => {
           const blocks = countBits(decodeBits(haveMap.bits, haveMap.blocks));
-          return { peerId, blocks, share: blocks / haveMap.blocks, haveMap };
+          const share = blocks / haveMap.blocks;
+          return { peerId, blocks, share, haveMap, answeredAtMs: wallTimeOf(atMs) };
         }),
       };
     },
@@ -189,15 +156,3 @@ export function onlyUp(answers: readonly HaveAnswer[], members: readonly Member[
   const up = new Set(members.filter(({ state }) => state === 'alive').map(({ peerId }) => peerId));
   return answers.filter(({ peerId }) => up.has(peerId));
 }
-
-/** When the copy that was re-hashed longest ago was; nothing when one holder does not say. */
-export function oldestCheck(holdings: readonly Holding[]): { checkedAtMs?: number } {
-  const times = holdings.map(({ haveMap }) => haveMap.checkedAtMs);
-  const known = times.filter((time) => time !== undefined);
-  return known.length === 0 || known.length < times.length
-    ? {}
-    : { checkedAtMs: Math.min(...known) };
-}
-
-const diskName = (domain: FailureDomain | undefined) =>
-  domain === undefined ? 'unknown' : `${domain.host}/${domain.disk}`;

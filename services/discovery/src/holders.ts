@@ -1,7 +1,15 @@
 /**
- * Who holds what, from announcements and answers: a cache with the age of each entry, never a truth.
- * "Nothing" is remembered too, so that it need not be asked again at once. Least recently told roots
- * are forgotten first.
+ * Who holds what: the one table of what peers said, each statement with its date. Lists, health,
+ * metrics and so alerts read it, and nothing else; announcements and answers write it.
+ *
+ * A statement is never thrown away for its age, only for a later one or for room: how old is too old is
+ * its reader's to say, and a number with its date is worth more than none. When a peer goes, or comes
+ * back perhaps with less, what it said before is not current any more: it tells what may be there, and
+ * counts with its date until the peer was asked again.
+ *
+ * "Nothing" is a statement too. "I can't tell" is none: it leaves the last one.
+ *
+ * What a peer says are claims. A proof of some of them is a part of the same entry, with a date of its own.
  */
 import type { Cid, HaveAnswer, HaveMap, PeerId } from '@shoal/protocol';
 
@@ -9,25 +17,59 @@ import type { Cid, HaveAnswer, HaveMap, PeerId } from '@shoal/protocol';
 const ROOTS_MAX = 8192;
 /** Have-maps remembered, all together, in characters. */
 const BITS_MAX_CHARS = 32 * 1024 * 1024;
+/** Peers whose last turn is remembered: more than a swarm has members. */
+const TURNS_MAX = 4096;
+/**
+ * A statement that its peer read earlier than the one we have came late, by a detour. By more than
+ * this it was not late: the peer's clock began anew.
+ */
+const LATE_MAX_MS = 10_000;
+
+/** What a peer said of a root. */
+export interface Statement {
+  /** Undefined for nothing. */
+  readonly haveMap: HaveMap | undefined;
+  /** When, on our monotonic clock: not after it was true. */
+  readonly atMs: number;
+  /** Whether the peer has been there ever since. */
+  readonly isCurrent: boolean;
+}
 
 interface Entry {
   readonly haveMap: HaveMap | undefined;
   readonly atMs: number;
+  /** When the peer read it from its disk, on its own clock. */
+  readonly readAtMs: number | undefined;
+}
+
+export interface NoteOptions {
+  /** When the question was put that this answers; now without. */
+  readonly atMs?: number;
+  /** When the peer read it, on a clock of its own: orders what comes by different ways. */
+  readonly readAtMs?: number | undefined;
 }
 
 export interface Holders {
-  /** Remembers what a peer holds of a root; undefined is nothing. */
-  note(root: Cid, peerId: PeerId, haveMap: HaveMap | undefined): void;
-  /** What is remembered of a peer and a root: undefined when it is not known or too old. */
-  recall(root: Cid, peerId: PeerId, ageMaxMs: number): Entry | undefined;
-  /** Forgets what this peer said: it went, or came back, perhaps with less. */
-  forget(peerId: PeerId): void;
-  /** All entries of a root that hold something. */
+  /** Remembers what a peer said that it holds of a root; undefined is nothing. */
+  note(root: Cid, peerId: PeerId, haveMap: HaveMap | undefined, options?: NoteOptions): void;
+  /** What a peer said last of a root. */
+  last(root: Cid, peerId: PeerId): Statement | undefined;
+  /** This peer went, or came back, perhaps with less: what it said is not current any more. */
+  turn(peerId: PeerId): void;
+  /** All current statements of a root that name some block. */
   of(root: Cid): HaveAnswer[];
+  clock(): number;
 }
 
-export function createHolders({ clock }: { clock: () => number }): Holders {
+export function createHolders({
+  clock,
+  wallClock = Date.now,
+}: {
+  readonly clock: () => number;
+  readonly wallClock?: () => number;
+}): Holders {
   const roots = new Map<Cid, Map<PeerId, Entry>>();
+  const turns = new Map<PeerId, number>();
   let chars = 0;
   const sizeOf = (entry: Entry | undefined) => entry?.haveMap?.bits.length ?? 0;
   const forgetOldest = (): void => {
@@ -37,33 +79,58 @@ export function createHolders({ clock }: { clock: () => number }): Holders {
     for (const entry of entries.values()) chars -= sizeOf(entry);
     roots.delete(root);
   };
+  const isCurrent = (peerId: PeerId, { atMs }: Entry) => atMs >= (turns.get(peerId) ?? -Infinity);
   return {
-    note(root, peerId, haveMap) {
+    clock,
+    note(root, peerId, haveMap, { atMs = clock(), readAtMs } = {}) {
       const entries = roots.get(root) ?? new Map<PeerId, Entry>();
-      const entry = { haveMap, atMs: clock() };
-      chars += sizeOf(entry) - sizeOf(entries.get(peerId));
+      const old = entries.get(peerId);
+      if (old !== undefined && isCurrent(peerId, old) && isLate(readAtMs, old.readAtMs)) return;
+      const entry = { haveMap: inOurTime(haveMap, wallClock()), atMs, readAtMs };
+      chars += sizeOf(entry) - sizeOf(old);
       entries.set(peerId, entry);
       roots.delete(root); // put back at the end: told last, forgotten last
       roots.set(root, entries);
       while (roots.size > ROOTS_MAX || (chars > BITS_MAX_CHARS && roots.size > 1)) forgetOldest();
     },
-    recall(root, peerId, ageMaxMs) {
+    last(root, peerId) {
       const entry = roots.get(root)?.get(peerId);
-      return entry !== undefined && clock() - entry.atMs <= ageMaxMs ? entry : undefined;
+      if (entry === undefined) return undefined;
+      const { haveMap, atMs } = entry;
+      return { haveMap, atMs, isCurrent: isCurrent(peerId, entry) };
     },
-    forget(peerId) {
-      for (const entries of roots.values()) {
-        chars -= sizeOf(entries.get(peerId));
-        entries.delete(peerId);
-      }
+    turn(peerId) {
+      turns.delete(peerId);
+      turns.set(peerId, clock());
+      const [oldest] = turns.keys();
+      if (turns.size > TURNS_MAX && oldest !== undefined) turns.delete(oldest);
     },
     of(root) {
       const nowMs = clock();
-      return [...(roots.get(root) ?? [])].flatMap(([peerId, { haveMap, atMs }]) =>
-        haveMap === undefined
+      return [...(roots.get(root) ?? [])].flatMap(([peerId, entry]) =>
+        entry.haveMap === undefined || !isCurrent(peerId, entry)
           ? []
-          : [{ peerId, haveMap, ageMs: Math.max(0, Math.round(nowMs - atMs)) }],
+          : [
+              {
+                peerId,
+                haveMap: entry.haveMap,
+                ageMs: Math.max(0, Math.round(nowMs - entry.atMs)),
+              },
+            ],
       );
     },
   };
+}
+
+function isLate(readAtMs: number | undefined, lastMs: number | undefined): boolean {
+  if (readAtMs === undefined || lastMs === undefined) return false;
+  return readAtMs < lastMs && lastMs - readAtMs <= LATE_MAX_MS;
+}
+
+/** The last re-hash by our wall clock: by its age when the holder told that, and never in the future. */
+function inOurTime(haveMap: HaveMap | undefined, wallMs: number): HaveMap | undefined {
+  if (haveMap?.checkedAtMs === undefined) return haveMap;
+  const { checkedAtMs, checkedMsAgo, ...rest } = haveMap;
+  const ours = checkedMsAgo === undefined ? checkedAtMs : wallMs - checkedMsAgo;
+  return { ...rest, checkedAtMs: Math.min(wallMs, Math.max(0, Math.floor(ours))) };
 }

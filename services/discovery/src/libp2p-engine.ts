@@ -18,7 +18,7 @@ import { preSharedKey } from '@libp2p/pnet';
 import { tcp } from '@libp2p/tcp';
 import { lpStream } from '@libp2p/utils';
 import { yamux } from '@libp2p/yamux';
-import { multiaddr } from '@multiformats/multiaddr';
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
 import type { Log } from '@shoal/chassis';
 import { PeerId } from '@shoal/protocol';
 import { createLibp2p, type Libp2p } from 'libp2p';
@@ -93,11 +93,8 @@ export async function startLibp2p(options: Libp2pOptions): Promise<Engine> {
     connected: () => peerIds(node.getPeers()),
     listeners: (topic) => peerIds(gossip.getSubscribers(topicName(topic))),
     async dial(addresses, { peerId, signal }) {
-      const targets = addresses.map((address) =>
-        multiaddr(
-          peerId === undefined || address.includes('/p2p/') ? address : `${address}/p2p/${peerId}`,
-        ),
-      );
+      const targets = addresses.flatMap((address) => readAddress(address, peerId));
+      if (targets.length === 0) throw new Error('there is no address that can be dialled');
       const connection = await node.dial(targets, { signal });
       const remote = connection.remotePeer.toString();
       if (remote !== self) return PeerId.parse(remote);
@@ -134,6 +131,17 @@ export async function startLibp2p(options: Libp2pOptions): Promise<Engine> {
       await node.stop();
     },
   };
+}
+
+/** An address that a peer gave, with its id; nothing for one that can't be read, so that others still can. */
+function readAddress(address: string, peerId: PeerId | undefined): Multiaddr[] {
+  try {
+    const full =
+      peerId === undefined || address.includes('/p2p/') ? address : `${address}/p2p/${peerId}`;
+    return [multiaddr(full)];
+  } catch {
+    return [];
+  }
 }
 
 async function createNode({

@@ -5,6 +5,7 @@
  */
 import type { Log } from '@shoal/chassis';
 import {
+  DATE_MAX_MS,
   type Member,
   type MemberRecord,
   type MemberState,
@@ -15,7 +16,8 @@ import { createMemberTable, type Learnt, type MemberTable, toMember } from '@sho
 import { type AgedRecord } from './messages.ts';
 import { countMembers, type Metrics } from './metrics.ts';
 import { repeat } from './repeat.ts';
-import { isAuthentic, peek, Signed, type Signer } from './signed.ts';
+import type { Refusals } from './refusals.ts';
+import { isAuthentic, read, Signed, type Signer } from './signed.ts';
 import type { SavedMember } from './state.ts';
 import type { Wire } from './wire.ts';
 
@@ -34,7 +36,10 @@ const LEAVE_TIMEOUT_MS = 500;
 const WAITERS_MAX = 256;
 
 /** What a peer says of itself, apart from what this module adds. */
-export type OwnFacts = Omit<MemberRecord, 'v' | 'peerId' | 'incarnation' | 'seq' | 'leaving'>;
+export type OwnFacts = Omit<
+  MemberRecord,
+  'v' | 'peerId' | 'incarnation' | 'seq' | 'atMs' | 'leaving'
+>;
 
 export interface Membership {
   readonly table: MemberTable<Signed>;
@@ -72,10 +77,11 @@ export function createMembership(deps: {
   readonly facts: () => OwnFacts;
   readonly heartbeatMs: number;
   readonly outAfterMs: number;
+  readonly refusals: Refusals;
   readonly metrics: Metrics;
   readonly log: Log;
 }): Membership {
-  const { self, incarnation, signer, wire, metrics, log } = deps;
+  const { self, incarnation, signer, wire, refusals, metrics, log } = deps;
   const clock = () => performance.now();
   const startedAtMs = clock();
   const heartbeatMs = (): number =>
@@ -95,7 +101,8 @@ export function createMembership(deps: {
   let isLeaving = false;
 
   function ownRecord(leaving: boolean): MemberRecord {
-    return { v: 1, peerId: self, incarnation, seq, leaving, ...deps.facts() };
+    const atMs = Math.min(Math.max(0, Date.now()), DATE_MAX_MS);
+    return { v: 1, peerId: self, incarnation, seq, atMs, leaving, ...deps.facts() };
   }
   const renew = (leaving = false): void => {
     seq += 1;
@@ -119,17 +126,21 @@ export function createMembership(deps: {
   };
 
   const learn = (signed: Signed, ageMs: number, from: PeerId): void => {
-    const record = peek('member', signed);
-    if (record === undefined) {
+    const said = read('member', signed);
+    if (said.content === undefined) {
       metrics.messages.inc({ kind: 'record', outcome: 'malformed' });
+      refusals.note({ what: 'member', from, name: said.name, reason: said.reason });
       return;
     }
+    const record = said.content;
     const nowMs = clock();
     // What a peer says of itself over its own connection is as young as can be.
     const seenAtMs = nowMs - (record.peerId === from ? 0 : ageMs);
     if (!table.isNews({ record, seenAtMs })) return;
     if (!isAuthentic('member', record, signed)) {
       metrics.messages.inc({ kind: 'record', outcome: 'refused' });
+      const reason = 'signature: is not that of the peer';
+      refusals.note({ what: 'member', from, name: record.peerId, reason });
       return;
     }
     const before = table.get(record.peerId)?.state;
@@ -170,7 +181,12 @@ export function createMembership(deps: {
     list() {
       const nowMs = clock();
       const me: Member = { ...ownRecord(false), state: 'alive', isSelf: true, seenMsAgo: 0 };
-      return [me, ...table.all().map((member) => toMember(member, nowMs))];
+      return [
+        me,
+        ...table
+          .all()
+          .map((member) => toMember(member, nowMs, table.outInMs(member.record.peerId, nowMs))),
+      ];
     },
     async changed(after, waitMs, signal) {
       const refuse = () => {
@@ -200,8 +216,14 @@ export function createMembership(deps: {
     restore(saved) {
       const wallMs = Date.now();
       for (const { signed, seenAtMs } of saved) {
-        const record = peek('member', signed);
-        if (record === undefined || !isAuthentic('member', record, signed)) continue;
+        const said = read('member', signed);
+        if (said.content === undefined) {
+          const { name, reason } = said;
+          refusals.note({ what: 'member', from: undefined, name, reason });
+          continue;
+        }
+        const record = said.content;
+        if (!isAuthentic('member', record, signed)) continue;
         const ageMs = Math.max(0, wallMs - seenAtMs);
         // Marked down at once by an age beyond any time to live: only a sign of life counts.
         table.learn({ record, signed, seenAtMs: clock() - ageMs }, clock());

@@ -2,9 +2,19 @@
  * What discovery services say to each other: JSON, parsed on arrival, bounded, never trusted further
  * than the signature in it. Broadcasts on `members` and `pins` are bare `Signed` records.
  */
-import { Cid, FileHash, HaveMap, PeerId, WANT_ROOTS_MAX } from '@shoal/protocol';
+import {
+  Cid,
+  DATE_MAX_MS,
+  FileHash,
+  HaveMap,
+  PeerId,
+  refusalOf,
+  TimeMs,
+  WANT_ROOTS_MAX,
+} from '@shoal/protocol';
 import { MEMBERS_MAX, PIN_BUCKETS } from '@shoal/swarm';
 import * as z from 'zod';
+import type { Refusal } from './refusals.ts';
 import { Signed } from './signed.ts';
 
 /** Pins in one message: at about 1 KB each far below the largest message. */
@@ -12,11 +22,29 @@ export const PINS_PER_MESSAGE_MAX = 256;
 /** Stamps in one message: about 160 bytes each. */
 export const STAMPS_PER_MESSAGE_MAX = 2000;
 
-/** A have-map whose bits are as many as it says: another peer wrote it, and we count in it. */
-const SoundHaveMap = HaveMap.refine(
-  ({ bits, blocks }) => Buffer.byteLength(bits, 'base64url') === Math.ceil(blocks / 8),
-  'has not one bit a block',
-);
+/** An item of a batch that was refused, while the others were kept. */
+export interface RefusedItem {
+  readonly what: Refusal['what'];
+  readonly reason: string;
+}
+
+/** Of the message that is being read: parsing is synchronous, so one list does for all. */
+let refusedItems: RefusedItem[] = [];
+
+/** A batch: at most so many items, of which those that are wrong are left out, and noted. */
+function batch<S extends z.ZodType>(what: Refusal['what'], item: S, itemsMax: number) {
+  return z
+    .array(z.unknown())
+    .max(itemsMax)
+    .transform((items) =>
+      items.flatMap((each): z.output<S>[] => {
+        const parsed = item.safeParse(each);
+        if (parsed.success) return [parsed.data];
+        refusedItems.push({ what, reason: refusalOf(parsed.error) });
+        return [];
+      }),
+    );
+}
 
 /** A question to everybody: what do you hold of these roots, or: do you know this file's pin? */
 export const Question = z.discriminatedUnion('kind', [
@@ -25,14 +53,24 @@ export const Question = z.discriminatedUnion('kind', [
 ]);
 export type Question = z.infer<typeof Question>;
 
-/** The answer of one peer; both empty means "nothing", which is worth knowing too. */
+/** When a peer read its disk, by a clock of its own: only ever compared with what it said itself. */
+const ReadAtMs = z.number().min(0).max(DATE_MAX_MS).optional();
+
+/** The answer of one peer; what is in neither list it has nothing of, which is worth knowing too. */
 export const Answer = z.object({
-  haves: z.array(SoundHaveMap).max(WANT_ROOTS_MAX),
+  haves: batch('have-map', HaveMap, WANT_ROOTS_MAX),
+  /** Roots of which it can't tell now what it holds. */
+  unread: batch('root', Cid, WANT_ROOTS_MAX).optional(),
+  readAtMs: ReadAtMs,
   pin: Signed.optional(),
 });
 export type Answer = z.infer<typeof Answer>;
 
-const Rid = z.string().min(8).max(64);
+const Rid = z
+  .string()
+  .min(8)
+  .max(64)
+  .regex(/^[\w-]*$/, 'is not an id');
 
 /** Broadcast on `asks`. */
 export const Ask = z.object({ v: z.literal(1), rid: Rid, question: Question });
@@ -41,21 +79,33 @@ export type Ask = z.infer<typeof Ask>;
 /** Broadcast on `holdings`: have-maps that changed, and roots of which nothing is left. */
 export const Holdings = z.object({
   v: z.literal(1),
-  haves: z.array(SoundHaveMap).max(WANT_ROOTS_MAX),
-  gone: z.array(Cid).max(WANT_ROOTS_MAX),
+  haves: batch('have-map', HaveMap, WANT_ROOTS_MAX),
+  gone: batch('root', Cid, WANT_ROOTS_MAX),
+  readAtMs: ReadAtMs,
 });
 export type Holdings = z.infer<typeof Holdings>;
 
+/** No record is older than this: whoever relays it may say what it likes. */
+const RECORD_AGE_MAX_MS = 10 * 365 * 24 * 3_600_000;
+
 /** A member's record as it was signed, and how old it is. */
-export const AgedRecord = z.object({ signed: Signed, ageMs: z.number().nonnegative() });
+export const AgedRecord = z.object({
+  signed: Signed,
+  ageMs: z
+    .number()
+    .min(0)
+    .max(DATE_MAX_MS)
+    .transform((ageMs) => Math.min(ageMs, RECORD_AGE_MAX_MS)),
+});
 export type AgedRecord = z.infer<typeof AgedRecord>;
 
-const Records = z.array(AgedRecord).max(MEMBERS_MAX + 1);
+const Records = batch('member', AgedRecord, MEMBERS_MAX + 1);
+const Pins = batch('pin', Signed, PINS_PER_MESSAGE_MAX);
 export const Stamp = z.object({
   root: Cid,
-  epoch: z.int().nonnegative(),
+  epoch: TimeMs,
   deleted: z.boolean(),
-  clock: z.int().nonnegative(),
+  clock: TimeMs,
   origin: PeerId,
 });
 
@@ -77,7 +127,7 @@ export const Request = z.discriminatedUnion('kind', [
     after: z.string().max(64),
   }),
   z.object({ kind: z.literal('pins-get'), roots: z.array(Cid).max(PINS_PER_MESSAGE_MAX) }),
-  z.object({ kind: z.literal('pins-put'), pins: z.array(Signed).max(PINS_PER_MESSAGE_MAX) }),
+  z.object({ kind: z.literal('pins-put'), pins: Pins }),
 ]);
 export type Request = z.infer<typeof Request>;
 export type RequestKind = Request['kind'];
@@ -93,10 +143,10 @@ export const REPLIES = {
     buckets: z.array(z.string().max(32)).length(PIN_BUCKETS).optional(),
   }),
   'pin-stamps': z.object({
-    stamps: z.array(Stamp).max(STAMPS_PER_MESSAGE_MAX),
+    stamps: batch('stamp', Stamp, STAMPS_PER_MESSAGE_MAX),
     isLast: z.boolean(),
   }),
-  'pins-get': z.object({ pins: z.array(Signed).max(PINS_PER_MESSAGE_MAX) }),
+  'pins-get': z.object({ pins: Pins }),
   'pins-put': z.object({}),
 } as const;
 export type Reply<K extends RequestKind> = z.output<(typeof REPLIES)[K]>;
@@ -106,14 +156,24 @@ const encoder = new TextEncoder();
 
 export const encode = (value: unknown): Uint8Array => encoder.encode(JSON.stringify(value));
 
-/** Parses bytes from the network; undefined when they are not what they should be. */
-export function decode<S extends z.ZodType>(schema: S, bytes: Uint8Array): z.output<S> | undefined {
+/** A message from the network, or why there is none; and the items that it had to be kept without. */
+export type Decoded<S extends z.ZodType> = { readonly refused: readonly RefusedItem[] } & (
+  | { readonly message: z.output<S>; readonly reason?: undefined }
+  | { readonly message: undefined; readonly reason: string }
+);
+
+/** Parses bytes from the network. */
+export function decode<S extends z.ZodType>(schema: S, bytes: Uint8Array): Decoded<S> {
   let value: unknown;
   try {
     value = JSON.parse(decoder.decode(bytes));
   } catch {
-    return undefined; // not JSON: the caller counts it as malformed
+    return { message: undefined, reason: 'it is not JSON', refused: [] };
   }
+  refusedItems = [];
   const parsed = schema.safeParse(value);
-  return parsed.success ? parsed.data : undefined;
+  const refused = refusedItems;
+  return parsed.success
+    ? { message: parsed.data, refused }
+    : { message: undefined, reason: refusalOf(parsed.error), refused };
 }

@@ -47,6 +47,17 @@ export function createMetrics() {
       labelNames: ['kind', 'outcome'] as const,
       registers,
     }),
+    refusals: new Counter({
+      name: 'shoal_discovery_refusals_total',
+      help: 'Records and messages of other peers that were refused because a field is out of bounds; the log names them.',
+      labelNames: ['what'] as const,
+      registers,
+    }),
+    clockAhead: new Gauge({
+      name: 'shoal_discovery_clock_ahead_seconds',
+      help: "How far this peer's clock is ahead of the median of its members' clocks.",
+      registers,
+    }),
     asks: new Histogram({
       name: 'shoal_discovery_ask_duration_seconds',
       help: 'Time from a question to all members to the end of waiting for answers.',
@@ -62,13 +73,18 @@ export function createMetrics() {
     }),
     files: new Gauge({
       name: 'shoal_discovery_files',
-      help: 'Files that this peer watches, by state. Each file is watched by one peer, so the sum over peers counts each once.',
+      help: 'Files that this peer watches, by state; "unknown" are those of which a peer that is up does not answer. Each file is watched by one peer, so the sum over peers counts each once.',
       labelNames: ['state'] as const,
+      registers,
+    }),
+    surveyedAt: new Gauge({
+      name: 'shoal_discovery_files_surveyed_timestamp_seconds',
+      help: 'When the round began that the figures of files, and of bytes below target, are from.',
       registers,
     }),
     belowTarget: new Gauge({
       name: 'shoal_discovery_below_target_bytes',
-      help: 'Sizes of the watched files that have fewer confirmed copies than they should.',
+      help: 'Sizes of the watched files that are known to have fewer copies than they should.',
       registers,
     }),
     belowTargetAge: new Gauge({

@@ -6,21 +6,39 @@
  */
 import { decodeBits } from '@shoal/blocks';
 import type { Log, PeerClient } from '@shoal/chassis';
-import { type Cid, type HaveMap, storageRoutes, WANT_ROOTS_MAX } from '@shoal/protocol';
+import {
+  type Cid,
+  type HaveMap,
+  type HaveMapOrNot,
+  storageRoutes,
+  WANT_ROOTS_MAX,
+} from '@shoal/protocol';
 
-/** Shorter than a want's own time-out, so that a slow disk is an answer of "nothing" in time. */
+/** Shorter than a want's own time-out, so that a slow disk is an answer of "can't tell" in time. */
 const ANSWER_TIMEOUT_MS = 1000;
 /** A second call goes out while one waits for a slow disk. */
 const CALLS_MAX = 2;
 /** Roots that wait for a call, some seconds' worth at worst; past that nobody waits any more. */
 const WAITING_MAX = 1024;
 
+/**
+ * What this peer holds of a DAG: undefined for nothing that it could serve, `unread` when that can't be
+ * told: storage is away, slow, or asked for more than it can read. The two must never be taken for each
+ * other: one is a loss, the other is none.
+ */
+export interface OwnReading {
+  readonly haveMap: HaveMap | undefined | 'unread';
+  /** When it was asked for, on a clock of ours that goes on over restarts: orders what others are told. */
+  readonly readAtMs: number;
+}
+export type ReadHaveMap = (root: Cid) => Promise<OwnReading>;
+
 export interface OwnHaveMaps extends Disposable {
-  /** What this peer holds of a DAG; undefined for nothing, or when it can't be told. */
-  read(root: Cid): Promise<HaveMap | undefined>;
+  read: ReadHaveMap;
 }
 
-type Answer = PromiseWithResolvers<HaveMap | undefined>;
+type Said = OwnReading['haveMap'];
+type Answer = PromiseWithResolvers<Said>;
 
 export function createOwnHaveMaps({
   client,
@@ -65,37 +83,48 @@ export function createOwnHaveMaps({
       for (const [index, [root, answer]] of batch.entries()) {
         const said = haveMaps[index] ?? 'unread';
         if (said === 'unread') log.debug({ root }, 'have-map not read');
-        answer.resolve(typeof said !== 'string' && isHolding(said) ? said : undefined);
+        answer.resolve(typeof said === 'string' ? toldOf(said) : heldOf(said));
       }
     } catch (err) {
       if (!signal.aborted) log.debug({ err, roots: batch.length }, 'have-maps not read');
     } finally {
-      for (const [, answer] of batch) answer.resolve(undefined); // of those without an answer
+      for (const [, answer] of batch) answer.resolve('unread'); // those without an answer
     }
   };
+  const read = (root: Cid): Promise<Said> => {
+    const known = waiting.get(root);
+    if (known !== undefined) return known.promise;
+    if (signal.aborted || waiting.size >= WAITING_MAX) return Promise.resolve('unread');
+    const answer: Answer = Promise.withResolvers();
+    waiting.set(root, answer);
+    sendSoon();
+    return answer.promise;
+  };
   return {
-    read(root) {
-      const known = waiting.get(root);
-      if (known !== undefined) return known.promise;
-      if (signal.aborted || waiting.size >= WAITING_MAX) return Promise.resolve(undefined);
-      const answer: Answer = Promise.withResolvers();
-      waiting.set(root, answer);
-      sendSoon();
-      return answer.promise;
+    async read(root) {
+      const readAtMs = performance.timeOrigin + performance.now();
+      return { haveMap: await read(root), readAtMs };
     },
     [Symbol.dispose]() {
       stop.abort(new Error('stopping'));
-      for (const answer of waiting.values()) answer.resolve(undefined);
+      for (const answer of waiting.values()) answer.resolve('unread');
       waiting.clear();
     },
   };
 }
 
-/** Whether there is anything in it; false too for one whose bits do not fit its blocks. */
-function isHolding({ bits, blocks }: HaveMap): boolean {
+/** Blocks without their manifest can't be served as this file: that is as good as nothing. */
+const toldOf = (said: Exclude<HaveMapOrNot, HaveMap>): Said =>
+  said === 'unread' ? 'unread' : undefined;
+
+/** Undefined when there is nothing in it; what has not one bit a block tells nothing. */
+function heldOf(haveMap: HaveMap): Said {
+  const { bits, blocks, checkedAtMs } = haveMap;
   try {
-    return decodeBits(bits, blocks).some((byte) => byte !== 0);
+    if (decodeBits(bits, blocks).every((byte) => byte === 0)) return undefined;
   } catch {
-    return false;
+    return 'unread';
   }
+  if (checkedAtMs === undefined) return haveMap;
+  return { ...haveMap, checkedMsAgo: Math.max(0, Date.now() - checkedAtMs) };
 }

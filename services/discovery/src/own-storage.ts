@@ -1,10 +1,10 @@
 /**
  * What discovery asks this peer's own storage: have-maps and figures. Storage may be down or starting;
- * then the peer holds nothing that it could serve, and says so.
+ * then the peer can't tell what it holds, and says so.
  */
 import type { Log, PeerClient } from '@shoal/chassis';
-import { type Cid, type HaveMap, storageRoutes, type StorageStats } from '@shoal/protocol';
-import { createOwnHaveMaps } from './own-have-maps.ts';
+import { DOMAIN_UNKNOWN, storageRoutes, type StorageStats } from '@shoal/protocol';
+import { createOwnHaveMaps, type ReadHaveMap } from './own-have-maps.ts';
 import { repeat } from './repeat.ts';
 import type { State } from './state.ts';
 
@@ -13,18 +13,18 @@ const STATS_TIMEOUT_MS = 2000;
 const STATS_FIRST_MS = 500;
 const STATS_MS = 5000;
 
-/** What is said before storage answered for the first time: no room, a disk like everybody's. */
+/** What is said before storage answered for the first time: no room, on a disk that can't be told. */
 const NO_STATS: StorageStats = {
   blocks: 0,
   usedBytes: 0,
   freeBytes: 0,
   capacityBytes: 0,
-  domain: { host: 'unknown', disk: 'unknown' },
+  domain: { host: DOMAIN_UNKNOWN, disk: DOMAIN_UNKNOWN },
 };
 
 export interface OwnStorage extends Disposable {
-  /** What this peer holds of a DAG; undefined for nothing, or when it can't be told. */
-  readHaveMap(root: Cid): Promise<HaveMap | undefined>;
+  /** What this peer holds of a DAG, or that it can't be told. */
+  readHaveMap: ReadHaveMap;
   /** The last figures, from an earlier run if need be. */
   stats(): StorageStats;
 }

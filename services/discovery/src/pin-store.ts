@@ -6,7 +6,7 @@
  * in when the wall clock turns out to have been ahead. Each of these steps is durable, so a restart
  * goes on where the last run stopped. The pins themselves stay: a peer that was away must learn of them.
  */
-import { Cid, Pin, type Sha256 } from '@shoal/protocol';
+import { Cid, Pin, refusalOf, type Sha256 } from '@shoal/protocol';
 import { isLive, pinBucket, type PinStamp, stampOf } from '@shoal/swarm';
 import type { Database, RootDatabase } from 'lmdb';
 import type { StateRoom } from './room.ts';
@@ -16,7 +16,9 @@ import type { Transact } from './transact.ts';
 /** Files looked at for one sha-256: the same bytes in several DAGs. */
 const ROOTS_PER_SHA256_MAX = 100;
 /** What the tables below are; older ones are rebuilt. */
-const FORM = 3;
+const FORM = 4;
+/** Pins that could not be kept are kept aside under this and their root, as they were signed. */
+const REFUSED_KEY = 'refused-pin/';
 
 export interface StoredPin {
   readonly pin: Pin;
@@ -62,8 +64,10 @@ export function openPinStore(deps: {
   readonly room: StateRoom;
   /** Wall clock. */
   readonly nowMs: () => number;
+  /** A pin from before its fields had bounds is out of them: it is left out, and kept aside. */
+  readonly onRefused: (root: string, reason: string) => void;
 }): PinStore {
-  const { env, meta, transact, room, nowMs } = deps;
+  const { env, meta, transact, room, nowMs, onRefused } = deps;
   const pins = env.openDB<StoredPin, string>({ name: 'pins', encoding: 'json' });
   const stamps = env.openDB<PinStamp, TimeKey>({ name: 'pin-stamps', encoding: 'json' });
   const byTime = env.openDB<true, TimeKey>({ name: 'pins-by-time' });
@@ -92,10 +96,17 @@ export function openPinStore(deps: {
       void ended.put([pin.expiresAtMs, pin.root], true);
   };
   const rebuild = (): void => {
-    const all = [...pins.getRange({})]; // no cursor stays open over what is written
+    // No cursor stays open over what is written.
+    for (const table of [stamps, byTime, bySha256, ending, ended]) table.clearSync();
+    const all = [...pins.getRange({})];
     for (const { key, value } of all) {
-      const pin = Pin.parse(value.pin);
-      takeOut(pin);
+      const { data: pin, error } = Pin.safeParse(value.pin);
+      if (pin === undefined) {
+        onRefused(key, refusalOf(error));
+        void meta.put(REFUSED_KEY + key, value);
+        void pins.remove(key);
+        continue;
+      }
       void pins.put(key, { pin, signed: value.signed });
       putIn(pin);
     }

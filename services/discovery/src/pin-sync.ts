@@ -10,19 +10,20 @@
  */
 import type { Log } from '@shoal/chassis';
 import type { Cid, Member, PeerId } from '@shoal/protocol';
-import { compareStamps, type PinStamp } from '@shoal/swarm';
+import { compareStamps, pinBucket, type PinStamp } from '@shoal/swarm';
 import { FULL_MESH_MAX } from './join.ts';
 import { PINS_PER_MESSAGE_MAX, STAMPS_PER_MESSAGE_MAX } from './messages.ts';
 import type { PinStore } from './pin-store.ts';
-import type { Pins } from './pins.ts';
+import type { Merged, Pins } from './pins.ts';
 import { repeat } from './repeat.ts';
-import { peek } from './signed.ts';
 import type { Wire } from './wire.ts';
 
 /** Time between two rounds with a peer picked at random. */
 const ROUND_MS = 20_000;
 /** Time between two looks for connected peers with whom no comparison ended well. */
 const RETRY_MS = 3000;
+/** Longest comparison with one peer: a slow one must not keep the others waiting for ever. */
+const SYNC_TIMEOUT_MS = 5 * 60_000;
 /** Passes of one comparison: the second finds both equal, unless pins came in meanwhile. */
 const PASSES = 2;
 /** Wait after a connection opens, so that both sides have their handlers. */
@@ -42,11 +43,15 @@ export function startPinSync(deps: {
   readonly wire: Wire;
   /** All members but ourselves. */
   readonly others: () => readonly Pick<Member, 'peerId' | 'state' | 'leaving' | 'draining'>[];
+  /** False while this peer's clock is wrong: it then refuses pins that are right. */
+  readonly isClockUsable: () => boolean;
+  /** Whether a stamp is not dated so far ahead that nothing is to win over it. */
+  readonly isCredible: (stamp: PinStamp) => boolean;
   /** Whether there may be members of whom we have not heard. */
   readonly mayBeMore: () => boolean;
   readonly log: Log;
 }): PinSync {
-  const { self, store, pins, wire, others, mayBeMore, log } = deps;
+  const { self, store, pins, wire, others, isClockUsable, isCredible, mayBeMore, log } = deps;
   const waiting = new Set<PeerId>();
   const compared = new Set<PeerId>();
   let startOvers = 0;
@@ -60,19 +65,28 @@ export function startPinSync(deps: {
   });
   wire.handle('pin-stamps', (_, { bucket, after }) => pageOf(store, bucket, after));
 
-  const syncBucket = async (peerId: PeerId, bucket: number): Promise<void> => {
+  const syncBucket = async (peerId: PeerId, bucket: number, untilMs: number): Promise<void> => {
+    const unsure = new Set<Merged>();
     let after = '';
     for (let isLast = false; !isLast && !isOver;) {
+      // What was taken stays taken: the next round goes on from there.
+      if (performance.now() > untilMs)
+        throw new Error('it took too long; the rest comes next time');
       const page = await wire.request(peerId, { kind: 'pin-stamps', bucket, after });
+      if (!isPage(page.stamps, bucket, after)) throw new Error('its stamps are not in their order');
       isLast = page.isLast || page.stamps.length === 0;
       const end = isLast ? undefined : page.stamps.at(-1)?.root;
-      const { take, give } = compareBuckets(page.stamps, stampsUpTo(store, bucket, after, end));
+      const ours = stampsUpTo(store, bucket, after, end);
+      const { take, give } = compareBuckets(page.stamps, ours, isCredible);
       for (const roots of batches(take)) {
         const { pins: taken } = await wire.request(peerId, { kind: 'pins-get', roots });
-        for (const signed of taken) await pins.merge(signed);
-        // Who calls itself current deletes what no pin reaches, so no pin may be passed over.
-        if (taken.some((signed) => peek('pin', signed) === undefined))
+        for (const signed of taken) unsure.add(await pins.merge(signed, peerId));
+        // Who calls itself current deletes what no pin reaches, so no pin that may be sound is passed
+        // over. One that is out of bounds is no pin: it keeps nothing, and nobody from being current.
+        if (unsure.has('foreign'))
           throw new Error('it has a pin that can not be read here: is it a newer Shoal?');
+        if (unsure.has('early'))
+          throw new Error('it has a pin dated too far ahead, if the clock of this peer is right');
       }
       for (const roots of batches(give)) {
         const given = roots
@@ -88,13 +102,14 @@ export function startPinSync(deps: {
   };
   const syncWith = async (peerId: PeerId): Promise<void> => {
     const beganAt = startOvers;
+    const untilMs = performance.now() + SYNC_TIMEOUT_MS;
     for (let pass = 0; pass < PASSES && !isOver; pass += 1) {
       const digest = { kind: 'pin-digest', total: pins.digest.total() } as const;
       const { buckets: theirs } = await wire.request(peerId, digest);
       if (theirs === undefined) break;
       const ours = pins.digest.buckets();
       for (const [bucket, digestHere] of ours.entries())
-        if (digestHere !== theirs[bucket] && !isOver) await syncBucket(peerId, bucket);
+        if (digestHere !== theirs[bucket] && !isOver) await syncBucket(peerId, bucket, untilMs);
       log.debug({ with: peerId }, 'pins compared');
     }
     if (!isOver && wire.isConnected(peerId) && beganAt === startOvers) compared.add(peerId);
@@ -107,7 +122,7 @@ export function startPinSync(deps: {
         waiting.delete(peerId);
         if (isOver || !wire.isConnected(peerId)) continue;
         await syncWith(peerId).catch((err: unknown) =>
-          log.debug({ err, with: peerId }, 'pins not compared'),
+          log.warn({ err, with: peerId }, 'pins not compared'),
         );
       }
     } finally {
@@ -149,6 +164,7 @@ export function startPinSync(deps: {
   );
   return {
     isCurrent: () =>
+      isClockUsable() &&
       knowsAll(others(), {
         isCompared: (peerId) => compared.has(peerId),
         isConnected: (peerId) => wire.isConnected(peerId),
@@ -190,11 +206,20 @@ export function knowsAll(
   );
 }
 
+/** Whether these are stamps of this bucket in the order of their roots, past the last page. */
+function isPage(stamps: readonly PinStamp[], bucket: number, after: string): boolean {
+  return stamps.every(
+    ({ root }, index) => root > (stamps[index - 1]?.root ?? after) && pinBucket(root) === bucket,
+  );
+}
+
 /** Which pins to take and which to give, from the stamps of one range of roots. */
 export function compareBuckets(
-  theirs: readonly PinStamp[],
-  ours: readonly PinStamp[],
+  allTheirs: readonly PinStamp[],
+  allOurs: readonly PinStamp[],
+  isCredible: (stamp: PinStamp) => boolean = () => true,
 ): { take: Cid[]; give: Cid[] } {
+  const [theirs, ours] = [allTheirs.filter(isCredible), allOurs.filter(isCredible)];
   const known = new Map(ours.map((stamp) => [stamp.root, stamp]));
   const seen = new Map(theirs.map((stamp) => [stamp.root, stamp]));
   const isNewer = (stamp: PinStamp, other: PinStamp | undefined) =>

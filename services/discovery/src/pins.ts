@@ -16,14 +16,17 @@ import {
   StorageFull,
 } from '@shoal/protocol';
 import {
+  broughtBack,
   changedPin,
   comparePins,
   createPinDigest,
+  futureOf,
   isLive,
   mergePins,
   nextPin,
   type PinDigest,
   type PinEdit,
+  type PinStamp,
   type PinMaker,
   tombstoneOf,
 } from '@shoal/swarm';
@@ -31,13 +34,21 @@ import type { AskAll } from './ask.ts';
 import { PINS_PER_MESSAGE_MAX } from './messages.ts';
 import type { Metrics } from './metrics.ts';
 import type { PinStore } from './pin-store.ts';
-import { isAuthentic, peek, Signed, type Signer } from './signed.ts';
+import type { OwnClock } from './own-clock.ts';
+import type { Refusals } from './refusals.ts';
+import { isAuthentic, peek, read, Signed, type Signer } from './signed.ts';
 import type { Wire } from './wire.ts';
 
 /** Longest search for a pin that is unknown here. */
 const SEARCH_TIMEOUT_MS = 1500;
 /** Longest wait of an upload for what the others know of its root, while we may not know all. */
 const RECALL_TIMEOUT_MS = 500;
+
+/**
+ * What became of a pin that came in. `foreign`: it may be sound, and can't be read by this version.
+ * `early`: it is dated too far ahead of a clock of which nobody knows whether it is right.
+ */
+export type Merged = 'news' | 'known' | 'refused' | 'foreign' | 'early';
 
 interface SearchOptions {
   readonly signal: AbortSignal;
@@ -47,24 +58,24 @@ export interface Pins {
   readonly digest: PinDigest;
   /**
    * Makes a pin of a wish: signed, durable, on its way to all members.
-   * @throws StorageFull
+   * @throws StorageFull, ClockWrong
    */
   put(draft: PinDraft): Promise<Pin>;
   /**
    * Changes the live pin of a file; the change is durable, and on its way to all members.
-   * @throws FileNotFound, FileGone, StorageFull
+   * @throws FileNotFound, FileGone, StorageFull, ClockWrong
    */
   change(hash: FileHash, edit: PinEdit, options: SearchOptions): Promise<Pin>;
   /**
    * Deletes a file: the same, with a tombstone.
-   * @throws FileNotFound, FileGone, StorageFull
+   * @throws FileNotFound, FileGone, StorageFull, ClockWrong
    */
   remove(hash: FileHash, options: SearchOptions): Promise<Pin>;
   /**
-   * Takes in a pin from another peer; true when it was news.
+   * Takes in a pin that another peer sent; what is out of bounds is named in the log.
    * @throws StorageFull
    */
-  merge(signed: Signed): Promise<boolean>;
+  merge(signed: Signed, from: PeerId): Promise<Merged>;
   /** The live pin of a file as known here. */
   find(hash: FileHash): Pin | undefined;
   /** The same as it was signed, tombstones left out. */
@@ -81,6 +92,8 @@ export interface Pins {
     options?: { readonly endedForMs: number },
   ): { pins: Pin[]; next?: string };
   newest(offset: number, limit: number): { total: number; pins: Pin[] };
+  /** Whether a stamp counts: none is from too far ahead, by a clock that is known to be right. */
+  isCredible(stamp: PinStamp): boolean;
   /** Tells the metrics how many pins there are. */
   count(): void;
 }
@@ -93,13 +106,15 @@ export function createPins(deps: {
   readonly ask: () => AskAll;
   /** Whether all that the members know is known here. */
   readonly isCurrent: () => boolean;
+  readonly ownClock: OwnClock;
+  readonly refusals: Refusals;
   readonly onChange: (pin: Pin) => void;
   /** A pin of another peer is known, and could not be kept. */
   readonly onUnstored: () => void;
   readonly metrics: Metrics;
   readonly log: Log;
 }): Pins {
-  const { self, store, signer, wire, onChange, metrics, log } = deps;
+  const { self, store, signer, wire, ownClock, refusals, onChange, metrics, log } = deps;
   const digest = createPinDigest();
   for (const { pin } of store.after('')) digest.toggle(pin);
 
@@ -123,13 +138,22 @@ export function createPins(deps: {
         metrics.messages.inc({ kind: 'pins-put', outcome: 'failed' }); // anti-entropy brings it
       });
   };
+  /**
+   * What counts of a pin that is stored: one from before dates had a bound may be too far ahead, and then
+   * anything wins over it. By a clock that may be wrong itself nothing is judged.
+   */
+  const isCredible = (stamp: Pick<Pin, 'epoch' | 'clock'>): boolean =>
+    ownClock.verdict() !== 'right' || futureOf(stamp, Date.now()) === undefined;
+  const standing = (pin: Pin | undefined): Pin | undefined =>
+    pin !== undefined && isCredible(pin) ? pin : undefined;
   /** Makes the pin that follows the one that stands, whatever came in before this moment. */
   const make = async (
     root: Cid,
     next: (old: Pin | undefined, maker: PinMaker) => Pin,
   ): Promise<Pin> => {
+    ownClock.check();
     const { old, now } = await store.update(root, (stored) => {
-      const pin = next(stored?.pin, { nowMs: Date.now(), origin: self });
+      const pin = next(standing(stored?.pin), { nowMs: Date.now(), origin: self });
       return { pin, signed: signer.sign('pin', pin) };
     });
     if (now === undefined) throw new Error('the pin was not stored');
@@ -145,30 +169,46 @@ export function createPins(deps: {
   ): Promise<Pin> => {
     const found = await search(hash, { ask: true, signal });
     return make(found.root, (stored, maker) => {
-      const pin = stored === undefined ? found : mergePins(stored, found);
+      const known = standing(found) ?? broughtBack(found, maker.nowMs);
+      const pin = stored === undefined ? known : mergePins(stored, known);
       if (isLive(pin, maker.nowMs)) return next(pin, maker);
       throw goneAs(hash, pin); // since it was found
     });
   };
-  const merge = async (signed: Signed): Promise<boolean> => {
-    const pin = peek('pin', signed);
-    if (pin === undefined) {
+  const refuse = (name: string | undefined, reason: string, from: PeerId): void => {
+    metrics.pinMerges.inc({ outcome: 'refused' });
+    refusals.note({ what: 'pin', from, name, reason });
+  };
+  const merge = async (signed: Signed, from: PeerId): Promise<Merged> => {
+    const said = read('pin', signed);
+    if (said.content === undefined) {
       metrics.pinMerges.inc({ outcome: 'malformed' });
-      return false;
+      refusals.note({ what: 'pin', from, name: said.name, reason: said.reason });
+      return said.isForeign ? 'foreign' : 'refused';
     }
-    const known = store.get(pin.root);
-    if (known !== undefined && comparePins(pin, known.pin) <= 0) {
+    const pin = said.content;
+    const isKnown = (stored: Pin | undefined): boolean => {
+      const known = standing(stored);
+      return known !== undefined && comparePins(pin, known) <= 0;
+    };
+    const stands = store.get(pin.root)?.pin;
+    if (isKnown(stands) || (stands !== undefined && comparePins(pin, stands) === 0)) {
       metrics.pinMerges.inc({ outcome: 'known' });
-      return false;
+      return 'known';
+    }
+    const future = futureOf(pin, Date.now());
+    if (future !== undefined) {
+      refuse(pin.root, future, from);
+      return ownClock.verdict() === 'right' ? 'refused' : 'early';
     }
     if (!isAuthentic('pin', pin, signed)) {
-      metrics.pinMerges.inc({ outcome: 'refused' });
-      return false;
+      refuse(pin.root, 'signature: is not that of its origin', from);
+      return 'refused';
     }
     let isNews = false;
     const stored = await store
       .update(pin.root, (now) => {
-        isNews = now === undefined || comparePins(pin, now.pin) > 0;
+        isNews = !isKnown(now?.pin);
         return isNews ? { pin, signed } : undefined;
       })
       .catch((error: unknown) => {
@@ -177,7 +217,7 @@ export function createPins(deps: {
       });
     metrics.pinMerges.inc({ outcome: isNews ? 'merged' : 'known' });
     if (isNews) changed(stored.old?.pin, pin);
-    return isNews;
+    return isNews ? 'news' : 'known';
   };
   /** Learns what connected members know of a root, tombstones too; who does not answer is passed over. */
   const recall = async (root: Cid): Promise<void> => {
@@ -187,7 +227,7 @@ export function createPins(deps: {
         { kind: 'pins-get', roots: [root] },
         { timeoutMs: RECALL_TIMEOUT_MS },
       );
-      for (const signed of pins) await merge(signed);
+      for (const signed of pins) await merge(signed, peerId);
     };
     await Promise.allSettled(wire.engine().connected().map(ask));
   };
@@ -220,9 +260,9 @@ export function createPins(deps: {
       },
     );
     const unstored: Pin[] = [];
-    for (const { pin } of answers.values()) {
+    for (const [from, { pin }] of answers) {
       if (pin === undefined) continue;
-      await merge(pin).catch((error: unknown) => {
+      await merge(pin, from).catch((error: unknown) => {
         // A full disk is no reason not to read a file; `merge` throws it only for news, after the check.
         if (!(error instanceof StorageFull)) throw error;
         const news = peek('pin', pin);
@@ -234,15 +274,15 @@ export function createPins(deps: {
     throw missing(hash, asked);
   };
 
-  wire.listen('pins', Signed, (_, signed) => {
-    merge(signed).catch((err: unknown) => {
+  wire.listen('pins', Signed, (from, signed) => {
+    merge(signed, from).catch((err: unknown) => {
       // Anti-entropy brings it when there is room again.
       if (err instanceof StorageFull) log.warn({ err }, 'no room for a pin');
       else log.error({ err }, 'pin not stored');
     });
   });
-  wire.handle('pins-put', async (_, { pins }) => {
-    for (const signed of pins) await merge(signed);
+  wire.handle('pins-put', async (from, { pins }) => {
+    for (const signed of pins) await merge(signed, from);
     return {};
   });
   wire.handle('pins-get', (_, { roots }) => {
@@ -255,9 +295,11 @@ export function createPins(deps: {
     merge,
     search,
     count,
+    isCredible,
     find: (hash) => findStored(hash)?.pin,
     findSigned: (hash) => findStored(hash)?.signed,
     async put(draft) {
+      ownClock.check();
       // A tombstone that is unknown here would win over an upload made by a clock that is behind.
       if (!deps.isCurrent()) await recall(draft.root);
       return make(draft.root, (old, maker) => nextPin(draft, old, maker));

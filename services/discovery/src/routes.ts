@@ -1,12 +1,20 @@
 /** The HTTP face of discovery: every route of the contract, each a line over its mechanism. */
 import assert from 'node:assert';
 import { mount, type Mounting } from '@shoal/chassis';
-import { discoveryRoutes, type Member, type PinChange, RequestInvalid } from '@shoal/protocol';
-import type { PinEdit } from '@shoal/swarm';
+import {
+  type ClockReport,
+  discoveryRoutes,
+  type Member,
+  type PinChange,
+  REPLICAS_DEFAULT,
+  RequestInvalid,
+} from '@shoal/protocol';
+import { describeSurvival, type PinEdit, spreadOf, survivalOf } from '@shoal/swarm';
 import type { Announce } from './announce.ts';
 import { type Health, onlyUp } from './health.ts';
 import type { Holders } from './holders.ts';
 import type { Membership } from './membership.ts';
+import type { OwnClock } from './own-clock.ts';
 import type { PinSync } from './pin-sync.ts';
 import type { Pins } from './pins.ts';
 import type { Want } from './want.ts';
@@ -21,6 +29,7 @@ export function mountRoutes(
     readonly holders: Holders;
     readonly health: Health;
     readonly pinSync: PinSync;
+    readonly ownClock: OwnClock;
     /** Durable, and told to all members, once resolved. */
     readonly setDraining: (isDraining: boolean) => Promise<void>;
     /** How long what an ended pin reached is kept. */
@@ -28,15 +37,20 @@ export function mountRoutes(
   },
 ): void {
   const { membership, pins, want, announcing, holders, health, pinSync, expirySlackMs } = deps;
+  const clock = (): ClockReport => {
+    const aheadMs = deps.ownClock.aheadMs();
+    const isWrong = deps.ownClock.verdict() === 'wrong';
+    return { ...(aheadMs === undefined ? {} : { aheadMs }), isWrong };
+  };
   const { self } = mounting;
 
   mount(mounting, discoveryRoutes.listPeers, async () => {
     const peers = membership.list();
-    return { self, disks: countDisks(peers), peers };
+    return { self, ...survivalIn(peers), clock: clock(), peers };
   });
   mount(mounting, discoveryRoutes.members, async ({ query, signal }) => {
     await membership.changed(query.after, query.waitMs, signal);
-    return { version: membership.version(), members: membership.list() };
+    return { version: membership.version(), clock: clock(), members: membership.list() };
   });
   mount(mounting, discoveryRoutes.listFiles, ({ query, signal }) => health.list(query, signal));
   mount(mounting, discoveryRoutes.fileHealth, ({ params, signal }) =>
@@ -96,8 +110,14 @@ function readChange({ name, replicas, expiresAt }: PinChange, nowMs: number): Pi
   return { name, replicas, expiresAtMs };
 }
 
-/** Distinct disks among the members that are up. */
-function countDisks(members: readonly Member[]): number {
-  const up = members.filter(({ state }) => state === 'alive' || state === 'suspect');
-  return new Set(up.map(({ domain }) => `${domain.host}/${domain.disk}`)).size;
+/** What the members that are up share, and what a file survives on them. */
+function survivalIn(members: readonly Member[]) {
+  const domains = members
+    .filter(({ state }) => state === 'alive' || state === 'suspect')
+    .map(({ domain }) => domain);
+  return {
+    ...spreadOf(domains),
+    survives: survivalOf(domains, REPLICAS_DEFAULT),
+    summary: describeSurvival(domains, REPLICAS_DEFAULT),
+  };
 }

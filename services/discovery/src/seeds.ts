@@ -7,6 +7,7 @@ import { lookup } from 'node:dns/promises';
 import { isIP, isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { multiaddr } from '@multiformats/multiaddr';
+import { PORT_MAX } from '@shoal/protocol';
 
 /** Seeds that one peer may be given. */
 const SEEDS_MAX = 64;
@@ -38,7 +39,7 @@ function parseSeed(entry: string): Seed {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s/]+)):(\d{1,5})$/.exec(entry);
   const host = match?.[1] ?? match?.[2];
   const port = Number(match?.[3]);
-  if (host === undefined || !(port >= 1 && port <= 65_535))
+  if (host === undefined || !(port >= 1 && port <= PORT_MAX))
     throw new Error(`${entry} is not host:port, [address]:port or a multiaddr`);
   return { kind: 'host', host, port };
 }
@@ -83,8 +84,10 @@ export function tcpAddress(host: string, port: number): string {
 /** Host and port of a TCP multiaddr; undefined for any other. */
 export function hostOf(address: string): { host: string; port: number } | undefined {
   const match = /^\/(?:ip4|ip6|dns|dns4|dns6)\/([^/]+)\/tcp\/(\d+)(?:\/p2p\/[^/]+)?$/.exec(address);
-  if (match?.[1] === undefined) return undefined;
-  return { host: match[1], port: Number(match[2]) };
+  const port = Number(match?.[2]);
+  // A peer wrote it: what is no port would be thrown at by the socket.
+  if (match?.[1] === undefined || !(port >= 1 && port <= PORT_MAX)) return undefined;
+  return { host: match[1], port };
 }
 
 /** The first address of this machine that others may reach; loopback when there is none. */

@@ -7,7 +7,7 @@
  * libp2p's RecordEnvelope would do as well; this one outlives a change of the engine.
  */
 import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
-import { type PeerId, MemberRecord, Pin } from '@shoal/protocol';
+import { type PeerId, MemberRecord, Pin, refusalOf } from '@shoal/protocol';
 import { base58btc } from 'multiformats/bases/base58';
 import * as z from 'zod';
 
@@ -15,8 +15,8 @@ import * as z from 'zod';
 const PAYLOAD_MAX_CHARS = 16 * 1024;
 /** Parsed public keys kept: one a member, and some. */
 const KEYS_MAX = 2048;
-/** Bytes before the key in an Ed25519 peer id: multihash and protobuf headers. */
-const PEER_ID_PREFIX_BYTES = 6;
+/** What stands before the key in an Ed25519 peer id: multihash and protobuf headers. */
+const PEER_ID_PREFIX = Buffer.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20);
 
 export const Signed = z.object({
   payload: z.string().max(PAYLOAD_MAX_CHARS),
@@ -26,8 +26,12 @@ export type Signed = z.infer<typeof Signed>;
 
 /** The kinds of things that are signed, and who must have signed each. */
 const KINDS = {
-  member: { schema: MemberRecord, signerOf: (record: MemberRecord) => record.peerId },
-  pin: { schema: Pin, signerOf: (pin: Pin) => pin.origin },
+  member: {
+    schema: MemberRecord,
+    nameField: 'peerId',
+    signerOf: (record: MemberRecord) => record.peerId,
+  },
+  pin: { schema: Pin, nameField: 'root', signerOf: (pin: Pin) => pin.origin },
 } as const;
 type Kind = keyof typeof KINDS;
 type Content<K extends Kind> = z.output<(typeof KINDS)[K]['schema']>;
@@ -50,17 +54,51 @@ export function createSigner(privateKeyRaw: Uint8Array): Signer {
   };
 }
 
-/** Reads what was signed without checking the signature; undefined when it is not of this kind. */
-export function peek<K extends Kind>(kind: K, { payload }: Signed): Content<K> | undefined {
+/** What was signed; or why it was refused, and what it calls itself. */
+export type Read<K extends Kind> =
+  | { readonly content: Content<K> }
+  | {
+      readonly content: undefined;
+      readonly name: string | undefined;
+      readonly reason: string;
+      /** It may be sound, in words that this version does not know. */
+      readonly isForeign: boolean;
+    };
+
+/** Reads what was signed, within the bounds of its schema, without checking the signature. */
+export function read<K extends Kind>(kind: K, { payload }: Signed): Read<K> {
   let value: unknown;
   try {
     value = JSON.parse(payload);
   } catch {
-    return undefined; // not JSON, so not of this kind: the caller counts it
+    const reason = 'it is not JSON';
+    return { content: undefined, name: undefined, reason, isForeign: false };
   }
   const parsed = KINDS[kind].schema.safeParse(value);
   // The schema belongs to this very kind; TypeScript can't tie the two through the lookup.
-  return parsed.success ? (parsed.data as Content<K>) : undefined;
+  if (parsed.success) return { content: parsed.data as Content<K> };
+  const fields: Record<string, unknown> =
+    typeof value === 'object' && value !== null ? { ...value } : {};
+  const name = fields[KINDS[kind].nameField];
+  return {
+    content: undefined,
+    name: typeof name === 'string' ? name : undefined,
+    reason: refusalOf(parsed.error),
+    isForeign: isForeign(fields, parsed.error),
+  };
+}
+
+/** The same; undefined when it was refused. */
+export const peek = <K extends Kind>(kind: K, signed: Signed): Content<K> | undefined =>
+  read(kind, signed).content;
+
+/** A later version of a record, or a word for a kind that was added since. No number is a language. */
+function isForeign(fields: Readonly<Record<string, unknown>>, { issues }: z.ZodError): boolean {
+  if (Number.isInteger(fields['v']) && fields['v'] !== 1) return true;
+  return issues.some(({ code, path }) => {
+    const [field] = path;
+    return code === 'invalid_value' && field === 'kind' && typeof fields[field] === 'string';
+  });
 }
 
 /** Whether the peer that the content names signed it. About 0.1 ms. */
@@ -80,8 +118,10 @@ const keys = new Map<PeerId, KeyObject>();
 function publicKeyOf(peerId: PeerId): KeyObject | undefined {
   const known = keys.get(peerId);
   if (known !== undefined) return known;
-  const raw = base58btc.baseDecode(peerId).subarray(PEER_ID_PREFIX_BYTES);
-  if (raw.length !== 32) return undefined;
+  const id = base58btc.baseDecode(peerId);
+  const raw = id.subarray(PEER_ID_PREFIX.length);
+  if (raw.length !== 32 || !PEER_ID_PREFIX.equals(id.subarray(0, PEER_ID_PREFIX.length)))
+    return undefined;
   const x = Buffer.from(raw).toString('base64url');
   const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
   const oldest = keys.keys().next();

@@ -16,7 +16,15 @@ import {
 } from '@shoal/chassis';
 import { connectEvents } from '@shoal/chassis/events';
 import { createProducer } from '@shoal/chassis/queue';
-import { type Cid, type Endpoints, type Member, type PeerId, SERVICES } from '@shoal/protocol';
+import {
+  type Cid,
+  type Endpoints,
+  type Member,
+  type PeerId,
+  SERVICES,
+  SPACE_MAX_BYTES,
+  type StorageStats,
+} from '@shoal/protocol';
 import { createAnnounce } from './announce.ts';
 import { type AskAll, createAsk } from './ask.ts';
 import type { DiscoveryConfig } from './config.ts';
@@ -28,11 +36,14 @@ import { startExpiry } from './expiry.ts';
 import { FULL_MESH_MAX, startJoin } from './join.ts';
 import { startLibp2p } from './libp2p-engine.ts';
 import { createMembership, type OwnFacts } from './membership.ts';
-import type { Question } from './messages.ts';
+import type { Answer, Question } from './messages.ts';
 import { createMetrics } from './metrics.ts';
+import { createOwnClock, watchOwnClock } from './own-clock.ts';
 import { watchOwnStorage } from './own-storage.ts';
+import { createPinAges } from './pin-ages.ts';
 import { startPinSync } from './pin-sync.ts';
 import { createPins } from './pins.ts';
+import { createRefusals } from './refusals.ts';
 import { repeat } from './repeat.ts';
 import { mountRoutes } from './routes.ts';
 import { mountRouting } from './routing.ts';
@@ -68,12 +79,17 @@ export async function startDiscovery(
   const own = ownEndpoints(config);
   const host = advertisedHost(config);
 
-  const state = stack.use(openState(join(config.PEER_DATA_DIR, 'discovery')));
+  const refusals = createRefusals({ clock: () => performance.now(), metrics, log });
+  const state = stack.use(
+    openState(join(config.PEER_DATA_DIR, 'discovery'), Date.now, (what, name, reason) =>
+      refusals.note({ what, from: undefined, name, reason }),
+    ),
+  );
   const client = stack.use(createPeerClient({ prover, self, own }));
   const events = stack.use(connectEvents(config.REDIS_SOCKET, log));
   const producer = stack.use(createProducer('settle', config.REDIS_SOCKET, log));
   const settler = stack.use(startSettler({ producer, metrics, log }));
-  const wire = createWire({ metrics, log });
+  const wire = createWire({ metrics, refusals, log });
 
   let ports = { http: config.DISCOVERY_PORT, libp2p: config.DISCOVERY_LIBP2P_PORT };
   const facts = (): OwnFacts => ({
@@ -81,7 +97,7 @@ export async function startDiscovery(
     http: advertisedEndpoints(own, host, ports.http),
     version: VERSION,
     draining: state.isDraining(),
-    ...storage.stats(),
+    ...spaceOf(storage.stats()),
   });
   const storage = stack.use(
     watchOwnStorage({ client, state, onMove: () => membership.announceSelf(), log }),
@@ -94,17 +110,24 @@ export async function startDiscovery(
     facts,
     heartbeatMs: config.DISCOVERY_HEARTBEAT_MS,
     outAfterMs: config.MEMBER_OUT_AFTER_MS,
+    refusals,
     metrics,
     log,
   });
   membership.restore(state.loadMembers());
+  const ownClock = createOwnClock({
+    members: () => membership.table.all(),
+    clock: membership.clock,
+    nowMs: Date.now,
+  });
   const holders = createHolders({ clock: membership.clock });
   membership.onChange((peerId, memberState) => {
-    // Who went, or came back, may hold less than it said.
-    if (memberState !== 'suspect') holders.forget(peerId);
+    // Who went may come back with less than it said.
+    if (memberState === 'down' || memberState === 'out') holders.turn(peerId);
     events.publish({ kind: 'member', atMs: Date.now(), peerId, state: memberState });
   });
   const readHaveMap = (root: Cid) => storage.readHaveMap(root);
+  const ages = createPinAges({ clock: membership.clock, wallClock: Date.now });
   const pins = createPins({
     self,
     store: state.pins,
@@ -112,7 +135,10 @@ export async function startDiscovery(
     wire,
     ask: () => ask,
     isCurrent: () => pinSync.isCurrent(),
+    ownClock,
+    refusals,
     onChange: ({ root, name, deleted }) => {
+      ages.note(root, pinSync.isCurrent());
       settler.settle(root);
       const kind = deleted ? 'deleted' : 'pin';
       events.publish({ kind, atMs: Date.now(), cid: root, name });
@@ -121,8 +147,8 @@ export async function startDiscovery(
     metrics,
     log,
   });
-  const answer = async (question: Question) => {
-    if (question.kind === 'have') return { haves: await answerWant(question.roots, readHaveMap) };
+  const answer = async (question: Question): Promise<Answer> => {
+    if (question.kind === 'have') return answerWant(question.roots, readHaveMap);
     const pin = pins.findSigned(question.hash);
     return { haves: [], ...(pin === undefined ? {} : { pin }) };
   };
@@ -132,18 +158,17 @@ export async function startDiscovery(
     events.publish({ kind: 'holding', atMs: Date.now(), cid, peerId });
   const announcing = stack.use(createAnnounce({ self, wire, holders, readHaveMap, onHolding }));
   // In a full mesh a connection that is gone is the first sign that its peer is.
-  const isUp = (member: Member): boolean =>
-    member.isSelf ||
-    (member.state === 'alive' &&
-      (wire.isConnected(member.peerId) || membership.table.all().length > FULL_MESH_MAX));
+  const isReachable = ({ isSelf, peerId }: Member): boolean =>
+    isSelf || wire.isConnected(peerId) || membership.table.all().length > FULL_MESH_MAX;
   const health = createHealth({
     self,
     pins,
     want,
     holders,
+    ages,
     readHaveMap,
     members: () => membership.list(),
-    isUp,
+    isReachable,
     newForMs: config.MEMBER_OUT_AFTER_MS,
   });
   const pinSync = stack.use(
@@ -153,6 +178,8 @@ export async function startDiscovery(
       pins,
       wire,
       others: () => membership.list().filter(({ isSelf }) => !isSelf),
+      isClockUsable: () => ownClock.verdict() !== 'wrong',
+      isCredible: (stamp) => pins.isCredible(stamp),
       mayBeMore: () => joining.mayBeMore(),
       log,
     }),
@@ -206,6 +233,7 @@ export async function startDiscovery(
       health,
       pinSync,
       setDraining,
+      ownClock,
       expirySlackMs: config.DISCOVERY_EXPIRY_SLACK_MS,
     },
   );
@@ -239,6 +267,7 @@ export async function startDiscovery(
       log,
     }),
   );
+  stack.use(watchOwnClock({ ownClock, metrics, log }));
   const alive = () => membership.list().filter(({ state: each }) => each === 'alive');
   stack.use(startSurvey({ self, pins, health, alive, metrics, log }));
   const onUnsaved = (err: unknown) => log.warn({ err }, 'members not saved');
@@ -248,6 +277,18 @@ export async function startDiscovery(
   stack.defer(() => membership.leave());
   const running = stack.move();
   return { origin, [Symbol.asyncDispose]: () => running.disposeAsync() };
+}
+
+/** Figures of storage as a record takes them: some file systems state absurd ones. */
+function spaceOf(stats: StorageStats): Omit<StorageStats, 'limit'> {
+  const bounded = (sizeBytes: number) => Math.min(sizeBytes, SPACE_MAX_BYTES);
+  return {
+    blocks: stats.blocks,
+    capacityBytes: bounded(stats.capacityBytes),
+    usedBytes: bounded(stats.usedBytes),
+    freeBytes: bounded(stats.freeBytes),
+    domain: stats.domain,
+  };
 }
 
 /** What others are told to call: never the wildcard address. */

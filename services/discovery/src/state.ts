@@ -6,7 +6,14 @@
 import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { syncFolder } from '@shoal/chassis';
-import { type PeerId, StorageFull, StorageStats } from '@shoal/protocol';
+import {
+  DATE_MAX_MS,
+  type PeerId,
+  refusalOf,
+  StorageFull,
+  StorageStats,
+  TimeMs,
+} from '@shoal/protocol';
 import { open } from 'lmdb';
 import * as z from 'zod';
 import { openPinStore, type PinStore } from './pin-store.ts';
@@ -18,7 +25,10 @@ import { createTransact } from './transact.ts';
 const MAP_SIZE_BYTES = 16 * 1024 ** 3;
 
 /** A member's record and the wall-clock time it was last seen. */
-export const SavedMember = z.object({ signed: Signed, seenAtMs: z.number().nonnegative() });
+export const SavedMember = z.object({
+  signed: Signed,
+  seenAtMs: z.number().min(0).max(DATE_MAX_MS),
+});
 export type SavedMember = z.infer<typeof SavedMember>;
 
 /** All that writes throws StorageFull on a full disk; what a peer needs to delete or to leave, last of all. */
@@ -37,7 +47,12 @@ export interface State extends AsyncDisposable {
   loadStats(): StorageStats | undefined;
 }
 
-export function openState(dir: string, nowMs: () => number = Date.now): State {
+export function openState(
+  dir: string,
+  nowMs: () => number = Date.now,
+  /** Something on disk is out of bounds and was left out. */
+  onRefused: (what: 'member' | 'pin', name: string, reason: string) => void = () => {},
+): State {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const env = open({
     path: join(dir, 'state'),
@@ -56,7 +71,14 @@ export function openState(dir: string, nowMs: () => number = Date.now): State {
   const save = (key: string, value: unknown) => transact(() => void meta.put(key, value));
 
   return {
-    pins: openPinStore({ env, meta, transact, room, nowMs }),
+    pins: openPinStore({
+      env,
+      meta,
+      transact,
+      room,
+      nowMs,
+      onRefused: (root, reason) => onRefused('pin', root, reason),
+    }),
     saveMembers: (table) =>
       transact(() => {
         room.check();
@@ -65,11 +87,15 @@ export function openState(dir: string, nowMs: () => number = Date.now): State {
         for (const [peerId, member] of table) void members.put(peerId, member);
       }),
     loadMembers: () => {
-      const saved = [...members.getRange()].map(({ value }) => SavedMember.safeParse(value));
-      return saved.flatMap(({ data }) => (data === undefined ? [] : [data]));
+      return [...members.getRange()].flatMap(({ key, value }) => {
+        const { data, error } = SavedMember.safeParse(value);
+        if (data !== undefined) return [data];
+        onRefused('member', key, refusalOf(error));
+        return [];
+      });
     },
     async nextIncarnation(atLeast) {
-      const last = z.int().nonnegative().safeParse(meta.get('incarnation'));
+      const last = TimeMs.safeParse(meta.get('incarnation'));
       const next = Math.max(atLeast, (last.data ?? -1) + 1);
       await save('incarnation', next).catch((error: unknown) => {
         if (!(error instanceof StorageFull)) throw error;

@@ -6,8 +6,8 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { partitionOf } from '@shoal/blocks';
 import type { Log } from '@shoal/chassis';
-import type { Cid, FileEntry, FileState, Member, PeerId, Pin } from '@shoal/protocol';
-import { WANT_ROOTS_MAX } from '@shoal/protocol';
+import type { Cid, FileEntry, Member, PeerId, Pin } from '@shoal/protocol';
+import { FileState, WANT_ROOTS_MAX } from '@shoal/protocol';
 import { place } from '@shoal/swarm';
 import type { Health } from './health.ts';
 import type { Metrics } from './metrics.ts';
@@ -33,13 +33,21 @@ export interface Tally {
 
 /** Adds up where files stand, a page at a time; `since` remembers when each fell below its target. */
 export function createTally(since: Map<Cid, number>, nowMs: number) {
-  const files = { receiving: 0, spreading: 0, safe: 0, 'at-risk': 0, missing: 0 };
+  const files = Object.fromEntries(FileState.options.map((state) => [state, 0])) as Record<
+    FileState,
+    number
+  >; // one key for each state
   const stillBelow = new Set<Cid>();
   let belowTargetBytes = 0;
   return {
     add(entries: readonly FileEntry[]): void {
       for (const { cid, state, copies, replicas, sizeBytes } of entries) {
         files[state] += 1;
+        if (state === 'unknown') {
+          // Neither below its target nor back at it: nobody knows. What was below stays so.
+          if (since.has(cid)) stillBelow.add(cid);
+          continue;
+        }
         if (copies >= replicas) continue;
         belowTargetBytes += sizeBytes;
         if (!since.has(cid) && since.size < UNSAFE_MAX) since.set(cid, nowMs);
@@ -76,6 +84,7 @@ export function startSurvey(deps: {
   const since = new Map<Cid, number>();
 
   const look = async (): Promise<void> => {
+    const startedAtMs = Date.now();
     const tally = createTally(since, performance.now());
     for (let after: string | undefined = ''; after !== undefined;) {
       const members = alive();
@@ -88,6 +97,7 @@ export function startSurvey(deps: {
     }
     const { files, belowTargetBytes, belowTargetAgeMs } = tally.finish();
     for (const [state, count] of Object.entries(files)) metrics.files.set({ state }, count);
+    metrics.surveyedAt.set(startedAtMs / 1000);
     metrics.belowTarget.set(belowTargetBytes);
     metrics.belowTargetAge.set(belowTargetAgeMs / 1000);
   };

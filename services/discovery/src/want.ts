@@ -6,6 +6,7 @@ import type { Cid, HaveAnswer, HaveMap, PeerId } from '@shoal/protocol';
 import type { Answer } from './messages.ts';
 import type { AskAll } from './ask.ts';
 import type { Holders } from './holders.ts';
+import type { ReadHaveMap } from './own-have-maps.ts';
 
 /** Have-maps of one answer together: an answer then stays under the largest message. */
 const ANSWER_BITS_MAX_CHARS = 3 * 1024 * 1024;
@@ -30,17 +31,18 @@ export function createWant({ ask, holders }: { ask: AskAll; holders: Holders }):
   return async (roots, { enough, timeoutMs, signal }) => {
     const isEnough = (answers: ReadonlyMap<PeerId, Answer>): boolean =>
       roots.every((root) => countHolders(root, answers) >= Number(enough));
+    // What somebody holds was read after the question: dated to that, it is never younger than the truth.
+    const atMs = holders.clock();
     const { asked, answers } = await ask(
       { kind: 'have', roots: [...roots] },
       { timeoutMs, signal, ...(enough === undefined ? {} : { isEnough }) },
     );
-    for (const [peerId, { haves }] of answers)
-      for (const root of roots)
-        holders.note(
-          root,
-          peerId,
-          haves.find((map) => map.root === root),
-        );
+    for (const [peerId, { haves, unread = [], readAtMs }] of answers)
+      for (const root of roots) {
+        if (unread.includes(root)) continue;
+        const haveMap = haves.find((map) => map.root === root);
+        holders.note(root, peerId, haveMap, { atMs, readAtMs });
+      }
     const found = [...answers].flatMap(([peerId, { haves }]) =>
       haves
         .filter(({ root }) => roots.includes(root))
@@ -51,15 +53,25 @@ export function createWant({ ask, holders }: { ask: AskAll; holders: Holders }):
 }
 
 /** Answers a want of another peer from what our own storage holds. */
-export async function answerWant(
-  roots: readonly Cid[],
-  readHaveMap: (root: Cid) => Promise<HaveMap | undefined>,
-): Promise<HaveMap[]> {
-  const maps = await Promise.all([...new Set(roots)].map(readHaveMap));
+export async function answerWant(roots: readonly Cid[], readHaveMap: ReadHaveMap): Promise<Answer> {
+  const distinct = [...new Set(roots)];
+  const readings = await Promise.all(distinct.map(readHaveMap));
+  const haves: HaveMap[] = [];
+  const unread: Cid[] = [];
   let chars = 0;
-  return maps
-    .filter((map) => map !== undefined)
-    .filter(({ bits }) => (chars += bits.length) <= ANSWER_BITS_MAX_CHARS);
+  for (const [index, { haveMap }] of readings.entries()) {
+    const root = distinct[index];
+    if (root === undefined || haveMap === undefined) continue;
+    // What does not fit into the answer is not told, which is not the same as nothing.
+    const isTold = haveMap !== 'unread' && chars + haveMap.bits.length <= ANSWER_BITS_MAX_CHARS;
+    if (!isTold) {
+      unread.push(root);
+      continue;
+    }
+    chars += haveMap.bits.length;
+    haves.push(haveMap);
+  }
+  return { haves, unread, readAtMs: Math.min(...readings.map(({ readAtMs }) => readAtMs)) };
 }
 
 function countHolders(root: Cid, answers: ReadonlyMap<PeerId, Answer>): number {

@@ -6,13 +6,25 @@ import type { Log } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
 import type * as z from 'zod';
 import type { Engine, EngineEvents, Topic } from './engine.ts';
-import { decode, encode, type Reply, REPLIES, Request, type RequestKind } from './messages.ts';
+import {
+  type Decoded,
+  decode,
+  encode,
+  type Reply,
+  REPLIES,
+  Request,
+  type RequestKind,
+} from './messages.ts';
 import type { Metrics } from './metrics.ts';
+import type { Refusals } from './refusals.ts';
 
 /** Requests that are served at once, over all peers: more are refused, and asked again later. */
 const REQUESTS_MAX = 512;
 /** Longest wait for an answer when the caller sets none. */
 const REQUEST_TIMEOUT_MS = 5000;
+
+/** It answered, and not in our words: nothing else will come of this question. */
+export class AnswerMalformed extends Error {}
 
 type RequestOf<K extends RequestKind> = Extract<Request, { kind: K }>;
 type Handler<K extends RequestKind> = (
@@ -44,7 +56,15 @@ export interface Wire {
   broadcast(topic: Topic, message: unknown): void;
 }
 
-export function createWire({ metrics, log }: { metrics: Metrics; log: Log }): Wire {
+export function createWire({
+  metrics,
+  refusals,
+  log,
+}: {
+  metrics: Metrics;
+  refusals: Refusals;
+  log: Log;
+}): Wire {
   let engine: Engine | undefined;
   let serving = 0;
   const handlers = new Map<RequestKind, Handler<RequestKind>>();
@@ -61,6 +81,18 @@ export function createWire({ metrics, log }: { metrics: Metrics; log: Log }): Wi
   const isConnected = (peerId: PeerId) => engine?.connected().includes(peerId) ?? false;
   const count = (kind: string, outcome: 'ok' | 'malformed' | 'refused' | 'failed') =>
     metrics.messages.inc({ kind, outcome });
+
+  /** The message, if there is one; names what was refused. */
+  const take = <S extends z.ZodType>(
+    decoded: Decoded<S>,
+    from: PeerId,
+    name: string,
+  ): z.output<S> | undefined => {
+    for (const { what, reason } of decoded.refused) refusals.note({ what, from, name, reason });
+    const { reason } = decoded;
+    if (reason !== undefined) refusals.note({ what: 'message', from, name, reason });
+    return decoded.message;
+  };
 
   return {
     attach(started) {
@@ -84,7 +116,7 @@ export function createWire({ metrics, log }: { metrics: Metrics; log: Log }): Wi
         return isSound;
       },
       async request(from, bytes) {
-        const request = decode(Request, bytes);
+        const request = take(decode(Request, bytes), from, 'request');
         const handler = request === undefined ? undefined : handlers.get(request.kind);
         if (request === undefined || handler === undefined) {
           count('request', 'malformed');
@@ -113,7 +145,7 @@ export function createWire({ metrics, log }: { metrics: Metrics; log: Log }): Wi
     },
     listen(topic, schema, use) {
       topics.set(topic, (from, bytes) => {
-        const message = decode(schema, bytes);
+        const message = take(decode(schema, bytes), from, topic);
         if (message === undefined) return false;
         use(from, message);
         return true;
@@ -126,8 +158,9 @@ export function createWire({ metrics, log }: { metrics: Metrics; log: Log }): Wi
       const bytes = await attached().request(peerId, encode(request), {
         signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
       });
-      const reply = decode(REPLIES[request.kind], bytes);
-      if (reply === undefined) throw new Error(`the answer to ${request.kind} is malformed`);
+      const reply = take(decode(REPLIES[request.kind], bytes), peerId, `answer to ${request.kind}`);
+      if (reply === undefined)
+        throw new AnswerMalformed(`the answer to ${request.kind} is malformed`);
       // The schema belongs to this very kind; TypeScript can't tie the two through the lookup.
       return reply as Reply<typeof request.kind>;
     },

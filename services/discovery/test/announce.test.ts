@@ -10,7 +10,7 @@ const rootOf = (index: number) => `root-${index}` as Cid; // nothing here parses
 
 /** Announcements of a storage that holds what `held` says. */
 function announcements() {
-  const held = new Map<Cid, HaveMap>();
+  const held = new Map<Cid, HaveMap | 'unread'>();
   const sent: Holdings[] = [];
   const holders = createHolders({ clock: () => 0 });
   const announcing = createAnnounce({
@@ -20,7 +20,7 @@ function announcements() {
       listen: () => {},
     },
     holders,
-    readHaveMap: async (root) => held.get(root),
+    readHaveMap: async (root) => ({ haveMap: held.get(root), readAtMs: 0 }),
     onHolding: () => {},
   });
   /** Announces, and what was sent of it. */
@@ -41,8 +41,8 @@ describe('an announcement', () => {
     const { held, holders, announce } = announcements();
     held.set(rootOf(1), haveMap(rootOf(1), 3, [0, 2]));
     expect(await announce(rootOf(1), rootOf(2))).toEqual([[[rootOf(1)], [rootOf(2)]]]);
-    expect(holders.recall(rootOf(1), SELF, 1)?.haveMap).toEqual(held.get(rootOf(1)));
-    expect(holders.recall(rootOf(2), SELF, 1)).toMatchObject({ haveMap: undefined });
+    expect(holders.last(rootOf(1), SELF)?.haveMap).toEqual(held.get(rootOf(1)));
+    expect(holders.last(rootOf(2), SELF)).toMatchObject({ haveMap: undefined });
   });
 
   it('does not tell the same twice, and tells each change', async () => {
@@ -59,6 +59,16 @@ describe('an announcement', () => {
     expect(await announce(root)).toEqual([]);
     held.set(root, haveMap(root, 3, [0, 1]));
     expect(await announce(root)).toEqual([[[root], []]]);
+  });
+
+  it('tells nothing of what storage can not read now, and leaves what was told', async () => {
+    const { held, holders, announce } = announcements();
+    const [root] = [rootOf(1)];
+    held.set(root, haveMap(root, 3, [0]));
+    await announce(root);
+    held.set(root, 'unread');
+    expect(await announce(root)).toEqual([]);
+    expect(holders.last(root, SELF)?.haveMap).toEqual(haveMap(root, 3, [0]));
   });
 
   it('sends what comes at about the same time together, in messages of bounded length', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { PeerId } from '@shoal/protocol';
-import { countCopies, oldestCheck, stateOf } from '../src/health.ts';
+import { countCopies, oldestCheck } from '../src/count-copies.ts';
 import { draft, haveMap } from './integration/peer.ts';
 
 const { root } = draft('x');
@@ -13,16 +13,37 @@ const ownDisk = (peerId: PeerId) => ({ host: 'h', disk: peerId });
 describe('copies', () => {
   it('are those of the block that has fewest', () => {
     const holdings = [holding('a', [0, 1, 2]), holding('b', [0, 1]), holding('c', [0, 1])];
-    expect(countCopies(3, holdings, ownDisk)).toEqual({ copies: 1, disks: 1 });
-    expect(countCopies(3, [], ownDisk)).toEqual({ copies: 0, disks: 0 });
-    expect(countCopies(3, [holding('a', [0, 1])], ownDisk)).toEqual({ copies: 0, disks: 0 });
+    expect(countCopies(3, holdings, ownDisk)).toEqual({ copies: 1, disks: 1, machines: 1 });
+    expect(countCopies(3, [], ownDisk)).toEqual({ copies: 0, disks: 0, machines: 0 });
+    expect(countCopies(3, [holding('a', [0, 1])], ownDisk)).toEqual({
+      copies: 0,
+      disks: 0,
+      machines: 0,
+    });
   });
 
   it('on one disk are one accident', () => {
     const holdings = [holding('a', [0, 1, 2]), holding('b', [0, 1, 2])];
     const oneDisk = () => ({ host: 'h', disk: 'd' });
-    expect(countCopies(3, holdings, ownDisk)).toEqual({ copies: 2, disks: 2 });
-    expect(countCopies(3, holdings, oneDisk)).toEqual({ copies: 2, disks: 1 });
+    expect(countCopies(3, holdings, ownDisk)).toEqual({ copies: 2, disks: 2, machines: 1 });
+    expect(countCopies(3, holdings, oneDisk)).toEqual({ copies: 2, disks: 1, machines: 1 });
+  });
+
+  it('are on as few disks as the worst-placed block, though it has more copies than another', () => {
+    const holdings = [
+      holding('a', [0, 1]),
+      holding('b', [0, 1]),
+      holding('c', [0, 2]),
+      holding('d', [1, 2]),
+    ];
+    const disks = new Map([
+      ['a', 'x'],
+      ['b', 'x'],
+      ['c', 'x'],
+      ['d', 'y'],
+    ]);
+    const domainOf = (peerId: PeerId) => ({ host: 'h', disk: disks.get(peerId) ?? '' });
+    expect(countCopies(3, holdings, domainOf)).toEqual({ copies: 2, disks: 1, machines: 1 });
   });
 
   it('do not count a map of another length', () => {
@@ -40,17 +61,5 @@ describe('the last check', () => {
     expect(oldestCheck([checked(5), checked(3)])).toEqual({ checkedAtMs: 3 });
     expect(oldestCheck([checked(5), holding('b', [0])])).toEqual({});
     expect(oldestCheck([])).toEqual({});
-  });
-});
-
-describe('a state', () => {
-  const at = { nowMs: 1000, newForMs: 100 };
-  it.each([
-    [0, 950, 'missing'],
-    [2, 0, 'safe'],
-    [1, 950, 'spreading'],
-    [1, 800, 'at-risk'],
-  ])('of %i copies pinned at %i is %s', (copies, clock, state) => {
-    expect(stateOf({ replicas: 2, clock }, copies, at)).toBe(state);
   });
 });

@@ -15,6 +15,7 @@ const entry = (name: string, copies: number, state: FileEntry['state']): FileEnt
     replicas: 3,
     createdAtMs: 0,
     state,
+    causes: [],
     copies,
   };
 };
@@ -25,7 +26,16 @@ describe('a survey', () => {
     round.add([entry('a', 3, 'safe'), entry('b', 1, 'at-risk')]);
     round.add([entry('c', 0, 'missing')]);
     expect(round.finish()).toEqual({
-      files: { receiving: 0, spreading: 0, safe: 1, 'at-risk': 1, missing: 1 },
+      files: {
+        receiving: 0,
+        spreading: 0,
+        safe: 1,
+        reduced: 0,
+        limited: 0,
+        'at-risk': 1,
+        missing: 1,
+        unknown: 0,
+      },
       belowTargetBytes: 20,
       belowTargetAgeMs: 0,
     });
@@ -43,6 +53,17 @@ describe('a survey', () => {
     expect(ageAt(4000, entry('a', 3, 'safe'), entry('b', 2, 'at-risk'))).toBe(1000);
     expect(ageAt(5000)).toBe(0);
     expect(since.size).toBe(0);
+  });
+
+  it('takes a file that nobody can tell of for neither short of copies nor back at them', () => {
+    const since = new Map<Cid, number>();
+    const round = createTally(since, 1000);
+    round.add([entry('a', 1, 'reduced'), entry('b', 0, 'unknown')]);
+    expect(round.finish()).toMatchObject({ files: { unknown: 1 }, belowTargetBytes: 10 });
+    const next = createTally(since, 3000);
+    next.add([entry('a', 3, 'unknown')]);
+    expect(next.finish()).toMatchObject({ belowTargetBytes: 0, belowTargetAgeMs: 2000 });
+    expect(since.size).toBe(1);
   });
 
   it('has each file watched by one member that is up, or by all when nobody has room', () => {

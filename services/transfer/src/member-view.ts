@@ -5,7 +5,7 @@
  */
 import { type Log, type PeerClient, type Target } from '@shoal/chassis';
 import { discoveryRoutes, type Member, type PeerId, type Service } from '@shoal/protocol';
-import { createPlacement } from '@shoal/swarm';
+import { createPlacement, domainKey } from '@shoal/swarm';
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -51,8 +51,7 @@ export function targetOf(member: Member, service: Service, client: PeerClient): 
 /** A short name: it is remembered with every settled file. */
 function nameSet(members: readonly Member[]): string {
   const facts = members.map(
-    ({ peerId, capacityBytes, domain }) =>
-      `${peerId}:${capacityBytes}:${domain.host}/${domain.disk}`,
+    ({ peerId, capacityBytes, domain }) => `${peerId}:${capacityBytes}:${domainKey(domain)}`,
   );
   return createHash('sha256').update(facts.join(' ')).digest('base64url');
 }

@@ -15,6 +15,7 @@ import { redisAndServices } from './r13-redis-and-services.ts';
 import { churn } from './r15-churn.ts';
 import { drain } from './r16-drain.ts';
 import { sweepSafety } from './r17-sweep.ts';
+import { truth } from './r21-truth.ts';
 
 export const SCENARIOS: readonly Scenario[] = [
   killAnyTwo,
@@ -29,6 +30,7 @@ export const SCENARIOS: readonly Scenario[] = [
   churn,
   drain,
   sweepSafety,
+  truth,
   partition,
   clockSkew,
   diskFull,

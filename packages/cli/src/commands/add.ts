@@ -5,6 +5,7 @@ import type { Attributes } from '@shoal/blocks';
 import { chunkerRoutes, fileNameFault, UploadReply, visibleName } from '@shoal/protocol';
 import { type Client, createClient } from '../client.ts';
 import type { Command, Context } from '../context.ts';
+import { whyText } from '../file-state.ts';
 import { CommandFailure, EXIT_FAILURE, UsageError } from '../failure.ts';
 import { attributesQuery, folderForm } from '../folder-form.ts';
 import { formatBytes } from '../format.ts';
@@ -219,6 +220,8 @@ function resultLine({ cid, url }: UploadReply, { peerUrl }: Client): string {
   return `${cid}  ${new URL(url, peerUrl).href}\n`;
 }
 
-function describe({ name, sizeBytes, copies, replicas, state }: UploadReply): string {
-  return `${name}: ${formatBytes(sizeBytes)}, ${copies} of ${replicas} copies (${state})`;
+function describe(reply: UploadReply): string {
+  const { name, sizeBytes, copies, replicas, state } = reply;
+  const why = whyText(reply, Date.now());
+  return `${name}: ${formatBytes(sizeBytes)}, ${copies} of ${replicas} copies (${state})${why === '' ? '' : `: ${why}`}`;
 }

@@ -1,6 +1,7 @@
 import { createClient, type FilesReply } from '../client.ts';
 import type { Command } from '../context.ts';
 import { EXIT_FAILURE } from '../failure.ts';
+import { whyText } from '../file-state.ts';
 import { formatAge, formatBytes, formatTable, formatTime } from '../format.ts';
 import { readOptions, refusePositionals } from '../options.ts';
 import { readPeerUrl } from '../peer-url.ts';
@@ -10,7 +11,7 @@ export const USAGE = `shoal ls [options]             list the swarm's files, new
   --peer URL         gateway to ask (default: SHOAL_PEER, or http://127.0.0.1:7100)
   --json             print the peer's answer`;
 
-/** Lists the files of the swarm, with the copies that were last confirmed. */
+/** Lists the files of the swarm: their copies, and why they are not as many as asked for. */
 export const ls: Command = async (args, context) => {
   const { values, positionals } = readOptions(args, {
     peer: { type: 'string' },
@@ -24,19 +25,33 @@ export const ls: Command = async (args, context) => {
   return 0;
 };
 
-/** The files as a table; the column EXPIRES stands only when one of them does. */
+/** The files as a table; the columns EXPIRES and WHY are there only when one of them needs it. */
 export function filesTable({ files }: FilesReply, nowMs: number): string {
   const hasExpiry = files.some(({ expiresAtMs }) => expiresAtMs !== undefined);
+  const hasWhy = files.some((file) => whyText(file, nowMs) !== '');
   return formatTable(
-    ['NAME', 'SIZE', 'COPIES', 'STATE', 'AGE', ...(hasExpiry ? ['EXPIRES'] : []), 'CID'],
-    files.map(({ name, sizeBytes, copies, replicas, state, createdAtMs, expiresAtMs, cid }) => [
-      name,
-      formatBytes(sizeBytes),
-      `${copies}/${replicas}`,
-      state,
-      formatAge(Math.max(0, nowMs - createdAtMs)),
-      ...(hasExpiry ? [expiresAtMs === undefined ? 'never' : formatTime(expiresAtMs)] : []),
-      cid,
+    [
+      'NAME',
+      'SIZE',
+      'COPIES',
+      'STATE',
+      'AGE',
+      ...(hasExpiry ? ['EXPIRES'] : []),
+      'CID',
+      ...(hasWhy ? ['WHY'] : []),
+    ],
+    files.map((file) => [
+      file.name,
+      formatBytes(file.sizeBytes),
+      // A number that is not of now says so.
+      `${file.copies}/${file.replicas}${file.state === 'unknown' ? '?' : ''}`,
+      file.state,
+      formatAge(Math.max(0, nowMs - file.createdAtMs)),
+      ...(hasExpiry
+        ? [file.expiresAtMs === undefined ? 'never' : formatTime(file.expiresAtMs)]
+        : []),
+      file.cid,
+      ...(hasWhy ? [whyText(file, nowMs)] : []),
     ]),
   );
 }

@@ -2,7 +2,7 @@ import { discoveryRoutes } from '@shoal/protocol';
 import { createClient, type PeersReply } from '../client.ts';
 import type { Command } from '../context.ts';
 import { EXIT_FAILURE } from '../failure.ts';
-import { formatAge, formatBytes, formatTable, plural, shortPeerId } from '../format.ts';
+import { formatAge, formatBytes, formatTable, shortPeerId } from '../format.ts';
 import { readOptions, refusePositionals } from '../options.ts';
 import { readPeerUrl } from '../peer-url.ts';
 import { watchStop } from '../watch-stop.ts';
@@ -25,15 +25,18 @@ export const peers: Command = async (args, context) => {
   return 0;
 };
 
-function peersTable({ peers: members, disks }: PeersReply): string {
-  const up = members.filter(({ state }) => state === 'alive' || state === 'suspect').length;
-  return `${membersTable(members)}\n${summarise(up, disks)}\n`;
+/** The members, and what a file on them survives, as the peer says it. */
+export function peersTable({ peers: members, summary, clock }: PeersReply): string {
+  const survives = summary === '' ? '' : `\n${summary}\n`;
+  return `${membersTable(members)}${survives}${clockLine(clock)}`;
 }
 
-/** What the swarm survives, in a sentence: two peers on one disk are one accident. */
-export function summarise(peersUp: number, disks: number): string {
-  const counted = `${plural(peersUp, 'peer')}, ${plural(disks, 'disk')}`;
-  return disks === 1 && peersUp > 1 ? `${counted}: survives crashes, not disk loss` : counted;
+/** What is wrong with the peer's clock, as a line; nothing when it agrees with the others. */
+export function clockLine(clock: PeersReply['clock']): string {
+  if (clock?.isWrong !== true) return '';
+  const { aheadMs = 0 } = clock;
+  const where = aheadMs < 0 ? 'behind' : 'ahead of';
+  return `this peer's clock is ${formatAge(Math.abs(aheadMs))} ${where} the others': nothing can be written here until it is set right\n`;
 }
 
 function membersTable(members: PeersReply['peers']): string {
@@ -56,6 +59,8 @@ export function stateOf({
   state,
   draining,
   isSelf,
-}: Pick<PeersReply['peers'][number], 'state' | 'draining' | 'isSelf'>): string {
-  return `${state}${draining ? ', draining' : ''}${isSelf ? ' (asked)' : ''}`;
+  outInMs,
+}: Pick<PeersReply['peers'][number], 'state' | 'draining' | 'isSelf' | 'outInMs'>): string {
+  const out = outInMs === undefined ? '' : `, replaced in ${formatAge(outInMs)}`;
+  return `${state}${draining ? ', draining' : ''}${out}${isSelf ? ' (asked)' : ''}`;
 }

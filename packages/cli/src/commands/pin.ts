@@ -1,6 +1,7 @@
 import { chunkerRoutes } from '@shoal/protocol';
 import { createClient } from '../client.ts';
 import type { Command } from '../context.ts';
+import { whyText } from '../file-state.ts';
 import { EXIT_FAILURE, UsageError } from '../failure.ts';
 import { formatBytes } from '../format.ts';
 import { readOptions } from '../options.ts';
@@ -42,6 +43,7 @@ export const pin: Command = async (args, context) => {
   status.show('gathering its blocks…');
   const reply = await client.callSlow(chunkerRoutes.addPin, { body }, stop);
   const { copies, replicas, sizeBytes, state, url } = reply;
+  const why = whyText(reply, Date.now());
   context.out(
     values.json
       ? `${JSON.stringify(reply)}\n`
@@ -49,7 +51,7 @@ export const pin: Command = async (args, context) => {
   );
   if (context.isWatched)
     status.show(
-      `${reply.kind}, ${formatBytes(sizeBytes)}, ${copies} of ${replicas} copies (${state})\n`,
+      `${reply.kind}, ${formatBytes(sizeBytes)}, ${copies} of ${replicas} copies (${state})${why === '' ? '' : `: ${why}`}\n`,
     );
   return 0;
 };

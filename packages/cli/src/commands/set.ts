@@ -1,6 +1,7 @@
 import { discoveryRoutes, type FileEntry, fileNameFault, REPLICAS_MAX } from '@shoal/protocol';
 import { createClient } from '../client.ts';
 import type { Command } from '../context.ts';
+import { whyText } from '../file-state.ts';
 import { EXIT_FAILURE, UsageError } from '../failure.ts';
 import { formatTime } from '../format.ts';
 import { readHash, readNumber, readOptions } from '../options.ts';
@@ -58,7 +59,9 @@ function readReplicas(text: string | undefined): number | undefined {
     : readNumber(text, { name: '--replicas', min: 1, max: REPLICAS_MAX });
 }
 
-function describe({ name, copies, replicas, state, expiresAtMs }: FileEntry): string {
+function describe(file: FileEntry): string {
+  const { name, copies, replicas, state, expiresAtMs } = file;
   const end = expiresAtMs === undefined ? '' : `, until ${formatTime(expiresAtMs)}`;
-  return `${name}: ${copies} of ${replicas} copies (${state})${end}`;
+  const why = whyText(file, Date.now());
+  return `${name}: ${copies} of ${replicas} copies (${state})${end}${why === '' ? '' : `: ${why}`}`;
 }

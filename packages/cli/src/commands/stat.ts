@@ -1,6 +1,7 @@
 import { discoveryRoutes, type FileHealth } from '@shoal/protocol';
 import { createClient } from '../client.ts';
 import type { Command } from '../context.ts';
+import { standingText, whyText } from '../file-state.ts';
 import { EXIT_FAILURE } from '../failure.ts';
 import {
   formatAge,
@@ -36,13 +37,15 @@ export const stat: Command = async (args, context) => {
 /** A file's health for people: the facts, then who holds how much. */
 export function healthReport(health: FileHealth, nowMs: number): string {
   const { expiresAtMs, checkedAtMs } = health;
+  const why = whyText(health, nowMs);
   const ago = (atMs: number) => `${formatAge(Math.max(0, nowMs - atMs))} ago`;
   const facts = formatFields([
     ['name', health.name],
     ['cid', health.cid],
     ...(health.sha256 === undefined ? [] : [['sha-256', health.sha256] as const]),
     ['size', `${formatBytes(health.sizeBytes)} in ${plural(health.blocks, 'block')}`],
-    ['state', `${health.state}, ${health.copies} of ${health.replicas} copies`],
+    ['state', standingText(health)],
+    ...(why === '' ? [] : [['', why] as const]),
     ['survives', survives(health)],
     ['expires', expiresAtMs === undefined ? 'never' : formatTime(expiresAtMs)],
     ['verified', ago(health.verifiedAtMs)],
@@ -58,12 +61,14 @@ export function healthReport(health: FileHealth, nowMs: number): string {
 }
 
 /** What may happen before a block is lost: copies on one disk are one accident. */
-function survives({ copies, survivesPeers, disks }: FileHealth): string {
-  if (copies === 0) return 'nothing: a block has no confirmed copy';
+function survives({ copies, survivesPeers, disks, machines }: FileHealth): string {
+  if (copies === 0) return 'nothing: a block has no copy at a peer that is up';
   const peers =
     survivesPeers === 0
       ? 'not the loss of any peer'
       : `the loss of any ${plural(survivesPeers, 'peer')}`;
-  if (disks > 1) return `${peers}; copies on ${plural(disks, 'disk')}`;
+  if (disks > 1)
+    return `${peers}; copies on ${plural(disks, 'disk')} of ${plural(machines, 'machine')}`;
+  if (disks === 0) return `${peers}, but not of power: copies are in memory only`;
   return survivesPeers === 0 ? peers : `${peers}, but not of their one disk`;
 }

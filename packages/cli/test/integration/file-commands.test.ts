@@ -21,6 +21,7 @@ const ENTRY = {
   replicas: 3,
   createdAtMs: 1,
   state: 'spreading',
+  causes: [{ kind: 'new' }],
   copies: 2,
 };
 const DRAIN = {
@@ -167,7 +168,15 @@ describe('commands about files and upkeep', () => {
   });
 
   it('stat prints the facts, or the answer as it is', async () => {
-    const health = { ...ENTRY, survivesPeers: 1, disks: 2, verifiedAtMs: Date.now(), holders: [] };
+    const health = {
+      ...ENTRY,
+      confirmed: 2,
+      survivesPeers: 1,
+      disks: 2,
+      machines: 1,
+      verifiedAtMs: Date.now(),
+      holders: [],
+    };
     answers[`GET /files/${CID}/health`] = [health];
     expect((await shoal('stat', CID)).out).toContain('state      spreading, 2 of 3 copies\n');
     expect(JSON.parse((await shoal('stat', CID, '--json')).out)).toEqual(health);

@@ -154,6 +154,19 @@ export const ServiceUnavailable = defineProblem({
     `this peer's ${service} service does not answer; it is restarted when it crashed, try again shortly`,
 });
 
+/** This peer's clock is so far from those of its members that what it writes would be dated wrong. */
+export const ClockWrong = defineProblem({
+  type: 'problems/clock-wrong',
+  title: 'Clock wrong',
+  status: 503,
+  fields: z.object({
+    /** Ahead of the median of the members' clocks; below zero when it is behind. */
+    aheadMs: z.int(),
+  }),
+  detail: ({ aheadMs }) =>
+    `this peer's clock is ${Math.floor(Math.abs(aheadMs) / 86_400_000)} days ${aheadMs < 0 ? 'behind' : 'ahead of'} the clocks of its members, so nothing is written here; set the clocks right (NTP), or write at another peer`,
+});
+
 /** A bound on what is done at once is reached. Retry-After says when to come again. */
 export const Overloaded = defineProblem({
   type: 'problems/overloaded',
@@ -188,6 +201,7 @@ export const SWARM_PROBLEMS = [
   ManifestInvalid,
   StorageFull,
   ServiceUnavailable,
+  ClockWrong,
   Overloaded,
   InternalError,
 ] as const;

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { DateText } from '../bounded.ts';
 import {
   DirectoryReply,
   FileName,
@@ -20,7 +21,7 @@ export const UploadQuery = z.object({
   /** Confirmed copies to wait for; at most `replicas` and the number of members. */
   copies: z.coerce.number().int().min(0).max(REPLICAS_MAX).default(COPIES_DEFAULT),
   /** When the file ends by itself (RFC 3339); never without. */
-  expiresAt: z.iso.datetime({ offset: true }).optional(),
+  expiresAt: DateText.optional(),
 });
 export type UploadQuery = z.infer<typeof UploadQuery>;
 
@@ -53,7 +54,7 @@ export const PinRequest = z.strictObject({
   ...UploadQuery.shape,
   /** Origins of trustless gateways, such as `https://ipfs.example`; those alone that the operator allows. */
   gateways: z
-    .array(z.url({ protocol: /^https?$/ }))
+    .array(z.url({ protocol: /^https?$/ }).max(2048))
     .max(GATEWAYS_MAX)
     .default([]),
 });

@@ -8,13 +8,38 @@ import { route } from '../route.ts';
 
 const none = z.object({});
 
+/** Files that a list may skip. */
+const OFFSET_MAX = 2 ** 31 - 1;
+
 /** Roots in one want: an answer then stays under the 4 MB of a libp2p message. */
 export const WANT_ROOTS_MAX = 64;
 
+/** Whether the peer's wall clock agrees with its members'. Where it is wrong nothing is written. */
+export const ClockReport = z.object({
+  /** Ahead of the median of the members' clocks, below zero when behind; absent while no member says. */
+  aheadMs: z.int().optional(),
+  isWrong: z.boolean(),
+});
+export type ClockReport = z.infer<typeof ClockReport>;
+
 export const PeersReply = z.object({
   self: PeerId,
-  /** Distinct disks among the members that are up: what "survives" is counted in. */
+  /** Distinct machines among the members that are up. */
+  machines: z.int().nonnegative().default(0),
+  /** Distinct disks among them, however they are cut: one disk is one accident. */
   disks: z.int().nonnegative(),
+  /** How many of each may be lost together before a block of a file with the default copies may be. */
+  survives: z
+    .object({
+      peers: z.int().nonnegative(),
+      disks: z.int().nonnegative(),
+      machines: z.int().nonnegative(),
+    })
+    .optional(),
+  /** The same in a sentence. */
+  summary: z.string().default(''),
+  /** Absent in answers of earlier versions. */
+  clock: ClockReport.optional(),
   peers: z.array(Member),
 });
 export type PeersReply = z.infer<typeof PeersReply>;
@@ -22,6 +47,7 @@ export type PeersReply = z.infer<typeof PeersReply>;
 export const MembersReply = z.object({
   /** Grows with every change; give it back as `after` to wait for the next one. */
   version: z.int().nonnegative(),
+  clock: ClockReport.optional(),
   members: z.array(Member),
 });
 export type MembersReply = z.infer<typeof MembersReply>;
@@ -43,12 +69,13 @@ export const discoveryRoutes = {
     audience: 'public',
     method: 'GET',
     path: '/files',
-    summary: 'The files of the swarm, newest first, with the copies last confirmed.',
+    summary:
+      'The files of the swarm, newest first, with their copies and the date of the answers that these rest on.',
     params: none,
     query: z.object({
       limit: z.coerce.number().int().min(1).max(1000).default(100),
       /** Skips this many of the newest. */
-      offset: z.coerce.number().int().min(0).default(0),
+      offset: z.coerce.number().int().min(0).max(OFFSET_MAX).default(0),
     }),
     body: undefined,
     reply: z.object({ total: z.int().nonnegative(), files: z.array(FileEntry) }),
@@ -58,7 +85,8 @@ export const discoveryRoutes = {
     audience: 'public',
     method: 'GET',
     path: '/files/:hash/health',
-    summary: 'How safe a file is: every member is asked now, and only answers count.',
+    summary:
+      'How safe a file is: every member is asked now. An answer that is missing is said, and an older one of that peer counts with its date.',
     params: z.object({ hash: FileHash }),
     query: none,
     body: undefined,
@@ -136,7 +164,7 @@ export const discoveryRoutes = {
     summary: 'The live pins in the order of their roots, a page at a time.',
     params: none,
     query: z.object({
-      after: z.string().default(''),
+      after: z.string().max(64).default(''),
       limit: z.coerce.number().int().min(1).max(1000).default(500),
       /** Also those that ended so lately that a wrong clock might be all there is to it. */
       justExpired: z.stringbool().default(false),
@@ -157,7 +185,8 @@ export const discoveryRoutes = {
     audience: 'local',
     method: 'POST',
     path: '/copies',
-    summary: 'The fewest confirmed copies over the blocks of each of these files, in their order.',
+    summary:
+      'The fewest copies over the blocks of each of these files, in their order, as a list gives them.',
     params: none,
     query: none,
     body: z.object({ roots: z.array(Cid).min(1).max(WANT_ROOTS_MAX) }),
@@ -188,7 +217,7 @@ export const discoveryRoutes = {
     query: none,
     body: z.object({
       roots: z.array(Cid).min(1).max(WANT_ROOTS_MAX),
-      enough: z.int().positive().optional(),
+      enough: z.int().min(1).max(65_536).optional(),
       timeoutMs: z.int().min(10).max(10_000).default(1500),
     }),
     reply: z.object({ asked: z.int().nonnegative(), answers: z.array(HaveAnswer) }),

@@ -33,7 +33,12 @@ export const HaveMapOrNot = z.union([HaveMap, z.enum(['absent', 'incomplete', 'u
 export type HaveMapOrNot = z.infer<typeof HaveMapOrNot>;
 
 /** One bit a CID, in the order asked, packed and encoded as in a have-map. */
-export const Bits = z.object({ bits: z.string() });
+export const Bits = z.object({
+  bits: z
+    .string()
+    .max(Math.ceil((CIDS_PER_BATCH_MAX * 4) / 3 / 8))
+    .regex(/^[\w-]*$/, 'are not base64url'),
+});
 
 export const StorageStats = z.object({
   blocks: z.int().nonnegative(),
@@ -219,7 +224,7 @@ export const storageRoutes = {
     params: none,
     query: none,
     body: z.object({ roots: z.array(Cid).min(1).max(WANT_ROOTS_MAX) }),
-    reply: z.object({ haveMaps: z.array(HaveMapOrNot) }),
+    reply: z.object({ haveMaps: z.array(HaveMapOrNot).max(WANT_ROOTS_MAX) }),
   }),
   keepDag: route({
     service: 'storage',

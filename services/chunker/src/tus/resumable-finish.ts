@@ -11,7 +11,7 @@ import {
   UploadOffsetWrong,
   type UploadReply,
 } from '@shoal/protocol';
-import { confirm } from '../confirm.ts';
+import { confirm, firstCopy } from '../confirm.ts';
 import type { IntakeDeps } from '../intake.ts';
 import { type BlockPuts, createBlockPuts } from '../put-blocks.ts';
 import { putPin } from '../put-pin.ts';
@@ -44,10 +44,10 @@ export async function finishUpload(upload: ResumableUpload, deps: IntakeDeps): P
     { signal: stopping },
   );
   const { root: cid, kind, name, sizeBytes, sha256, blocks } = draft;
-  const state = replicas === 1 ? 'safe' : 'spreading';
+  const first = firstCopy(replicas, await deps.members.placeableCount({ signal: stopping }));
   const url = `/files/${cid}`;
   const facts = { cid, kind, name, sizeBytes, sha256, blocks, replicas, url } as const;
-  const reply: UploadReply = { ...facts, copies: 1, state };
+  const reply: UploadReply = { ...facts, ...first, causes: [...first.causes] };
   upload.reply = reply;
   // The pin stands. Without this line a restart pins once more, and finds the same.
   await upload.log.add({ reply }).catch((err: unknown) => {
@@ -65,15 +65,15 @@ export async function finishUpload(upload: ResumableUpload, deps: IntakeDeps): P
     const { copies: wanted } = upload.log.head.wishes;
     const { replication } = hold;
     try {
-      const {
-        copies,
-        state: now,
-        isReached,
-      } = await confirm({ root: cid, replicas, copies: wanted, isHere: true, replication }, deps, {
-        signal: stopping,
-      });
+      const { copies, state, causes, isReached } = await confirm(
+        { root: cid, replicas, copies: wanted, isHere: true, replication },
+        deps,
+        {
+          signal: stopping,
+        },
+      );
       progress.now(isReached ? 'done' : 'spreading', { cid, copies });
-      upload.reply = { ...reply, copies, state: now };
+      upload.reply = { ...reply, copies, state, causes: [...causes] };
       await upload.log.add({ reply: upload.reply });
     } catch (err) {
       log.debug({ err, cid }, 'copies not confirmed'); // stopping, or a full disk: the file is kept

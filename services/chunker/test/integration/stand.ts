@@ -21,6 +21,7 @@ import {
   type PeerClient,
 } from '@shoal/chassis';
 import {
+  type ClockReport,
   type Cid,
   discoveryRoutes,
   FileNotFound,
@@ -84,6 +85,8 @@ export interface Stand extends AsyncDisposable {
     healthAsked: number;
     /** What member `index` says of itself, other than the usual; 0 is this peer. */
     describe: (index: number) => Partial<Member>;
+    /** What discovery finds of this peer's clock. */
+    clock: ClockReport | undefined;
     /** Thrown at the next pins. */
     pinRefusal: Problem | undefined;
   };
@@ -145,6 +148,7 @@ export async function openStand(
     copies: 1,
     healthAsked: 0,
     describe: () => ({}),
+    clock: undefined,
     pinRefusal: undefined,
   };
   const log = createLog('chunker', 'silent');
@@ -177,6 +181,7 @@ export async function openStand(
   });
   mount(mounting, discoveryRoutes.members, async () => ({
     version: 1,
+    clock: swarm.clock,
     members: Array.from({ length: swarm.members }, (_, index): Member => ({
       v: 1,
       peerId,
@@ -220,7 +225,15 @@ export async function openStand(
       replicas,
       createdAtMs,
       copies,
-      state: copies >= replicas ? ('safe' as const) : ('spreading' as const),
+      confirmed: copies,
+      ...(copies >= replicas
+        ? { state: 'safe' as const }
+        : copies > 0 && copies >= swarm.members
+          ? {
+              state: 'limited' as const,
+              causes: [{ kind: 'few-peers' as const, count: swarm.members }],
+            }
+          : { state: 'spreading' as const }),
       survivesPeers: Math.max(0, copies - 1),
       disks: 1,
       verifiedAtMs: Date.now(),

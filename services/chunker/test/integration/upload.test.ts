@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createLog } from '@shoal/chassis';
 import { startWorker } from '@shoal/chassis/queue';
-import { Cid, MiB, StorageFull, UploadReply, UploadsReply } from '@shoal/protocol';
+import { Cid, ClockWrong, MiB, StorageFull, UploadReply, UploadsReply } from '@shoal/protocol';
 import { openStand, sample, type Stand, until } from './stand.ts';
 
 /** What ipfs-unixfs-importer 17 gives with `profile: 'unixfs-v1-2025'` for `sample(size)`. */
@@ -59,7 +59,8 @@ describe('an upload', () => {
           sha256,
           replicas: 3,
           copies: 1,
-          state: 'spreading',
+          state: 'limited',
+          causes: [{ kind: 'few-peers', count: 1 }],
           blocks: sizeBytes <= MiB ? 1 : Math.ceil(sizeBytes / MiB) + 1,
           url: `/files/${cid}`,
         });
@@ -172,6 +173,49 @@ describe('an upload', () => {
     await until('its blocks are gone', async () => (await stand.stats()).blocks === blocks);
   });
 
+  it('is refused by a peer whose clock is wrong, before its body and before its pin', async () => {
+    stand.swarm.clock = { aheadMs: 9 * 24 * 3_600_000, isWrong: true };
+    try {
+      await until(
+        'it is known',
+        async () => (await put('late', Buffer.from('late'))).status === 503,
+      );
+      const before = await stand.stats();
+      const answer = await put('late', Buffer.from('by a clock that is wrong'));
+      expect(answer.status).toBe(503);
+      expect(await answer.json()).toMatchObject({
+        type: 'problems/clock-wrong',
+        detail: expect.stringContaining('9 days ahead'),
+      });
+      expect((await stand.stats()).blocks).toBe(before.blocks);
+      const { origin } = stand.chunker;
+      for (const path of ['/uploads', '/ipfs', '/directories']) {
+        const body = new FormData();
+        body.append('file', new Blob(['x']), 'a/x');
+        const inits: Readonly<Record<string, RequestInit>> = {
+          '/uploads': { headers: { 'tus-resumable': '1.0.0', 'upload-length': '1' } },
+          '/ipfs': { headers: { 'content-type': 'application/vnd.ipld.raw' }, body: 'x' },
+          '/directories': { body },
+        };
+        const refusal = await fetch(origin + path, { method: 'POST', ...inits[path] });
+        expect({ path, status: refusal.status }).toEqual({ path, status: 503 });
+      }
+    } finally {
+      stand.swarm.clock = undefined;
+    }
+    await until('it is right', async () => (await put('late', Buffer.from('late'))).status < 300);
+
+    // Discovery has the last word, when it turned wrong meanwhile.
+    stand.swarm.pinRefusal = new ClockWrong({ aheadMs: -9 * 24 * 3_600_000 });
+    try {
+      const answer = await put('behind', Buffer.from('a clock that is behind'));
+      expect(answer.status).toBe(503);
+      expect(await answer.json()).toMatchObject({ type: 'problems/clock-wrong' });
+    } finally {
+      stand.swarm.pinRefusal = undefined;
+    }
+  });
+
   it('waits for no more copies than members can take, draining ones left out', async () => {
     stand.swarm.members = 3;
     stand.swarm.describe = (index) => ({ draining: index > 0 });
@@ -182,7 +226,11 @@ describe('an upload', () => {
         answer = await put('draining', Buffer.from('draining'));
         return answer.status === 201 && performance.now() - startMs < 1000;
       });
-      expect(await answer?.json()).toMatchObject({ copies: 1, state: 'spreading' });
+      expect(await answer?.json()).toMatchObject({
+        copies: 1,
+        state: 'limited',
+        causes: [{ kind: 'few-peers', count: 1 }],
+      });
     } finally {
       stand.swarm.members = 1;
       stand.swarm.describe = () => ({});

@@ -134,6 +134,45 @@ describe('a state', () => {
     expect(state.pins.counts()).toEqual({ live: 0, deleted: 0 });
   });
 
+  it('from before fields had bounds starts, without what is out of them, and names it once', async () => {
+    await state[Symbol.asyncDispose]();
+    await using old = await openTemporaryFolder();
+    const env = open({ path: join(old.path, 'state'), overlappingSync: false });
+    const pins = env.openDB<unknown, string>({ name: 'pins', encoding: 'json' });
+    const byTime = env.openDB<true, [number, string]>({ name: 'pins-by-time' });
+    const members = env.openDB<unknown, string>({ name: 'members', encoding: 'json' });
+    const huge = pinOf('huge', { blocks: 2 ** 53 - 1 });
+    const endless = pinOf('endless', { deleted: true, epoch: 2 ** 53 - 1 });
+    const good = pinOf('good');
+    for (const pin of [huge, endless, good]) {
+      await pins.put(pin.root, { pin, signed });
+      await byTime.put([pin.createdAtMs, pin.root], true);
+    }
+    await members.put(ORIGIN, { signed, seenAtMs: 1e300 });
+    await env.close();
+
+    const named: string[] = [];
+    const onRefused = (...words: readonly string[]) => void named.push(words.join(' '));
+    state = openState(old.path, () => nowMs, onRefused);
+    expect(state.loadMembers()).toEqual([]);
+    const faults = named.map((line) => line.split(': ')[0] ?? '').toSorted();
+    const expected = [
+      `member ${ORIGIN} seenAtMs`,
+      `pin ${endless.root} epoch`,
+      `pin ${huge.root} blocks`,
+    ];
+    expect(faults).toEqual(expected.toSorted());
+    expect(listed()).toEqual([good.root]);
+    expect(state.pins.counts()).toEqual({ live: 1, deleted: 0 });
+    expect(state.pins.get(huge.root)).toBeUndefined();
+    expect([...state.pins.stampsIn(pinBucket(endless.root), '')]).toEqual([]);
+    named.length = 0;
+    await state[Symbol.asyncDispose]();
+    state = openState(old.path, () => nowMs, onRefused);
+    expect(named).toEqual([]);
+    expect(listed()).toEqual([good.root]);
+  });
+
   it('remembers that the peer is draining, and gives no incarnation twice', async () => {
     expect(state.isDraining()).toBe(false);
     await state.saveDraining(true);

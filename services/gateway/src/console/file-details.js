@@ -6,11 +6,13 @@ import {
   capitalised,
   expiryText,
   fileUrl,
+  momentText,
   plural,
   quoted,
   safetyText,
   shortId,
   sinceText,
+  whyText,
 } from './words.js';
 
 const REPLICAS_MAX = 16;
@@ -57,9 +59,15 @@ function healthLines(answer) {
   }
   const checked =
     checkedAtMs === undefined ? '' : ` Oldest re-hash of a copy: ${sinceText(checkedAtMs)}.`;
+  const why = whyText(answer);
+  const asked =
+    answer.state === 'unknown'
+      ? `By answers of ${momentText(answer.verifiedAtMs)}.`
+      : 'Asked just now.';
   const end = expiresAtMs === undefined ? '' : ` (${new Date(expiresAtMs).toLocaleString()})`;
   return [
-    element('p', {}, `${capitalised(safetyText(answer))}. Asked just now.${checked}`),
+    element('p', {}, `${capitalised(safetyText(answer))}. ${asked}${checked}`),
+    ...(why === '' ? [] : [element('p', {}, `${capitalised(why)}.`)]),
     element('p', { className: 'quiet' }, `${capitalised(expiryText(answer))}${end}.`),
     holders,
   ];
@@ -83,9 +91,11 @@ function changeForm({ cid, name, replicas }) {
   });
   const change = actionButton('Keep this many', fault, async () => {
     if (!count.reportValidity()) return;
-    await tell('PATCH', `/files/${cid}`, { replicas: Number(count.value) });
+    const changed = await tell('PATCH', `/files/${cid}`, { replicas: Number(count.value) });
     isEdited = false;
-    setText(said, 'Changed; copies follow by themselves.');
+    const few = (changed?.causes ?? []).filter(({ kind }) => kind === 'few-peers');
+    const limit = whyText({ ...changed, causes: few });
+    setText(said, limit === '' ? 'Changed; copies follow by themselves.' : `Changed; ${limit}.`);
     refreshSoon('files');
   });
   const remove = actionButton('Delete', fault, async () => {

@@ -2,7 +2,7 @@
 import { ask } from './ask.js';
 import { byId, copyButton, element, setState, setText } from './build.js';
 import { fileDetails } from './file-details.js';
-import { bytesText, expiryText, fileUrl, stateWord, survivalText } from './words.js';
+import { bytesText, expiryText, fileUrl, stateWord, survivalText, whyText } from './words.js';
 
 /** Rows that one press of "Show more" adds: what the service gives at most is 1000. */
 const FILES_PER_PAGE = 100;
@@ -105,7 +105,7 @@ function fileRow({ cid }) {
       setText(health, healthLine(file));
       setText(size, bytesText(file.sizeBytes));
       setState(state, file.state, stateWord(file.state));
-      setText(copies, `${file.copies}/${file.replicas}`);
+      setText(copies, `${file.copies}/${file.replicas}${file.state === 'unknown' ? '?' : ''}`);
       const isChanged = ['copies', 'state', 'replicas', 'expiresAtMs', 'name'].some(
         (key) => last?.[key] !== file[key],
       );
@@ -114,8 +114,10 @@ function fileRow({ cid }) {
   };
 }
 
-/** A file's safety in a line, by the copies last confirmed; its end, when it has one. */
+/** A file's safety in a line, why copies lack, and its end, when it has one. */
 function healthLine(file) {
-  const survival = survivalText(file.copies);
-  return file.expiresAtMs === undefined ? survival : `${survival} · ${expiryText(file)}`;
+  // Of a number that is not of now only its date is said.
+  const survival = file.state === 'unknown' ? '' : survivalText(file.copies);
+  const end = file.expiresAtMs === undefined ? '' : expiryText(file);
+  return [survival, whyText(file), end].filter((part) => part !== '').join(' · ');
 }

@@ -1,12 +1,12 @@
 /** Who is in the swarm. */
 import { ask } from './ask.js';
 import { byId, element, setState, setText } from './build.js';
-import { agoText, bytesText, capitalised, plural, shortId } from './words.js';
+import { agoText, bytesText, capitalised, shortId, spanText } from './words.js';
 
 const STATE_ORDER = ['alive', 'suspect', 'down', 'out'];
 
 export async function refreshPeers() {
-  const { peers, disks } = await ask('/peers');
+  const { peers, disks, summary } = await ask('/peers');
   const order = ({ isSelf, state }) => (isSelf ? -1 : STATE_ORDER.indexOf(state));
   const sorted = peers.toSorted(
     (one, other) => order(one) - order(other) || (one.peerId < other.peerId ? -1 : 1),
@@ -15,18 +15,14 @@ export async function refreshPeers() {
   byId('peers').hidden = false;
   const up = peers.filter(({ state }) => state === 'alive').length;
   setText(byId('peers-total'), up === peers.length ? `${up}` : `${up} of ${peers.length} up`);
-  const isShared = disks < up;
   const safety = byId('safety');
-  safety.className = isShared ? 'warn' : 'quiet';
-  setText(
-    safety,
-    isShared
-      ? `${plural(up, 'peer')}, ${plural(disks, 'disk')}: survives crashes, not disk loss`
-      : `${plural(up, 'peer')} on ${plural(disks, 'disk')}`,
-  );
+  safety.className = disks < up ? 'warn' : 'quiet';
+  // What a file survives is worked out by the peer: here, in the CLI and for scripts alike.
+  setText(safety, summary);
 }
 
-function peerRow({ peerId, isSelf, state, draining, blocks, usedBytes, freeBytes, seenMsAgo }) {
+function peerRow(peer) {
+  const { peerId, isSelf, state, draining, blocks, usedBytes, freeBytes, seenMsAgo } = peer;
   const id = element(
     'td',
     { className: 'peer' },
@@ -36,7 +32,12 @@ function peerRow({ peerId, isSelf, state, draining, blocks, usedBytes, freeBytes
   const number = (label, text) => element('td', { className: 'number', data: { label } }, text);
   const stateNode = element('span');
   if (draining && state === 'alive') setState(stateNode, 'draining', 'Draining');
-  else setState(stateNode, state, `${capitalised(state)}${draining ? ', draining' : ''}`);
+  else
+    setState(
+      stateNode,
+      state,
+      `${capitalised(state)}${draining ? ', draining' : ''}${outText(peer)}`,
+    );
   return element(
     'tr',
     {},
@@ -48,3 +49,7 @@ function peerRow({ peerId, isSelf, state, draining, blocks, usedBytes, freeBytes
     number('heard', agoText(seenMsAgo)),
   );
 }
+
+/** Of one that is down: when its copies are made anew elsewhere. */
+const outText = ({ outInMs }) =>
+  outInMs === undefined ? '' : `, replaced in ${spanText(outInMs)}`;

@@ -4,7 +4,7 @@ import { byId, copyButton, element, setState, setText, showFault } from './build
 import { refreshSoon } from './refresh.js';
 import { PIECES_FROM_BYTES, sendInPieces } from './send-pieces.js';
 import { renewToken, token, tokenHeaders } from './token.js';
-import { bytesText, fileUrl, quoted, safetyText, stateText } from './words.js';
+import { bytesText, fileUrl, quoted, safetyText, stateText, whyText } from './words.js';
 
 /** A file that spreads is asked about this often at first, then less and less. */
 const HEALTH_FIRST_MS = 500;
@@ -179,7 +179,9 @@ async function followHealth(reply, { card, state }) {
       const health = await ask(`/files/${reply.cid}/health`);
       const isSafe = health.state === 'safe';
       setState(state, health.state, isSafe ? `Safe ${safetyText(health)}` : stateText(health));
-      if (isSafe) return refreshSoon('files');
+      state.title = whyText(health);
+      // A copy at every peer there is: nothing more comes by itself.
+      if (isSafe || health.state === 'limited') return refreshSoon('files');
     } catch (error) {
       state.title = error.message;
     }

@@ -4,8 +4,11 @@ const STATE_WORDS = {
   receiving: 'Receiving',
   spreading: 'Spreading',
   safe: 'Safe',
+  reduced: 'Reduced',
+  limited: 'Limited',
   'at-risk': 'At risk',
   missing: 'Missing',
+  unknown: 'Unknown',
 };
 
 export function bytesText(count) {
@@ -49,20 +52,51 @@ export const fileUrl = (cid) => `${location.origin}/files/${cid}`;
 export const stateWord = (state) => STATE_WORDS[state] ?? state;
 
 export function stateText({ state, copies, replicas }) {
-  return state === 'spreading' ? `Spreading ${copies}/${replicas}` : stateWord(state);
+  return state === 'safe' ? stateWord(state) : `${stateWord(state)} ${copies}/${replicas}`;
 }
 
-/** What a file survives, by the copies last confirmed. */
+/** A moment of the wall clock: `09:39`, with its day when that is another. */
+export function momentText(atMs) {
+  const at = new Date(atMs);
+  const time = at.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+  const isToday = at.toDateString() === new Date().toDateString();
+  return isToday ? time : `${at.toLocaleDateString()} ${time}`;
+}
+
+/** Why there are fewer copies than asked for, and what comes next; empty when there is nothing to say. */
+export function whyText({ causes = [], replicas, verifiedAtMs }) {
+  return causes
+    .map((cause) => {
+      const peers =
+        cause.peers?.length === 1 ? shortId(cause.peers[0]) : plural(cause.count, 'peer');
+      const are = cause.count === 1 ? 'is' : 'are';
+      if (cause.kind === 'new') return 'its copies are being made';
+      if (cause.kind === 'away')
+        return `${peers} ${are} away; new copies from ${momentText(cause.repairFromMs)} if that stays so`;
+      if (cause.kind === 'gone') return `${peers} ${are} gone; new copies are being made`;
+      if (cause.kind === 'few-peers')
+        return `${plural(cause.count, 'peer')} can take copies, and it asks for ${replicas}`;
+      const date =
+        verifiedAtMs === undefined
+          ? 'nothing is known of its copies yet'
+          : `copies as of ${momentText(verifiedAtMs)}`;
+      return `no answer from ${peers}; ${date}`;
+    })
+    .join('; ');
+}
+
+/** What a file survives, by its copies. */
 export function survivalText(copies) {
-  if (copies === 0) return 'some of it is on no peer that answers';
+  if (copies === 0) return 'some of it is on no peer that is up';
   return copies === 1
     ? 'would not survive the loss of its peer'
     : `survives any ${plural(copies - 1, 'peer')}`;
 }
 
-/** The one number for safety, in words, from answers that were given just now. */
+/** The one number for safety, in words. */
 export function safetyText({ copies, disks }) {
   if (copies === 0) return survivalText(0);
-  const isOneDisk = disks === 1 && copies > 1;
-  return `${copiesText(copies)}, ${survivalText(copies)}${isOneDisk ? ', all on one disk' : ''}`;
+  const where =
+    copies > 1 && disks === 1 ? ', all on one disk' : disks === 0 ? ', in memory only' : '';
+  return `${copiesText(copies)}, ${survivalText(copies)}${where}`;
 }

@@ -1,0 +1,151 @@
+/**
+ * Where a file stands, by what the members said last: a number with its date, a state, and why.
+ *
+ * Who is up and answered counts as it said. Who is up and did not answer counts as it said last, and
+ * the number is dated back to that: a list must not call a copy lost because somebody is busy. When
+ * that is too old, or there is nothing to go by, the state is "unknown" and says who did not answer.
+ * Who is down does not count, for nobody can read from it; what it said last tells why copies lack.
+ *
+ * A file of which enough copies are confirmed is safe whoever else is silent.
+ */
+import {
+  CAUSE_PEERS_MAX,
+  type FileCause,
+  type FileState,
+  type Member,
+  type PeerId,
+  type Pin,
+} from '@shoal/protocol';
+import { type Copies, countCopies, type Holding } from './count-copies.ts';
+import type { Holders, Statement } from './holders.ts';
+
+/** A number that rests on an older answer is no statement about now. */
+export const ANSWER_AGE_MAX_MS = 10_000;
+
+/** What is known of a file when somebody asks. */
+export interface Standing extends Copies {
+  readonly state: FileState;
+  readonly causes: FileCause[];
+  /** When the oldest answer that counts was given, on the table's clock; undefined without any. */
+  readonly atMs: number | undefined;
+  /** What counts: who said what, and when. */
+  readonly holdings: readonly (Holding & { readonly atMs: number })[];
+}
+
+export interface StandingDeps {
+  readonly holders: Pick<Holders, 'last'>;
+  /** Everybody, ourselves included. */
+  readonly members: readonly Member[];
+  /** Whether somebody who is not down can answer at all; its copies may have gone with it. */
+  readonly isReachable: (member: Member) => boolean;
+  /** Whether a pin is so young that its first copies may be under way. */
+  readonly isYoung: (pin: Pin) => boolean;
+  /** How long ago a pin came, if that was seen here. */
+  readonly knownForMs: (pin: Pin) => number | undefined;
+  /** On the table's clock. */
+  readonly nowMs: number;
+  readonly wallMs: number;
+  /** How old an answer may be to tell of now. */
+  readonly ageMaxMs?: number;
+}
+
+interface Said {
+  readonly member: Member;
+  readonly last: Statement | undefined;
+}
+
+export function standingOf(pin: Pin, deps: StandingDeps): Standing {
+  const { holders, members, nowMs, isReachable, ageMaxMs = ANSWER_AGE_MAX_MS } = deps;
+  const said = members.map((member): Said => ({
+    member,
+    last: holders.last(pin.root, member.peerId),
+  }));
+  const here = said.filter(({ member: { state } }) => state === 'alive' || state === 'suspect');
+  const domains = new Map(members.map(({ peerId, domain }) => [peerId, domain]));
+  const count = (all: readonly Said[]): Copies & Pick<Standing, 'holdings'> => {
+    const holdings = holdingsOf(pin, all);
+    return { ...countCopies(pin.blocks, holdings, (peerId) => domains.get(peerId)), holdings };
+  };
+  const isFresh = ({ member, last }: Said) =>
+    last?.isCurrent === true && nowMs - last.atMs <= ageMaxMs && isReachable(member);
+  const fresh = here.filter(isFresh);
+  const silent = here.filter((each) => !isFresh(each));
+  const confirmed = count(fresh);
+  // What somebody who is silent holds besides changes nothing then.
+  const isEnough = confirmed.copies >= pin.replicas;
+  const counted = isEnough || silent.length === 0 ? confirmed : count(here);
+  const dates = (isEnough ? fresh : here).flatMap(({ last }) =>
+    last === undefined ? [] : [last.atMs],
+  );
+  const atMs = dates.length === 0 ? undefined : Math.min(...dates);
+  if (isEnough) return { ...counted, atMs, state: 'safe', causes: [] };
+  if (silent.length > 0) {
+    const unanswered = silent.map(({ member }) => member.peerId);
+    const causes: FileCause[] = [{ kind: 'unanswered', ...named(unanswered) }];
+    return { ...counted, atMs, state: 'unknown', causes };
+  }
+  return { ...counted, atMs, ...whyFewer(pin, counted.copies, said, deps) };
+}
+
+/** The state of a file of which everybody who is up answered, and not enough was found. */
+function whyFewer(
+  pin: Pin,
+  copies: number,
+  said: readonly Said[],
+  { isYoung, knownForMs, wallMs, members }: StandingDeps,
+): Pick<Standing, 'state' | 'causes'> {
+  const placeable = members.filter(isPlaceable).length;
+  const pinForMs = knownForMs(pin);
+  const away = said.filter((each) => each.member.state === 'down' && mayHold(pin, each, pinForMs));
+  const gone = said.filter((each) => each.member.state === 'out' && isHolder(pin, each.last));
+  const causes: FileCause[] = [];
+  if (away.length > 0) {
+    const soonestMs = Math.min(...away.map(({ member }) => member.outInMs ?? 0));
+    const peers = named(away.map(({ member }) => member.peerId));
+    causes.push({
+      kind: 'away',
+      ...peers,
+      repairFromMs: Math.max(0, Math.round(wallMs + soonestMs)),
+    });
+  }
+  const isLimited = pin.replicas > placeable;
+  if (gone.length > 0 && copies < placeable)
+    causes.push({ kind: 'gone', ...named(gone.map(({ member }) => member.peerId)) });
+  if (causes.length === 0 && copies < placeable && isYoung(pin)) causes.push({ kind: 'new' });
+  if (isLimited) causes.push({ kind: 'few-peers', count: placeable });
+  const isReduced = causes.some(({ kind }) => kind === 'away' || kind === 'gone');
+  // With a peer that is away its copies are, too: not readable now, and not lost.
+  if (copies === 0 && away.length === 0) return { state: 'missing', causes };
+  if (isReduced) return { state: 'reduced', causes };
+  if (causes.some(({ kind }) => kind === 'new')) return { state: 'spreading', causes };
+  if (isLimited && copies >= placeable) return { state: 'limited', causes };
+  return { state: 'at-risk', causes };
+}
+
+/** Peers that copies are placed on: whoever is expected back is one. */
+export function isPlaceable({ state, draining, capacityBytes }: Member): boolean {
+  return state !== 'out' && !draining && capacityBytes > 0;
+}
+
+function holdingsOf(pin: Pin, all: readonly Said[]): (Holding & { atMs: number })[] {
+  return all.flatMap(({ member: { peerId }, last }) =>
+    last?.haveMap === undefined || last.haveMap.blocks !== pin.blocks
+      ? []
+      : [{ peerId, haveMap: last.haveMap, atMs: last.atMs }],
+  );
+}
+
+/** Whether it said last that it holds some of it. */
+const isHolder = (pin: Pin, last: Statement | undefined): boolean =>
+  last?.haveMap !== undefined && last.haveMap.blocks === pin.blocks;
+
+/** The same, or it was never asked: but what came after it went it can't have. */
+function mayHold(pin: Pin, { member, last }: Said, pinForMs: number | undefined): boolean {
+  if (last !== undefined) return isHolder(pin, last);
+  return pinForMs === undefined || (member.goneForMs ?? 0) < pinForMs;
+}
+
+const named = (peers: readonly PeerId[]) => ({
+  peers: peers.slice(0, CAUSE_PEERS_MAX),
+  count: peers.length,
+});
