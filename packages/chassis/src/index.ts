@@ -1,4 +1,5 @@
 export * from './buffer-pool.ts';
+export * from './clients.ts';
 export * from './config.ts';
 export * from './identity.ts';
 export * from './is-alive.ts';
@@ -9,9 +10,11 @@ export * from './openapi.ts';
 export * from './origin.ts';
 export * from './peer-client.ts';
 export * from './proof.ts';
+export * from './rate-rule.ts';
 export * from './repr-digest.ts';
 export * from './run.ts';
 export * from './server.ts';
+export * from './shares.ts';
 export * from './sync-folder.ts';
 export * from './token-bucket.ts';
 export * from './write-token.ts';

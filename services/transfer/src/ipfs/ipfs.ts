@@ -13,6 +13,7 @@ import {
   Cid,
   discoveryRoutes,
   FileGone,
+  GaveWay,
   isFileMissing,
   type Pin,
   Problem,
@@ -78,7 +79,7 @@ function createIpfs(deps: IpfsDeps): (call: IpfsCall) => Promise<unknown> {
       const error = kind === 'raw' ? cause : await orGone(cause, call, deps);
       metrics.ipfsRequests.inc({
         kind,
-        outcome: call.signal.aborted ? 'reader-left' : outcomeOf(error),
+        outcome: outcomeOf(error, call.signal),
       });
       return refuse(call, error);
     }
@@ -170,7 +171,11 @@ function refuse({ request, reply }: IpfsCall, error: unknown): unknown {
   return reply.code(error.status).type('text/plain; charset=utf-8').send(text);
 }
 
-function outcomeOf(error: unknown): 'absent' | 'refused' | 'unavailable' | 'failed' {
+function outcomeOf(
+  error: unknown,
+  { aborted, reason }: AbortSignal,
+): 'reader-left' | 'gave-way' | 'absent' | 'refused' | 'unavailable' | 'failed' {
+  if (aborted) return reason instanceof GaveWay ? 'gave-way' : 'reader-left';
   const status = error instanceof Problem ? error.status : 500;
   if (status === 404 || status === 410 || status === 412) return 'absent';
   if (status < 500) return 'refused';
