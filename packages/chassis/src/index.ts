@@ -1,3 +1,4 @@
+export * from './block-memory.ts';
 export * from './buffer-pool.ts';
 export * from './clients.ts';
 export * from './config.ts';

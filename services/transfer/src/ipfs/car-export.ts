@@ -150,7 +150,14 @@ async function* entriesOf(
     return;
   }
   let isRoot = true;
-  for await (const entry of walkDag(cid, reader.getNode, { scope, range, skip: isRepeated })) {
+  using links = reader.holdLinks();
+  const options = {
+    scope,
+    range,
+    skip: isRepeated,
+    onPending: (count: number) => links.set(count),
+  };
+  for await (const entry of walkDag(cid, reader.getNode, options)) {
     yield isRoot ? only : { entry };
     isRoot = false;
   }

@@ -104,7 +104,10 @@ async function understand(
       ? undefined
       : await livePin(root.cid, { client, log }, { signal });
   const isLocalOnly = /(?:^|,)\s*only-if-cached\b/i.test(request.headers['cache-control'] ?? '');
-  const reader = readerFor({ signal, isLocalOnly, isPinned: pin !== undefined });
+  const { socket } = call.reply.raw;
+  const sentBefore = socket?.bytesWritten ?? 0;
+  const sentBytes = () => (socket?.bytesWritten ?? 0) - sentBefore;
+  const reader = readerFor({ signal, isLocalOnly, isPinned: pin !== undefined, sentBytes });
   const resolved = await resolvePath(root, segments, reader.getNode);
   return { call, path, resolved, reader, pin: segments.length === 0 ? pin : undefined };
 }
@@ -114,7 +117,10 @@ async function answerUnixfs(ask: IpfsAsk, deps: IpfsDeps): Promise<Answered> {
   const { call, path, reader, resolved, pin } = ask;
   const { target } = resolved;
   const node = await readTarget(target, reader.getNode);
-  if (node?.type === 'directory' || node?.type === 'shard') return sendDirectory(ask, node, deps);
+  using links = reader.holdLinks(); // the node is in memory until its last byte is sent
+  links.set(node?.links.length ?? 0);
+  if (node?.type === 'directory' || node?.type === 'shard')
+    return await sendDirectory(ask, node, deps);
   if (path.hasFinalSlash) {
     const query = path.search === '' ? '' : `?${path.search}`;
     await call.reply.redirect(`${path.asked.replace(/\/+$/, '')}${query}`, 301);
