@@ -72,6 +72,10 @@ async function* listShard(
   getNode: GetNode,
 ): AsyncGenerator<NamedLink, void, undefined> {
   const prefix = prefixLength(shard.fanout);
+  const [first] = shard.links;
+  // Each level stays in memory for as long as those below are read.
+  if (first !== undefined && shard.links.length > shard.fanout)
+    throw refuseListing(first, 'the shard above it has more links than slots');
   for (const link of shard.links) {
     if (seen.shards + seen.names >= DAG_BLOCKS_MAX)
       throw refuseListing(link, 'the directory is larger than any');

@@ -44,6 +44,8 @@ export interface WalkOptions {
   readonly withInline?: boolean;
   /** Leaves out a block, and everything below it, when this says so. */
   readonly skip?: (cid: Cid) => boolean;
+  /** Told how many links wait to be followed, some 200 bytes of memory each; what it throws ends the walk. */
+  readonly onPending?: (links: number) => void;
 }
 
 /** Nested directories come first to this; a file has four levels, a trickle one some ten. */
@@ -75,7 +77,14 @@ export interface Visit {
 export async function* walkDag(
   root: Cid,
   getNode: GetNode,
-  { sizeBytes, scope = 'all', range, withInline = false, skip = () => false }: WalkOptions = {},
+  {
+    sizeBytes,
+    scope = 'all',
+    range,
+    withInline = false,
+    skip = () => false,
+    onPending = () => {},
+  }: WalkOptions = {},
 ): AsyncGenerator<DagEntry, void, undefined> {
   const stack: Visit[] = [
     { cid: root, isLeaf: codecOf(root) === 'raw', claimedBytes: sizeBytes, offset: 0, depth: 0 },
@@ -135,6 +144,7 @@ export async function* walkDag(
       const child = children[index];
       if (child !== undefined) stack.push(child);
     }
+    onPending(stack.length);
   }
 }
 

@@ -119,6 +119,41 @@ describe('measureDag', () => {
     });
   });
 
+  it('refuses a few large nodes that are read too often', async () => {
+    const none = hashBlock('raw', Buffer.alloc(0));
+    blocks.set(none, Buffer.alloc(0));
+    const empty = { cid: none, says: 0, tree: 0 };
+    const large = fileNode(Array.from({ length: 2000 }, () => empty)); // some 100 KB
+    const often = (cid: Cid, count: number) =>
+      fileNode(Array.from({ length: count }, () => ({ cid, says: 0, tree: 900_000 })));
+    await expect(measure(often(large, 900), 16 * 1024 * 1024)).rejects.toThrow(
+      /bytes of nodes unfold to/,
+    );
+    expect(await measure(often(large, 20), 1024 * 1024)).toMatchObject({ entries: 40_021 });
+  });
+
+  it('refuses a few blocks that are listed too often, though an image may be mostly zeros', async () => {
+    const zeros = hashBlock('raw', Buffer.from('zeros'));
+    blocks.set(zeros, Buffer.from('zeros'));
+    await expect(measure(manyOf(manyOf(zeros, 600), 500), 1024 * 1024)).rejects.toThrow(
+      /3 blocks stand in it 300501 times/,
+    );
+    const data = Array.from({ length: 6000 }, (_, at) => {
+      const cid = hashBlock('raw', Buffer.from(`data ${at}`));
+      blocks.set(cid, Buffer.from(`data ${at}`));
+      return cid;
+    });
+    const builder = createDagBuilder();
+    for (let at = 0; at < 300_000; at += 1) {
+      const cid = (at % 50 === 0 ? data[at / 50] : undefined) ?? zeros;
+      const sizeBytes = blocks.get(cid)?.length ?? 0;
+      for (const node of builder.addLeaf({ cid, sizeBytes })) blocks.set(node.cid, node.bytes);
+    }
+    const { root, nodes, blocks: entries } = builder.finish();
+    for (const node of nodes) blocks.set(node.cid, node.bytes);
+    expect(await measure(root, 1024 * 1024)).toMatchObject({ entries });
+  });
+
   it('takes ten copies of a folder with many small files', async () => {
     const files = Array.from({ length: 9000 }, (_, at) => ({
       name: `${at}`,

@@ -1,12 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { PeerId, type Service } from '@shoal/protocol';
 import * as z from 'zod';
+import { isNetwork } from './client-address.ts';
 
 /** Exit code for bad configuration: EX_CONFIG of sysexits.h. */
 export const EXIT_CONFIG = 78;
 
 const Port = z.coerce.number().int().min(0).max(65_535);
 const Origin = z.url({ protocol: /^https?$/ });
+/** More would no longer be a choice. */
+const TRUSTED_PROXIES_MAX = 64;
 
 /** A write token: long enough that nobody guesses it, and safe in a header. Empty is none. */
 export const WRITE_TOKEN_PATTERN = /^$|^[!-~]{16,256}$/;
@@ -33,6 +36,21 @@ export const PeerConfig = z.object({
   REDIS_SOCKET: z.string().min(1),
   /** Address that the HTTP servers listen on. The default lets nobody in from outside. */
   BIND_HOST: z.string().min(1).default('127.0.0.1'),
+  /**
+   * Proxies in front of this peer whose `X-Forwarded-For` is believed: addresses and networks, with
+   * commas between, such as `10.0.0.0/8, fd00::/8`. Clients behind any other share what one client may have.
+   */
+  TRUSTED_PROXIES: z
+    .string()
+    .max(4096)
+    .default('')
+    .transform((text) => text.split(',').map((part) => part.trim()))
+    .transform((parts) => parts.filter((part) => part !== ''))
+    .pipe(
+      z
+        .array(z.string().refine(isNetwork, 'must be addresses or networks, such as 10.0.0.0/8'))
+        .max(TRUSTED_PROXIES_MAX),
+    ),
   /** Least important lines that are logged. */
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
   /** Longest wait for requests in flight when stopping. */

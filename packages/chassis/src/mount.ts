@@ -27,6 +27,8 @@ export interface Call<P extends z.ZodObject, Q extends z.ZodObject, B> {
   /** The peer that proved itself; our own id on a public route. */
   readonly caller: PeerId;
   readonly signal: AbortSignal;
+  /** Ends the work for it: `signal` fires with this reason. */
+  readonly abort: (reason: Error) => void;
   readonly request: FastifyRequest;
   readonly reply: FastifyReply;
 }
@@ -85,6 +87,7 @@ export function mountRaw<
       body,
       caller,
       signal: gone.signal,
+      abort: (reason) => gone.abort(reason),
       request,
       reply,
     });

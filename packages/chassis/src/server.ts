@@ -21,6 +21,7 @@ import {
 import fastify, { type FastifyError, type FastifyInstance, LogController } from 'fastify';
 import type { Registry } from 'prom-client';
 import type { Log } from './log.ts';
+import type { Clients } from './clients.ts';
 import { createRequestHistogram } from './metrics.ts';
 import { describeRoutes } from './openapi.ts';
 import { guardWrites } from './write-token.ts';
@@ -42,13 +43,15 @@ export interface ServerOptions {
   readonly whyNotReady: () => Promise<string | undefined> | string | undefined;
   /** What writes over its public routes must carry; nothing without it. */
   readonly writeToken?: string | undefined;
+  /** Tells whose requests they are; without it, by the address of the connection. */
+  readonly clients?: Clients | undefined;
 }
 
 export type Server = FastifyInstance;
 
 /** Builds the server; `listen` is the caller's. */
 export function createServer(options: ServerOptions): Server {
-  const { service, log, registry, whyNotReady, writeToken } = options;
+  const { service, log, registry, whyNotReady, writeToken, clients } = options;
   const app: FastifyInstance = fastify({
     loggerInstance: log,
     // A line for each block would cost more than the block: /metrics counts requests instead.
@@ -80,6 +83,11 @@ export function createServer(options: ServerOptions): Server {
   const histogram = createRequestHistogram(registry);
   let isStopping = false;
 
+  app.decorateRequest('client', {
+    getter() {
+      return clients === undefined ? (this.socket.remoteAddress ?? '') : clients.of(this);
+    },
+  });
   app.addHook('onRequest', async (request) => {
     if (request.raw.httpVersion === '1.1' && request.headers.host === undefined)
       throw new RequestInvalid({ reason: 'the Host header is missing' });

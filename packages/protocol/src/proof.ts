@@ -22,3 +22,21 @@ export function proofMessage(request: {
   const { source, target, method, path, bodySha256 } = request;
   return ['shoal-proof-v1', source, target, method, path, bodySha256].join('\n');
 }
+
+/**
+ * Request header by which a peer's gateway tells its services whose request it passes on:
+ * `v1 <client in base64url> <hmac in base64url>`. The key is the peer's own secret.
+ */
+export const CLIENT_HEADER = 'shoal-client';
+
+/** What is signed for `CLIENT_HEADER`: one line each, in this order. */
+export function clientMessage(passed: {
+  readonly self: string;
+  readonly method: string;
+  /** Path with query, as sent. */
+  readonly path: string;
+  readonly client: string;
+}): string {
+  const { self, method, path, client } = passed;
+  return ['shoal-client-v1', self, method, path, client].join('\n');
+}

@@ -19,7 +19,7 @@ const GatewayOrigins = z
 /** What the chunker is told at start. */
 export const ChunkerConfig = PeerConfig.extend({
   CHUNKER_PORT: portSetting(7101),
-  /** Uploads received at once; one more is answered 503. Each may hold one chunk in memory. */
+  /** Uploads received at once, shared by clients; one more is answered 503. Each may hold one chunk in memory. */
   CHUNKER_UPLOADS_MAX: z.coerce.number().int().min(1).max(1024).default(64),
   /** Chunks of one upload that are on their way to storage at once: more gave nothing on loopback. */
   CHUNKER_PUTS_MAX: z.coerce.number().int().min(1).max(64).default(8),
@@ -35,7 +35,7 @@ export const ChunkerConfig = PeerConfig.extend({
   CHUNKER_FORM_FILES_MAX: z.coerce.number().int().min(1).max(10_000).default(1000),
   /** Files, folders and symlinks in one upload of a directory; each takes some 200 bytes of memory. */
   CHUNKER_DIRECTORY_FILES_MAX: z.coerce.number().int().min(1).max(10_000_000).default(100_000),
-  /** Imports and pins at once; one more is answered 503. Each may hold some 20 MiB in memory. */
+  /** Imports and pins at once, shared by clients; one more is answered 503. Each may hold some 40 MiB in memory. */
   CHUNKER_IMPORTS_MAX: z.coerce.number().int().min(1).max(256).default(8),
   /** Blocks that a DAG from outside may unfold to, and be kept. */
   CHUNKER_DAG_BLOCKS_MAX: z.coerce
@@ -58,7 +58,10 @@ export const ChunkerConfig = PeerConfig.extend({
     .min(1000)
     .max(30 * 24 * 3_600_000)
     .default(24 * 3_600_000),
-  /** Resumable uploads that may be unfinished at once. */
+  /**
+   * Resumable uploads that may be unfinished at once, shared by clients. Idle ones give way when others
+   * wait.
+   */
   CHUNKER_TUS_UPLOADS_MAX: z.coerce.number().int().min(1).max(100_000).default(256),
   /** Longest file of a resumable upload; each MiB of it takes 32 bytes of memory until it is done. */
   CHUNKER_TUS_SIZE_MAX_BYTES: z.coerce

@@ -26,6 +26,8 @@ export interface IntakeDeps extends ConfirmDeps {
   readonly pinTimeoutMs: number;
   /** Fires when the service stops and can wait no longer. */
   readonly stopping: AbortSignal;
+  /** Called when what came in is whole and about to be pinned. */
+  readonly onKeeping?: () => void;
 }
 
 /** Blocks that were stored and that no pin holds yet: here under a lease, elsewhere under the same. */

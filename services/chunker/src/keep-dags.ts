@@ -36,6 +36,7 @@ export async function keepDags(
   deps: IntakeDeps,
   { signal }: { signal: AbortSignal },
 ): Promise<KeptDags> {
+  deps.onKeeping?.();
   const pinned: ReceivedDag[] = [];
   const pinnedHolds = new Set<Hold>();
   try {

@@ -64,7 +64,7 @@ export function createMetrics(register: Registry) {
     resumableEnds: new Counter({
       name: 'shoal_chunker_resumable_uploads_ended_total',
       help: 'Resumable uploads that ended, by how.',
-      labelNames: ['outcome'] as const, // 'kept' | 'refused' | 'removed' | 'expired'
+      labelNames: ['outcome'] as const, // 'kept' | 'refused' | 'removed' | 'expired' | 'gave-way'
       registers,
     }),
     resumableStepsBack: new Counter({

@@ -7,13 +7,11 @@
  */
 import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
+import { createRateRule, type RateWatch, watchSender } from '@shoal/chassis';
 import { BodyIncomplete, BodyTooSlow } from '@shoal/protocol';
-import { createRateRule } from './rate-rule.ts';
 
 /** Pieces waiting here past this size stop the stream: a few socket reads. */
 const QUEUED_BYTES_MAX = 256 * 1024;
-/** How often the rate of a body is looked at. */
-const RATE_SAMPLE_MS = 1000;
 
 /**
  * The pieces of a stream, in order. Leaves the stream paused, not destroyed, when it is given up.
@@ -86,28 +84,21 @@ export async function* receive(
 }
 
 /**
- * Watches how a request's body moves, and aborts `onSlow` when it is slower than the rule allows.
- * Works beside whoever reads the body, since it only looks at the socket's count.
+ * Watches how a request's body moves, and calls `onSlow` when it is slower than the rule allows; what it
+ * gives tells whether it is too slow to keep its place while others wait.
  */
 export function watchRate(
   raw: IncomingMessage,
   { bytesPerSecondMin, windowMs }: { bytesPerSecondMin: number; windowMs: number },
   onSlow: (problem: InstanceType<typeof BodyTooSlow>) => void,
-): Disposable {
-  const { socket } = raw;
-  const startBytes = socket.bytesRead;
+): RateWatch {
   const rule = createRateRule({ bytesPerSecondMin, windowMs, startedAtMs: performance.now() });
-  const timer = setInterval(() => {
-    const isSlow = rule.isTooSlow({
-      nowMs: performance.now(),
-      receivedBytes: socket.bytesRead - startBytes,
-      // Bytes that lie here unread are for us to take, so the sender is not to blame.
-      isWaiting: !raw.complete && raw.readableLength === 0,
-    });
-    if (!isSlow) return;
-    clearInterval(timer);
-    onSlow(new BodyTooSlow({ bytesPerSecondMin }));
-  }, RATE_SAMPLE_MS);
-  timer.unref();
-  return { [Symbol.dispose]: () => clearInterval(timer) };
+  let isOver = false;
+  return watchSender(raw, {
+    onSample(sample) {
+      if (isOver || !rule.isTooSlow(sample)) return;
+      isOver = true;
+      onSlow(new BodyTooSlow({ bytesPerSecondMin }));
+    },
+  });
 }

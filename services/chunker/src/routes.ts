@@ -37,8 +37,8 @@ export function mountChunker(
     const { request, reply, query } = call;
     const expectedSha256 = statedSha256(request.headers, { isWholeBody: true });
     const wishes = { ...query, name, expectedSha256, attributes, expiresAtMs: expiryOf(query) };
-    const { files } = await take(call, ({ signal }) =>
-      upload(rawFile(request, wishes), deps, { signal }),
+    const { files } = await take(call, ({ signal, onKeeping }) =>
+      upload(rawFile(request, wishes), { ...deps, onKeeping }, { signal }),
     );
     const [file] = files;
     if (file === undefined) throw new Error('a raw body is one file');
@@ -52,8 +52,8 @@ export function mountChunker(
     const expectedSha256 = statedSha256(request.headers, { isWholeBody: false });
     const wishes = { ...query, expectedSha256, expiresAtMs: expiryOf(query) };
     const { formFilesMax } = options;
-    const { files } = await take(call, (stop) =>
-      upload(formFiles(request, wishes, { formFilesMax, ...stop }), deps, stop),
+    const { files } = await take(call, ({ onKeeping, ...stop }) =>
+      upload(formFiles(request, wishes, { formFilesMax, ...stop }), { ...deps, onKeeping }, stop),
     );
     const [file] = files;
     if (file === undefined || files.length > 1) return { files: [...files] };
@@ -65,11 +65,11 @@ export function mountChunker(
     const { directoryFilesMax: entriesMax } = options;
     const { encoded: isEncoded, items: withItems, name, replicas, copies } = query;
     const wishes = { isEncoded, name, replicas, copies, expiresAtMs: expiryOf(query) };
-    const { reply: directory } = await take(call, (stop) =>
+    const { reply: directory } = await take(call, ({ onKeeping, ...stop }) =>
       uploadDirectory(
         formEntries(request, wishes, { entriesMax, ...stop }),
         { entriesMax, withItems },
-        deps,
+        { ...deps, onKeeping },
         stop,
       ),
     );

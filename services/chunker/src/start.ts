@@ -5,6 +5,7 @@ import {
   createRegistry,
   createServer,
   type Log,
+  openClients,
   openProver,
   ownEndpoints,
   isAlive,
@@ -78,12 +79,14 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
   );
   const resumables = stack.use(await openResumables(resumable, intake));
 
+  const token = readWriteToken(config);
   const app = createServer({
     service: 'chunker',
     log,
     registry,
     whyNotReady: () => whyNotReady(peers),
-    writeToken: readWriteToken(config),
+    writeToken: token,
+    clients: openClients(config, { token, prover }),
   });
   stack.adopt(app, async (server) => {
     const late = setTimeout(

@@ -2,14 +2,8 @@
  * The limits that all requests with a body share: how many at once, how slow, how large. And the last
  * words to a sender whose request failed.
  */
-import type { Call } from '@shoal/chassis';
-import {
-  BodyIncomplete,
-  MediaTypeUnsupported,
-  Overloaded,
-  Problem,
-  StorageFull,
-} from '@shoal/protocol';
+import { type Call, type RateWatch, Shares } from '@shoal/chassis';
+import { BodyIncomplete, MediaTypeUnsupported, Problem, StorageFull } from '@shoal/protocol';
 import type { FastifyRequest } from 'fastify';
 import type * as z from 'zod';
 import type { IntakeDeps } from './intake.ts';
@@ -18,7 +12,7 @@ import { watchRate } from './receive.ts';
 import { neededBytesOf } from './room.ts';
 
 export interface RequestLimits {
-  /** Requests at once; one more is answered 503. */
+  /** Requests at once, shared by clients; one more is answered 503. */
   readonly uploadsMax: number;
   readonly bytesPerSecondMin: number;
   readonly rateWindowMs: number;
@@ -30,10 +24,16 @@ export interface Stop {
   readonly abort: (problem: Problem) => void;
 }
 
-/** Runs the work of one request within the limits. @throws Overloaded, MediaTypeUnsupported, StorageFull, BodyIncomplete, BodyTooSlow. */
+/** The same, for work that says when its outcome is about to stand. */
+export interface KeepingStop extends Stop {
+  /** From here on it does not give way to others: what it did would be kept, and its sender told that it failed. */
+  readonly onKeeping: () => void;
+}
+
+/** Runs the work of one request within the limits. @throws Overloaded, GaveWay, MediaTypeUnsupported, StorageFull, BodyIncomplete, BodyTooSlow. */
 export type TakeRequest = <Result extends { readonly isReached: boolean }>(
   call: Pick<Call<z.ZodObject, z.ZodObject, undefined>, 'request' | 'reply' | 'signal'>,
-  work: (stop: Stop) => Promise<Result>,
+  work: (stop: KeepingStop) => Promise<Result>,
 ) => Promise<Result>;
 
 /** The answer's status says whether the copies asked for are there: 201, or 202. */
@@ -42,26 +42,35 @@ export function createTakeRequest(
   limits: RequestLimits,
   what = 'uploads',
 ): TakeRequest {
-  let openUploads = 0;
+  const shares = new Shares({ what, placesMax: limits.uploadsMax });
   return async ({ request, reply, signal }, work) => {
     refuseContentEncoding(request);
-    if (openUploads >= limits.uploadsMax) throw new Overloaded({ what, limit: limits.uploadsMax });
+    let rate: RateWatch | undefined;
+    let isKeeping = false;
+    using place = await shares.take(request.client, {
+      signal,
+      isSlow: () => rate?.isSlow() ?? false,
+      mayYield: () => !isKeeping,
+    });
     const neededBytes = neededBytesOf(request);
     const stop = new AbortController();
     const abort = (problem: Problem) => stop.abort(problem);
-    const either = AbortSignal.any([signal, stop.signal, deps.stopping]);
+    const either = AbortSignal.any([signal, stop.signal, place.signal, deps.stopping]);
     const timer = deps.metrics.uploadDuration.startTimer();
-    openUploads += 1;
     deps.metrics.openUploads.inc();
     using _room = deps.pool.admit();
-    using _rate = watchRate(
+    using watched = watchRate(
       request.raw,
       { bytesPerSecondMin: limits.bytesPerSecondMin, windowMs: limits.rateWindowMs },
       abort,
     );
+    rate = watched;
+    const onKeeping = () => {
+      isKeeping = true;
+    };
     try {
       await deps.room.check(neededBytes, { signal: either });
-      const result = await work({ signal: either, abort });
+      const result = await work({ signal: either, abort, onKeeping });
       void reply.code(result.isReached ? 201 : 202);
       return result;
     } catch (error) {
@@ -73,7 +82,6 @@ export function createTakeRequest(
         throw new BodyIncomplete({ receivedBytes: request.raw.socket.bytesRead }, { cause: error });
       throw error;
     } finally {
-      openUploads -= 1;
       deps.metrics.openUploads.dec();
       timer();
     }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { createRateRule } from '../src/rate-rule.ts';
+import { createRateRule } from '@shoal/chassis';
 
 const rule = () => createRateRule({ bytesPerSecondMin: 1024, windowMs: 20_000, startedAtMs: 0 });
 

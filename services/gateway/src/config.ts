@@ -7,7 +7,7 @@ const count = () => z.coerce.number().int();
 export const GatewayConfig = PeerConfig.extend({
   /** Port of the front door; 0 lets the system choose. */
   GATEWAY_PORT: portSetting(7100),
-  /** Proxied requests at once; the next one is told to try again. */
+  /** Proxied requests at once, shared by clients; the next one is told to try again. */
   GATEWAY_REQUESTS_MAX: count().min(1).max(100_000).default(1024),
   /** Longest wait for a service to begin its answer to a read: above every deadline that it keeps itself. */
   GATEWAY_ANSWER_TIMEOUT_MS: count().min(100).max(3_600_000).default(60_000),
@@ -17,7 +17,7 @@ export const GatewayConfig = PeerConfig.extend({
   GATEWAY_BODY_BEGIN_TIMEOUT_MS: count().min(100).max(3_600_000).default(20_000),
   /** Longest silence in the middle of an answer; a client that reads slowly doesn't count as silence. */
   GATEWAY_BODY_IDLE_TIMEOUT_MS: count().min(100).max(3_600_000).default(120_000),
-  /** Listeners of `/events` at once. */
+  /** Listeners of `/events` at once, shared by clients. */
   GATEWAY_EVENTS_CLIENTS_MAX: count().min(0).max(10_000).default(100),
   /** How often a quiet `/events` says that it lives: below the idle limit of common proxies. */
   GATEWAY_EVENTS_HEARTBEAT_MS: count().min(10).max(60_000).default(15_000),

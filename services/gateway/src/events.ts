@@ -6,8 +6,8 @@
  * that reads too slowly is cut off, not buffered for; its browser comes back by itself.
  */
 import type { ServerResponse } from 'node:http';
-import type { Log, Server } from '@shoal/chassis';
-import { EVENTS_CHANNEL, Overloaded, SwarmEvent } from '@shoal/protocol';
+import { type Log, type Server, Shares } from '@shoal/chassis';
+import { EVENTS_CHANNEL, SwarmEvent } from '@shoal/protocol';
 import { Redis } from 'ioredis';
 import type { Metrics } from './metrics.ts';
 
@@ -30,6 +30,8 @@ export interface EventsOptions {
 export function startEvents(app: Server, options: EventsOptions): Disposable {
   const { clientsMax, heartbeatMs, log, metrics } = options;
   const clients = new Set<ServerResponse>();
+  // A listener that gives way comes back by itself: nobody is kept waiting for it.
+  const shares = new Shares({ what: 'listeners of /events', placesMax: clientsMax, graceMs: 0 });
 
   const broadcast = (text: string) => {
     for (const client of clients) {
@@ -43,11 +45,18 @@ export function startEvents(app: Server, options: EventsOptions): Disposable {
     for (const client of clients) client.end();
   };
 
-  app.get('/events', async (_, reply) => {
-    if (clients.size >= clientsMax)
-      throw new Overloaded({ what: 'listeners of /events', limit: clientsMax });
-    reply.hijack();
+  app.get('/events', async (request, reply) => {
     const { raw } = reply;
+    const gone = new AbortController();
+    raw.once('close', () => gone.abort(new Error('the listener left')));
+    const place = await shares.take(request.client, { signal: gone.signal });
+    raw.once('close', () => place[Symbol.dispose]());
+    if (raw.destroyed) place[Symbol.dispose]();
+    place.signal.addEventListener('abort', () => {
+      metrics.eventsDropped.inc();
+      raw.destroy();
+    });
+    reply.hijack();
     raw.writeHead(200, {
       'content-type': 'text/event-stream',
       'cache-control': 'no-store',

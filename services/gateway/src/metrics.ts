@@ -42,7 +42,7 @@ export function createMetrics(register: Registry) {
     }),
     eventsDropped: new Counter({
       name: 'shoal_gateway_events_clients_dropped_total',
-      help: 'Listeners of /events that read too slowly and were cut off.',
+      help: 'Listeners of /events that were cut off, for reading too slowly or to give way to others.',
       registers,
     }),
   };

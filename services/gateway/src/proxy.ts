@@ -12,12 +12,20 @@ import { PassThrough } from 'node:stream';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import {
   BodyTooSlow,
-  Overloaded,
+  CLIENT_HEADER,
+  Problem,
   PROOF_HEADER,
   ServiceUnavailable,
   type Service,
 } from '@shoal/protocol';
-import type { Server } from '@shoal/chassis';
+import {
+  type Clients,
+  type Place,
+  type Server,
+  Shares,
+  watchReader,
+  watchSender,
+} from '@shoal/chassis';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Agent, type Dispatcher } from 'undici';
 import type { Metrics, ProxyOutcome } from './metrics.ts';
@@ -47,6 +55,7 @@ const HOP_HEADERS: ReadonlySet<string> = new Set([
 export interface ProxyOptions {
   readonly table: readonly Row[];
   readonly origins: Readonly<Record<Service, string>>;
+  readonly clients: Clients;
   readonly requestsMax: number;
   readonly answerTimeoutMs: number;
   readonly uploadAnswerTimeoutMs: number;
@@ -63,20 +72,27 @@ export function mountProxy(app: Server, options: ProxyOptions): AsyncDisposable 
     keepAliveMaxTimeout: KEEP_ALIVE_MS,
     connect: { timeout: CONNECT_TIMEOUT_MS },
   });
-  let openRequests = 0;
+  const shares = new Shares({ what: 'requests at once', placesMax: options.requestsMax });
 
   const pass = async (
     row: Row,
     request: FastifyRequest,
     reply: FastifyReply,
   ): Promise<undefined> => {
-    if (openRequests >= options.requestsMax)
-      throw new Overloaded({ what: 'requests at once', limit: options.requestsMax });
-    options.metrics.requestsOpen.set(++openRequests);
+    const gone = new AbortController();
+    reply.raw.once('close', () => gone.abort(new Error('the client left')));
+    using reader = watchReader(reply.raw);
+    using sender = watchSender(request.raw);
+    const place = await shares.take(request.client, {
+      signal: gone.signal,
+      isSlow: () => reader.isSlow() || sender.isSlow(),
+    });
+    options.metrics.requestsOpen.set(shares.size);
     try {
-      return await passOn(agent, options, row, request, reply);
+      return await passOn(agent, options, row, request, reply, place);
     } finally {
-      options.metrics.requestsOpen.set(--openRequests);
+      place[Symbol.dispose]();
+      options.metrics.requestsOpen.set(shares.size);
     }
   };
 
@@ -97,7 +113,7 @@ export function mountProxy(app: Server, options: ProxyOptions): AsyncDisposable 
 
 /**
  * One request, from its head to the last byte of its answer.
- * @throws ServiceUnavailable when no answer began, BodyTooSlow when the body did not.
+ * @throws ServiceUnavailable when no answer began, BodyTooSlow when the body did not, GaveWay.
  */
 async function passOn(
   agent: Agent,
@@ -105,6 +121,7 @@ async function passOn(
   { service }: Row,
   request: FastifyRequest,
   reply: FastifyReply,
+  place: Pick<Place, 'signal'>,
 ): Promise<undefined> {
   const { metrics } = options;
   const { raw } = request;
@@ -130,14 +147,17 @@ async function passOn(
     if (hasAnswer || isOver) return;
     answerTimer = setTimeout(() => abort(new Error('no answer in time')), withinMs);
   };
+  const giveWay = () => abort(place.signal.reason as Problem); // shares abort with nothing else
   const finish = (outcome: ProxyOutcome) => {
     isOver = true;
+    place.signal.removeEventListener('abort', giveWay);
     clearTimeout(answerTimer);
     reply.raw.off('close', leave);
     metrics.requests.inc({ upstream: service, outcome });
   };
 
   reply.raw.once('close', leave);
+  place.signal.addEventListener('abort', giveWay, { once: true });
   if (isRead) expectAnswer(options.answerTimeoutMs);
   else if (body === undefined) expectAnswer(options.uploadAnswerTimeoutMs);
   else {
@@ -156,7 +176,7 @@ async function passOn(
       origin: options.origins[service],
       path: request.url,
       method: request.method as Dispatcher.HttpMethod,
-      headers: requestHeaders(request, body !== undefined),
+      headers: requestHeaders(request, body !== undefined, options.clients),
       body: body ?? null,
       headersTimeout: 0, // `expectAnswer`: undici's also runs while a slow body is being sent
       bodyTimeout: options.bodyIdleTimeoutMs,
@@ -192,7 +212,7 @@ async function passOn(
           if (!reply.sent) reply.hijack();
           reply.raw.destroy();
           resolve(undefined);
-        } else if (whyAborted instanceof BodyTooSlow) {
+        } else if (whyAborted instanceof Problem) {
           void reply.header('connection', 'close'); // what comes after all is not another request
           reject(whyAborted);
         } else reject(new ServiceUnavailable({ service }, { cause }));
@@ -234,10 +254,22 @@ export function linger({ raw }: FastifyRequest): void {
   raw.once('end', () => clearTimeout(timer));
 }
 
-/** What the client sent, without what belongs to its connection or could pass for a peer's proof. */
-function requestHeaders(request: FastifyRequest, hasBody: boolean): IncomingHttpHeaders {
+/**
+ * What the client sent, without what belongs to its connection or could pass for a peer's proof, and
+ * whose request it is.
+ */
+function requestHeaders(
+  request: FastifyRequest,
+  hasBody: boolean,
+  clients: Clients,
+): IncomingHttpHeaders {
   const headers = endToEnd(request.headers);
   delete headers[PROOF_HEADER];
+  delete headers[CLIENT_HEADER];
+  Object.assign(
+    headers,
+    clients.vouch(request.client, { method: request.method, path: request.url }),
+  );
   delete headers.origin; // looked at here; the service behind would see another host
   if (!hasBody) delete headers['content-length'];
   headers['x-request-id'] = request.id;

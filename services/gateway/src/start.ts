@@ -2,6 +2,7 @@ import {
   createRegistry,
   createServer,
   type Log,
+  openClients,
   ownEndpoints,
   refuseForeignPages,
   readWriteToken,
@@ -27,12 +28,14 @@ export async function startGateway(
   const registry = createRegistry('gateway');
   const metrics = createMetrics(registry);
   const writeToken = readWriteToken(config);
+  const clients = openClients(config, { token: writeToken });
   const app = createServer({
     service: 'gateway',
     log,
     registry,
     whyNotReady: () => whyNotReady(origins),
     writeToken,
+    clients,
   });
   refuseForeignPages(app, config.GATEWAY_HOST_NAMES);
   app.addHook('onResponse', async (request) => linger(request));
@@ -43,9 +46,16 @@ export async function startGateway(
     bodyIdleTimeoutMs: config.GATEWAY_BODY_IDLE_TIMEOUT_MS,
   };
   const requestsMax = config.GATEWAY_REQUESTS_MAX;
-  stack.use(mountProxy(app, { table: TABLE, origins, requestsMax, ...patience, metrics }));
+  stack.use(mountProxy(app, { table: TABLE, origins, clients, requestsMax, ...patience, metrics }));
   stack.use(
-    mountKubo(app, { self: config.PEER_ID, origins, token: writeToken, ...patience, metrics }),
+    mountKubo(app, {
+      self: config.PEER_ID,
+      origins,
+      clients,
+      token: writeToken,
+      ...patience,
+      metrics,
+    }),
   );
   await mountConsole(app);
   stack.use(

@@ -6,11 +6,11 @@ const count = (max: number) => z.coerce.number().int().min(1).max(max);
 
 export const TransferConfig = PeerConfig.extend({
   TRANSFER_PORT: portSetting(7103),
-  /** Downloads at one time; past that, 503. Each holds at most a window of blocks in memory. */
+  /** Downloads at one time, shared by clients; past that, 503. Each holds at most a window of blocks in memory. */
   TRANSFER_DOWNLOADS_MAX: count(10_000).default(128),
-  /** Single blocks sent below /ipfs/ at one time; past that, 503. Each is a block in memory. */
+  /** Single blocks sent below /ipfs/ at one time, shared by clients; past that, 503. Each is a block in memory. */
   TRANSFER_RAW_BLOCKS_MAX: count(10_000).default(128),
-  /** CARs sent at one time; past that, 503. Each remembers what it has sent. */
+  /** CARs sent at one time, shared by clients; past that, 503. Each remembers what it has sent. */
   TRANSFER_CAR_EXPORTS_MAX: count(1000).default(16),
   /** Blocks in flight over all downloads, shared out among them: 1 MiB of memory each. */
   TRANSFER_WINDOW_BLOCKS: count(1024).default(48),

@@ -4,10 +4,10 @@
  * stand in many places of the file.
  */
 import { type DagEntry, listDag } from '@shoal/blocks';
-import type { Log, PeerClient } from '@shoal/chassis';
+import { createBlockMemory, type Log, type PeerClient } from '@shoal/chassis';
 import { type Cid, type Pin, storageRoutes } from '@shoal/protocol';
 import type { BlockSource, DagSource } from './block-source.ts';
-import { createNodeMemory, createTurns } from './node-memory.ts';
+import { createTurns } from './node-memory.ts';
 
 /** Entries cached over all files, about 300 bytes each. */
 const ENTRIES_CACHED_MAX = 65_536;
@@ -62,7 +62,7 @@ export function createManifests(deps: {
         cache.set(root, known);
         return known;
       }
-      const seen = createNodeMemory(LISTED_NODES_MAX_BYTES);
+      const seen = createBlockMemory(LISTED_NODES_MAX_BYTES);
       const turn = createTurns({ signal });
       const entries = await listDag(root, sizeBytes, async (cid) => {
         const again = seen.recall(cid);

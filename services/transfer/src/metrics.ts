@@ -15,13 +15,13 @@ export function createMetrics(register: Registry) {
     downloads: new Counter({
       name: 'shoal_transfer_downloads_total',
       help: 'Bodies sent to readers (files, CARs, listings), by how they ended.',
-      labelNames: ['outcome'] as const, // 'complete' | 'reader-left' | 'unavailable' | 'failed'
+      labelNames: ['outcome'] as const, // 'complete' | 'reader-left' | 'gave-way' | 'unavailable' | 'failed'
       registers,
     }),
     ipfsRequests: new Counter({
       name: 'shoal_transfer_ipfs_requests_total',
       help: 'Requests below /ipfs/, by what was asked for and how they ended.',
-      // file | directory | raw | car; complete | not-modified | reader-left | absent | refused | unavailable | failed
+      // file | directory | raw | car; complete | not-modified | reader-left | gave-way | absent | refused | unavailable | failed
       labelNames: ['kind', 'outcome'] as const,
       registers,
     }),

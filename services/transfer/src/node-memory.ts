@@ -3,43 +3,12 @@
  * a walk over nodes that are all here would keep everything else from running, its own caller's leaving
  * included: every so often an answer from memory takes a turn.
  */
-import type { Cid } from '@shoal/protocol';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
 /** Bytes of nodes between two turns: to decode them takes some ten milliseconds. */
 const BYTES_PER_TURN = 256 * 1024;
 /** What the smallest node counts for: 64 of them are a turn. */
 const NODE_COST_BYTES = 4096;
-
-export interface NodeMemory {
-  readonly recall: (cid: Cid) => Uint8Array | undefined;
-  readonly remember: (cid: Cid, bytes: Uint8Array) => void;
-}
-
-/** The least recently used goes first. */
-export function createNodeMemory(sizeMaxBytes: number): NodeMemory {
-  const nodes = new Map<Cid, Uint8Array>();
-  let sizeBytes = 0;
-  return {
-    recall(cid) {
-      const bytes = nodes.get(cid);
-      if (bytes === undefined) return undefined;
-      nodes.delete(cid); // back to the end
-      nodes.set(cid, bytes);
-      return bytes;
-    },
-    remember(cid, bytes) {
-      if (nodes.has(cid)) return;
-      nodes.set(cid, bytes);
-      sizeBytes += bytes.length;
-      for (const [oldest, { length }] of nodes) {
-        if (sizeBytes <= sizeMaxBytes) break;
-        nodes.delete(oldest);
-        sizeBytes -= length;
-      }
-    },
-  };
-}
 
 /** Makes what is to be awaited with each node from memory. It throws once `signal` is aborted. */
 export function createTurns({

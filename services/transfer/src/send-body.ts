@@ -4,8 +4,15 @@
  * clean one unless every byte was sent and verified.
  */
 import type { ServerResponse } from 'node:http';
-import type { Call, Log } from '@shoal/chassis';
-import { BlockAbsent, BlockUnavailable, Overloaded, type transferRoutes } from '@shoal/protocol';
+import {
+  type Call,
+  type Log,
+  type RateOptions,
+  type RateWatch,
+  Shares,
+  watchReader,
+} from '@shoal/chassis';
+import { BlockAbsent, BlockUnavailable, GaveWay, type transferRoutes } from '@shoal/protocol';
 import type { TransferConfig } from './config.ts';
 import type { Metrics } from './metrics.ts';
 import { createWindow } from './window.ts';
@@ -40,16 +47,16 @@ export interface Flow {
 /** What is needed of a request and its answer. */
 export type Exchange = Pick<
   Call<typeof transferRoutes.getIpfs.params, typeof transferRoutes.getIpfs.query, undefined>,
-  'request' | 'reply' | 'signal'
+  'request' | 'reply' | 'signal' | 'abort'
 >;
 
-export type SendOutcome = 'complete' | 'reader-left' | 'unavailable' | 'failed';
+export type SendOutcome = 'complete' | 'reader-left' | 'gave-way' | 'unavailable' | 'failed';
 
 export interface Sender {
   /**
    * Makes a body and sends it. Until its first bytes are here what fails is thrown, and the answer is
    * still the caller's; after that the outcome tells. `prepare` may answer by itself and give none.
-   * @throws Overloaded, and what `prepare` throws.
+   * @throws Overloaded, GaveWay, and what `prepare` throws.
    */
   send(
     exchange: Exchange,
@@ -60,26 +67,38 @@ export interface Sender {
 const NO_BYTES = new Uint8Array();
 /** Longest wait for a reader to take what was right, before the connection is broken off. */
 const FLUSH_MAX_MS = 1000;
+/** How long a reader waits for others of its own client: as long as it takes to see who reads too slowly. */
+const PLACE_WAIT_MS = 12_000;
 
 export function createSender(deps: {
   readonly metrics: Metrics;
   readonly log: Log;
   readonly config: TransferConfig;
+  /** What is too slow while others wait. */
+  readonly readerRate?: RateOptions;
 }): Sender {
-  const { metrics, config } = deps;
-  let open = 0;
+  const { metrics, config, readerRate } = deps;
+  const shares = new Shares({
+    what: 'downloads',
+    placesMax: config.TRANSFER_DOWNLOADS_MAX,
+    waitMs: PLACE_WAIT_MS,
+  });
 
   return {
     async send(exchange, prepare) {
       const { reply, signal } = exchange;
-      if (open >= config.TRANSFER_DOWNLOADS_MAX)
-        throw new Overloaded({ what: 'downloads', limit: config.TRANSFER_DOWNLOADS_MAX });
-      open += 1;
-      metrics.downloadsOpen.set(open);
+      const { client } = exchange.request;
+      let reader: RateWatch | undefined;
+      const isSlow = () => reader?.isSlow() ?? false;
+      using place = await shares.take(client, { signal, isSlow });
+      using watched = watchReader(reply.raw, readerRate);
+      reader = watched;
+      place.signal.addEventListener('abort', () => exchange.abort(place.signal.reason as Error));
+      metrics.downloadsOpen.set(shares.size);
       const startedAtMs = performance.now();
       const window = createWindow(config);
       const flow = {
-        windowBlocks: () => window.size(open),
+        windowBlocks: () => window.size(shares.clients * shares.heldBy(client)),
         timed: <B>(fetch: () => Promise<B>) => window.timed(fetch),
       };
       try {
@@ -92,11 +111,10 @@ export function createSender(deps: {
         reply.hijack();
         return await pump(deps, exchange, head, first, body);
       } catch (error) {
-        metrics.downloads.inc({ outcome: signal.aborted ? 'reader-left' : outcomeOf(error) });
+        metrics.downloads.inc({ outcome: outcomeOf(error, signal) });
         throw error;
       } finally {
-        open -= 1;
-        metrics.downloadsOpen.set(open);
+        metrics.downloadsOpen.set(shares.size - 1);
       }
     },
   };
@@ -113,6 +131,11 @@ async function pump(
   const { metrics, log, config } = deps;
   let sentBytes = 0;
   let outcome: SendOutcome = 'complete';
+  const giveWay = () => {
+    if (signal.reason instanceof GaveWay) response.destroy(); // a reader that stands still would hold us
+  };
+  signal.addEventListener('abort', giveWay, { once: true });
+  if (signal.aborted) giveWay();
   response.setTimeout(config.TRANSFER_READER_STALL_MS, () => response.destroy());
   try {
     response.writeHead(head.status, head.headers);
@@ -126,11 +149,13 @@ async function pump(
   } catch (err) {
     if (!signal.aborted) await flushed(response); // what is right goes out, the head above all
     response.destroy(); // a short body is the only honest end now
-    outcome = signal.aborted ? 'reader-left' : outcomeOf(err);
+    outcome = outcomeOf(err, signal);
     const fields = { err, path: request.url.slice(0, 200), sentBytes, requestId: request.id };
     if (outcome === 'reader-left') log.debug(fields, 'reader left');
+    else if (outcome === 'gave-way') log.info(fields, 'reader gave way to others');
     else log.warn(fields, 'download broken off');
   } finally {
+    signal.removeEventListener('abort', giveWay);
     metrics.bytesServed.inc(sentBytes);
     await pieces.return();
   }
@@ -169,7 +194,8 @@ async function flushed(response: ServerResponse): Promise<void> {
   });
 }
 
-function outcomeOf(error: unknown): 'unavailable' | 'failed' {
+function outcomeOf(error: unknown, signal: AbortSignal): SendOutcome {
+  if (signal.aborted) return signal.reason instanceof GaveWay ? 'gave-way' : 'reader-left';
   const isAway = error instanceof BlockUnavailable || error instanceof BlockAbsent;
   return isAway ? 'unavailable' : 'failed';
 }

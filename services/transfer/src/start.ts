@@ -6,6 +6,7 @@ import {
   createServer,
   createTokenBucket,
   type Log,
+  openClients,
   openProver,
   ownEndpoints,
   readWriteToken,
@@ -112,13 +113,15 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
     if (isStopping) return 'stopping';
     return view.isKnown() ? undefined : 'the member table is not here yet';
   };
+  const token = readWriteToken(config);
   const app = stack.adopt(
     createServer({
       service: 'transfer',
       log,
       registry,
       whyNotReady,
-      writeToken: readWriteToken(config),
+      writeToken: token,
+      clients: openClients(config, { token, prover }),
     }),
     (server) => server.close(),
   );

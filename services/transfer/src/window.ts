@@ -4,7 +4,8 @@
  * Few when blocks come quickly: what was received is then still in the processor's cache when it is
  * hashed and sent on (4 in flight were a quarter faster than 8 on loopback, bench/README.md). More
  * when they come slowly: over a long way, a block takes round trips, and only more of them in flight
- * fill the line. All downloads share one budget, so that memory is bounded with many of them.
+ * fill the line. All clients share one budget, and each its part among its downloads, so that memory is
+ * bounded with many of them.
  */
 import type { TransferConfig } from './config.ts';
 
@@ -13,7 +14,7 @@ const WINDOW_MIN_BLOCKS = 4;
 const SLOW_BLOCK_MS = 50;
 
 export interface Window {
-  /** Blocks to have in flight, with this many downloads open. */
+  /** Blocks to have in flight, with this many downloads to share with. */
   size(downloads: number): number;
   /** Runs a fetch and learns from how long it took. */
   timed<Block>(fetch: () => Promise<Block>): Promise<Block>;

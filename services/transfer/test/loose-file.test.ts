@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import type { BlockReader } from '../src/ipfs/block-reader.ts';
 import type { ByteRange } from '../src/file-pieces.ts';
 import { openLooseFile, seekAhead } from '../src/ipfs/loose-file.ts';
+import { createLinkRoom } from '../src/ipfs/read-budget.ts';
 
 const signal = new AbortController().signal;
 const flow = { windowBlocks: () => 4, timed: <B>(fetch: () => Promise<B>) => fetch() };
@@ -40,6 +41,8 @@ function memory({ isLocalOnly = false }: { isLocalOnly?: boolean } = {}) {
     isLocalOnly,
     locate: async () => [],
     fetch: get,
+    spend: () => undefined,
+    holdLinks: () => createLinkRoom().open(),
   };
   const add = (codec: 'raw' | 'dag-pb', bytes: Uint8Array): Cid => {
     const cid = hashBlock(codec, bytes);

@@ -177,6 +177,18 @@ export const Overloaded = defineProblem({
     `this peer already has ${limit} ${what}; try again shortly, or ask another peer`,
 });
 
+/** Others waited for the place that a request held, and it was the slowest or one of too many. */
+export const GaveWay = defineProblem({
+  type: 'problems/gave-way',
+  title: 'Gave way to others',
+  status: 503,
+  fields: z.object({ what: z.string(), limit: z.int(), reason: z.enum(['slow', 'share']) }),
+  detail: ({ what, limit, reason }) =>
+    `this peer takes ${limit} ${what} and others were waiting; this one was ended because ${
+      reason === 'slow' ? 'it moved too slowly' : 'your address had the most of them'
+    }; try again, with fewer at once`,
+});
+
 /** A bug. What happened is in the log, under the same instance, and nowhere else. */
 export const InternalError = defineProblem({
   type: 'problems/internal-error',
@@ -203,6 +215,7 @@ export const SWARM_PROBLEMS = [
   ServiceUnavailable,
   ClockWrong,
   Overloaded,
+  GaveWay,
   InternalError,
 ] as const;
 

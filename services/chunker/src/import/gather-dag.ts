@@ -5,8 +5,13 @@
  * First each block once, in `measureDag`, which refuses what can't be listed: a pin on such a DAG would
  * keep every member from sweeping. Then the walk that every member will make, which counts the blocks
  * and reads a file through for its sha-256.
+ *
+ * What is done is bounded by what is there: each leaf is looked at once, in however many places it stands,
+ * and a file that is far longer than its distinct blocks together (a disk image that is mostly zeros, or a
+ * bomb) is kept without a sha-256 rather than hashed for hours.
  */
 import { createHash } from 'node:crypto';
+import { createBlockMemory } from '@shoal/chassis';
 import {
   codecOf,
   type DagEntry,
@@ -23,6 +28,7 @@ import {
   DagIncomplete,
   type DagKind,
   ManifestInvalid,
+  MiB,
   ServiceUnavailable,
   Sha256,
 } from '@shoal/protocol';
@@ -33,12 +39,20 @@ import type { BlockPuts } from '../put-blocks.ts';
 
 /** Leaves that are read or fetched at once; each may take 2 MiB. */
 const LEAVES_AT_ONCE = 8;
+/** Leaves whose sizes are remembered, some 100 bytes each; one that stands in a later node is read again past that. */
+const SIZES_KEPT_MAX = 65_536;
+/** Blocks remembered while a file is read through: those that stand in many places are few. */
+const BLOCKS_KEPT_MAX_BYTES = 16 * MiB;
+/** Every file up to this size is read through for its sha-256, a few seconds of hashing. */
+const HASHED_FREE_MAX_BYTES = 1024 * MiB;
+/** Larger ones up to this multiple of the bytes that their distinct blocks have. */
+const HASHED_PER_BYTE_MAX = 16;
 
 export interface GatheredDag {
   readonly root: Cid;
   readonly kind: DagKind;
   readonly sizeBytes: number;
-  /** Only files have one. */
+  /** Only files have one, unless they are far longer than their distinct blocks together. */
   readonly sha256: Sha256 | undefined;
   readonly blocks: number;
 }
@@ -62,25 +76,40 @@ export async function gatherDag(
   { signal }: { signal: AbortSignal },
 ): Promise<GatheredDag> {
   const { peers, hold, puts, entriesMax } = deps;
+  const sizes = createLeafSizes();
+  let distinctBytes = 0;
+  const look = async (cid: Cid, here: ReadonlySet<Cid>, options: { signal: AbortSignal }) => {
+    const bytes = await obtain(cid, root, here, deps, options);
+    distinctBytes += bytes.length;
+    return bytes;
+  };
   const measured = await measureDag(root, {
-    getNode: async (cid) =>
-      obtain(cid, root, await present([cid], deps, { signal }), deps, { signal }),
-    checkLeaves: (leaves) => checkLeaves(leaves, root, deps, { signal }),
+    getNode: async (cid) => look(cid, await present([cid], deps, { signal }), { signal }),
+    checkLeaves: (leaves) => checkLeaves(leaves, { ...deps, sizes, look }, { signal }),
     entriesMax,
   });
   await puts.finish();
   const kind = kindOf(measured.type);
+  const hashedMaxBytes = Math.max(HASHED_FREE_MAX_BYTES, distinctBytes * HASHED_PER_BYTE_MAX);
+  const memory = createBlockMemory(BLOCKS_KEPT_MAX_BYTES);
+  const told = new Set<Cid>();
   const { blocks, sha256 } = await readThrough(
     root,
     measured,
-    kind === 'file',
+    kind === 'file' && measured.sizeBytes <= hashedMaxBytes,
     {
       read: async (cid) => {
-        const bytes = await readOwn(cid, peers, { signal });
+        const bytes = memory.recall(cid) ?? (await readOwn(cid, peers, { signal }));
         if (bytes === undefined) throw new ServiceUnavailable({ service: 'storage' }); // it was here a moment ago
+        memory.remember(cid, bytes);
         return bytes;
       },
-      onLeaf: (cid) => hold.replication.add(cid),
+      onLeaf(cid) {
+        if (told.has(cid)) return;
+        if (told.size >= SIZES_KEPT_MAX) told.clear(); // a copy asked for twice is made once
+        told.add(cid);
+        hold.replication.add(cid);
+      },
     },
     { signal },
   );
@@ -88,35 +117,74 @@ export async function gatherDag(
   return { root, kind, sizeBytes: measured.sizeBytes, sha256, blocks };
 }
 
-/** The file bytes of some leaves, each block looked at once. */
+/** The sizes of leaves that were looked at, those that came last. */
+interface LeafSizes {
+  of(cid: Cid): number | undefined;
+  note(cid: Cid, sizeBytes: number): void;
+}
+
+function createLeafSizes(): LeafSizes {
+  const sizes = new Map<Cid, number>();
+  return {
+    of: (cid) => sizes.get(cid),
+    note(cid, sizeBytes) {
+      sizes.set(cid, sizeBytes);
+      const [oldest] = sizes.keys();
+      if (sizes.size > SIZES_KEPT_MAX && oldest !== undefined) sizes.delete(oldest);
+    },
+  };
+}
+
+/** The file bytes of some leaves, each block looked at once. @throws ManifestInvalid when one is not what its parent says. */
 async function checkLeaves(
   leaves: readonly LeafClaim[],
-  root: Cid,
-  deps: GatherDeps,
+  {
+    sizes,
+    look,
+    ...deps
+  }: GatherDeps & {
+    readonly sizes: LeafSizes;
+    readonly look: (
+      cid: Cid,
+      here: ReadonlySet<Cid>,
+      options: { signal: AbortSignal },
+    ) => Promise<Uint8Array>;
+  },
   { signal }: { signal: AbortSignal },
 ): Promise<number[]> {
-  const unique = new Map(leaves.map((leaf) => [keyOf(leaf), leaf]));
-  const sizes = new Map<string, number>();
-  const here = await present([...new Set(leaves.map(({ cid }) => cid))], deps, { signal });
+  const found = new Map<Cid, number>();
+  const cids = [...new Set(leaves.map(({ cid }) => cid))].filter((cid) => {
+    const known = sizes.of(cid);
+    if (known !== undefined) found.set(cid, known);
+    return known === undefined;
+  });
+  const here = await present(cids, deps, { signal });
   const looked = reassemble(
-    unique.entries(),
+    cids,
     {
       windowBlocks: () => LEAVES_AT_ONCE,
-      fetchBlock: async ([, { cid }], options) => obtain(cid, root, here, deps, options),
+      fetchBlock: (cid, options) => look(cid, here, options),
       discard: () => {},
     },
     { signal },
   );
-  for await (const {
-    slice: [key, leaf],
-    block,
-  } of looked)
-    sizes.set(key, leafSize(leaf, block));
-  return leaves.map((leaf) => sizes.get(keyOf(leaf)) ?? 0);
+  for await (const { slice: cid, block } of looked) {
+    const length = leafSize(cid, block);
+    found.set(cid, length);
+    sizes.note(cid, length);
+  }
+  return leaves.map(({ cid, sizeBytes: claimed }) => {
+    const length = found.get(cid) ?? 0;
+    if (claimed === undefined || claimed === length) return length;
+    throw new ManifestInvalid({
+      cid,
+      reason: `its parent says that it holds ${claimed} bytes, it holds ${length}`,
+    });
+  });
 }
 
-/** @throws ManifestInvalid when a leaf is not what its parent says. */
-function leafSize({ cid, sizeBytes: claimed }: LeafClaim, bytes: Uint8Array): number {
+/** File bytes of a leaf. @throws ManifestInvalid when it is none. */
+function leafSize(cid: Cid, bytes: Uint8Array): number {
   const codec = codecOf(cid);
   if (codec === 'dag-pb') {
     const { type, links } = readUnixfs(cid, bytes);
@@ -126,13 +194,7 @@ function leafSize({ cid, sizeBytes: claimed }: LeafClaim, bytes: Uint8Array): nu
         reason: 'its parent says that it holds bytes of a file alone',
       });
   }
-  const { length } = fileBytesOf(codec, bytes);
-  if (claimed !== undefined && claimed !== length)
-    throw new ManifestInvalid({
-      cid,
-      reason: `its parent says that it holds ${claimed} bytes, it holds ${length}`,
-    });
-  return length;
+  return fileBytesOf(codec, bytes).length;
 }
 
 /** The walk of every member: counts the blocks; of a file, all bytes in their order. */
@@ -199,5 +261,3 @@ function kindOf(type: MeasuredDag['type']): DagKind {
   if (type === 'raw' || type === 'file') return 'file';
   return type === 'directory' || type === 'shard' ? 'directory' : 'dag';
 }
-
-const keyOf = ({ cid, sizeBytes }: LeafClaim): string => `${cid} ${sizeBytes}`;

@@ -35,8 +35,8 @@ export function mountImports(mounting: Mounting, deps: AddPinDeps, limits: Reque
         ? openCar(rawBody(request, options))
         : loneBlock(await readBlock(rawBody(request, options)), query);
     const wishes = { ...query, name: checkedName(query.name), expiresAtMs: expiryOf(query) };
-    const { reply: answer } = await take(call, ({ signal }) =>
-      importBlocks(open, wishes, deps, { signal }),
+    const { reply: answer } = await take(call, ({ signal, onKeeping }) =>
+      importBlocks(open, wishes, { ...deps, onKeeping }, { signal }),
     );
     const [only, ...others] = answer.pinned;
     if (only !== undefined && others.length === 0) void reply.header('location', only.url);
@@ -45,8 +45,8 @@ export function mountImports(mounting: Mounting, deps: AddPinDeps, limits: Reque
 
   mount(mounting, chunkerRoutes.addPin, async (call) => {
     const { body, reply } = call;
-    const { files } = await take(call, ({ signal }) =>
-      addPin({ ...body, expiresAtMs: expiryOf(body) }, deps, { signal }),
+    const { files } = await take(call, ({ signal, onKeeping }) =>
+      addPin({ ...body, expiresAtMs: expiryOf(body) }, { ...deps, onKeeping }, { signal }),
     );
     const [file] = files;
     if (file === undefined) throw new Error('one DAG was kept');

@@ -42,6 +42,8 @@ export const UploadHead = z.object({
   sizeBytes: z.int().nonnegative().optional(),
   /** As the client gave it, since it is told again. */
   metadata: z.record(z.string(), z.string().nullable()).optional(),
+  /** Whose share of the unfinished uploads it takes; those of earlier versions do not say. */
+  client: z.string().max(200).optional(),
   wishes: UploadWishes,
 });
 export type UploadHead = z.infer<typeof UploadHead>;

@@ -1,4 +1,5 @@
 /** One upload that may be resumed, as this process knows it. Its truth is the log and the tail. */
+import type { Place } from '@shoal/chassis';
 import { CHUNK_SIZE_BYTES, type UploadReply } from '@shoal/protocol';
 import { type Hold, type IntakeDeps, openHold } from '../intake.ts';
 import type { Progress } from '../progress.ts';
@@ -33,6 +34,8 @@ export interface ResumableUpload {
   isChecked: boolean;
   /** Chunks of an earlier process: copies of them were not asked for by this one. */
   restoredLeaves: number;
+  /** Its place among the unfinished ones. */
+  place: Place | undefined;
   hold: Hold | undefined;
   progress: Progress | undefined;
   /** Ends the request that writes now. */
@@ -139,6 +142,7 @@ function emptyUpload(log: UploadLog, tailPath: string): ResumableUpload {
     reply: undefined,
     isChecked: false,
     restoredLeaves: 0,
+    place: undefined,
     hold: undefined,
     progress: undefined,
     interrupt: undefined,

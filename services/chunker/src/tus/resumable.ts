@@ -10,11 +10,10 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { syncFolder } from '@shoal/chassis';
+import { type Place, Shares, syncFolder, type TakeOptions } from '@shoal/chassis';
 import {
   DigestMismatch,
   Lease,
-  Overloaded,
   ServiceUnavailable,
   UploadBusy,
   UploadExpired,
@@ -31,6 +30,7 @@ import {
   cutTo,
   holdOf,
   isWhole,
+  offsetOf,
   type ResumableUpload,
   restoreUpload,
 } from './resumable-upload.ts';
@@ -41,6 +41,10 @@ const RENEW_INTERVAL_MAX_MS = 600_000;
 const TIDY_INTERVAL_MAX_MS = 60_000;
 /** Longest wait of a question for a file that is being put together; below what clients wait. */
 const FINISH_WAIT_MAX_MS = 20_000;
+/** When others wait for its place, an upload goes that nobody wrote to for this long. */
+const IDLE_MAX_MS = 5 * 60_000;
+/** The same for one that has no byte yet: nothing is lost with it. */
+const EMPTY_IDLE_MAX_MS = 60_000;
 /** Finished uploads that are remembered, for clients that lost the last answer. */
 const FINISHED_MAX = 10_000;
 const LOG_SUFFIX = '.upload';
@@ -49,14 +53,16 @@ const TAIL_SUFFIX = '.tail';
 export interface ResumableOptions {
   readonly folder: string;
   readonly expiresMs: number;
-  /** Uploads that may be unfinished at once. */
+  /** Uploads that may be unfinished at once, shared by clients. */
   readonly openMax: number;
   readonly sizeMaxBytes: number;
 }
 
 export interface Resumables extends AsyncDisposable {
   /** Begins an upload, durably. @throws Overloaded, StorageFull */
-  create(wanted: Pick<UploadHead, 'id' | 'metadata' | 'sizeBytes' | 'wishes'>): Promise<void>;
+  create(
+    wanted: Pick<UploadHead, 'client' | 'id' | 'metadata' | 'sizeBytes' | 'wishes'>,
+  ): Promise<void>;
   /** @throws UploadNotFound */
   find(id: string): ResumableUpload;
   peek(id: string): ResumableUpload | undefined;
@@ -108,8 +114,12 @@ export async function openResumables(
     return upload;
   };
   /** First its name is gone, then its blocks: what a crash leaves between storage ages out. */
-  const forget = async (upload: ResumableUpload, outcome: 'expired' | 'refused' | 'removed') => {
-    uploads.delete(upload.id);
+  const forget = async (
+    upload: ResumableUpload,
+    outcome: 'expired' | 'gave-way' | 'refused' | 'removed',
+  ) => {
+    if (!uploads.delete(upload.id)) return;
+    using _place = upload.place;
     tellCount();
     const { logPath, tailPath } = pathsOf(folder, upload.id);
     await rm(logPath, { force: true });
@@ -120,6 +130,32 @@ export async function openResumables(
     upload.progress?.now('failed');
     holdOf(upload, deps).giveUp({ mayBePinned: upload.isPinning });
   };
+  const shares = new Shares({ what: 'unfinished uploads', placesMax: openMax });
+  /** How it stands among those that may be unfinished: `find` gives it once it has begun. */
+  const placeOptions = (id: string): TakeOptions => ({
+    signal,
+    mayYield() {
+      const upload = uploads.get(id);
+      return upload !== undefined && upload.interrupt === undefined && !finishing.has(id);
+    },
+    isSlow() {
+      const upload = uploads.get(id);
+      if (upload === undefined) return false;
+      const idleMaxMs = offsetOf(upload) === 0 ? EMPTY_IDLE_MAX_MS : IDLE_MAX_MS;
+      return upload.usedAtMs + idleMaxMs < Date.now();
+    },
+  });
+  const holdPlace = (upload: ResumableUpload, place: Place): void => {
+    upload.place = place;
+    const giveWay = () =>
+      forget(upload, 'gave-way').catch((err: unknown) =>
+        log.warn({ err, upload: upload.id }, 'an upload that gave way was not removed'),
+      );
+    place.signal.addEventListener('abort', () => void giveWay(), { once: true });
+  };
+  for (const upload of uploads.values())
+    if (upload.reply === undefined)
+      holdPlace(upload, shares.restore(upload.log.head.client ?? '', placeOptions(upload.id)));
   const finishOnce = (upload: ResumableUpload): Promise<Finished> => {
     const underWay = finishing.get(upload.id);
     if (underWay !== undefined) return underWay;
@@ -130,6 +166,7 @@ export async function openResumables(
       })
       .finally(() => {
         finishing.delete(upload.id);
+        if (upload.reply !== undefined) upload.place?.[Symbol.dispose]();
         tellCount();
       });
     begun.then(() => metrics.resumableEnds.inc({ outcome: 'kept' })).catch(() => {}); // told to whoever asked
@@ -180,10 +217,16 @@ export async function openResumables(
 
   return {
     async create(wanted) {
-      if (countOpen() >= openMax)
-        throw new Overloaded({ what: 'unfinished uploads', limit: openMax });
-      const head = { v: 1, lease: Lease.parse(randomUUID()), ...wanted } as const;
-      uploads.set(wanted.id, await beginUpload(pathsOf(folder, wanted.id), head));
+      const place = await shares.take(wanted.client ?? '', placeOptions(wanted.id));
+      try {
+        const head = { v: 1, lease: Lease.parse(randomUUID()), ...wanted } as const;
+        const upload = await beginUpload(pathsOf(folder, wanted.id), head);
+        uploads.set(wanted.id, upload);
+        holdPlace(upload, place);
+      } catch (error) {
+        place[Symbol.dispose]();
+        throw error;
+      }
       tellCount();
     },
     find,

@@ -7,6 +7,8 @@ import { readWishes } from './tus-wishes.ts';
 
 /** What the library does not hand on: the request's own query and body. */
 export interface TusBody {
+  /** Whose share of the unfinished uploads a new one takes. */
+  readonly client: string;
   readonly query: Readonly<Record<string, unknown>>;
   /** Takes the body in; answers where the upload then stands. */
   readonly receive: (id: string) => Promise<number>;
@@ -39,6 +41,7 @@ export class TusStore extends DataStore {
     if (size !== undefined) await this.#body.checkRoom(size);
     await this.#resumables.create({
       id,
+      client: this.#body.client,
       wishes,
       ...(size === undefined ? {} : { sizeBytes: size }),
       ...(upload.metadata === undefined ? {} : { metadata }),

@@ -8,12 +8,11 @@
  * What goes wrong is answered as a problem, like everywhere; a plain text only where tus itself has
  * no more to say than a status.
  */
-import type { Mounting } from '@shoal/chassis';
+import { type Mounting, type RateWatch, Shares } from '@shoal/chassis';
 import {
   BodyIncomplete,
   chunkerRoutes,
   MediaTypeUnsupported,
-  Overloaded,
   Problem,
   RESUMABLE_PATH,
   RouteUnknown,
@@ -45,7 +44,7 @@ const RESUMABLE_ID = `${RESUMABLE_PATH}/:id`;
 export interface TusOptions {
   readonly expiresMs: number;
   readonly sizeMaxBytes: number;
-  /** Bodies received at once. */
+  /** Bodies received at once, shared by clients. */
   readonly uploadsMax: number;
   readonly bytesPerSecondMin: number;
   readonly rateWindowMs: number;
@@ -111,42 +110,39 @@ function createAnswer(
   options: TusOptions,
 ) {
   const { metrics, room, pool, stopping } = deps;
-  let receivers = 0;
+  const shares = new Shares({ what: 'uploads', placesMax: options.uploadsMax });
 
   /** Reads this request's body into an upload, within the limits that all uploads share. */
   const receiveBody = async (
-    { raw, headers }: FastifyRequest,
+    { raw, headers, client }: FastifyRequest,
     id: string,
     signal: AbortSignal,
   ): Promise<number> => {
-    if (receivers >= options.uploadsMax)
-      throw new Overloaded({ what: 'uploads', limit: options.uploadsMax });
+    let rate: RateWatch | undefined;
+    using place = await shares.take(client, { signal, isSlow: () => rate?.isSlow() ?? false });
     const length = headers['content-length'];
     const expectedBytes = length === undefined ? undefined : Number(length);
     const { sizeBytes } = resumables.find(id);
     const restBytes =
       sizeBytes === undefined ? expectedBytes : sizeBytes - offsetOf(resumables.find(id));
-    receivers += 1;
     using _buffer = pool.admit();
     const slow = new AbortController();
-    using _rate = watchRate(
+    using watched = watchRate(
       raw,
       { bytesPerSecondMin: options.bytesPerSecondMin, windowMs: options.rateWindowMs },
       (problem) => slow.abort(problem),
     );
-    try {
-      await room.check(restBytes, { signal: stopping });
-      const upload = await resumables.receive(
-        id,
-        (until) => receive(raw, { ...until, expectedBytes }),
-        { signal: AbortSignal.any([signal, slow.signal, stopping]) },
-      );
-      return offsetOf(upload);
-    } finally {
-      receivers -= 1;
-    }
+    rate = watched;
+    await room.check(restBytes, { signal: stopping });
+    const upload = await resumables.receive(
+      id,
+      (until) => receive(raw, { ...until, expectedBytes }),
+      { signal: AbortSignal.any([signal, slow.signal, place.signal, stopping]) },
+    );
+    return offsetOf(upload);
   };
   const bodyOf = (request: FastifyRequest, signal: AbortSignal): TusBody => ({
+    client: request.client,
     query: request.query as Record<string, unknown>,
     receive: (id) => receiveBody(request, id, signal),
     async checkRoom(neededBytes) {

@@ -1,5 +1,5 @@
 import { readdirSync } from 'node:fs';
-import { request } from 'node:http';
+import { type IncomingMessage, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
@@ -311,6 +311,35 @@ describe('bad input', () => {
     expect(answer.headers.get('retry-after')).toBe('1');
     expect(await problem(answer)).toBe('503 problems/overloaded');
     for (const { socket } of open) socket.destroy();
+  });
+
+  it('one client with all the uploads there may be gives way to another', async () => {
+    const open = await Promise.all(
+      Array.from({ length: 4 }, () =>
+        openBody('PUT /files/slow HTTP/1.1', 'content-length: 9999999'),
+      ),
+    );
+    // Quick enough for a body, as long as nobody else waits.
+    const timer = setInterval(() => {
+      for (const { socket } of open) if (socket.writable) socket.write(Buffer.alloc(2048));
+    }, 200);
+    try {
+      await until('four uploads are open', async () =>
+        /open_uploads_count\{.*\} 4\n/.test(await (await fetch(url('/metrics'))).text()),
+      );
+      const sent = request(url('/files/other'), {
+        method: 'PUT',
+        localAddress: '127.0.0.2',
+        headers: { 'repr-digest': `sha-256=:${Buffer.alloc(32).toString('base64')}:` },
+      });
+      sent.end('x');
+      const [answer] = (await once(sent, 'response')) as [IncomingMessage];
+      expect(answer.resume().statusCode).toBe(400); // it was read to its end: its digest is another
+      expect(await Promise.race(open.map((each) => each.answer))).toMatch(/ 503 [^]*gave-way/);
+    } finally {
+      clearInterval(timer);
+      for (const { socket } of open) socket.destroy();
+    }
   });
 
   it('fifty senders that leave half-way hold nothing', async () => {

@@ -222,6 +222,23 @@ describe('an import', () => {
     expect(bombed.unpinned[0]?.reason).toMatch(/unfolds to more than 20000 blocks/);
   });
 
+  it('does no more than the bytes that came are worth, however long the file that they unfold to', async () => {
+    const bytes = sample(MiB);
+    const cid = hashBlock('raw', bytes);
+    const builder = createDagBuilder();
+    const nodes = Array.from({ length: 10_000 }, () =>
+      builder.addLeaf({ cid, sizeBytes: MiB }),
+    ).flat();
+    const { root, nodes: rest } = builder.finish();
+    const blocks = [...nodes, ...rest].map((node) => ({ ...node, cid: CID.parse(node.cid) }));
+    const car = carOf([CID.parse(root)], [{ cid: CID.parse(cid), bytes }, ...blocks]);
+    const { pinned } = await add(car, '?name=unfolds');
+    // 10 GiB that came as one: no member hashes that for a request.
+    expect(pinned).toMatchObject([{ cid: root, sizeBytes: 10_000 * MiB }]);
+    expect(pinned[0]?.sha256).toBeUndefined();
+    expect(stand.pins.get(root)?.blocks).toBe(10_000 + 11);
+  });
+
   it('takes the CARs of the gateway specification', async () => {
     const names = readdirSync(FIXTURES).filter((name) => name.endsWith('.car'));
     expect(names.length).toBeGreaterThan(10);

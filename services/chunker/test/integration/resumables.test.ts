@@ -66,6 +66,35 @@ describe('the resumable uploads of a peer', () => {
     await resumables.create(third);
   });
 
+  it('give way to those of another client, also over a restart', async () => {
+    const [kept, newest, other] = [newUploadId(), newUploadId(), newUploadId()];
+    {
+      await using resumables = await open(2);
+      await resumables.create({ id: kept, client: 'a', wishes: WISHES });
+      await resumables.create({ id: newest, client: 'a', wishes: WISHES });
+    }
+    await using resumables = await open(2);
+    await resumables.create({ id: other, client: 'b', wishes: WISHES });
+    expect(names()).toHaveLength(2);
+    const gone = [kept, newest].filter((id) => resumables.peek(id) === undefined);
+    expect([gone.length, resumables.find(other).id]).toEqual([1, other]);
+    const third = { id: newUploadId(), client: 'a', wishes: WISHES };
+    await expect(resumables.create(third)).rejects.toThrow(Overloaded);
+  });
+
+  it('that are empty, or stand still, give way to others within minutes', async () => {
+    await using resumables = await open(2);
+    const [empty, busy] = [newUploadId(), newUploadId()];
+    for (const id of [empty, busy]) await resumables.create({ id, client: 'a', wishes: WISHES });
+    resumables.find(empty).usedAtMs -= 61_000;
+    resumables.find(busy).usedAtMs -= 30_000;
+    await resumables.create({ id: newUploadId(), client: 'a', wishes: WISHES });
+    expect([resumables.peek(empty), resumables.find(busy).id]).toEqual([undefined, busy]);
+    await expect(
+      resumables.create({ id: newUploadId(), client: 'a', wishes: WISHES }),
+    ).rejects.toThrow(Overloaded);
+  });
+
   it('expire when they are left alone, also over a restart', async () => {
     const [id, other] = [newUploadId(), newUploadId()];
     const longAgo = new Date(Date.now() - EXPIRES_MS - 1000);

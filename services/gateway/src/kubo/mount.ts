@@ -5,8 +5,8 @@
  * it is closed until the peer has a write token, takes nothing without it, reads included, and answers
  * no browser at all. Refusals have Kubo's form, since its clients read no other.
  */
-import { Overloaded, type PeerId, Problem, type Service } from '@shoal/protocol';
-import { isSameToken, type Server } from '@shoal/chassis';
+import { type PeerId, Problem, type Service } from '@shoal/protocol';
+import { type Clients, isSameToken, type Server, Shares, tokenIn } from '@shoal/chassis';
 import type { FastifyRequest } from 'fastify';
 import type { Metrics } from '../metrics.ts';
 import { bodyOf } from '../proxy.ts';
@@ -21,7 +21,7 @@ import { RpcError, toRpcError } from './rpc-error.ts';
 import { createUpstream } from './upstream.ts';
 
 const PREFIX = '/api/v0/';
-/** Calls at once. */
+/** Calls at once, shared by clients. */
 const CALLS_MAX = 128;
 
 const COMMANDS: Readonly<Record<string, RpcCommand>> = {
@@ -42,6 +42,7 @@ const COMMANDS: Readonly<Record<string, RpcCommand>> = {
 export interface KuboOptions {
   readonly self: PeerId;
   readonly origins: Readonly<Record<Service, string>>;
+  readonly clients: Clients;
   /** The peer's write token; without one every call is refused. */
   readonly token: string | undefined;
   readonly answerTimeoutMs: number;
@@ -53,22 +54,25 @@ export interface KuboOptions {
 /** Mounts the commands; disposing ends the connections to the services. */
 export function mountKubo(app: Server, options: KuboOptions): AsyncDisposable {
   const { token = '', self, bodyIdleTimeoutMs, metrics } = options;
-  const upstream = createUpstream({ ...options, token });
-  let openCalls = 0;
+  const upstreams = createUpstream({ ...options, token });
+  const shares = new Shares({ what: 'RPC calls', placesMax: CALLS_MAX });
 
-  const run = async (name: string, command: RpcCommand, call: Parameters<RpcCommand>[0]) => {
-    if (openCalls >= CALLS_MAX) throw new Overloaded({ what: 'RPC calls', limit: CALLS_MAX });
-    openCalls += 1;
+  const run = async (
+    name: string,
+    client: string,
+    command: RpcCommand,
+    call: Parameters<RpcCommand>[0],
+  ) => {
+    using place = await shares.take(client, call);
+    const signal = AbortSignal.any([call.signal, place.signal]);
     try {
-      const answer = await command(call);
+      const answer = await command({ ...call, signal });
       metrics.rpcCalls.inc({ command: name, outcome: 'answered' });
       return answer;
     } catch (error) {
       const outcome = call.signal.aborted ? 'client-left' : 'failed';
       metrics.rpcCalls.inc({ command: name, outcome });
       throw error;
-    } finally {
-      openCalls -= 1;
     }
   };
 
@@ -106,10 +110,10 @@ export function mountKubo(app: Server, options: KuboOptions): AsyncDisposable {
       });
       const body = bodyOf(request.raw);
       try {
-        const answer = await run(name, command, {
+        const answer = await run(name, request.client, command, {
           self,
           options: readOptions(request.url),
-          upstream,
+          upstream: upstreams.of(request.client),
           contentType: request.headers['content-type'],
           body,
           reply,
@@ -128,7 +132,7 @@ export function mountKubo(app: Server, options: KuboOptions): AsyncDisposable {
       }
     });
   });
-  return upstream;
+  return upstreams;
 }
 
 /** @throws RpcError 403 */
@@ -139,19 +143,10 @@ function admit({ headers }: FastifyRequest, token: string | undefined): void {
       'the RPC is closed: give the peer a write token (its setting WRITE_TOKEN) and send it as "Authorization: Bearer <token>"',
     );
   if (headers.origin !== undefined) throw new RpcError(403, 'the RPC is not for web pages');
-  const given = readToken(headers.authorization);
+  const given = tokenIn(headers.authorization);
   if (given === undefined || !isSameToken(given, token))
     throw new RpcError(
       403,
       'the RPC wants the write token of this peer (its setting WRITE_TOKEN): send the header "Authorization: Bearer <token>", or Basic with the token as the password',
     );
-}
-
-/** The token of `Bearer <token>`, or of `Basic <base64 of user:token>`. */
-function readToken(authorization = ''): string | undefined {
-  const [, scheme = '', value = ''] = /^(Bearer|Basic) +(\S+)$/i.exec(authorization) ?? [];
-  if (scheme.toLowerCase() === 'bearer') return value;
-  const text = Buffer.from(value, 'base64').toString('utf8');
-  const colon = text.indexOf(':');
-  return colon < 0 ? undefined : text.slice(colon + 1);
 }

@@ -2,6 +2,7 @@
  * The services behind the shim, by their own public routes: the shim can do nothing that a client with
  * the token could not do. Bodies are streams both ways.
  */
+import type { Clients } from '@shoal/chassis';
 import type { Service } from '@shoal/protocol';
 import { ServiceUnavailable } from '@shoal/protocol';
 import { Readable } from 'node:stream';
@@ -20,7 +21,7 @@ export interface UpstreamRequest {
   readonly body?: string | AsyncIterable<Uint8Array>;
 }
 
-export interface Upstream extends AsyncDisposable {
+export interface Upstream {
   /** The answer, whatever its status. @throws ServiceUnavailable when none comes. */
   ask(
     service: Service,
@@ -35,20 +36,28 @@ export interface Upstream extends AsyncDisposable {
   ): Promise<z.output<R>>;
 }
 
+/** The connections that all calls share. */
+export interface Upstreams extends AsyncDisposable {
+  /** The services, as they are asked on behalf of a client. */
+  of(client: string): Upstream;
+}
+
 export function createUpstream({
   origins,
+  clients,
   token,
   answerTimeoutMs,
   uploadAnswerTimeoutMs,
   bodyIdleTimeoutMs,
 }: {
   readonly origins: Readonly<Record<Service, string>>;
+  readonly clients: Clients;
   readonly token: string;
   readonly answerTimeoutMs: number;
   /** From the last byte of a body. */
   readonly uploadAnswerTimeoutMs: number;
   readonly bodyIdleTimeoutMs: number;
-}): Upstream {
+}): Upstreams {
   const agent = new Agent({
     pipelining: 1,
     keepAliveTimeout: KEEP_ALIVE_MS,
@@ -56,7 +65,12 @@ export function createUpstream({
     connect: { timeout: CONNECT_TIMEOUT_MS },
   });
 
-  const ask: Upstream['ask'] = async (service, { method, path, headers, body }, { signal }) => {
+  const askFor = async (
+    client: string,
+    service: Service,
+    { method, path, headers, body }: UpstreamRequest,
+    { signal }: { signal: AbortSignal },
+  ): Promise<Dispatcher.ResponseData> => {
     const isRead = method === 'GET' || method === 'HEAD';
     const late = new AbortController();
     let timer: NodeJS.Timeout | undefined;
@@ -81,7 +95,11 @@ export function createUpstream({
         origin: origins[service],
         method,
         path,
-        headers: { ...headers, ...(isRead ? {} : { authorization: `Bearer ${token}` }) },
+        headers: {
+          ...headers,
+          ...clients.vouch(client, { method, path }),
+          ...(isRead ? {} : { authorization: `Bearer ${token}` }),
+        },
         body:
           body === undefined || typeof body === 'string'
             ? (body ?? null)
@@ -98,13 +116,16 @@ export function createUpstream({
       clearTimeout(timer);
     }
   };
-  return {
-    ask,
-    async json(service, { reply, ...request }, options) {
-      const answer = await ask(service, request, options);
-      if (answer.statusCode >= 300) throw await failureOf(answer);
-      return reply.parse(await answer.body.json());
-    },
-    [Symbol.asyncDispose]: () => agent.destroy(),
+  const of = (client: string): Upstream => {
+    const ask: Upstream['ask'] = (...args) => askFor(client, ...args);
+    return {
+      ask,
+      async json(service, { reply, ...request }, options) {
+        const answer = await ask(service, request, options);
+        if (answer.statusCode >= 300) throw await failureOf(answer);
+        return reply.parse(await answer.body.json());
+      },
+    };
   };
+  return { of, [Symbol.asyncDispose]: () => agent.destroy() };
 }

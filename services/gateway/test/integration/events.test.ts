@@ -47,8 +47,8 @@ async function publish(socket: string, message: string): Promise<number> {
 }
 
 /** A listener of `/events` that keeps what it was told. */
-async function listen(origin: string) {
-  const sent = get(`${origin}/events`);
+async function listen(origin: string, localAddress = '127.0.0.1') {
+  const sent = get(`${origin}/events`, { localAddress });
   sent.on('error', () => {});
   const [answer] = (await once(sent, 'response')) as [IncomingMessage];
   let text = '';
@@ -93,6 +93,16 @@ describe('GET /events', () => {
     using listener = await listen(gateway.origin);
     await until(() => listener.text().includes(': alive\n\n'), 'a heartbeat');
     expect(listener.hasEnded()).toBe(false);
+  });
+
+  it('takes a listener of another client, however many one has', async () => {
+    await using gateway = await openGateway({}, { GATEWAY_EVENTS_CLIENTS_MAX: '2' });
+    using first = await listen(gateway.origin);
+    using second = await listen(gateway.origin);
+    using other = await listen(gateway.origin, '127.0.0.2');
+    expect(other.answer.statusCode).toBe(200);
+    await until(() => second.hasEnded(), 'the newest makes room');
+    expect([first.hasEnded(), other.hasEnded()]).toEqual([false, false]);
   });
 
   it('takes no more listeners than it was told, and room that was left again', async () => {

@@ -4,9 +4,12 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { afterAll, describe, expect, it } from '@jest/globals';
+import { createClients, openIdentity } from '@shoal/chassis';
 import { MiB, PROOF_HEADER, ProblemBody } from '@shoal/protocol';
+import type { FastifyRequest } from 'fastify';
 import { getGlobalDispatcher, request } from 'undici';
 import { openGateway, openUpstreams, until } from './support.ts';
 
@@ -366,6 +369,56 @@ describe('when something breaks', () => {
       'problems/overloaded',
     ]);
     first.destroy();
+  });
+});
+
+describe('clients of the gateway', () => {
+  it('are named to the services, whatever they call themselves', async () => {
+    const seen: (string | undefined)[] = [];
+    await using gateway = await openGateway(
+      {
+        discovery(incoming, outgoing) {
+          const { method = '', url = '', headers, socket } = incoming;
+          const request = { method, url, headers, socket } as unknown as FastifyRequest;
+          seen.push(clients.of(request));
+          outgoing.end('[]');
+        },
+      },
+      { TRUSTED_PROXIES: '127.0.0.9' },
+    );
+    const { peerId, privateKeyRaw } = openIdentity(join(gateway.path, 'identity.key'));
+    const facts = { self: peerId, trustedProxies: [], token: undefined };
+    const clients = createClients({ ...facts, localSecret: privateKeyRaw });
+    const others = createClients({ ...facts, localSecret: privateKeyRaw.toReversed() });
+    const ask = async (localAddress: string, headers: Record<string, string>) => {
+      const sent = httpRequest(`${gateway.origin}/peers?a`, { localAddress, headers }).end();
+      const [answer] = (await once(sent, 'response')) as [IncomingMessage];
+      await answer.resume().toArray();
+    };
+    await ask('127.0.0.2', {});
+    await ask('127.0.0.3', others.vouch('192.0.2.7', { method: 'GET', path: '/peers?a' }));
+    await ask('127.0.0.4', { 'x-forwarded-for': '192.0.2.7' });
+    await ask('127.0.0.9', { 'x-forwarded-for': '6.6.6.6, 192.0.2.7' });
+    expect(seen).toEqual(['127.0.0.2', '127.0.0.3', '127.0.0.4', '192.0.2.7']);
+  });
+
+  it('have their share of the requests, however many another one has', async () => {
+    let open = 0;
+    await using gateway = await openGateway(
+      { discovery: ({ url }, outgoing) => (url === '/peers' ? void open++ : outgoing.end()) },
+      { GATEWAY_REQUESTS_MAX: '2' },
+    );
+    const hanging = [1, 2].map(() => httpRequest(`${gateway.origin}/peers`).end());
+    const ended = hanging.map((sent) => once(sent, 'response') as Promise<[IncomingMessage]>);
+    for (const answer of ended) answer.catch(() => {}); // that of the first is looked at by nobody
+    await until(() => open === 2, 'both are open');
+    const sent = httpRequest(`${gateway.origin}/peers?a`, { localAddress: '127.0.0.2' }).end();
+    const [answer] = (await once(sent, 'response')) as [IncomingMessage];
+    expect(answer.resume().statusCode).toBe(200);
+    const [gaveWay] = await Promise.race(ended);
+    expect(gaveWay.statusCode).toBe(503);
+    expect(String(Buffer.concat(await gaveWay.toArray()))).toContain('problems/gave-way');
+    for (const each of hanging) each.on('error', () => {}).destroy();
   });
 });
 

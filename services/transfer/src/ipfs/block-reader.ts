@@ -4,9 +4,16 @@
  * directory begins with the same few.
  */
 import type { GetNode } from '@shoal/blocks';
+import { createBlockMemory } from '@shoal/chassis';
 import { type Cid, type Member, NotCached } from '@shoal/protocol';
 import type { FindBlock } from './find-block.ts';
-import { createNodeMemory, createTurns } from '../node-memory.ts';
+import { createTurns } from '../node-memory.ts';
+import {
+  createLinkRoom,
+  createReadBudget,
+  type HeldLinks,
+  NODE_COST_BYTES,
+} from './read-budget.ts';
 import type { ReceivedBlock } from '../receive-block.ts';
 
 /** Nodes remembered, by what they take together. */
@@ -17,7 +24,7 @@ const PINNED_RETRY_FOR_MS = 6000;
 const LOOSE_RETRY_FOR_MS = 250;
 
 export interface BlockReader {
-  /** A node's bytes. @throws BlockAbsent, BlockUnavailable, NotCached */
+  /** A node's bytes. @throws BlockAbsent, BlockUnavailable, NotCached; ManifestInvalid when too much is read. */
   readonly getNode: GetNode;
   /** Any block; the caller releases it. @throws the same. */
   get(cid: Cid): Promise<ReceivedBlock>;
@@ -36,6 +43,10 @@ export interface BlockReader {
   /** Whether this peer has it. */
   isHere(cid: Cid): Promise<boolean>;
   readonly isLocalOnly: boolean;
+  /** Pays for work that reads no node. @throws ManifestInvalid as `getNode` does. */
+  spend(cid: string, readBytes: number): void;
+  /** Room for links that are held while others are followed. */
+  holdLinks(): HeldLinks;
 }
 
 export interface ReadOptions {
@@ -44,11 +55,17 @@ export interface ReadOptions {
   readonly isLocalOnly: boolean;
   /** A live pin reaches what is read. */
   readonly isPinned: boolean;
+  /** Bytes that went out for it so far. Without, it may read as much as it likes. */
+  readonly sentBytes?: () => number;
 }
 
 /** Gives each request its reader. */
-export function createBlockReaders(blocks: FindBlock): (options: ReadOptions) => BlockReader {
-  const { recall, remember } = createNodeMemory(NODES_CACHED_MAX_BYTES);
+export function createBlockReaders(
+  blocks: FindBlock,
+  limits: { readonly freeMaxBytes?: number } = {},
+): (options: ReadOptions) => BlockReader {
+  const { recall, remember } = createBlockMemory(NODES_CACHED_MAX_BYTES);
+  const links = createLinkRoom();
   const take = (cid: Cid, block: ReceivedBlock): Uint8Array => {
     const bytes = Uint8Array.from(block.bytes); // the block's own buffer is used again
     block.release();
@@ -56,7 +73,14 @@ export function createBlockReaders(blocks: FindBlock): (options: ReadOptions) =>
     return bytes;
   };
 
-  return ({ signal, isLocalOnly, isPinned }) => {
+  return ({ signal, isLocalOnly, isPinned, sentBytes }) => {
+    const budget =
+      isPinned || sentBytes === undefined ? undefined : createReadBudget(sentBytes, limits);
+    const spend: BlockReader['spend'] = (cid, readBytes) => budget?.spend(cid, readBytes);
+    const paid = (cid: Cid, bytes: Uint8Array): Uint8Array => {
+      spend(cid, bytes.length + NODE_COST_BYTES);
+      return bytes;
+    };
     const turn = createTurns({ signal });
     const recallInTurn = async (cid: Cid): Promise<Uint8Array | undefined> => {
       const bytes = recall(cid);
@@ -78,16 +102,18 @@ export function createBlockReaders(blocks: FindBlock): (options: ReadOptions) =>
     };
     return {
       get,
-      getNode: async (cid) => (await recallInTurn(cid)) ?? take(cid, await get(cid)),
+      getNode: async (cid) => paid(cid, (await recallInTurn(cid)) ?? take(cid, await get(cid))),
       recall,
       async getNodeHere(cid) {
         const known = await recallInTurn(cid);
-        if (known !== undefined) return known;
+        if (known !== undefined) return paid(cid, known);
         const block = await blocks.getHere(cid, { signal });
-        return block === undefined ? undefined : take(cid, block);
+        return block === undefined ? undefined : paid(cid, take(cid, block));
       },
       isHere: (cid) => blocks.isHere(cid),
       isLocalOnly,
+      spend,
+      holdLinks: () => links.open(),
       locate: async (cid) => (isLocalOnly ? [] : blocks.locate(cid)),
       fetch: (cid, holders, options) =>
         isLocalOnly

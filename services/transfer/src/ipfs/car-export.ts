@@ -13,6 +13,7 @@ import {
   reassemble,
   walkDag,
 } from '@shoal/blocks';
+import { Shares, watchReader } from '@shoal/chassis';
 import { Overloaded } from '@shoal/protocol';
 import type { BlockReader } from './block-reader.ts';
 import { carFrame, carHeader } from './car-frames.ts';
@@ -46,7 +47,10 @@ export function createCarExport({
   readonly sender: Sender;
   readonly config: Pick<TransferConfig, 'TRANSFER_CAR_EXPORTS_MAX'>;
 }): (ask: IpfsAsk, form: CarForm) => Promise<IpfsOutcome> {
-  let open = 0;
+  const shares = new Shares({
+    what: 'CARs being sent',
+    placesMax: config.TRANSFER_CAR_EXPORTS_MAX,
+  });
 
   return async (ask, form) => {
     const { call, reader, resolved } = ask;
@@ -57,24 +61,23 @@ export function createCarExport({
       answerHead(call, 304, headers);
       return 'not-modified';
     }
-    const limit = config.TRANSFER_CAR_EXPORTS_MAX;
-    if (open >= limit) throw new Overloaded({ what: 'CARs being sent', limit });
-    open += 1;
-    try {
-      const { target } = resolved;
-      if (target.kind === 'block') await assertThere(target, reader);
-      if (call.request.method === 'HEAD') {
-        answerHead(call, 200, headers);
-        return 'complete';
-      }
-      return await sender.send(call, async (flow) => ({
-        pieces: piecesOf(ask, carQuery, form.dups, flow),
-        headOf: () => ({ status: 200, headers }),
-        lengthBytes: undefined,
-      }));
-    } finally {
-      open -= 1;
+    using watched = watchReader(call.reply.raw);
+    using place = await shares.take(call.request.client, {
+      signal: call.signal,
+      isSlow: watched.isSlow,
+    });
+    place.signal.addEventListener('abort', () => call.abort(place.signal.reason as Error));
+    const { target } = resolved;
+    if (target.kind === 'block') await assertThere(target, reader);
+    if (call.request.method === 'HEAD') {
+      answerHead(call, 200, headers);
+      return 'complete';
     }
+    return await sender.send(call, async (flow) => ({
+      pieces: piecesOf(ask, carQuery, form.dups, flow),
+      headOf: () => ({ status: 200, headers }),
+      lengthBytes: undefined,
+    }));
   };
 }
 
@@ -147,7 +150,14 @@ async function* entriesOf(
     return;
   }
   let isRoot = true;
-  for await (const entry of walkDag(cid, reader.getNode, { scope, range, skip: isRepeated })) {
+  using links = reader.holdLinks();
+  const options = {
+    scope,
+    range,
+    skip: isRepeated,
+    onPending: (count: number) => links.set(count),
+  };
+  for await (const entry of walkDag(cid, reader.getNode, options)) {
     yield isRoot ? only : { entry };
     isRoot = false;
   }

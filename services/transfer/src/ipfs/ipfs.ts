@@ -13,6 +13,7 @@ import {
   Cid,
   discoveryRoutes,
   FileGone,
+  GaveWay,
   isFileMissing,
   type Pin,
   Problem,
@@ -78,7 +79,7 @@ function createIpfs(deps: IpfsDeps): (call: IpfsCall) => Promise<unknown> {
       const error = kind === 'raw' ? cause : await orGone(cause, call, deps);
       metrics.ipfsRequests.inc({
         kind,
-        outcome: call.signal.aborted ? 'reader-left' : outcomeOf(error),
+        outcome: outcomeOf(error, call.signal),
       });
       return refuse(call, error);
     }
@@ -103,7 +104,10 @@ async function understand(
       ? undefined
       : await livePin(root.cid, { client, log }, { signal });
   const isLocalOnly = /(?:^|,)\s*only-if-cached\b/i.test(request.headers['cache-control'] ?? '');
-  const reader = readerFor({ signal, isLocalOnly, isPinned: pin !== undefined });
+  const { socket } = call.reply.raw;
+  const sentBefore = socket?.bytesWritten ?? 0;
+  const sentBytes = () => (socket?.bytesWritten ?? 0) - sentBefore;
+  const reader = readerFor({ signal, isLocalOnly, isPinned: pin !== undefined, sentBytes });
   const resolved = await resolvePath(root, segments, reader.getNode);
   return { call, path, resolved, reader, pin: segments.length === 0 ? pin : undefined };
 }
@@ -113,7 +117,10 @@ async function answerUnixfs(ask: IpfsAsk, deps: IpfsDeps): Promise<Answered> {
   const { call, path, reader, resolved, pin } = ask;
   const { target } = resolved;
   const node = await readTarget(target, reader.getNode);
-  if (node?.type === 'directory' || node?.type === 'shard') return sendDirectory(ask, node, deps);
+  using links = reader.holdLinks(); // the node is in memory until its last byte is sent
+  links.set(node?.links.length ?? 0);
+  if (node?.type === 'directory' || node?.type === 'shard')
+    return await sendDirectory(ask, node, deps);
   if (path.hasFinalSlash) {
     const query = path.search === '' ? '' : `?${path.search}`;
     await call.reply.redirect(`${path.asked.replace(/\/+$/, '')}${query}`, 301);
@@ -170,7 +177,11 @@ function refuse({ request, reply }: IpfsCall, error: unknown): unknown {
   return reply.code(error.status).type('text/plain; charset=utf-8').send(text);
 }
 
-function outcomeOf(error: unknown): 'absent' | 'refused' | 'unavailable' | 'failed' {
+function outcomeOf(
+  error: unknown,
+  { aborted, reason }: AbortSignal,
+): 'reader-left' | 'gave-way' | 'absent' | 'refused' | 'unavailable' | 'failed' {
+  if (aborted) return reason instanceof GaveWay ? 'gave-way' : 'reader-left';
   const status = error instanceof Problem ? error.status : 500;
   if (status === 404 || status === 410 || status === 412) return 'absent';
   if (status < 500) return 'refused';

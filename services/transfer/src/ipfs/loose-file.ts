@@ -17,6 +17,9 @@ import type { BlockReader } from './block-reader.ts';
 import { type ByteRange, inPieces } from '../file-pieces.ts';
 import type { Flow, Piece, Pieces } from '../send-body.ts';
 
+/** What it costs to ask whether a leaf is here, as bytes of nodes: a million of them may be. */
+const LEAF_COST_BYTES = 256;
+
 /** What is read: a block's DAG, or one whose root stands in an identity CID. */
 export type LooseRoot = { readonly cid: Cid } | { readonly bytes: Uint8Array };
 
@@ -43,11 +46,13 @@ export async function openLooseFile(
   { signal }: { signal: AbortSignal },
 ): Promise<Pieces> {
   if (reader.isLocalOnly)
-    for await (const { entry } of slicesIn(root, range, reader.getNode))
-      if (entry.inline === undefined && !(await reader.isHere(entry.cid)))
-        throw new NotCached({ cid: entry.cid });
+    for await (const { entry } of slicesIn(root, range, reader)) {
+      if (entry.inline !== undefined) continue;
+      reader.spend(entry.cid, LEAF_COST_BYTES);
+      if (!(await reader.isHere(entry.cid))) throw new NotCached({ cid: entry.cid });
+    }
   const blocks = reassemble(
-    seekAhead(slicesIn(root, range, reader.getNode), (entry) => seek(entry, reader)),
+    seekAhead(slicesIn(root, range, reader), (entry) => seek(entry, reader)),
     {
       windowBlocks: flow.windowBlocks,
       fetchBlock: (slice: Sought, options) =>
@@ -63,11 +68,14 @@ export async function openLooseFile(
 async function* slicesIn(
   root: LooseRoot,
   { start, end }: ByteRange,
-  getNode: GetNode,
+  { getNode, holdLinks }: Pick<BlockReader, 'getNode' | 'holdLinks'>,
 ): AsyncGenerator<Slice, void, undefined> {
   const { cid, get } = rooted(root, getNode);
+  using links = holdLinks();
+  const range = { start, end };
+  const onPending = (count: number) => links.set(count);
   let at = start;
-  for await (const entry of walkDag(cid, get, { range: { start, end }, withInline: true })) {
+  for await (const entry of walkDag(cid, get, { range, withInline: true, onPending })) {
     const from = Math.max(0, start - entry.offset);
     const to = Math.min(entry.sizeBytes, end + 1 - entry.offset);
     if (from >= to) continue;

@@ -2,7 +2,8 @@
  * `/ipfs/{cid}?format=raw`: one block, verified. The path of Kubo, Helia and all who check for
  * themselves, with their rules: no redirect, few headers, and 404 soon for what nobody has.
  */
-import { Overloaded, RangeNotSatisfiable } from '@shoal/protocol';
+import { Shares, watchReader } from '@shoal/chassis';
+import { RangeNotSatisfiable } from '@shoal/protocol';
 import type { TransferConfig } from '../config.ts';
 import { headOf, nameAsked, rangeOf } from '../file-answer.ts';
 import { contentDisposition, IMMUTABLE } from '../file-headers.ts';
@@ -20,7 +21,10 @@ export function createRawBlock({
 }: {
   readonly config: Pick<TransferConfig, 'TRANSFER_RAW_BLOCKS_MAX' | 'TRANSFER_READER_STALL_MS'>;
 }): (ask: IpfsAsk, form: { isByAccept: boolean }) => Promise<IpfsOutcome> {
-  let open = 0;
+  const shares = new Shares({
+    what: 'blocks being sent',
+    placesMax: config.TRANSFER_RAW_BLOCKS_MAX,
+  });
 
   return async (ask, { isByAccept }) => {
     const { call, reader, resolved } = ask;
@@ -32,15 +36,25 @@ export function createRawBlock({
       answerHead(call, 304, headers);
       return 'not-modified';
     }
-    const limit = config.TRANSFER_RAW_BLOCKS_MAX;
-    if (open >= limit) throw new Overloaded({ what: 'blocks being sent', limit });
-    open += 1;
+    const reading = watchReader(reply.raw);
+    const { isSlow } = reading;
+    const place = await shares
+      .take(request.client, { signal: call.signal, isSlow })
+      .catch((error: unknown) => {
+        reading[Symbol.dispose]();
+        throw error;
+      });
+    place.signal.addEventListener('abort', () => {
+      call.abort(place.signal.reason as Error);
+      if (reply.raw.headersSent) reply.raw.destroy();
+    });
     let block: Piece | undefined;
     let isOpen = true;
     const end = () => {
       if (!isOpen) return;
       isOpen = false;
-      open -= 1;
+      reading[Symbol.dispose]();
+      place[Symbol.dispose]();
       block?.release();
     };
     try {

@@ -15,9 +15,14 @@ const config = {
 } as TransferConfig; // what a sender reads of it
 
 /** A server whose one answer is these pieces. */
-async function serve(piecesOf: () => Pieces, lengthBytes: number | undefined) {
+async function serve(piecesOf: (url: string) => Pieces, lengthBytes: number | undefined) {
   const metrics = createMetrics(createRegistry('transfer'));
-  const sender = createSender({ metrics, log: createLog('transfer', 'silent'), config });
+  const sender = createSender({
+    metrics,
+    log: createLog('transfer', 'silent'),
+    config,
+    readerRate: { windowMs: 1000 },
+  });
   const outcomes: Promise<string>[] = [];
   const server = createServer((incoming, response) => {
     const gone = new AbortController();
@@ -26,12 +31,13 @@ async function serve(piecesOf: () => Pieces, lengthBytes: number | undefined) {
     });
     const reply = { raw: response, hijack: () => undefined };
     const exchange = {
-      request: { id: 'a', url: incoming.url, method: 'GET' },
+      request: { id: 'a', url: incoming.url, method: 'GET', client: incoming.headers['x-client'] },
       reply,
       signal: gone.signal,
+      abort: (reason: Error) => gone.abort(reason),
     } as unknown as Exchange; // what a sender uses of it
     const outcome = sender.send(exchange, async () => ({
-      pieces: piecesOf(),
+      pieces: piecesOf(incoming.url ?? ''),
       headOf: () => ({ status: 200, headers: { 'x-head': 'sent' } }),
       lengthBytes,
     }));
@@ -52,8 +58,12 @@ async function serve(piecesOf: () => Pieces, lengthBytes: number | undefined) {
   };
 }
 
-async function read(port: number): Promise<{ head: unknown; body: string; isWhole: boolean }> {
-  const asked = request({ port, host: '127.0.0.1', agent: false }).end();
+async function read(
+  port: number,
+  client = 'anybody',
+): Promise<{ head: unknown; body: string; isWhole: boolean }> {
+  const headers = { 'x-client': client };
+  const asked = request({ port, host: '127.0.0.1', agent: false, headers }).end();
   const [answer] = (await once(asked, 'response')) as [IncomingMessage];
   let body = '';
   answer.setEncoding('latin1').on('data', (text: string) => (body += text));
@@ -66,6 +76,49 @@ async function* pieces(texts: readonly string[], failure?: Error): Pieces {
   for (const text of texts) yield { bytes: Buffer.from(text), release: () => undefined };
   if (failure !== undefined) throw failure;
 }
+
+/** More than any socket holds. */
+async function* endless(): Pieces {
+  const bytes = Buffer.alloc(1024 * 1024);
+  for (;;) yield { bytes, release: () => undefined };
+}
+
+/** A reader that takes the head and then a few bytes now and then, or none. */
+async function trickle(port: number, client: string): Promise<Disposable> {
+  const headers = { 'x-client': client };
+  const asked = request({ port, host: '127.0.0.1', agent: false, path: '/endless', headers }).end();
+  asked.on('error', () => undefined);
+  const [answer] = (await once(asked, 'response')) as [IncomingMessage];
+  answer.on('error', () => undefined);
+  const timer = setInterval(() => answer.read(16), 100);
+  return {
+    [Symbol.dispose]() {
+      clearInterval(timer);
+      asked.destroy();
+    },
+  };
+}
+
+describe('readers that trickle', () => {
+  const open = () =>
+    serve((url) => (url === '/endless' ? endless() : pieces(['one ', 'two'])), undefined);
+
+  it('hold no place against another client', async () => {
+    await using server = await open();
+    using _first = await trickle(server.port, 'a');
+    using _second = await trickle(server.port, 'a');
+    expect(await read(server.port, 'b')).toEqual({ head: 'sent', body: 'one two', isWhole: true });
+    expect(await server.outcomes[1]).toBe('gave-way');
+  });
+
+  it('give way to their own client, once they were too slow for a while', async () => {
+    await using server = await open();
+    using _first = await trickle(server.port, 'a');
+    using _second = await trickle(server.port, 'a');
+    expect((await read(server.port, 'a')).isWhole).toBe(true);
+    expect(await server.outcomes[0]).toBe('gave-way');
+  });
+});
 
 describe('a body that is fetched while it is sent', () => {
   it('ends well when all of it was sent', async () => {
