@@ -5,7 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import { join, relative } from 'node:path';
 import { argv, cwd, exit } from 'node:process';
-import { findNode, projectEnv, ROOT } from './setup.mjs';
+import { buildPrograms, findNode, projectEnv, ROOT } from './setup.mjs';
 
 const JEST = join(ROOT, 'node_modules', 'jest', 'bin', 'jest.js');
 
@@ -23,6 +23,7 @@ export function jestCommand(args, { counts } = {}) {
 }
 
 if (import.meta.main ?? argv[1] === import.meta.filename) {
+  buildPrograms();
   const here = relative(ROOT, cwd());
   const asked = argv.slice(2);
   const namesFiles = asked.some((arg) => !arg.startsWith('-') && arg.includes('/'));

@@ -9,7 +9,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { argv, exit, stdout } from 'node:process';
 import { jestCommand } from './run-jest.mjs';
-import { findNode, INTEROP, projectEnv, ROOT, setUp, setUpChaos, setUpInterop } from './setup.mjs';
+import {
+  buildPrograms,
+  findNode,
+  INTEROP,
+  projectEnv,
+  ROOT,
+  setUp,
+  setUpChaos,
+  setUpInterop,
+} from './setup.mjs';
 import { closeSharedSwarm, openSharedSwarm } from './shared-swarm.mjs';
 import { runTask, runTasks } from './tasks.mjs';
 
@@ -19,6 +28,7 @@ const BASE_IMAGE = 'node:24-bookworm-slim';
 const WORKERS = 2;
 
 setUp();
+buildPrograms();
 const folder = mkdtempSync(join(tmpdir(), 'shoal-counts-'));
 const args = argv.slice(2);
 if (args.length === 0) {

@@ -3,11 +3,11 @@ import { execFile } from 'node:child_process';
 import { mkdir, readdir, readFile, readlink, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DirectoryReply, MiB, UploadReply } from '@shoal/protocol';
 import {
+  CLI_MAIN,
   eventually,
   health,
   listFiles,
@@ -19,7 +19,6 @@ import {
 } from '@shoal/testkit';
 import { request } from 'undici';
 
-const CLI = fileURLToPath(new URL('../../packages/cli/src/main.ts', import.meta.url));
 /** More than fit in one node of a directory. */
 const MANY = 5200;
 /** A service that was killed is up again within this time, also on a full machine. */
@@ -27,7 +26,7 @@ const RESTART_MAX_MS = 60_000;
 
 const run = promisify(execFile);
 const shoal = async (...args: string[]) =>
-  (await run(process.execPath, [CLI, ...args], { maxBuffer: 64 * MiB })).stdout;
+  (await run(process.execPath, [CLI_MAIN, ...args], { maxBuffer: 64 * MiB })).stdout;
 
 /** Everything in a folder: files as text, symlinks as their targets, empty folders by name. */
 async function treeOf(folder: string, prefix = ''): Promise<Record<string, string>> {

@@ -4,11 +4,11 @@ import { createReadStream } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DirectoryReply, ImportReply, MiB, UploadReply } from '@shoal/protocol';
 import {
+  CLI_MAIN,
   download,
   eventually,
   health,
@@ -24,12 +24,12 @@ import {
 } from '@shoal/testkit';
 import { request } from 'undici';
 
-const CLI = fileURLToPath(new URL('../../packages/cli/src/main.ts', import.meta.url));
 /** A service that was killed is up again within this time, also on a full machine. */
 const RESTART_MAX_MS = 60_000;
 
 const run = promisify(execFile);
-const shoal = async (...args: string[]) => (await run(process.execPath, [CLI, ...args])).stdout;
+const shoal = async (...args: string[]) =>
+  (await run(process.execPath, [CLI_MAIN, ...args])).stdout;
 
 describe('DAGs from outside', () => {
   let outside: RunningPeer;

@@ -12,7 +12,6 @@ import { get, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as wait } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 // Not chassis as a whole: the launcher lives as long as the peer, without a server or a queue.
 import { EXIT_CONFIG } from '@shoal/chassis/config';
 import { type PeerId, SERVICES, type Service, START_ORDER } from '@shoal/protocol';
@@ -20,6 +19,7 @@ import { CommandFailure } from './failure.ts';
 import { openLogFile, readTail } from './log-file.ts';
 import { describePeer, type PeerPlan } from './peer-plan.ts';
 import { checkPorts } from './ports.ts';
+import { programOf } from './programs.ts';
 import { findRedisServer, spawnRedis, waitForRedis } from './redis-server.ts';
 import { closeRunFolder, lockFolder, openRunFolder } from './run-folder.ts';
 import { supervise, type Supervised } from './supervise.ts';
@@ -202,5 +202,5 @@ function logPath(dataDir: string, name: string): string {
 }
 
 function serviceMain(service: Service): string {
-  return fileURLToPath(new URL(`../../../services/${service}/src/main.ts`, import.meta.url));
+  return programOf(`services/${service}`);
 }

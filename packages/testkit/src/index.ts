@@ -3,6 +3,7 @@ export * from './crash-states.ts';
 export * from './eventually.ts';
 export * from './file-client.ts';
 export * from './processes.ts';
+export * from './programs.ts';
 export * from './random.ts';
 export * from './seeded-bytes.ts';
 export * from './start-peer.ts';

@@ -12,7 +12,6 @@ import { dirname, join } from 'node:path';
 import { env as ownEnv } from 'node:process';
 import { createInterface } from 'node:readline';
 import { createServer } from 'node:net';
-import { fileURLToPath } from 'node:url';
 import {
   arePortsFree,
   CLI_MAIN,
@@ -20,6 +19,7 @@ import {
   type PeerPlan,
   PORTS_PER_PEER,
   portsOf,
+  programOf,
 } from '@shoal/cli';
 import { PeerId, SERVICES, type Service } from '@shoal/protocol';
 import * as z from 'zod';
@@ -38,7 +38,7 @@ const LOG_TAIL_LINES = 15;
 /** Of a peer's ports none is this far up: a listener there holds them all for the process that has it. */
 const HOLDING_OFFSET = PORTS_PER_PEER - 1;
 /** A program, not an import: services use testkit in their tests. */
-const HOST_MAIN = fileURLToPath(new URL('../../peer/src/main.ts', import.meta.url));
+const HOST_MAIN = programOf('packages/peer');
 /** As the launcher starts services: a small nursery, and threads for files that are synced side by side. */
 const HOST_FLAGS = ['--max-semi-space-size=2'];
 const HOST_THREADS = '8';
@@ -346,7 +346,7 @@ export async function killAll(launcher: ChildProcess): Promise<void> {
 function processIdsBelow(launcherId: number): Partial<Record<ProcessName, number>> {
   const found: Partial<Record<ProcessName, number>> = {};
   for (const { processId, command } of listChildren(launcherId)) {
-    const service = SERVICES.find((name) => command.includes(`services/${name}/src/main.ts`));
+    const service = SERVICES.find((name) => command.includes(programOf(`services/${name}`)));
     const name = service ?? (/^\S*(?:redis|valkey)-server/.test(command) ? 'redis' : undefined);
     if (name !== undefined) found[name] = processId;
   }

@@ -7,7 +7,6 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import {
   createLog,
   createPeerClient,
@@ -32,10 +31,11 @@ import {
   storageRoutes,
   transferRoutes,
 } from '@shoal/protocol';
+import { programOf } from '@shoal/testkit';
 import { ChunkerConfig } from '../../src/config.ts';
 import { type Chunker, startChunker } from '../../src/start.ts';
 
-const STORAGE_MAIN = fileURLToPath(new URL('../../../storage/src/main.ts', import.meta.url));
+const STORAGE_MAIN = programOf('services/storage');
 const DEADLINE_MS = 15_000;
 const NOWHERE = 'http://127.0.0.1:9';
 

@@ -31,8 +31,9 @@ import {
   Sha256,
   storageRoutes,
 } from '@shoal/protocol';
+import { compileCacheDir, programOf } from '@shoal/testkit';
 
-const MAIN = new URL('../../src/main.ts', import.meta.url).pathname;
+const MAIN = programOf('services/discovery');
 const signal = new AbortController().signal;
 
 export interface PeerOptions {
@@ -126,6 +127,7 @@ export async function startPeer(
   const child = spawn(process.execPath, [MAIN], {
     stdio: ['ignore', 'pipe', options.isQuiet === true ? 'ignore' : 'inherit'],
     env: {
+      NODE_COMPILE_CACHE: compileCacheDir(process.env),
       PEER_ID: peerId,
       PEER_DATA_DIR: dir,
       SWARM_KEY_FILE: keyFile,

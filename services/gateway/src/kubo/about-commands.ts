@@ -1,13 +1,9 @@
 /** `version` and `id`: who answers here, in the shape that Kubo's clients read. */
-import { readFileSync } from 'node:fs';
 import { routePath, routingRoutes } from '@shoal/protocol';
 import type { RpcCommand } from './call.ts';
 import { RpcError } from './rpc-error.ts';
-import * as z from 'zod';
+import PACKAGE from '../../package.json' with { type: 'json' };
 
-const PACKAGE = z
-  .object({ version: z.string() })
-  .parse(JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')));
 const AGENT = `shoal/${PACKAGE.version}`;
 
 /** Shoal's own version: no client is to mistake it for a Kubo of that number. */

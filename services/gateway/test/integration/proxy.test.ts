@@ -9,6 +9,7 @@ import { Readable } from 'node:stream';
 import { afterAll, describe, expect, it } from '@jest/globals';
 import { createClients, openIdentity } from '@shoal/chassis';
 import { MiB, PROOF_HEADER, ProblemBody } from '@shoal/protocol';
+import { programOf } from '@shoal/testkit';
 import type { FastifyRequest } from 'fastify';
 import { getGlobalDispatcher, request } from 'undici';
 import { openGateway, openUpstreams, until } from './support.ts';
@@ -162,7 +163,7 @@ describe('the proxy', () => {
         Readable.from(bytes(sizeBytes)).pipe(outgoing);
       },
     });
-    const main = new URL('../../src/main.ts', import.meta.url).pathname;
+    const main = programOf('services/gateway');
     const child = spawn(process.execPath, ['--max-semi-space-size=1', main], {
       env: { ...upstreams.env, LOG_LEVEL: 'info' },
       stdio: ['ignore', 'pipe', 'inherit'],

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { BLOCK_SIZE_MAX_BYTES, type Cid, MiB } from '@shoal/protocol';
+import { programOf } from '@shoal/testkit';
 import {
   type Client,
   createPeerFolder,
@@ -17,7 +18,7 @@ import {
   until,
 } from './harness.ts';
 
-const MAIN = join(import.meta.dirname, '../../src/main.ts');
+const MAIN = programOf('services/storage');
 
 describe('bad input', () => {
   let peer: PeerFolder;

@@ -5,6 +5,7 @@ import { appendFile, mkdir, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { type Cid, MiB, type SweepReport, type UpkeepReport } from '@shoal/protocol';
+import { programOf } from '@shoal/testkit';
 import { digestOfCid } from '../../src/blockstore.ts';
 import {
   createPeerFolder,
@@ -16,7 +17,7 @@ import {
 } from './harness.ts';
 import { type Neighbours, startNeighbours } from './neighbours.ts';
 
-const MAIN = join(import.meta.dirname, '../../src/main.ts');
+const MAIN = programOf('services/storage');
 const DISK_SIZE_BYTES = 24 * MiB;
 
 describe('a full disk', () => {

@@ -1,0 +1,1 @@
+export { CLI_MAIN, compileCacheDir, programOf } from '@shoal/cli';
