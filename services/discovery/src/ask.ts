@@ -105,17 +105,18 @@ export function createAsk(deps: {
           });
     };
     const connected = () => wire.engine().connected();
-    const nudge = setTimeout(
-      () => askDirectly(connected().filter((peerId) => waiting.has(peerId))),
-      NUDGE_AFTER_MS,
-    );
+    // Where all are connected, a question and its answer are all that it takes.
+    const isDirect = wire.engine().reachesAll();
+    const nudge = setTimeout(() => {
+      if (!isDirect) askDirectly(connected().filter((peerId) => waiting.has(peerId)));
+    }, NUDGE_AFTER_MS);
     const deadline = setTimeout(done.resolve, timeoutMs);
     const onAbort = (): void => done.resolve();
     signal.addEventListener('abort', onAbort, { once: true });
     pending.set(ask.rid, take);
     try {
-      const listeners = new Set(wire.engine().listeners('asks'));
-      wire.broadcast('asks', ask);
+      const listeners = new Set(isDirect ? [] : wire.engine().listeners('asks'));
+      if (!isDirect) wire.broadcast('asks', ask);
       askDirectly(connected().filter((id) => waiting.has(id) && !listeners.has(id)));
       await done.promise;
     } finally {

@@ -32,6 +32,8 @@ export interface Engine {
   /** Where we listen, as multiaddrs. */
   addresses(): string[];
   connected(): PeerId[];
+  /** Whether a broadcast goes straight to each member that is alive, so that nobody relays it. */
+  reachesAll(): boolean;
   /** Connected peers that a broadcast on this topic reaches directly. */
   listeners(topic: Topic): PeerId[];
   /** Connects to whoever answers there; to `peerId` and nobody else when given. */

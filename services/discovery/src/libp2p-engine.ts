@@ -22,6 +22,7 @@ import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
 import type { Log } from '@shoal/chassis';
 import { PeerId } from '@shoal/protocol';
 import { createLibp2p, type Libp2p } from 'libp2p';
+import { raceSignal } from 'race-signal';
 import {
   type Engine,
   type EngineEvents,
@@ -30,9 +31,14 @@ import {
   type Topic,
   TOPICS,
 } from './engine.ts';
+import { createLink, type Link, serveLink } from './link.ts';
 import { hostOf } from './seeds.ts';
 
-/** Requests and their answers, each on a stream of its own. */
+/** A standing stream for all that one side asks and tells (link.ts). */
+const LINK_PROTOCOL = '/shoal/control/2.0.0';
+/** A side opens one; another one follows when it broke. */
+const LINKS_PER_PEER_MAX = 4;
+/** Peers of before links: requests and their answers, each on a stream of its own. */
 const CONTROL_PROTOCOL = '/shoal/control/1.0.0';
 /** Streams of one peer that are served at once. */
 const STREAMS_PER_PEER_MAX = 64;
@@ -40,6 +46,8 @@ const STREAMS_PER_PEER_MAX = 64;
 const CONNECTIONS_MAX = 2048;
 /** A dial takes a handful of round trips; a stopped process accepts and never answers. */
 const DIAL_TIMEOUT_MS = 5000;
+/** Making a link on a connection that stands: a round trip. */
+const LINK_TIMEOUT_MS = 5000;
 /** Time to read a request and write the answer. */
 const SERVE_TIMEOUT_MS = 10_000;
 /** Time between two multicast questions: a new peer asks at once, so this only heals. */
@@ -52,19 +60,26 @@ export interface Libp2pOptions {
   readonly listen: string;
   readonly mdns: boolean;
   readonly events: EngineEvents;
+  /** Whom a broadcast must reach: the members that are alive. */
+  readonly audience: () => readonly PeerId[];
   readonly log: Log;
 }
 
 type Services = { identify: Identify; gossip: GossipSub };
 
 export async function startLibp2p(options: Libp2pOptions): Promise<Engine> {
-  const { events, log } = options;
+  const { events, audience, log } = options;
   const node = await createNode(options);
   const gossip = node.services.gossip;
   const self = node.peerId.toString();
+  const links = createLinks(node, log);
+  const reachesAll = () => audience().every((peerId) => links.open(peerId) !== undefined);
 
   node.addEventListener('peer:connect', ({ detail }) =>
-    withPeerId(detail, (id) => events.connected(id)),
+    withPeerId(detail, (id) => {
+      void links.link(id).catch(() => undefined); // who can't has been told to the log
+      events.connected(id);
+    }),
   );
   node.addEventListener('peer:disconnect', ({ detail }) =>
     withPeerId(detail, (id) => events.disconnected(id)),
@@ -85,13 +100,30 @@ export async function startLibp2p(options: Libp2pOptions): Promise<Engine> {
     (stream, connection) => serve(stream, connection, events, log),
     { maxInboundStreams: STREAMS_PER_PEER_MAX, maxOutboundStreams: STREAMS_PER_PEER_MAX },
   );
+  await node.handle(
+    LINK_PROTOCOL,
+    (stream, { remotePeer }) =>
+      withPeerId(remotePeer, (from) =>
+        serveLink(stream, {
+          question: (body) => events.request(from, body),
+          news: (topic, body) => {
+            const name = TOPICS[topic];
+            if (name === undefined) throw new Error(`news of topic ${topic}`);
+            events.broadcast(name, from, body);
+          },
+        }),
+      ),
+    { maxInboundStreams: LINKS_PER_PEER_MAX, maxOutboundStreams: LINKS_PER_PEER_MAX },
+  );
   await node.start();
   for (const topic of TOPICS) gossip.subscribe(topicName(topic));
 
   return {
     addresses: () => node.getMultiaddrs().map(String),
     connected: () => peerIds(node.getPeers()),
-    listeners: (topic) => peerIds(gossip.getSubscribers(topicName(topic))),
+    reachesAll,
+    listeners: (topic) =>
+      reachesAll() ? links.peers() : peerIds(gossip.getSubscribers(topicName(topic))),
     async dial(addresses, { peerId, signal }) {
       const targets = addresses.flatMap((address) => readAddress(address, peerId));
       if (targets.length === 0) throw new Error('there is no address that can be dialled');
@@ -104,13 +136,13 @@ export async function startLibp2p(options: Libp2pOptions): Promise<Engine> {
     knock: async (addresses, { timeoutMs }) =>
       judge(await Promise.all(addresses.map((address) => knockAt(address, timeoutMs)))),
     async broadcast(topic, bytes) {
-      await gossip.publish(topicName(topic), bytes);
+      if (!reachesAll()) return void (await gossip.publish(topicName(topic), bytes));
+      for (const peerId of links.peers()) links.open(peerId)?.tell(TOPICS.indexOf(topic), bytes);
     },
     async request(peerId, bytes, { signal }) {
-      const connection = node
-        .getConnections(peerIdFromString(peerId))
-        .find(({ status }) => status === 'open');
-      if (connection === undefined) throw new Error('not connected');
+      const link = links.open(peerId) ?? (await raceSignal(links.link(peerId), signal));
+      if (link !== undefined) return await link.ask(bytes, { signal });
+      const connection = openConnection(node, peerId);
       const stream = await connection.newStream(CONTROL_PROTOCOL, { signal });
       try {
         const messages = lpStream(stream, { maxDataLength: MESSAGE_SIZE_MAX_BYTES });
@@ -131,6 +163,58 @@ export async function startLibp2p(options: Libp2pOptions): Promise<Engine> {
       await node.stop();
     },
   };
+}
+
+interface Links {
+  /** The link to a peer, if it stands. */
+  open(peerId: PeerId): Link | undefined;
+  /** The link, made if there is none; nothing when the peer is of before links. */
+  link(peerId: PeerId): Promise<Link | undefined>;
+  /** All to whom a link stands. */
+  peers(): PeerId[];
+}
+
+function createLinks(node: Libp2p<Services>, log: Log): Links {
+  const links = new Map<PeerId, Link>();
+  const making = new Map<PeerId, Promise<Link | undefined>>();
+  const open = (peerId: PeerId): Link | undefined => {
+    const link = links.get(peerId);
+    return link?.isOpen() === true ? link : undefined;
+  };
+  const make = async (peerId: PeerId): Promise<Link | undefined> => {
+    const signal = AbortSignal.timeout(LINK_TIMEOUT_MS);
+    try {
+      const stream = await openConnection(node, peerId).newStream(LINK_PROTOCOL, { signal });
+      const link = createLink(stream);
+      links.set(peerId, link);
+      stream.addEventListener('close', () => {
+        if (links.get(peerId) === link) links.delete(peerId);
+      });
+      return link;
+    } catch (err) {
+      if ((err as Error).name === 'UnsupportedProtocolError') return undefined;
+      log.debug({ err, member: peerId }, 'no link');
+      throw err;
+    }
+  };
+  return {
+    open,
+    peers: () => [...links.keys()].filter((peerId) => open(peerId) !== undefined),
+    async link(peerId) {
+      const made = making.get(peerId) ?? make(peerId).finally(() => making.delete(peerId));
+      making.set(peerId, made);
+      return open(peerId) ?? (await made);
+    },
+  };
+}
+
+/** @throws Error when there is none. */
+function openConnection(node: Libp2p<Services>, peerId: PeerId): Connection {
+  const connection = node
+    .getConnections(peerIdFromString(peerId))
+    .find(({ status }) => status === 'open');
+  if (connection === undefined) throw new Error('not connected');
+  return connection;
 }
 
 /** An address that a peer gave, with its id; nothing for one that can't be read, so that others still can. */

@@ -132,7 +132,8 @@ export function createPins(deps: {
     onChange(pin);
   };
   const spread = (signed: Signed): void => {
-    wire.broadcast('pins', signed);
+    // Who is connected is told below, and answers.
+    if (!wire.engine().reachesAll()) wire.broadcast('pins', signed);
     for (const peerId of wire.engine().connected())
       wire.request(peerId, { kind: 'pins-put', pins: [signed] }).catch(() => {
         metrics.messages.inc({ kind: 'pins-put', outcome: 'failed' }); // anti-entropy brings it

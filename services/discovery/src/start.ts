@@ -205,6 +205,11 @@ export async function startDiscovery(
     listen: tcpAddress(await numericHost(config.BIND_HOST), config.DISCOVERY_LIBP2P_PORT),
     mdns: config.DISCOVERY_MDNS,
     events: wire.events,
+    audience: () =>
+      membership.table
+        .all()
+        .filter(({ state: each }) => each === 'alive')
+        .map(({ record }) => record.peerId),
     log,
   });
   stack.defer(() => engine.stop());

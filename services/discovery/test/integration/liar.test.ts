@@ -39,6 +39,7 @@ async function startLiar(target: TestPeer): Promise<Liar> {
     privateKeyRaw: Buffer.concat([jwk('d', key), raw]),
     swarmKey: readSwarmKey(peers.keyFile),
     listen: '/ip4/127.0.0.1/tcp/0',
+    audience: () => [],
     mdns: false,
     log: createLog('discovery', 'silent'),
     events: {
