@@ -1,9 +1,10 @@
 /** Runs a scenario on a stage: the control first, then the real one, each bounded in time. */
-import { createRandom, remove, type RunningPeer } from '@shoal/testkit';
+import { createRandom, type RunningPeer } from '@shoal/testkit';
 import { createLedger, type Ledger } from './ledger.ts';
 import { createModel, type Model } from './model.ts';
 import { revive, type Rig, type Scenario } from './rig.ts';
 import { isUp, type Stage } from './stage.ts';
+import { purge } from './upkeep.ts';
 
 /** `noise`: it found faults where none were made, so what it finds proves nothing. */
 export type Verdict = 'pass' | 'fail' | 'noise' | 'skipped';
@@ -110,7 +111,7 @@ async function putInOrder(peers: readonly RunningPeer[], model: Model): Promise<
   await revive(peers);
   const peer = peers.find(isUp);
   if (peer === undefined) return;
-  for (const { cid } of model.live()) await remove(peer.discovery, cid);
+  for (const { cid } of model.live()) await purge(peer, cid);
 }
 
 /** A run that hangs is left behind: its stage is thrown away, which ends whatever it waits for. */

@@ -38,6 +38,13 @@ export async function sweep(peer: RunningPeer): Promise<SweepReport> {
   );
 }
 
+/** Deletes a file for good: its bytes go with the sweeps that follow. */
+export async function purge({ discovery }: RunningPeer, cid: string): Promise<void> {
+  const { statusCode, body } = await request(`${discovery}/files/${cid}?now`, { method: 'DELETE' });
+  const text = await body.text();
+  if (statusCode !== 200) throw new Error(`DELETE ${cid}: ${statusCode} ${text}`);
+}
+
 async function ask(
   { storage }: RunningPeer,
   method: 'GET' | 'POST',

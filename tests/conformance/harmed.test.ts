@@ -4,7 +4,6 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { MiB } from '@shoal/protocol';
 import {
   eventually,
-  remove,
   type RunningPeer,
   type RunningSwarm,
   seededBytes,
@@ -57,7 +56,7 @@ describe('a swarm that is harmed', () => {
       const path = `/ipfs/${leaf.cid.toString()}`;
       await importCar(importer.gateway, Buffer.from(await makeCar(leaf.cid, [leaf])));
       expect((await get(path)).status).toBe(200);
-      await remove(importer.gateway, leaf.cid.toString());
+      await ask(importer.gateway, `/files/${leaf.cid.toString()}?now`, { method: 'DELETE' });
       // A peer sweeps nothing before it knows all pins, which takes a while after its start.
       await eventually(
         'its bytes are gone',

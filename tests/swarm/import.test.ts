@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { DirectoryReply, ImportReply, MiB, UploadReply } from '@shoal/protocol';
+import { DirectoryReply, ImportReply, MiB, SweepReport, UploadReply } from '@shoal/protocol';
 import {
   CLI_MAIN,
   download,
@@ -39,7 +39,11 @@ describe('DAGs from outside', () => {
     folder = await openTemporaryFolder();
     outside = await startPeer({ processes: 'per peer' });
     swarm = await startSwarm(2, {
-      env: { PIN_GATEWAYS: outside.gateway, PIN_GATEWAYS_ALLOW_PRIVATE: 'true' },
+      env: {
+        PIN_GATEWAYS: outside.gateway,
+        PIN_GATEWAYS_ALLOW_PRIVATE: 'true',
+        STORAGE_SWEEP_GRACE_MS: '0', // what was put a moment ago is swept too
+      },
       // The first one's chunker is killed alone.
       optionsOf: (index) => ({ processes: index === 0 ? 'per service' : 'per peer' }),
     });
@@ -115,6 +119,54 @@ describe('DAGs from outside', () => {
     expect(await names(0)).not.toContain('again');
     await shoal('pin', reply.cid, ...wishes);
     expect(await names(0)).toContain('again');
+  });
+
+  it('are brought back at another peer after sweeps, and purged when asked to', async () => {
+    const one = file('outside/back', 3 * MiB + 7);
+    const { reply } = await upload(outside.chunker, one, { query: 'copies=1' });
+    const gateways = ['--gateway', outside.gateway, '--name', 'back'];
+    await shoal('pin', reply.cid, ...gateways, '--peer', peer(0).gateway);
+    const sweepTwice = async (): Promise<void> => {
+      for (const { storage } of [...swarm.peers, ...swarm.peers])
+        await eventually('a sweep is not held up', async () => {
+          const { body } = await request(`${storage}/sweep`, { method: 'POST' });
+          const report = SweepReport.parse(await body.json());
+          return report.heldUpBy === undefined;
+        });
+    };
+    const blocksAt = async (index: number): Promise<number> => {
+      const path = `/ipfs/${reply.cid}?format=car`;
+      const { body } = await request(peer(index).transfer + path, {
+        headers: { 'cache-control': 'only-if-cached' },
+      });
+      return (await body.arrayBuffer().catch(() => new ArrayBuffer(0))).byteLength;
+    };
+    expect(await blocksAt(0)).toBeGreaterThan(one.sizeBytes);
+
+    await shoal('rm', reply.cid, '--peer', peer(0).gateway);
+    await eventually('deleted there too', async () => !(await names(1)).includes('back'));
+    await sweepTwice();
+    for (const { gateway } of swarm.peers)
+      for (const path of [`/files/${reply.cid}`, `/ipfs/${reply.cid}`]) {
+        const { statusCode, body } = await request(gateway + path);
+        await body.dump();
+        expect([path, statusCode]).toEqual([path, 410]);
+      }
+    expect(await shoal('ls', '--deleted', '--peer', peer(1).gateway)).toContain(reply.cid);
+    await shoal('undelete', reply.cid, '--peer', peer(1).gateway);
+    const sha256 = await sha256Of(seededBytes(one.seed, one.sizeBytes));
+    await eventually('back there too', async () => (await names(0)).includes('back'));
+    for (const { gateway } of swarm.peers)
+      expect(await download(gateway, reply.cid)).toMatchObject({ status: 200, sha256 });
+    expect(await health(peer(0).discovery, reply.cid)).toMatchObject({ copies: 2 });
+
+    await shoal('rm', reply.cid, '--now', '--peer', peer(0).gateway);
+    await eventually('purged there too', async () => !(await names(1)).includes('back'));
+    await sweepTwice();
+    for (const index of [0, 1]) expect(await blocksAt(index)).toBeLessThan(one.sizeBytes / 3);
+    await expect(shoal('undelete', reply.cid, '--peer', peer(1).gateway)).rejects.toThrow(
+      /upload it again/,
+    );
   });
 
   it('that are cut off are kept nowhere, and the command says so', async () => {

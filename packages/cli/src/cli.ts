@@ -80,6 +80,13 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
       return { run: rm, usage: USAGE };
     },
   },
+  undelete: {
+    summary: 'bring deleted files back',
+    load: async () => {
+      const { undelete, USAGE } = await import('./commands/undelete.ts');
+      return { run: undelete, usage: USAGE };
+    },
+  },
   peers: {
     summary: 'list the members of the swarm',
     load: async () => {
@@ -174,7 +181,7 @@ function isSystemError(error: unknown): error is NodeJS.ErrnoException {
 
 function overview(): string {
   const lines = Object.entries(COMMANDS).map(
-    ([name, { summary }]) => `  ${name.padEnd(6)} ${summary}`,
+    ([name, { summary }]) => `  ${name.padEnd(8)} ${summary}`,
   );
   return `Shoal, a peer-to-peer file store
 

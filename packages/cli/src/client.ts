@@ -55,7 +55,8 @@ export interface Client extends AsyncDisposable {
     args: CallArgs<P, Q, B>,
     options: { signal: AbortSignal },
   ): Promise<z.output<R>>;
-  listFiles(options: { signal: AbortSignal }): Promise<FilesReply>;
+  /** All files; with `deleted` the deleted ones that can be brought back instead. */
+  listFiles(options: { deleted?: boolean; signal: AbortSignal }): Promise<FilesReply>;
   /** The same for what may take long: a DAG is fetched from elsewhere before the answer begins. */
   callSlow: Client['call'];
   /** Sends a body to a route that takes one, as it comes. @throws CommandFailure */
@@ -135,11 +136,12 @@ export function createClient(peerUrl: string, token?: string): Client {
   return {
     peerUrl,
     call,
-    async listFiles(options) {
+    async listFiles({ deleted = false, signal }) {
       const files: FilesReply['files'] = [];
       for (;;) {
-        const query = { limit: PAGE_SIZE, offset: files.length };
-        const page = await call(discoveryRoutes.listFiles, { query }, options);
+        const which = deleted ? ({ deleted: 'true' } as const) : {};
+        const query = { limit: PAGE_SIZE, offset: files.length, ...which };
+        const page = await call(discoveryRoutes.listFiles, { query }, { signal });
         files.push(...page.files);
         if (page.files.length < PAGE_SIZE) return { total: page.total, files };
       }

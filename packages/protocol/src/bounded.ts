@@ -28,6 +28,9 @@ export const PORT_MAX = 65_535;
 /** Milliseconds of the wall clock. */
 export const TimeMs = z.int().min(0).max(DATE_MAX_MS);
 
+/** A flag in a query: `?name` says yes, as `?name=true` does. */
+export const Flag = z.stringbool({ truthy: ['', 'true', '1', 'yes', 'on'] }).default(false);
+
 /** RFC 3339 with an offset or Z, and not past the last date. */
 export const DateText = z.iso
   .datetime({ offset: true })

@@ -155,6 +155,10 @@ export const FileEntry = z.object({
   createdAtMs: z.int().nonnegative(),
   /** When it ends by itself; never without. */
   expiresAtMs: z.int().nonnegative().optional(),
+  /** Only of a deleted file that can be brought back: when it was deleted, as far as this peer knows. */
+  deletedAtMs: z.int().nonnegative().optional(),
+  /** Only of such a file: when it is purged by itself, or sooner if its room is needed. */
+  purgeAtMs: z.int().nonnegative().optional(),
   state: FileState,
   /** Why `copies` are fewer than `replicas`, or why that can't be told; the main one first. */
   causes: z.array(FileCause).default([]),

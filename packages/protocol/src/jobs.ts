@@ -72,6 +72,14 @@ export const SwarmEvent = z.discriminatedUnion('kind', [
   }),
   z.object({ kind: z.literal('pin'), atMs: TimeMs, cid: Cid, name: EventName }),
   z.object({ kind: z.literal('deleted'), atMs: TimeMs, cid: Cid, name: EventName }),
+  /** A deleted file can't be brought back any more. `isForRoom`: this peer needed its room. */
+  z.object({
+    kind: z.literal('purged'),
+    atMs: TimeMs,
+    cid: Cid,
+    name: EventName,
+    isForRoom: z.boolean(),
+  }),
   z.object({
     kind: z.literal('repair'),
     atMs: TimeMs,

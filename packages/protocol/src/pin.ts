@@ -44,7 +44,8 @@ export type PinDraft = z.infer<typeof PinDraft>;
 
 /**
  * The promise to keep a DAG. Signed by its origin, copied to every member; the pin set is what the
- * swarm tries to make true. Of two pins for one root the higher (epoch, deleted, clock, origin) wins.
+ * swarm tries to make true. Of two pins for one root the higher (epoch, deleted, purged, clock, origin)
+ * wins.
  */
 export const Pin = PinDraft.extend({
   v: z.literal(1),
@@ -56,6 +57,11 @@ export const Pin = PinDraft.extend({
   epoch: TimeMs.default(0),
   /** A deleted pin stays as a tombstone: an absent peer must not bring the file back. */
   deleted: z.boolean(),
+  /**
+   * When it was deleted, while its bytes are kept so that it can be brought back. A tombstone without it,
+   * and every one from before there was this field, says that they need not be: the file is purged.
+   */
+  deletedAtMs: TimeMs.optional(),
   /** Logical clock: the highest clock seen for this root plus one, never behind the wall clock. */
   clock: TimeMs,
   origin: PeerId,

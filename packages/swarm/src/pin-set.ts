@@ -2,11 +2,15 @@
  * Pins of many writers made one set: the last writer wins, so merging is commutative, associative and
  * idempotent, and peers that met in any order agree.
  *
- * "Last" is by (epoch, deleted, clock, origin). An upload begins an epoch, and changes and the deletion
+ * "Last" is by (epoch, deleted, purged, clock, origin). An upload begins an epoch, and changes and the deletion
  * belong to the epoch of the pin that they were made of. So a deletion beats every change of the same
  * upload, even one made later on the far side of a partition or by a clock that is a day ahead: what
  * was deleted does not come back by itself. Another upload begins a higher epoch and wins over it.
  * With the clock alone, whoever's clock is ahead would decide.
+ *
+ * A tombstone with a date is of a file that can be brought back, one without is of a file that is purged,
+ * and beats it: who had a file purged must not find it kept because somebody else deleted it too. Bringing
+ * a file back begins a higher epoch, as an upload does.
  *
  * Two peers find out where their sets differ by digests of 256 buckets. A digest is the XOR of a hash
  * of each pin, so it is kept up to date by toggling one pin. The hash is not cryptographic: members
@@ -18,7 +22,7 @@ import { type Cid, daysAhead, type PeerId, type Pin, type PinDraft } from '@shoa
 export const PIN_BUCKETS = 256;
 
 /** What orders the pins of one root, without their content. */
-export type PinStamp = Pick<Pin, 'root' | 'epoch' | 'deleted' | 'clock' | 'origin'>;
+export type PinStamp = Pick<Pin, 'root' | 'epoch' | 'deleted' | 'deletedAtMs' | 'clock' | 'origin'>;
 
 /** What of a live pin may be changed; what is absent stays. */
 export interface PinEdit {
@@ -35,8 +39,10 @@ export interface PinMaker {
 }
 
 /** The part of a pin that orders it. */
-export function stampOf({ root, epoch, deleted, clock, origin }: PinStamp): PinStamp {
-  return { root, epoch, deleted, clock, origin };
+export function stampOf(pin: PinStamp): PinStamp {
+  const { root, epoch, deleted, deletedAtMs, clock, origin } = pin;
+  const date = deletedAtMs === undefined ? {} : { deletedAtMs };
+  return { root, epoch, deleted, ...date, clock, origin };
 }
 
 /** Above 0 when `a` wins over `b`; 0 only for the same pin. */
@@ -47,10 +53,7 @@ export function comparePins(a: Pin, b: Pin): number {
 /** Above 0 when `a` is later than `b`. */
 export function compareStamps(a: PinStamp, b: PinStamp): number {
   return (
-    a.epoch - b.epoch ||
-    Number(a.deleted) - Number(b.deleted) ||
-    a.clock - b.clock ||
-    compareText(a.origin, b.origin)
+    a.epoch - b.epoch || endOf(a) - endOf(b) || a.clock - b.clock || compareText(a.origin, b.origin)
   );
 }
 
@@ -63,10 +66,11 @@ export function futureOf(
     epoch,
     clock,
     createdAtMs = 0,
-  }: Pick<Pin, 'epoch' | 'clock'> & Partial<Pick<Pin, 'createdAtMs'>>,
+    deletedAtMs = 0,
+  }: Pick<Pin, 'epoch' | 'clock' | 'deletedAtMs'> & Partial<Pick<Pin, 'createdAtMs'>>,
   nowMs: number,
 ): string | undefined {
-  for (const [field, atMs] of Object.entries({ epoch, clock, createdAtMs })) {
+  for (const [field, atMs] of Object.entries({ epoch, clock, createdAtMs, deletedAtMs })) {
     const days = daysAhead(atMs, nowMs);
     if (days !== undefined) return `${field}: is ${days} days ahead of this peer's clock`;
   }
@@ -75,9 +79,11 @@ export function futureOf(
 
 /** The same pin as if it had been made now, when it says that it is made later. */
 export function broughtBack(pin: Pin, nowMs: number): Pin {
-  const { epoch, clock, createdAtMs } = pin;
+  const { epoch, clock, createdAtMs, deletedAtMs } = pin;
+  const date = deletedAtMs === undefined ? {} : { deletedAtMs: Math.min(deletedAtMs, nowMs) };
   return {
     ...pin,
+    ...date,
     epoch: Math.min(epoch, nowMs),
     clock: Math.min(clock, nowMs),
     createdAtMs: Math.min(createdAtMs, nowMs),
@@ -87,6 +93,11 @@ export function broughtBack(pin: Pin, nowMs: number): Pin {
 /** The pin that stays of two for one root. */
 export function mergePins(a: Pin, b: Pin): Pin {
   return comparePins(a, b) >= 0 ? a : b;
+}
+
+/** Whether a pin says that its file was deleted, and that its bytes are kept for a while. */
+export function isDeletedForNow({ deleted, deletedAtMs }: PinStamp): boolean {
+  return deleted && deletedAtMs !== undefined;
 }
 
 /** Whether a pin is a promise still: neither deleted nor expired. */
@@ -128,9 +139,22 @@ export function changedPin(old: Pin, edit: PinEdit, { nowMs, origin }: PinMaker)
   };
 }
 
-/** The tombstone of a pin: it ends the pin's epoch. */
-export function tombstoneOf(old: Pin, { nowMs, origin }: PinMaker): Pin {
-  return { ...old, deleted: true, clock: clockAfter(old, nowMs), origin };
+/** The tombstone of a pin whose file can be brought back for a while: it ends the pin's epoch. */
+export function tombstoneOf(old: Pin, maker: PinMaker): Pin {
+  return { ...purgedPin(old, maker), deletedAtMs: maker.nowMs };
+}
+
+/** The tombstone of a pin whose file can't be brought back: it ends the pin's epoch. */
+export function purgedPin(old: Pin, { nowMs, origin }: PinMaker): Pin {
+  const { deletedAtMs: _, ...rest } = old;
+  return { ...rest, deleted: true, clock: clockAfter(old, nowMs), origin };
+}
+
+/** The pin of a deleted file that is brought back, as it was: another epoch, as an upload makes one. */
+export function undeletedPin(old: Pin, { nowMs, origin }: PinMaker): Pin {
+  const { deletedAtMs: _, ...rest } = old;
+  const epoch = Math.max(nowMs, old.epoch + 1);
+  return { ...rest, epoch, deleted: false, clock: clockAfter(old, nowMs), origin };
 }
 
 /** The bucket of a root, 0 to 255. */
@@ -162,6 +186,9 @@ export function createPinDigest(): PinDigest {
     total: () => hex(xor(high)) + hex(xor(low)),
   };
 }
+
+/** How far a pin has ended its epoch. */
+const endOf = (stamp: PinStamp): number => (stamp.deleted ? (isDeletedForNow(stamp) ? 1 : 2) : 0);
 
 /** The highest clock seen for a root plus one, never behind the wall clock. */
 const clockAfter = (old: Pin | undefined, nowMs: number) =>

@@ -10,8 +10,10 @@ import {
   nextPin,
   PIN_BUCKETS,
   pinBucket,
+  purgedPin,
   stampOf,
   tombstoneOf,
+  undeletedPin,
 } from '../src/pin-set.ts';
 
 const ROOT = 'root' as Cid;
@@ -37,9 +39,9 @@ const pins = fc
     clock: fc.nat(3),
     origin: fc.constantFrom('a', 'b', 'c').map((id) => id as PeerId),
     name: fc.constantFrom('x', 'y'),
-    deleted: fc.boolean(),
+    end: fc.constantFrom({}, { deleted: true }, { deleted: true, deletedAtMs: 5 }),
   })
-  .map(pinOf);
+  .map(({ end, ...part }) => pinOf({ ...part, ...end }));
 const draft: PinDraft = pinOf({});
 
 describe('merging pins', () => {
@@ -54,12 +56,14 @@ describe('merging pins', () => {
     );
   });
 
-  it('orders by epoch, then tombstone, then clock, then origin', () => {
+  it('orders by epoch, then tombstone, then purge, then clock, then origin', () => {
     const z = 'z' as PeerId;
     const ascending = [
       pinOf({ epoch: 1, clock: 9 }),
       pinOf({ epoch: 1, clock: 9, origin: z }),
       pinOf({ epoch: 1, clock: 10 }),
+      pinOf({ epoch: 1, clock: 2, deleted: true, deletedAtMs: 9 }),
+      pinOf({ epoch: 1, clock: 3, deleted: true, deletedAtMs: 1 }),
       pinOf({ epoch: 1, clock: 1, deleted: true }),
       pinOf({ epoch: 2, clock: 0 }),
     ];
@@ -114,6 +118,83 @@ describe('deletion', () => {
         expect(again).toMatchObject({ deleted: false, createdAtMs: second.nowMs, replicas: 3 });
       }),
       { seed: 4 },
+    );
+  });
+});
+
+type Step = 'change' | 'delete' | 'purge' | 'undelete' | 'upload';
+/** What a peer makes of the pin that it knows, as far as that may be. */
+const stepOf = (step: Step, pin: Pin, maker: { nowMs: number; origin: PeerId }): Pin => {
+  const isKept = pin.deleted && pin.deletedAtMs !== undefined;
+  if (step === 'upload') return nextPin(draft, pin, maker);
+  if (step === 'undelete') return isKept ? undeletedPin(pin, maker) : pin;
+  if (step === 'purge') return pin.deleted && !isKept ? pin : purgedPin(pin, maker);
+  if (pin.deleted) return pin;
+  return step === 'change' ? changedPin(pin, { replicas: 5 }, maker) : tombstoneOf(pin, maker);
+};
+const steps = fc.array(
+  fc.record({
+    step: fc.constantFrom<Step[]>('change', 'delete', 'purge', 'undelete', 'upload'),
+    maker: makers,
+    /** Which peer does it, and which one it hears from before: nobody, when that is itself. */
+    at: fc.nat(2),
+    from: fc.nat(2),
+  }),
+  { maxLength: 12 },
+);
+
+describe('a deleted file that can be brought back', () => {
+  const at = (nowMs: number) => ({ nowMs, origin: 'b' as PeerId });
+
+  it('comes back as it was, in an epoch that wins over deletion, purge and changes of the last', () => {
+    fc.assert(
+      fc.property(makers, changes, makers, makers, (deleter, before, purger, saver) => {
+        const live = before.reduce(
+          (each, { edit, maker }) => changedPin(each, edit, maker),
+          nextPin(draft, undefined, deleter),
+        );
+        const tombstone = tombstoneOf(live, deleter);
+        const purged = purgedPin(live, purger);
+        const back = undeletedPin(tombstone, saver);
+        for (const other of [live, tombstone, purged])
+          expect([mergePins(back, other), mergePins(other, back)]).toEqual([back, back]);
+        const { epoch: _, clock: __, origin: ___, ...rest } = back;
+        expect(live).toMatchObject(rest);
+        expect('deletedAtMs' in back).toBe(false);
+      }),
+      { seed: 6 },
+    );
+  });
+
+  it('is purged by who purges it, whoever deletes it at the same time with a later clock', () => {
+    const live = pinOf({});
+    const [tombstone, purged] = [tombstoneOf(live, at(9000)), purgedPin(live, at(10))];
+    expect(mergePins(tombstone, purged)).toBe(purged);
+    expect(mergePins(purged, tombstone)).toBe(purged);
+    expect(mergePins(tombstone, purgedPin(tombstone, at(10)))).not.toBe(tombstone);
+    expect([tombstone.deletedAtMs, purged.deletedAtMs]).toEqual([9000, undefined]);
+    expect([isLive(tombstone, 0), isLive(purged, 0)]).toEqual([false, false]);
+  });
+
+  it('is the same at all peers in the end, whoever does what and hears from whom', () => {
+    fc.assert(
+      fc.property(makers, steps, (uploader, list) => {
+        const first = nextPin(draft, undefined, uploader);
+        const known = [first, first, first];
+        const made = [first];
+        for (const { step, maker, at: peer, from } of list) {
+          const heard = mergePins(known[peer] ?? first, known[from] ?? first);
+          known[peer] = mergePins(heard, stepOf(step, heard, maker));
+          made.push(known[peer]);
+          expect(comparePins(known[peer], heard)).toBeGreaterThanOrEqual(0);
+        }
+        const ends = known.map((own, index) =>
+          [own, ...known.slice(index), ...known.slice(0, index)].reduce(mergePins),
+        );
+        const all = made.reduce(mergePins);
+        expect(ends).toEqual([all, all, all]);
+      }),
+      { seed: 7, numRuns: 500 },
     );
   });
 });

@@ -11,6 +11,8 @@ import type { Members } from './members.ts';
 /** Age at which storage is asked again: many small uploads share one answer. */
 const STATS_AGE_MAX_MS = 500;
 const STATS_TIMEOUT_MS = 1000;
+/** Longest wait for storage to make room: it looks at all that it holds, and sweeps. */
+const MAKE_ROOM_TIMEOUT_MS = 60_000;
 /** What a form may add to its files: boundaries and the headers of its parts. */
 const FORM_OVERHEAD_BYTES = 64 * KiB;
 /** Room that another peer must have to be named, however little is needed: a block. */
@@ -61,13 +63,33 @@ export function createRoom({
     }
     return known;
   };
+  /** Deleted files go before an upload is refused. */
+  const makeRoom = async (
+    neededBytes: number,
+    { signal }: { signal: AbortSignal },
+  ): Promise<StorageStats | undefined> => {
+    try {
+      return await peers.call(
+        peers.own('storage'),
+        storageRoutes.makeRoom,
+        { body: { neededBytes } },
+        { signal, timeoutMs: MAKE_ROOM_TIMEOUT_MS },
+      );
+    } catch (err) {
+      signal.throwIfAborted();
+      log.debug({ err }, 'no room made');
+      return undefined;
+    }
+  };
   return {
     async check(neededBytes, options) {
       await members.checkClock(options);
       if (neededBytes === undefined) return;
       const now = await stats(options);
       if (now === undefined || neededBytes <= now.freeBytes) return;
-      const { limit = LIMIT_DEFAULT, freeBytes } = now;
+      const made = await makeRoom(neededBytes, options);
+      if (made !== undefined && neededBytes <= made.freeBytes) return;
+      const { limit = LIMIT_DEFAULT, freeBytes } = made ?? now;
       throw new StorageFull({ limit, freeBytes });
     },
     async nameOthers(refusal, neededBytes, options) {

@@ -2,9 +2,12 @@
  * The end of pins. Every member ends a pin by its own wall clock: nobody is told, and nothing is
  * deleted here. What a pin that ended reached is the sweep's business, which waits longer than any
  * clock is likely to be wrong (`DISCOVERY_EXPIRY_SLACK_MS`).
+ *
+ * So is the purge of deleted files whose time to be brought back is over. For those nothing waits: the
+ * time was counted here, from when this peer heard of the deletion.
  */
 import type { Log } from '@shoal/chassis';
-import type { Cid } from '@shoal/protocol';
+import type { Cid, Pin } from '@shoal/protocol';
 import type { Metrics } from './metrics.ts';
 import type { PinStore } from './pin-store.ts';
 import { repeat } from './repeat.ts';
@@ -18,19 +21,24 @@ export function startExpiry(deps: {
   readonly store: Pick<PinStore, 'turn'>;
   /** Something about this file changed. */
   readonly onTurn: (root: Cid) => void;
-  readonly metrics: Pick<Metrics, 'pinsExpired'>;
+  readonly onPurge: (pin: Pin) => void;
+  readonly metrics: Pick<Metrics, 'pinsExpired' | 'pinsPurged'>;
   readonly log: Log;
 }): Disposable {
-  const { store, onTurn, metrics, log } = deps;
+  const { store, onTurn, onPurge, metrics, log } = deps;
   const round = async (): Promise<void> => {
     for (let isMore = true; isMore;) {
-      const { ended, resumed } = await store.turn(PINS_PER_TURN_MAX);
+      const { ended, resumed, purged } = await store.turn(PINS_PER_TURN_MAX);
       metrics.pinsExpired.inc(ended.length);
       for (const { root, expiresAtMs } of ended) log.info({ cid: root, expiresAtMs }, 'pin ended');
       for (const { root, expiresAtMs } of resumed)
         log.warn({ cid: root, expiresAtMs }, 'pin lives again: the clock went back');
-      for (const { root } of [...ended, ...resumed]) onTurn(root);
-      isMore = Math.max(ended.length, resumed.length) === PINS_PER_TURN_MAX;
+      metrics.pinsPurged.inc({ why: 'time' }, purged.length);
+      for (const { root } of purged)
+        log.info({ cid: root }, 'deleted file purged: its time is over');
+      for (const { root } of [...ended, ...resumed, ...purged]) onTurn(root);
+      for (const pin of purged) onPurge(pin);
+      isMore = Math.max(ended.length, resumed.length, purged.length) === PINS_PER_TURN_MAX;
     }
   };
   return repeat(

@@ -41,13 +41,15 @@ export interface Health {
     page: { offset: number; limit: number },
     signal: AbortSignal,
   ): Promise<{ total: number; files: FileEntry[] }>;
+  /** The same of the deleted files that can be brought back. */
+  listDeleted: Health['list'];
   /** Where these files stand, in their order, from answers that are still fresh or given now. */
   inspect(pins: readonly Pin[], signal: AbortSignal): Promise<FileEntry[]>;
 }
 
 export function createHealth(deps: {
   readonly self: PeerId;
-  readonly pins: Pick<Pins, 'search' | 'newest'>;
+  readonly pins: Pick<Pins, 'search' | 'newest' | 'recoverable'>;
   readonly want: Want;
   readonly holders: Holders;
   readonly ages: PinAges;
@@ -146,6 +148,18 @@ export function createHealth(deps: {
     async list({ offset, limit }, signal) {
       const { total, pins: page } = pins.newest(offset, limit);
       return { total, files: await inspect(page, signal) };
+    },
+    async listDeleted({ offset, limit }, signal) {
+      const { total, files } = pins.recoverable(offset, limit);
+      const entries = await inspect(
+        files.map(({ pin }) => pin),
+        signal,
+      );
+      const dated = entries.map((entry, index) => {
+        const { deletedAtMs, purgeAtMs } = files[index] ?? {};
+        return { ...entry, deletedAtMs, purgeAtMs };
+      });
+      return { total, files: dated };
     },
     inspect,
   };

@@ -105,6 +105,7 @@ export const Stamp = z.object({
   root: Cid,
   epoch: TimeMs,
   deleted: z.boolean(),
+  deletedAtMs: TimeMs.optional(),
   clock: TimeMs,
   origin: PeerId,
 });

@@ -21,13 +21,24 @@ export function createMetrics() {
     }),
     pins: new Gauge({
       name: 'shoal_discovery_pins',
-      help: 'Pins stored here: of files, and of files that were deleted.',
+      help: 'Pins stored here: of files (live), of deleted files that can be brought back (recoverable), and of files that are purged (deleted).',
       labelNames: ['kind'] as const,
       registers,
     }),
     pinsExpired: new Counter({
       name: 'shoal_discovery_pins_expired_total',
       help: 'Pins whose end came while this peer ran.',
+      registers,
+    }),
+    pinsPurged: new Counter({
+      name: 'shoal_discovery_pins_purged_total',
+      help: 'Deleted files that were purged while this peer ran: when asked to or by another peer (asked), since their time was over (time), or since this peer needed their room (room).',
+      labelNames: ['why'] as const,
+      registers,
+    }),
+    recoverableBytes: new Gauge({
+      name: 'shoal_discovery_recoverable_bytes',
+      help: 'Sizes of the deleted files that can be brought back: every peer says the same of the whole swarm.',
       registers,
     }),
     draining: new Gauge({

@@ -3,6 +3,7 @@
  * of it; then it is broadcast, and pushed to those we are connected to, because a broadcast may find a
  * mesh that is still forming. What a peer missed it gets by anti-entropy (`pin-sync.ts`).
  */
+import assert from 'node:assert';
 import type { Log } from '@shoal/chassis';
 import {
   type Cid,
@@ -21,6 +22,7 @@ import {
   comparePins,
   createPinDigest,
   futureOf,
+  isDeletedForNow,
   isLive,
   mergePins,
   nextPin,
@@ -28,12 +30,14 @@ import {
   type PinEdit,
   type PinStamp,
   type PinMaker,
+  purgedPin,
   tombstoneOf,
+  undeletedPin,
 } from '@shoal/swarm';
 import type { AskAll } from './ask.ts';
 import { PINS_PER_MESSAGE_MAX } from './messages.ts';
 import type { Metrics } from './metrics.ts';
-import type { PinStore } from './pin-store.ts';
+import type { PinStore, Recoverable, StoredPin } from './pin-store.ts';
 import type { OwnClock } from './own-clock.ts';
 import type { Refusals } from './refusals.ts';
 import { isAuthentic, peek, read, Signed, type Signer } from './signed.ts';
@@ -67,10 +71,23 @@ export interface Pins {
    */
   change(hash: FileHash, edit: PinEdit, options: SearchOptions): Promise<Pin>;
   /**
-   * Deletes a file: the same, with a tombstone.
+   * Deletes a file: the same, with a tombstone. `isForGood` purges it, also when it is deleted already.
    * @throws FileNotFound, FileGone, StorageFull, ClockWrong
    */
-  remove(hash: FileHash, options: SearchOptions): Promise<Pin>;
+  remove(
+    hash: FileHash,
+    options: SearchOptions & { readonly isForGood: boolean },
+  ): Promise<Pick<Recoverable, 'pin'> & Partial<Recoverable>>;
+  /**
+   * Brings a deleted file back: the same, with a pin as it was. A file that lives stays as it is.
+   * @throws FileNotFound, FileGone when it was purged, StorageFull, ClockWrong
+   */
+  undelete(hash: FileHash, options: SearchOptions): Promise<Pin>;
+  /**
+   * Purges those of these files that are deleted; answers how many that were.
+   * @throws ClockWrong
+   */
+  purgeForRoom(roots: readonly Cid[]): Promise<number>;
   /**
    * Takes in a pin that another peer sent; what is out of bounds is named in the log.
    * @throws StorageFull
@@ -78,20 +95,33 @@ export interface Pins {
   merge(signed: Signed, from: PeerId): Promise<Merged>;
   /** The live pin of a file as known here. */
   find(hash: FileHash): Pin | undefined;
+  /** The same, or that of a deleted file that can be brought back. */
+  findAny(hash: FileHash): Pin | undefined;
   /** The same as it was signed, tombstones left out. */
   findSigned(hash: FileHash): Signed | undefined;
   /**
-   * The live pin of a file; asks the other members when it is not known here.
+   * The live pin of a file; asks the other members when it is not known here. `orDeleted` takes that of
+   * a deleted file that can be brought back, too.
    * @throws FileNotFound, FileGone
    */
-  search(hash: FileHash, options: SearchOptions & { readonly ask: boolean }): Promise<Pin>;
-  /** Live pins in the order of their roots, and those that ended at most `endedForMs` ago. */
+  search(
+    hash: FileHash,
+    options: SearchOptions & { readonly ask: boolean; readonly orDeleted?: boolean },
+  ): Promise<Pin>;
+  /**
+   * Live pins in the order of their roots, those that ended at most `endedForMs` ago, and with
+   * `orDeleted` those of deleted files that can be brought back.
+   */
   page(
     after: string,
     limit: number,
-    options?: { readonly endedForMs: number },
+    options?: { readonly endedForMs?: number; readonly orDeleted?: boolean },
   ): { pins: Pin[]; next?: string };
   newest(offset: number, limit: number): { total: number; pins: Pin[] };
+  /** Deleted files that can be brought back, the last one deleted first. */
+  recoverable(offset: number, limit: number): { total: number; files: Recoverable[] };
+  /** Roots of those, the one that is purged next first. */
+  purgeable(limit: number): Cid[];
   /** Whether a stamp counts: none is from too far ahead, by a clock that is known to be right. */
   isCredible(stamp: PinStamp): boolean;
   /** Tells the metrics how many pins there are. */
@@ -108,28 +138,34 @@ export function createPins(deps: {
   readonly isCurrent: () => boolean;
   readonly ownClock: OwnClock;
   readonly refusals: Refusals;
-  readonly onChange: (pin: Pin) => void;
+  /** How long a deleted file can be brought back. */
+  readonly undeleteMs: number;
+  /** `isForRoom`: it was purged since this peer needs its room. */
+  readonly onChange: (pin: Pin, old: Pin | undefined, why: { readonly isForRoom: boolean }) => void;
   /** A pin of another peer is known, and could not be kept. */
   readonly onUnstored: () => void;
   readonly metrics: Metrics;
   readonly log: Log;
 }): Pins {
-  const { self, store, signer, wire, ownClock, refusals, onChange, metrics, log } = deps;
+  const { self, store, signer, wire, ownClock, refusals, undeleteMs, metrics, log } = deps;
   const digest = createPinDigest();
   for (const { pin } of store.after('')) digest.toggle(pin);
 
   const count = (): void => {
-    const { live, deleted } = store.counts();
+    const { live, recoverable, deleted } = store.counts();
     metrics.pins.set({ kind: 'live' }, live);
+    metrics.pins.set({ kind: 'recoverable' }, recoverable);
     metrics.pins.set({ kind: 'deleted' }, deleted);
   };
   count();
   /** Only after a pin is on disk: what is kept in memory is never ahead of it. */
-  const changed = (old: Pin | undefined, pin: Pin): void => {
+  const changed = (old: Pin | undefined, pin: Pin, isForRoom = false): void => {
     if (old !== undefined) digest.toggle(old);
     digest.toggle(pin);
     count();
-    onChange(pin);
+    if (old !== undefined && isDeletedForNow(old) && pin.deleted && !isDeletedForNow(pin))
+      metrics.pinsPurged.inc({ why: isForRoom ? 'room' : 'asked' });
+    deps.onChange(pin, old, { isForRoom });
   };
   const spread = (signed: Signed): void => {
     // Who is connected is told below, and answers.
@@ -147,19 +183,26 @@ export function createPins(deps: {
     ownClock.verdict() !== 'right' || futureOf(stamp, Date.now()) === undefined;
   const standing = (pin: Pin | undefined): Pin | undefined =>
     pin !== undefined && isCredible(pin) ? pin : undefined;
-  /** Makes the pin that follows the one that stands, whatever came in before this moment. */
+  /**
+   * Makes the pin that follows the one that stands, whatever came in before this moment; when `next`
+   * answers the one that stands, nothing is made.
+   */
   const make = async (
     root: Cid,
     next: (old: Pin | undefined, maker: PinMaker) => Pin,
+    { isForRoom = false }: { readonly isForRoom?: boolean } = {},
   ): Promise<Pin> => {
     ownClock.check();
     const { old, now } = await store.update(root, (stored) => {
-      const pin = next(standing(stored?.pin), { nowMs: Date.now(), origin: self });
-      return { pin, signed: signer.sign('pin', pin) };
+      const stands = standing(stored?.pin);
+      const pin = next(stands, { nowMs: Date.now(), origin: self });
+      if (pin === stands) return undefined;
+      return storedOf(pin, signer.sign('pin', pin), Date.now());
     });
     if (now === undefined) throw new Error('the pin was not stored');
+    if (now === old) return now.pin;
     metrics.pinMerges.inc({ outcome: 'made' });
-    changed(old?.pin, now.pin);
+    changed(old?.pin, now.pin, isForRoom);
     spread(now.signed);
     return now.pin;
   };
@@ -173,13 +216,19 @@ export function createPins(deps: {
       const known = standing(found) ?? broughtBack(found, maker.nowMs);
       const pin = stored === undefined ? known : mergePins(stored, known);
       if (isLive(pin, maker.nowMs)) return next(pin, maker);
-      throw goneAs(hash, pin); // since it was found
+      throw goneAs(hash, pin, store.recoverable(pin.root)); // since it was found
     });
   };
   const refuse = (name: string | undefined, reason: string, from: PeerId): void => {
     metrics.pinMerges.inc({ outcome: 'refused' });
     refusals.note({ what: 'pin', from, name, reason });
   };
+  /**
+   * When a file was deleted, as far as can be told here. The date is by another peer's clock: nothing was
+   * deleted after we heard of it, and what we hear while all else is known was deleted just now.
+   */
+  const seenAtMs = ({ deletedAtMs }: Pin): number =>
+    deps.isCurrent() ? Date.now() : Math.min(deletedAtMs ?? Infinity, Date.now());
   const merge = async (signed: Signed, from: PeerId): Promise<Merged> => {
     const said = read('pin', signed);
     if (said.content === undefined) {
@@ -210,7 +259,7 @@ export function createPins(deps: {
     const stored = await store
       .update(pin.root, (now) => {
         isNews = !isKnown(now?.pin);
-        return isNews ? { pin, signed } : undefined;
+        return isNews ? storedOf(pin, signed, seenAtMs(pin)) : undefined;
       })
       .catch((error: unknown) => {
         deps.onUnstored();
@@ -233,7 +282,7 @@ export function createPins(deps: {
     await Promise.allSettled(wire.engine().connected().map(ask));
   };
   /** All pins of a file, tombstones too, the latest first. */
-  const storedOf = (hash: FileHash) => {
+  const pinsOf = (hash: FileHash) => {
     const roots: Cid[] = isCid(hash) ? [hash] : store.rootsBySha256(hash);
     return roots
       .map((root) => store.get(root))
@@ -242,14 +291,23 @@ export function createPins(deps: {
   };
   const findStored = (hash: FileHash) => {
     const nowMs = Date.now();
-    return storedOf(hash).find(({ pin }) => isLive(pin, nowMs));
+    return pinsOf(hash).find(({ pin }) => isLive(pin, nowMs));
   };
+  const findRecoverable = (hash: FileHash): Recoverable | undefined =>
+    pinsOf(hash)
+      .map(({ pin }) => store.recoverable(pin.root))
+      .find((found) => found !== undefined);
+  const findAny = (hash: FileHash): Pin | undefined =>
+    findStored(hash)?.pin ?? findRecoverable(hash)?.pin;
   const missing = (hash: FileHash, peersAsked: number): Problem => {
-    const [latest] = storedOf(hash);
-    return latest === undefined ? new FileNotFound({ hash, peersAsked }) : goneAs(hash, latest.pin);
+    const found = findRecoverable(hash);
+    const latest = found?.pin ?? pinsOf(hash)[0]?.pin;
+    return latest === undefined
+      ? new FileNotFound({ hash, peersAsked })
+      : goneAs(hash, latest, found);
   };
-  const search: Pins['search'] = async (hash, { ask, signal }) => {
-    const known = findStored(hash)?.pin;
+  const search: Pins['search'] = async (hash, { ask, orDeleted = false, signal }) => {
+    const known = orDeleted ? findAny(hash) : findStored(hash)?.pin;
     if (known !== undefined) return known;
     if (!ask) throw missing(hash, 0);
     const { asked, answers } = await deps.ask()(
@@ -298,6 +356,7 @@ export function createPins(deps: {
     count,
     isCredible,
     find: (hash) => findStored(hash)?.pin,
+    findAny,
     findSigned: (hash) => findStored(hash)?.signed,
     async put(draft) {
       ownClock.check();
@@ -307,12 +366,55 @@ export function createPins(deps: {
     },
     change: (hash, edit, options) =>
       makeOfLive(hash, (live, maker) => changedPin(live, edit, maker), options),
-    remove: (hash, options) => makeOfLive(hash, tombstoneOf, options),
-    page(after, limit, { endedForMs } = { endedForMs: 0 }) {
+    async remove(hash, { isForGood, signal }) {
+      const isPurge = isForGood || undeleteMs === 0;
+      try {
+        const pin = await makeOfLive(hash, isPurge ? purgedPin : tombstoneOf, { signal });
+        return { pin, ...store.recoverable(pin.root) };
+      } catch (error) {
+        const deleted = isForGood && error instanceof FileGone ? findRecoverable(hash) : undefined;
+        if (deleted === undefined) throw error;
+        const purge = (old: Pin | undefined, maker: PinMaker) =>
+          purgedPin(old ?? deleted.pin, maker);
+        return { pin: await make(deleted.pin.root, purge) };
+      }
+    },
+    async undelete(hash, { signal }) {
+      if (pinsOf(hash).length === 0 && isCid(hash)) await recall(hash);
+      signal.throwIfAborted();
+      const root = findAny(hash)?.root;
+      if (root === undefined) throw missing(hash, wire.engine().connected().length);
+      return make(root, (old, maker) => {
+        if (old !== undefined && isLive(old, maker.nowMs)) return old;
+        if (old === undefined || store.recoverable(root) === undefined) throw missing(hash, 0);
+        return undeletedPin(old, maker);
+      });
+    },
+    async purgeForRoom(roots) {
+      let purged = 0;
+      for (const root of roots) {
+        if (store.recoverable(root) === undefined) continue;
+        const pin = await make(
+          root,
+          // What was brought back since it was chosen stays.
+          (old, maker) => {
+            assert(old !== undefined, 'a pin never goes');
+            return store.recoverable(root) === undefined ? old : purgedPin(old, maker);
+          },
+          { isForRoom: true },
+        );
+        if (!pin.deleted) continue;
+        log.warn({ cid: root }, 'deleted file purged: this peer needs its room');
+        purged += 1;
+      }
+      return purged;
+    },
+    page(after, limit, { endedForMs = 0, orDeleted = false } = {}) {
       const pins: Pin[] = [];
       const nowMs = Date.now();
-      for (const { pin } of store.after(after)) {
-        if (!isLive(pin, nowMs - endedForMs)) continue;
+      for (const { pin, deletedSeenMs } of store.after(after)) {
+        const isRecoverable = orDeleted && deletedSeenMs !== undefined;
+        if (!isRecoverable && !isLive(pin, nowMs - endedForMs)) continue;
         if (pins.length === limit) return { pins, next: pins.at(-1)?.root ?? '' };
         pins.push(pin);
       }
@@ -327,11 +429,25 @@ export function createPins(deps: {
         .filter((pin) => isLive(pin, nowMs)); // its end may have come since the last look
       return { total: store.counts().live, pins };
     },
+    recoverable(offset, limit) {
+      const files = store
+        .recoverableRoots({ offset, limit, isLastFirst: true })
+        .map((root) => store.recoverable(root))
+        .filter((found) => found !== undefined);
+      return { total: store.counts().recoverable, files };
+    },
+    purgeable: (limit) => store.recoverableRoots({ limit }),
   };
 }
 
-const goneAs = (hash: FileHash, { deleted }: Pin): Problem =>
-  new FileGone({ hash, why: deleted ? 'deleted' : 'expired' });
+function goneAs(hash: FileHash, { deleted }: Pin, found: Recoverable | undefined): Problem {
+  const until = found && { purgeAt: new Date(found.purgeAtMs).toISOString() };
+  return new FileGone({ hash, why: deleted ? 'deleted' : 'expired', ...until });
+}
+
+/** A pin as it is stored; when it was deleted matters only to a file that can be brought back. */
+const storedOf = (pin: Pin, signed: Signed, deletedSeenMs: number): StoredPin =>
+  isDeletedForNow(pin) ? { pin, signed, deletedSeenMs } : { pin, signed };
 
 const isOf = (hash: FileHash, { root, sha256 }: Pin) => hash === root || hash === sha256;
 

@@ -4,7 +4,9 @@ import { mount, type Mounting } from '@shoal/chassis';
 import {
   type ClockReport,
   discoveryRoutes,
+  type FileEntry,
   type Member,
+  type Pin,
   type PinChange,
   REPLICAS_DEFAULT,
   RequestInvalid,
@@ -43,6 +45,11 @@ export function mountRoutes(
     return { ...(aheadMs === undefined ? {} : { aheadMs }), isWrong };
   };
   const { self } = mounting;
+  const inspectOne = async (pin: Pin, signal: AbortSignal): Promise<FileEntry> => {
+    const [entry] = await health.inspect([pin], signal);
+    assert(entry !== undefined, 'one file inspected is one answer');
+    return entry;
+  };
 
   mount(mounting, discoveryRoutes.listPeers, async () => {
     const peers = membership.list();
@@ -52,22 +59,32 @@ export function mountRoutes(
     await membership.changed(query.after, query.waitMs, signal);
     return { version: membership.version(), clock: clock(), members: membership.list() };
   });
-  mount(mounting, discoveryRoutes.listFiles, ({ query, signal }) => health.list(query, signal));
+  mount(mounting, discoveryRoutes.listFiles, ({ query, signal }) =>
+    query.deleted ? health.listDeleted(query, signal) : health.list(query, signal),
+  );
   mount(mounting, discoveryRoutes.fileHealth, ({ params, signal }) =>
     health.examine(params.hash, signal),
   );
   mount(mounting, discoveryRoutes.changeFile, async ({ params, body, signal }) => {
     const pin = await pins.change(params.hash, readChange(body, Date.now()), { signal });
-    const [entry] = await health.inspect([pin], signal);
-    assert(entry !== undefined, 'one file inspected is one answer');
-    return entry;
+    return inspectOne(pin, signal);
   });
-  mount(mounting, discoveryRoutes.removeFile, async ({ params, signal }) => {
-    const { root: cid, name } = await pins.remove(params.hash, { signal });
-    return { cid, name, deletedAtMs: Date.now() };
+  mount(mounting, discoveryRoutes.removeFile, async ({ params, query, signal }) => {
+    const removed = await pins.remove(params.hash, { isForGood: query.now, signal });
+    const { pin, deletedAtMs = Date.now(), purgeAtMs } = removed;
+    return { cid: pin.root, name: pin.name, deletedAtMs, purgeAtMs };
   });
+  mount(mounting, discoveryRoutes.undeleteFile, async ({ params, signal }) =>
+    inspectOne(await pins.undelete(params.hash, { signal }), signal),
+  );
+  mount(mounting, discoveryRoutes.listPurgeable, async ({ query }) => ({
+    roots: pins.purgeable(query.limit),
+  }));
+  mount(mounting, discoveryRoutes.purgeForRoom, async ({ body }) => ({
+    purged: await pins.purgeForRoom(body.roots),
+  }));
   mount(mounting, discoveryRoutes.copies, async ({ body: { roots }, signal }) => {
-    const live = [...new Set(roots)].map((root) => pins.find(root));
+    const live = [...new Set(roots)].map((root) => pins.findAny(root));
     const entries = await health.inspect(
       live.filter((pin) => pin !== undefined),
       signal,
@@ -81,10 +98,13 @@ export function mountRoutes(
   });
   mount(mounting, discoveryRoutes.putPin, ({ body }) => pins.put(body));
   mount(mounting, discoveryRoutes.getPin, ({ params, query, signal }) =>
-    pins.search(params.hash, { ask: query.ask, signal }),
+    pins.search(params.hash, { ask: query.ask, orDeleted: query.deleted, signal }),
   );
   mount(mounting, discoveryRoutes.listPins, async ({ query }) => ({
-    ...pins.page(query.after, query.limit, { endedForMs: query.justExpired ? expirySlackMs : 0 }),
+    ...pins.page(query.after, query.limit, {
+      endedForMs: query.justExpired ? expirySlackMs : 0,
+      orDeleted: query.deleted,
+    }),
     isCurrent: pinSync.isCurrent(),
   }));
   mount(mounting, discoveryRoutes.want, async ({ body: { roots, enough, timeoutMs }, signal }) => {

@@ -21,6 +21,7 @@ import {
   type Endpoints,
   type Member,
   type PeerId,
+  type Pin,
   SERVICES,
   SPACE_MAX_BYTES,
   type StorageStats,
@@ -81,8 +82,11 @@ export async function startDiscovery(
 
   const refusals = createRefusals({ clock: () => performance.now(), metrics, log });
   const state = stack.use(
-    openState(join(config.PEER_DATA_DIR, 'discovery'), Date.now, (what, name, reason) =>
-      refusals.note({ what, from: undefined, name, reason }),
+    openState(
+      join(config.PEER_DATA_DIR, 'discovery'),
+      Date.now,
+      (what, name, reason) => refusals.note({ what, from: undefined, name, reason }),
+      config.DISCOVERY_UNDELETE_MS,
     ),
   );
   const client = stack.use(createPeerClient({ prover, self, own }));
@@ -137,11 +141,14 @@ export async function startDiscovery(
     isCurrent: () => pinSync.isCurrent(),
     ownClock,
     refusals,
-    onChange: ({ root, name, deleted }) => {
+    undeleteMs: config.DISCOVERY_UNDELETE_MS,
+    onChange: ({ root, name, deleted }, old, { isForRoom }) => {
       ages.note(root, pinSync.isCurrent());
       settler.settle(root);
-      const kind = deleted ? 'deleted' : 'pin';
-      events.publish({ kind, atMs: Date.now(), cid: root, name });
+      const about = { atMs: Date.now(), cid: root, name };
+      if (!deleted) return events.publish({ kind: 'pin', ...about });
+      if (old?.deleted === true) return events.publish({ kind: 'purged', ...about, isForRoom });
+      events.publish({ kind: 'deleted', ...about });
     },
     onUnstored: () => pinSync.startOver(),
     metrics,
@@ -188,7 +195,9 @@ export async function startDiscovery(
     pins.count();
     settler.settle(root);
   };
-  stack.use(startExpiry({ store: state.pins, onTurn, metrics, log }));
+  const onPurge = ({ root: cid, name }: Pin) =>
+    events.publish({ kind: 'purged', atMs: Date.now(), cid, name, isForRoom: false });
+  stack.use(startExpiry({ store: state.pins, onTurn, onPurge, metrics, log }));
   const countDrain = () => metrics.draining.set(state.isDraining() ? 1 : 0);
   countDrain();
   const setDraining = async (isDraining: boolean): Promise<void> => {

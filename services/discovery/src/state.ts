@@ -52,6 +52,8 @@ export function openState(
   nowMs: () => number = Date.now,
   /** Something on disk is out of bounds and was left out. */
   onRefused: (what: 'member' | 'pin', name: string, reason: string) => void = () => {},
+  /** How long a deleted file can be brought back. */
+  undeleteMs = 0,
 ): State {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const env = open({
@@ -77,6 +79,7 @@ export function openState(
       transact,
       room,
       nowMs,
+      undeleteMs,
       onRefused: (root, reason) => onRefused('pin', root, reason),
     }),
     saveMembers: (table) =>

@@ -86,10 +86,15 @@ export function startSurvey(deps: {
   const look = async (): Promise<void> => {
     const startedAtMs = Date.now();
     const tally = createTally(since, performance.now());
+    let recoverableBytes = 0;
     for (let after: string | undefined = ''; after !== undefined;) {
       const members = alive();
-      const page: { pins: Pin[]; next?: string } = pins.page(after, WANT_ROOTS_MAX);
-      const mine = page.pins.filter(({ root }) => isWatcher(self, root, members));
+      const page: { pins: Pin[]; next?: string } = pins.page(after, WANT_ROOTS_MAX, {
+        orDeleted: true,
+      });
+      const live = page.pins.filter(({ deleted }) => !deleted);
+      for (const { deleted, sizeBytes } of page.pins) if (deleted) recoverableBytes += sizeBytes;
+      const mine = live.filter(({ root }) => isWatcher(self, root, members));
       if (mine.length > 0) tally.add(await health.inspect(mine, stop.signal));
       after = page.next;
       if (after !== undefined && mine.length > 0)
@@ -98,6 +103,7 @@ export function startSurvey(deps: {
     const { files, belowTargetBytes, belowTargetAgeMs } = tally.finish();
     for (const [state, count] of Object.entries(files)) metrics.files.set({ state }, count);
     metrics.surveyedAt.set(startedAtMs / 1000);
+    metrics.recoverableBytes.set(recoverableBytes);
     metrics.belowTarget.set(belowTargetBytes);
     metrics.belowTargetAge.set(belowTargetAgeMs / 1000);
   };

@@ -57,13 +57,14 @@ export interface Blockstore extends AsyncDisposable {
   /**
    * Keeps a block whose hash the caller has computed; once resolved it survives a power cut. The
    * bytes may be reused then. `isNew` is false when it was held already. A put without a lease is a
-   * repair, and may use the room that is reserved for those.
+   * repair, and may use the room that is reserved for those, unless it yields.
    * @throws StorageFull; RequestInvalid when the lease was given up.
    */
   put(
     digest: Digest,
     bytes: Uint8Array,
     lease: Lease | undefined,
+    options?: { readonly isYielding: boolean },
   ): Promise<{ readonly isNew: boolean }>;
   /** What is held of a block, retired or condemned or neither; undefined for a damaged one. */
   find(digest: Digest): BlockRecord | undefined;
@@ -115,6 +116,8 @@ export interface Blockstore extends AsyncDisposable {
   /** What a look at all records tells; a moment old at times. */
   census(): Promise<Census>;
   stats(): Promise<StorageStats>;
+  /** How many bytes are lacking for so many more; at most 0 when they fit. */
+  lacking(neededBytes: number, options: { readonly isRepair: boolean }): Promise<number>;
   /** Why nothing can be written; undefined when it can. */
   whyNotWritable(): Promise<string | undefined>;
   readonly counts: BlockCounts & {

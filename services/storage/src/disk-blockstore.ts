@@ -229,10 +229,10 @@ export async function openDiskBlockstore(options: DiskBlockstoreOptions): Promis
 
   const running = stack.move();
   return {
-    async put(digest, bytes, lease) {
+    async put(digest, bytes, lease, { isYielding } = { isYielding: false }) {
       if (lease !== undefined && leases.isEnded(lease)) throw leaseEnded(lease);
       const isHeld = table.held(digest) !== undefined;
-      const isRepair = lease === undefined;
+      const isRepair = lease === undefined && !isYielding;
       try {
         using _room = isHeld ? undefined : await room.take(bytes.length, { isRepair });
         const isLarge = bytes.length > SMALL_BLOCK_SIZE_MAX_BYTES;
@@ -337,6 +337,7 @@ export async function openDiskBlockstore(options: DiskBlockstoreOptions): Promis
       const freeBytes = await room.free();
       return { blocks, usedBytes, freeBytes, capacityBytes, limit: room.limit(), domain };
     },
+    lacking: (neededBytes, options) => room.lacking(neededBytes, options),
     async whyNotWritable() {
       if (failure !== undefined) return failure;
       return access(join(dir, 'tmp'), constants.W_OK).then(

@@ -15,6 +15,8 @@ export interface Room {
   readonly capacityBytes: number;
   /** Bytes that uploads may still write, as the disk says now. */
   free(): Promise<number>;
+  /** How many bytes are lacking for so many more; at most 0 when they fit. */
+  lacking(neededBytes: number, options: { readonly isRepair: boolean }): Promise<number>;
   /** Which limit uploads would meet first. */
   limit(): string;
   /** Sets room aside until disposed. @throws StorageFull */
@@ -45,20 +47,29 @@ export async function openRoom(options: {
     disk = await readDisk(folder);
     usedAtRead = usedBytes();
   };
-  const freeNow = (isRepair: boolean): { freeBytes: number; limit: string } => {
+  /** Below zero when repairs, or others on the disk, took what uploads may not. */
+  const leftNow = (isRepair: boolean): { leftBytes: number; limit: string } => {
     const grownBytes = Math.max(0, usedBytes() - usedAtRead);
     const onDisk = disk.freeBytes - reserveBytes - grownBytes - takenBytes;
     const keptBytes = isRepair ? 0 : repairBytes;
     const inCapacity = capacityBytes - keptBytes - usedBytes() - takenBytes;
-    if (onDisk < inCapacity) return { freeBytes: Math.max(0, onDisk), limit: 'disk space' };
+    if (onDisk < inCapacity) return { leftBytes: onDisk, limit: 'disk space' };
     const limit = keptBytes > 0 ? 'storage capacity less the repair reserve' : 'storage capacity';
-    return { freeBytes: Math.max(0, inCapacity), limit };
+    return { leftBytes: inCapacity, limit };
+  };
+  const freeNow = (isRepair: boolean): { freeBytes: number; limit: string } => {
+    const { leftBytes, limit } = leftNow(isRepair);
+    return { freeBytes: Math.max(0, leftBytes), limit };
   };
   return {
     capacityBytes,
     async free() {
       await refresh();
       return freeNow(false).freeBytes;
+    },
+    async lacking(neededBytes, { isRepair }) {
+      await refresh();
+      return neededBytes - leftNow(isRepair).leftBytes;
     },
     limit: () => freeNow(false).limit,
     async take(sizeBytes, { isRepair }) {

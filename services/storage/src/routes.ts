@@ -1,6 +1,7 @@
 /** The routes of `protocol/routes/storage.ts`, put on the store. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { cidOf, codecOf, createBits, digestOf, encodeBits, setBit } from '@shoal/blocks';
 import { type Log, mount, mountRaw, type Mounting } from '@shoal/chassis';
 import {
@@ -13,6 +14,7 @@ import {
   type Lease,
   MiB,
   type PutReply,
+  StorageFull,
   storageRoutes as routes,
 } from '@shoal/protocol';
 import { type Blockstore, digestOfCid, digestOfHash } from './blockstore.ts';
@@ -28,6 +30,8 @@ import type { Upkeep } from './upkeep.ts';
 export const BATCH_SIZE_MAX_BYTES = 4 * MiB;
 /** Bodies above a MiB, or of unknown size, at once. */
 const LARGE_BODIES_MAX = 4;
+/** Longest wait of a put for room to be made: its caller waits a little longer. */
+const ROOM_WAIT_MAX_MS = 10_000;
 
 export interface RouteDeps {
   readonly mounting: Mounting;
@@ -50,10 +54,23 @@ export function mountRoutes(deps: RouteDeps): void {
   mountUpkeep(deps);
 }
 
-function mountWrites({ mounting, store, metrics, limits }: RouteDeps): void {
+function mountWrites({ mounting, store, upkeep, metrics, limits }: RouteDeps): void {
   const withBody = createBodyReader(limits);
-  const put = async (bytes: Uint8Array, hash: Uint8Array, codec: Codec, lease?: Lease) => {
-    const { isNew } = await store.put(digestOfHash(hash), bytes, lease);
+  const put = async (
+    bytes: Uint8Array,
+    hash: Uint8Array,
+    codec: Codec,
+    lease?: Lease,
+    isYielding = false,
+  ) => {
+    const putNow = () => store.put(digestOfHash(hash), bytes, lease, { isYielding });
+    const { isNew } = await putNow().catch(async (error: unknown) => {
+      if (isYielding || !(error instanceof StorageFull)) throw error;
+      const wish = { neededBytes: bytes.length, isRepair: lease === undefined };
+      const wait = sleep(ROOM_WAIT_MAX_MS, false, { ref: false });
+      if (!(await Promise.race([upkeep.makeRoom(wish), wait]))) throw error;
+      return putNow();
+    });
     return { cid: cidOf(codec, hash), sizeBytes: bytes.length, isNew };
   };
   mount(mounting, routes.addBlock, ({ request, reply, query }) =>
@@ -68,7 +85,7 @@ function mountWrites({ mounting, store, metrics, limits }: RouteDeps): void {
         metrics.blocksWritten.inc({ outcome: 'corrupt' });
         throw new BlockCorrupt({ cid, peer: 'the caller' });
       }
-      return put(bytes, actual, codecOf(cid), query.lease);
+      return put(bytes, actual, codecOf(cid), query.lease, query.yields);
     }),
   );
   mount(mounting, routes.addBlocks, ({ request, reply, query }) =>
@@ -86,7 +103,7 @@ function mountWrites({ mounting, store, metrics, limits }: RouteDeps): void {
   );
 }
 
-function mountReads({ mounting, store, listings, metrics, limits, log }: RouteDeps): void {
+function mountReads({ mounting, store, listings, upkeep, metrics, limits, log }: RouteDeps): void {
   mountRaw(mounting, routes.getBlock, async ({ request, reply, params: { cid }, signal }) => {
     const headers = (sizeBytes: number) => ({
       'content-type': 'application/octet-stream',
@@ -136,6 +153,10 @@ function mountReads({ mounting, store, listings, metrics, limits, log }: RouteDe
     return { haveMaps: await haveMapsOf(roots, read, { log, signal }) };
   });
   mount(mounting, routes.stats, () => store.stats());
+  mount(mounting, routes.makeRoom, async ({ body: { neededBytes } }) => {
+    await upkeep.makeRoom({ neededBytes, isRepair: false });
+    return store.stats();
+  });
 }
 
 function mountKeeping({ mounting, store, listings }: RouteDeps): void {

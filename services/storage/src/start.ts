@@ -14,6 +14,7 @@ import type { StorageConfig } from './config.ts';
 import { createDagListings } from './dag-listing.ts';
 import { openDiskBlockstore } from './disk-blockstore.ts';
 import { createLivePins } from './live-pins.ts';
+import { createPurges } from './make-room.ts';
 import { createMetrics, watchStore } from './metrics.ts';
 import { mountRoutes, readNodeFrom } from './routes.ts';
 import { createCopyBlocks, createSettleFiles, startUpkeep } from './upkeep.ts';
@@ -56,7 +57,9 @@ export async function startStorage(
       store,
       // Going over every file would push out what is asked for often.
       listings: createDagListings({ readNode, blocksMax: 0 }),
-      livePins: createLivePins(client),
+      livePins: createLivePins(client, { orDeleted: true }),
+      livePinsAlone: createLivePins(client, { orDeleted: false }),
+      purges: createPurges(client),
       copyBlocks: createCopyBlocks(client),
       settleFiles: createSettleFiles(client),
       reportsFile: join(dir, 'upkeep.json'),

@@ -12,6 +12,7 @@ import type { Blockstore } from './blockstore.ts';
 import type { DagListings } from './dag-listing.ts';
 import { type CopyBlocks, startHeal } from './heal.ts';
 import type { LivePins } from './live-pins.ts';
+import { createMakeRoom, type MakeRoom, type Purges } from './make-room.ts';
 import type { Metrics } from './metrics.ts';
 import { openReports } from './reports.ts';
 import { startScrub } from './scrub.ts';
@@ -26,12 +27,18 @@ export interface Upkeep extends AsyncDisposable {
   scrub(): ScrubReport;
   /** Runs a round of the sweep. */
   sweep(options: { readonly isDryRun: boolean }): Promise<SweepReport>;
+  /** Makes room at the cost of deleted files, if that helps. */
+  readonly makeRoom: MakeRoom;
 }
 
 export interface UpkeepDeps {
   readonly store: Blockstore;
   readonly listings: DagListings;
+  /** Pins of live files, and of deleted ones that can be brought back. */
   readonly livePins: LivePins;
+  /** Pins of live files alone. */
+  readonly livePinsAlone: LivePins;
+  readonly purges: Purges;
   readonly copyBlocks: CopyBlocks;
   readonly settleFiles: (roots: readonly Cid[], options: { signal: AbortSignal }) => Promise<void>;
   /** File that the reports are kept in. */
@@ -68,6 +75,17 @@ export async function startUpkeep(deps: UpkeepDeps): Promise<Upkeep> {
     }),
   );
   stack.use(startHeal(deps));
+  const stop = new AbortController();
+  stack.defer(() => stop.abort(new Error('stopping')));
+  const makeRoom = createMakeRoom(
+    {
+      ...deps,
+      livePins: deps.livePinsAlone,
+      sweep: () => sweep.round({ isDryRun: false }),
+      graceMs: deps.sweepGraceMs,
+    },
+    { signal: stop.signal },
+  );
 
   const running = stack.move();
   return {
@@ -90,6 +108,7 @@ export async function startUpkeep(deps: UpkeepDeps): Promise<Upkeep> {
     },
     scrub: () => scrub.beginWhole(),
     sweep: (options) => sweep.round(options),
+    makeRoom,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }

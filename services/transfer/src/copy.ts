@@ -28,6 +28,7 @@ export function createLimit(max: number): Limit {
 
 /**
  * Stores a block that was received; gives its buffer back whatever happens.
+ * `isYielding`: it takes room from nothing else.
  * @throws BlockCorrupt, StorageFull, ServiceUnavailable
  */
 export async function keepBlock(
@@ -35,13 +36,14 @@ export async function keepBlock(
   cid: Cid,
   block: ReceivedBlock,
   lease: Lease | undefined,
-  { signal }: { signal: AbortSignal },
+  { signal, isYielding = false }: { signal: AbortSignal; isYielding?: boolean },
 ): Promise<void> {
+  const yields = isYielding ? ({ yields: 'true' } as const) : {};
   try {
     await client.send(
       client.own('storage'),
       storageRoutes.putBlock,
-      { params: { cid }, query: lease === undefined ? {} : { lease }, bytes: block.bytes },
+      { params: { cid }, query: { lease, ...yields }, bytes: block.bytes },
       { signal },
     );
   } finally {

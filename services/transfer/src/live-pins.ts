@@ -14,13 +14,13 @@ export interface PinPage {
   readonly isCurrent: boolean;
 }
 
-/** One page of the live pins in the order of their roots. */
+/** One page of the live pins, and those of deleted files that can be brought back, in the order of their roots. */
 export async function listPins(
   after: string,
   client: PeerClient,
   { signal }: { signal: AbortSignal },
 ): Promise<PinPage> {
-  const args = { query: { after, limit: PINS_PER_PAGE } };
+  const args = { query: { after, limit: PINS_PER_PAGE, deleted: 'true' } } as const;
   const { pins, next, isCurrent } = await client.call(
     client.own('discovery'),
     discoveryRoutes.listPins,

@@ -34,11 +34,12 @@ export interface Repairs {
   /**
    * Copies blocks into our own storage, in this order, some side by side.
    * @param lookedAtMs When our storage was asked what is missing, by `performance.now()`.
+   * @param isYielding They take room from nothing else: they are copies of a deleted file.
    */
   copy(
     wants: readonly BlockWant[],
     fetch: (want: BlockWant, options: { signal: AbortSignal }) => Promise<ReceivedBlock>,
-    options: { lookedAtMs: number; signal: AbortSignal },
+    options: { lookedAtMs: number; isYielding?: boolean; signal: AbortSignal },
   ): Promise<Repaired>;
 }
 
@@ -77,7 +78,7 @@ export function createRepairs(deps: {
 
   return {
     async copy(wants, fetch, options) {
-      const { lookedAtMs, signal } = options;
+      const { lookedAtMs, isYielding = false, signal } = options;
       const copied: Cid[] = [];
       let failedBlocks = 0;
       let isFull = false;
@@ -88,7 +89,7 @@ export function createRepairs(deps: {
         const block = await fetch(want, { signal });
         const sizeBytes = block.bytes.length;
         bucket.spend(sizeBytes);
-        await keepBlock(client, want.cid, block, undefined, { signal });
+        await keepBlock(client, want.cid, block, undefined, { signal, isYielding });
         claim.arrived();
         copied.push(want.cid);
         metrics.blocksReplicated.inc({ direction: 'in', outcome: 'copied' });
@@ -108,6 +109,7 @@ export function createRepairs(deps: {
             const isRefused = err instanceof StorageFull;
             metrics.repairs.inc({ outcome: isRefused ? 'full' : 'failed' });
             isFull ||= isRefused;
+            if (isRefused && isYielding) continue; // there may be room for others
             if (isRefused) noteFull(true, err);
             else log.warn({ err, cid: want.cid }, 'block not copied');
           }

@@ -9,11 +9,16 @@ export interface CountedPin {
 /**
  * The order in which files are settled: those with one copy left first, then those with two, and so
  * on; a small file before a large one, because more files are safe sooner. Without any copy there is
- * nothing to copy from: such a file comes last.
+ * nothing to copy from: such a file comes last. Deleted ones that can be brought back are behind all others.
  */
 export function settleOrder(files: readonly CountedPin[]): Pin[] {
   return files
-    .toSorted((a, b) => urgency(a) - urgency(b) || a.pin.sizeBytes - b.pin.sizeBytes)
+    .toSorted(
+      (a, b) =>
+        Number(a.pin.deleted) - Number(b.pin.deleted) ||
+        urgency(a) - urgency(b) ||
+        a.pin.sizeBytes - b.pin.sizeBytes,
+    )
     .map(({ pin }) => pin);
 }
 

@@ -6,6 +6,9 @@
  * what moves a stand-in's copies home, and what empties a peer that leaves. It starts from the truth
  * each time (pin, members, what is on disk), so it may run at any time, twice, or after every queue
  * was lost.
+ *
+ * A deleted file that can be brought back is kept whole like any other, for what comes back must be; but
+ * its new copies take room from nothing else.
  */
 import { type DagEntry, decodeBits, getBit, partitionOf } from '@shoal/blocks';
 import type { Log, PeerClient } from '@shoal/chassis';
@@ -69,7 +72,8 @@ export async function settle(
     const lookedAtMs = performance.now();
     const { held, mended } = await look(pin, entries, dag, deps, { signal });
     const missing = distinct(entries.filter((entry) => isMine(entry) && !held.has(entry.cid)));
-    const leaves = await copy(missing, entries, dag, deps, { lookedAtMs, signal });
+    const isYielding = pin.deleted;
+    const leaves = await copy(missing, entries, dag, deps, { lookedAtMs, isYielding, signal });
     const copiedBlocks = mended.copied.length + leaves.copied.length;
     if (copiedBlocks > 0) await keep(pin, client, { signal });
     const surplus = distinct(entries.filter((entry) => !isMine(entry) && held.has(entry.cid)));
@@ -100,7 +104,7 @@ async function livePin(
   { signal }: { signal: AbortSignal },
 ): Promise<Pin | undefined> {
   try {
-    const args = { params: { hash: root }, query: { ask: 'false' } } as const;
+    const args = { params: { hash: root }, query: { ask: 'false', deleted: 'true' } } as const;
     return await client.call(client.own('discovery'), discoveryRoutes.getPin, args, { signal });
   } catch (error) {
     if (isFileMissing(error)) return undefined;
@@ -132,7 +136,11 @@ async function look(
       ),
     );
     const gaps = nodes.filter(({ cid }) => !here.has(cid));
-    mended = await copy(gaps, entries, dag, deps, { lookedAtMs, signal });
+    mended = await copy(gaps, entries, dag, deps, {
+      lookedAtMs,
+      isYielding: pin.deleted,
+      signal,
+    });
     if (mended.copied.length > 0) await keep(pin, client, { signal });
     held = await heldOf(pin.root, entries, client, { signal });
     if (held === undefined) throw new ManifestIncomplete({ root: pin.root, cid: pin.root });
@@ -176,7 +184,7 @@ async function copy(
   entries: readonly DagEntry[],
   dag: DagSource,
   { repairs }: SettleDeps,
-  options: { lookedAtMs: number; signal: AbortSignal },
+  options: { lookedAtMs: number; isYielding: boolean; signal: AbortSignal },
 ): Promise<Repaired> {
   if (missing.length === 0) return NOTHING;
   const indexes = new Map(entries.map(({ cid }, index) => [cid, index]));

@@ -18,6 +18,7 @@ const wantsOf = (count: number): BlockWant[] =>
 function paperRepairs({ ratePerSecond = 0, blocksMax = 2, room = Infinity } = {}) {
   const kept: Cid[] = [];
   const leases: unknown[] = [];
+  const yields: unknown[] = [];
   let released = 0;
   let underWay = 0;
   let most = 0;
@@ -27,6 +28,7 @@ function paperRepairs({ ratePerSecond = 0, blocksMax = 2, room = Infinity } = {}
       ({ params, query }) => {
         if (kept.length >= room) throw new StorageFull({ limit: 'storage capacity', freeBytes: 0 });
         leases.push(query['lease']);
+        yields.push(query['yields']);
         kept.push(cidOf(String(params['cid'])));
         return {};
       },
@@ -40,6 +42,7 @@ function paperRepairs({ ratePerSecond = 0, blocksMax = 2, room = Infinity } = {}
     metrics,
     kept,
     leases,
+    yields,
     most: () => most,
     released: () => released,
     fetch: async () => {
@@ -91,6 +94,13 @@ describe('repairs', () => {
       failedBlocks: 1,
     });
     expect(paper.released()).toBe(4);
+  });
+
+  it('of a deleted file say that they yield, and others do not', async () => {
+    const paper = paperRepairs();
+    await paper.repairs.copy(wantsOf(1), paper.fetch, { ...options, isYielding: true });
+    await paper.repairs.copy(wantsOf(2).slice(1), paper.fetch, options);
+    expect(paper.yields).toEqual(['true', undefined]);
   });
 
   it('goes on past a block that nobody gives', async () => {

@@ -2,7 +2,8 @@ import { describe, expect, it } from '@jest/globals';
 import type { Cid, Pin } from '@shoal/protocol';
 import { settleOrder } from '../src/settle-order.ts';
 
-const pinOf = (name: string, sizeBytes = 1) => ({ root: name as Cid, name, sizeBytes }) as Pin; // what ordering reads
+const pinOf = (name: string, sizeBytes = 1) =>
+  ({ root: name as Cid, name, sizeBytes, deleted: false }) as Pin; // what ordering reads
 const names = (pins: readonly Pin[]) => pins.map(({ name }) => name);
 
 describe('settleOrder', () => {
@@ -15,6 +16,16 @@ describe('settleOrder', () => {
       { pin: pinOf('two'), copies: 2 },
     ]);
     expect(names(order)).toEqual(['one', 'two', 'three', 'unknown', 'none']);
+  });
+
+  it('puts deleted files that can be brought back behind all others', () => {
+    const order = settleOrder([
+      { pin: { ...pinOf('deleted'), deleted: true }, copies: 1 },
+      { pin: pinOf('none'), copies: 0 },
+      { pin: { ...pinOf('deleted, safe'), deleted: true }, copies: 3 },
+      { pin: pinOf('three'), copies: 3 },
+    ]);
+    expect(names(order)).toEqual(['three', 'none', 'deleted', 'deleted, safe']);
   });
 
   it('takes small files before large ones with as many copies', () => {

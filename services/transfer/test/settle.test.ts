@@ -61,6 +61,8 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
   const draining = new Set<PeerId>();
   const full = new Set<PeerId>();
   let refusals = 0;
+  /** Of each copy that was put, whether it takes room from nothing else. */
+  const yielding: boolean[] = [];
   const viewOf = (self: number): MemberView => {
     const members = shelves.map((_, index) => {
       const peerId = id(index);
@@ -107,7 +109,8 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
       const confirms = (cid: Cid) => shelf.held.has(cid) && !shelf.retired.has(cid);
       switch (route) {
         case discoveryRoutes.getPin:
-          if (pin.deleted) throw new FileNotFound({ hash: root, peersAsked: 0 });
+          if (pin.deleted && !(pin.deletedAtMs !== undefined && query['deleted'] === 'true'))
+            throw new FileNotFound({ hash: root, peersAsked: 0 });
           return pin;
         case discoveryRoutes.announce:
           return {};
@@ -148,7 +151,12 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
           route,
           args,
         )) as PeerClient['call'],
-      send: (async (_: Target, __: unknown, { params }: { params: { cid: Cid } }) => {
+      send: (async (
+        _: Target,
+        __: unknown,
+        { params, query }: { params: { cid: Cid }; query: { yields?: string } },
+      ) => {
+        yielding.push(query.yields === 'true');
         if (full.has(id(self))) {
           refusals += 1;
           throw new StorageFull({ limit: 'storage capacity', freeBytes: 0 });
@@ -220,6 +228,7 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
     draining,
     full,
     refusals: () => refusals,
+    yielding,
     settleAt,
     copies: (cid: Cid) => shelves.filter(({ held }) => held.has(cid)).length,
     placedAt: (cid: Cid) =>
@@ -334,6 +343,18 @@ describe('settle', () => {
     swarm.pin.deleted = true;
     expect(await swarm.settleAt(1)).toMatchObject(SETTLED);
     expect(swarm.shelves[1]?.held.size).toBe(0);
+  });
+
+  it('keeps a deleted file whole while it can be brought back, at the cost of nothing else', async () => {
+    const swarm = paperSwarm(3, 4, 3);
+    for (const cid of swarm.blocks.keys()) swarm.shelves[0]?.held.add(cid);
+    await swarm.settleAt(1);
+    Object.assign(swarm.pin, { deleted: true, deletedAtMs: 1 });
+    const before = swarm.yielding.length;
+    for (const peer of [0, 1, 2]) await swarm.settleAt(peer);
+    for (const cid of swarm.blocks.keys()) expect(swarm.copies(cid)).toBe(3);
+    expect(new Set(swarm.yielding.slice(0, before))).toEqual(new Set([false]));
+    expect(new Set(swarm.yielding.slice(before))).toEqual(new Set([true]));
   });
 
   it('hands over every leaf of a peer that drains, and drops them only then', async () => {

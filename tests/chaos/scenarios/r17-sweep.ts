@@ -1,12 +1,12 @@
 import { MiB } from '@shoal/protocol';
-import { eventually, listFiles, remove, type RunningPeer } from '@shoal/testkit';
+import { eventually, listFiles, type RunningPeer } from '@shoal/testkit';
 import { untilAllSafe } from '../destruction.ts';
 import { chunkDigestsOf, fewestCopies, imageDisks, listBlocks } from '../disks.ts';
 import { compare, nameOf } from '../model.ts';
 import { add, at, fileOf, revive, type Rig, type Scenario } from '../rig.ts';
 import { runJest } from '../run-jest.ts';
 import { quickSwarm } from '../stage.ts';
-import { sweep } from '../upkeep.ts';
+import { purge, sweep } from '../upkeep.ts';
 
 const FILE_SIZE_BYTES = 4 * MiB;
 const AGREED_WITHIN_MS = 30_000;
@@ -18,7 +18,7 @@ const OPERATIONS_LONG = 100_000;
 export const sweepSafety: Scenario = {
   id: 'R17',
   promise:
-    'files are deleted while a peer is away: they stay deleted, their bytes are gone within two sweeps, and no byte of another file',
+    'files are deleted for good while a peer is away: they stay deleted, their bytes are gone within two sweeps, and no byte of another file',
   open: quickSwarm,
   scale: { short: 1, long: 10 },
   async run(rig) {
@@ -41,7 +41,7 @@ async function deleteWhileAway(rig: Rig, round: number): Promise<void> {
 
   await rig.inject(`kill ${nameOf(away)}`, () => away.kill());
   for (const file of doomed) {
-    await remove(random.pick(others).discovery, file.cid);
+    await purge(random.pick(others), file.cid);
     model.forget(file);
     ledger.tried('deletions');
   }

@@ -6,8 +6,16 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { FileNotFound, PROBLEM_TYPE, Problem, StorageFull, TokenRequired } from '@shoal/protocol';
+import {
+  FileGone,
+  FileNotFound,
+  PROBLEM_TYPE,
+  Problem,
+  StorageFull,
+  TokenRequired,
+} from '@shoal/protocol';
 import { runCli } from '../../src/cli.ts';
+import { formatTime } from '../../src/format.ts';
 
 const CID = 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku';
 const SHA256 = 'ab'.repeat(32);
@@ -125,8 +133,33 @@ describe('commands about files and upkeep', () => {
     expect(json.exitCode).toBe(0);
   });
 
+  it('rm --now asks for a purge; undelete brings files back, and says which it could not', async () => {
+    answers[`DELETE /files/${CID}?now=true`] = [{ cid: CID, name: 'a.txt', deletedAtMs: 1 }];
+    expect((await shoal('rm', CID, '--now')).exitCode).toBe(0);
+    answers[`POST /files/${CID}/undelete`] = [ENTRY];
+    answers[`POST /files/${SHA256}/undelete`] = [new FileGone({ hash: SHA256, why: 'deleted' })];
+    const { exitCode, out, err } = await shoal('undelete', SHA256, CID, '--json');
+    expect({ exitCode, file: JSON.parse(out) }).toEqual({ exitCode: 1, file: ENTRY });
+    expect(err).toBe(
+      `shoal: ${SHA256}: file ${SHA256} was deleted; upload it again to have it back\n`,
+    );
+    expect((await shoal('undelete')).exitCode).toBe(64);
+  });
+
+  it('ls --deleted lists what can be brought back, and until when', async () => {
+    const purgeAtMs = Date.now() + 5 * 86_400_000;
+    const deleted = { ...ENTRY, deletedAtMs: Date.now() - 2 * 86_400_000, purgeAtMs };
+    answers['GET /files?limit=1000&offset=0&deleted=true'] = [{ total: 1, files: [deleted] }];
+    const { exitCode, out } = await shoal('ls', '--deleted');
+    const [heading = '', line = ''] = out.split('\n');
+    expect(exitCode).toBe(0);
+    expect(heading.split(/ +/)).toEqual(['NAME', 'SIZE', 'COPIES', 'DELETED', 'PURGED', 'CID']);
+    expect(line).toContain(`48 h ago  ${formatTime(purgeAtMs)}  ${CID}`);
+  });
+
   it.each([
     ['rm', CID],
+    ['undelete', CID],
     ['set', CID, '--replicas', '5'],
     ['drain'],
     ['drain', '--cancel'],
@@ -135,7 +168,13 @@ describe('commands about files and upkeep', () => {
   ])('%s %s carries the token of SHOAL_TOKEN, or of a file', async (...argv) => {
     const refused = new TokenRequired({});
     for (const method of ['DELETE', 'PATCH', 'POST'])
-      for (const path of [`/files/${CID}`, '/drain', '/scrub', '/sweep?dryRun=false'])
+      for (const path of [
+        `/files/${CID}`,
+        `/files/${CID}/undelete`,
+        '/drain',
+        '/scrub',
+        '/sweep?dryRun=false',
+      ])
         answers[`${method} ${path}`] = [refused];
     const first = await shoalIn({ SHOAL_TOKEN: 'one-token-of-many' }, ...argv);
     expect(first.exitCode).toBe(1);

@@ -1,5 +1,6 @@
 /** What the swarm, this peer or its disk lacks. */
 import * as z from 'zod';
+import { DateText } from '../bounded.ts';
 import { defineProblem } from '../problem.ts';
 
 /** No live pin has this hash, here or at the members that answered. */
@@ -17,9 +18,17 @@ export const FileGone = defineProblem({
   type: 'problems/file-gone',
   title: 'File gone',
   status: 410,
-  fields: z.object({ hash: z.string(), why: z.enum(['deleted', 'expired']) }),
-  detail: ({ hash, why }) =>
-    `file ${hash} ${why === 'deleted' ? 'was deleted' : 'was kept until its expiresAt'}; upload it again to have it back`,
+  fields: z.object({
+    hash: z.string(),
+    why: z.enum(['deleted', 'expired']),
+    /** A deleted file can be brought back until then; absent when it can't, as it was purged. */
+    purgeAt: DateText.optional(),
+  }),
+  detail: ({ hash, why, purgeAt }) => {
+    if (purgeAt !== undefined)
+      return `file ${hash} was deleted; until ${purgeAt} it can be brought back: shoal undelete ${hash}, or POST /files/${hash}/undelete`;
+    return `file ${hash} ${why === 'deleted' ? 'was deleted' : 'was kept until its expiresAt'}; upload it again to have it back`;
+  },
 });
 
 /** This peer does not hold the block; another one may. */

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { Flag } from '../bounded.ts';
 import { Cid, FileHash, PeerId } from '../cid.ts';
 import { FileEntry, FileHealth } from '../file.ts';
 import { HaveAnswer } from '../have-map.ts';
@@ -10,6 +11,9 @@ const none = z.object({});
 
 /** Files that a list may skip. */
 const OFFSET_MAX = 2 ** 31 - 1;
+
+/** Deleted files in one list of those that can be purged, or in one request to purge some. */
+export const PURGES_MAX = 1000;
 
 /** Roots in one want: an answer then stays under the 4 MB of a libp2p message. */
 export const WANT_ROOTS_MAX = 64;
@@ -76,6 +80,8 @@ export const discoveryRoutes = {
       limit: z.coerce.number().int().min(1).max(1000).default(100),
       /** Skips this many of the newest. */
       offset: z.coerce.number().int().min(0).max(OFFSET_MAX).default(0),
+      /** Lists the deleted files that can be brought back instead, the last one deleted first. */
+      deleted: Flag,
     }),
     body: undefined,
     reply: z.object({ total: z.int().nonnegative(), files: z.array(FileEntry) }),
@@ -110,11 +116,52 @@ export const discoveryRoutes = {
     method: 'DELETE',
     path: '/files/:hash',
     summary:
-      'Deletes a file from the whole swarm, also from peers that are away now; its bytes go with the sweeps that follow.',
+      'Deletes a file from the whole swarm, also from peers that are away now. It can be brought back until `purgeAtMs`; then, and with ?now at once, it is purged: its bytes go with the two sweeps that follow. With ?now a file that is deleted already is purged too.',
+    params: z.object({ hash: FileHash }),
+    query: z.object({ now: Flag }),
+    body: undefined,
+    reply: z.object({
+      cid: Cid,
+      name: z.string(),
+      deletedAtMs: z.int().nonnegative(),
+      /** Until when it can be brought back; absent when it is purged. */
+      purgeAtMs: z.int().nonnegative().optional(),
+    }),
+  }),
+  undeleteFile: route({
+    service: 'discovery',
+    audience: 'public',
+    method: 'POST',
+    path: '/files/:hash/undelete',
+    summary:
+      'Brings a deleted file back, for the whole swarm; answers the file as it is now. 410 when it was purged.',
     params: z.object({ hash: FileHash }),
     query: none,
     body: undefined,
-    reply: z.object({ cid: Cid, name: z.string(), deletedAtMs: z.int().nonnegative() }),
+    reply: FileEntry,
+  }),
+  listPurgeable: route({
+    service: 'discovery',
+    audience: 'local',
+    method: 'GET',
+    path: '/purges',
+    summary: 'The deleted files that can be brought back, the one that is purged next first.',
+    params: none,
+    query: z.object({ limit: z.coerce.number().int().min(1).max(PURGES_MAX).default(PURGES_MAX) }),
+    body: undefined,
+    reply: z.object({ roots: z.array(Cid).max(PURGES_MAX) }),
+  }),
+  purgeForRoom: route({
+    service: 'discovery',
+    audience: 'local',
+    method: 'POST',
+    path: '/purges',
+    summary:
+      'Purges those of these files that are deleted, for the whole swarm, since this peer needs their room.',
+    params: none,
+    query: none,
+    body: z.object({ roots: z.array(Cid).min(1).max(PURGES_MAX) }),
+    reply: z.object({ purged: z.int().nonnegative() }),
   }),
   members: route({
     service: 'discovery',
@@ -152,6 +199,8 @@ export const discoveryRoutes = {
     query: z.object({
       /** False answers from what is known here, at once. */
       ask: z.stringbool().default(true),
+      /** Also that of a deleted file that can be brought back. */
+      deleted: Flag,
     }),
     body: undefined,
     reply: Pin,
@@ -168,6 +217,8 @@ export const discoveryRoutes = {
       limit: z.coerce.number().int().min(1).max(1000).default(500),
       /** Also those that ended so lately that a wrong clock might be all there is to it. */
       justExpired: z.stringbool().default(false),
+      /** Also those of deleted files that can be brought back. */
+      deleted: Flag,
     }),
     body: undefined,
     reply: z.object({

@@ -1,9 +1,10 @@
 import * as z from 'zod';
+import { Flag } from '../bounded.ts';
 import { CIDS_PER_BATCH_MAX } from '../bytes.ts';
 import { Cid } from '../cid.ts';
 import { HaveMap } from '../have-map.ts';
 import { Lease } from '../jobs.ts';
-import { FailureDomain } from '../member.ts';
+import { FailureDomain, SPACE_MAX_BYTES } from '../member.ts';
 import { REPLICAS_MAX } from '../pin.ts';
 import { BYTES, route } from '../route.ts';
 import { WANT_ROOTS_MAX } from './discovery.ts';
@@ -57,7 +58,7 @@ export const SweepReport = z.object({
   isDryRun: z.boolean(),
   startedAtMs: z.int().nonnegative(),
   durationMs: z.int().nonnegative(),
-  /** Live pins that were followed. */
+  /** Pins that were followed: of files, and of deleted ones that can be brought back. */
   pins: z.int().nonnegative(),
   /** Blocks held here that a pin reaches. */
   reachedBlocks: z.int().nonnegative(),
@@ -141,7 +142,11 @@ export const storageRoutes = {
     path: '/blocks/:cid',
     summary: 'Stores a block under a name that is known; refuses bytes that do not hash to it.',
     params: byCid,
-    query: z.object({ lease: Lease.optional() }),
+    query: z.object({
+      lease: Lease.optional(),
+      /** It takes room from nothing else: neither that of repairs nor that of deleted files. */
+      yields: Flag,
+    }),
     body: BYTES,
     reply: PutReply,
   }),
@@ -305,6 +310,18 @@ export const storageRoutes = {
     query: z.object({ dryRun: z.stringbool().default(false) }),
     body: undefined,
     reply: SweepReport,
+  }),
+  makeRoom: route({
+    service: 'storage',
+    audience: 'local',
+    method: 'POST',
+    path: '/room',
+    summary:
+      'Makes room for an upload, if that takes no more than purging deleted files; answers how much there is then.',
+    params: none,
+    query: none,
+    body: z.object({ neededBytes: z.int().min(0).max(SPACE_MAX_BYTES) }),
+    reply: StorageStats,
   }),
   stats: route({
     service: 'storage',

@@ -138,6 +138,7 @@ function pinOf({ peerId }: Liar, part: { [name: string]: Json } = {}): { [name: 
     createdAtMs: Date.now(),
     epoch: Date.now() - DAY_MS + (ticks += 1),
     deleted: false,
+    deletedAtMs: Date.now(),
     clock: Date.now(),
     origin: peerId,
     ...part,
@@ -190,7 +191,8 @@ async function openStand() {
     stop: async () => {},
   };
   const wire = createWire({ metrics, refusals, log });
-  const state = stack.use(openState(folder.path));
+  const state = stack.use(openState(folder.path, Date.now, undefined, 7 * DAY_MS));
+  let isCurrent = true;
   const signer = createSigner(me.privateKeyRaw);
   const membership = createMembership({
     self: me.peerId,
@@ -216,9 +218,10 @@ async function openStand() {
     signer,
     wire,
     ask: () => ask,
-    isCurrent: () => true,
+    isCurrent: () => isCurrent,
     ownClock,
     refusals,
+    undeleteMs: 7 * DAY_MS,
     onChange: () => {},
     onUnstored: () => {},
     metrics,
@@ -278,6 +281,7 @@ async function openStand() {
     pins,
     health,
     ownClock,
+    setCurrent: (current: boolean) => void (isCurrent = current),
     answer: (given: { [kind: string]: Json }) => (answers = given),
     [Symbol.asyncDispose]: () => open.disposeAsync(),
   };
@@ -394,6 +398,7 @@ const stampOf = (): Json => ({
   root: rootOf('a'),
   epoch: 1,
   deleted: false,
+  deletedAtMs: 1,
   clock: 1,
   origin: stand.liar.peerId,
 });
@@ -573,7 +578,7 @@ describe('what comes from outside', () => {
     expect(stand.membership.list().map(({ peerId }) => peerId)).toContain(other.peerId);
   });
 
-  const FUTURE = ['epoch', 'clock', 'createdAtMs'] as const;
+  const FUTURE = ['epoch', 'clock', 'createdAtMs', 'deletedAtMs'] as const;
   it.each(FUTURE)('is refused with a %s past 7 days ahead, a tombstone too', async (field) => {
     const root = rootOf(`future ${field}`);
     const at = (days: number, deleted: boolean) =>
@@ -597,6 +602,31 @@ describe('what comes from outside', () => {
     }
     await at(6.9, false);
     expect(stand.pins.find(root)?.root).toBe(root);
+  });
+
+  it('of a deletion is a date only as far as what was seen here bears it out', async () => {
+    const nowMs = Date.now();
+    const leftOf = async (days: number, name: string): Promise<number | undefined> => {
+      const root = rootOf(`deleted ${name}`);
+      const { expiresAtMs: _, ...pin } = pinOf(stand.liar, {
+        root,
+        deleted: true,
+        deletedAtMs: nowMs + days * DAY_MS,
+      });
+      await request({ kind: 'pins-put', pins: [signed('pin', pin, stand.liar)] });
+      const found = stand.pins.recoverable(0, 1000).files.find((each) => each.pin.root === root);
+      return found && Math.round((found.purgeAtMs - nowMs) / DAY_MS);
+    };
+    expect(await leftOf(6, 'ahead')).toBe(7); // not after we heard of it
+    expect(await leftOf(-300, 'while all else is known')).toBe(7); // just now
+    stand.setCurrent(false);
+    try {
+      expect(await leftOf(6, 'ahead, while we catch up')).toBe(7);
+      expect(await leftOf(-2, 'while we were away')).toBe(5);
+      expect(await leftOf(-8, 'long ago')).toBeUndefined();
+    } finally {
+      stand.setCurrent(true);
+    }
   });
 
   it('is named in the log once, not with every message', () => {
@@ -675,6 +705,7 @@ describe('routes', () => {
     roots: [rootOf('a')],
     replicas: 2,
     copies: 2,
+    neededBytes: 1,
     isDraining: true,
     codec: 'raw',
   };

@@ -10,6 +10,7 @@ import { draft } from './peer.ts';
 
 const ORIGIN = PeerId.parse('12D3KooWEGrzgVSMmfCxMBaLmRcJYCNqtvjdgMXeqwdzDYRQfEgP');
 const signed = { payload: '', signature: '' };
+const UNDELETE_MS = 5000;
 
 let folder: TemporaryFolder;
 let state: State;
@@ -18,7 +19,7 @@ let nowMs: number;
 beforeEach(async () => {
   folder = await openTemporaryFolder();
   nowMs = 1000;
-  state = openState(folder.path, () => nowMs);
+  state = openHere();
 });
 afterEach(async () => {
   await state[Symbol.asyncDispose]();
@@ -38,9 +39,11 @@ function pinOf(name: string, part: Partial<Pin> = {}): Pin {
 }
 const store = (pin: Pin) => state.pins.update(pin.root, () => ({ pin, signed }));
 const listed = () => state.pins.newestRoots(0, 10);
-const reopen = async () => {
+const openHere = (undeleteMs = UNDELETE_MS): State =>
+  openState(folder.path, () => nowMs, undefined, undeleteMs);
+const reopen = async (undeleteMs?: number) => {
   await state[Symbol.asyncDispose]();
-  state = openState(folder.path, () => nowMs);
+  state = openHere(undeleteMs);
 };
 
 describe('pins with an end', () => {
@@ -49,17 +52,17 @@ describe('pins with an end', () => {
     await store(pin);
     await store(pinOf('b', { createdAtMs: 2 }));
     nowMs = 1999;
-    expect(await state.pins.turn(10)).toEqual({ ended: [], resumed: [] });
+    expect(await state.pins.turn(10)).toEqual({ ended: [], resumed: [], purged: [] });
     expect(state.pins.rootsBySha256(draft('a').sha256)).toEqual([pin.root]);
     await reopen();
     nowMs = 2000;
-    expect(await state.pins.turn(10)).toEqual({ ended: [pin], resumed: [] });
+    expect(await state.pins.turn(10)).toEqual({ ended: [pin], resumed: [], purged: [] });
     expect(listed()).toEqual([draft('b').root]);
     expect(state.pins.rootsBySha256(draft('a').sha256)).toEqual([pin.root]);
-    expect(state.pins.counts()).toEqual({ live: 1, deleted: 0 });
+    expect(state.pins.counts()).toEqual({ live: 1, deleted: 0, recoverable: 0 });
     expect(state.pins.get(pin.root)?.pin).toEqual(pin);
     await reopen();
-    expect(await state.pins.turn(10)).toEqual({ ended: [], resumed: [] });
+    expect(await state.pins.turn(10)).toEqual({ ended: [], resumed: [], purged: [] });
   });
 
   it('come back when the end moves, with another upload, and when the clock goes back', async () => {
@@ -74,7 +77,7 @@ describe('pins with an end', () => {
     const { expiresAtMs: _, ...endless } = pin;
     await store({ ...endless, epoch: 2, createdAtMs: 6000 });
     expect(listed()).toEqual([pin.root]);
-    expect(state.pins.counts()).toEqual({ live: 1, deleted: 0 });
+    expect(state.pins.counts()).toEqual({ live: 1, deleted: 0, recoverable: 0 });
     expect((await state.pins.turn(10)).ended).toEqual([]);
 
     await store(pinOf('b', { expiresAtMs: 7000 }));
@@ -90,13 +93,13 @@ describe('pins with an end', () => {
   it('that had ended when they came in are not listed, nor are deleted ones', async () => {
     const pin = pinOf('a', { expiresAtMs: 500 });
     await store(pin);
-    expect(state.pins.counts()).toEqual({ live: 0, deleted: 0 });
+    expect(state.pins.counts()).toEqual({ live: 0, deleted: 0, recoverable: 0 });
     await store({ ...pin, deleted: true });
     await store(pinOf('b', { deleted: true }));
     expect(listed()).toEqual([]);
-    expect(state.pins.counts()).toEqual({ live: 0, deleted: 2 });
+    expect(state.pins.counts()).toEqual({ live: 0, deleted: 2, recoverable: 0 });
     nowMs = 100;
-    expect(await state.pins.turn(10)).toEqual({ ended: [], resumed: [] });
+    expect(await state.pins.turn(10)).toEqual({ ended: [], resumed: [], purged: [] });
   });
 
   it('end in several turns when they are many', async () => {
@@ -105,6 +108,92 @@ describe('pins with an end', () => {
     expect((await state.pins.turn(2)).ended).toHaveLength(2);
     expect((await state.pins.turn(2)).ended).toHaveLength(1);
     expect(listed()).toEqual([]);
+  });
+});
+
+describe('deleted files that can be brought back', () => {
+  const deletedOf = (name: string, part: Partial<Pin> = {}): Pin =>
+    pinOf(name, { deleted: true, deletedAtMs: nowMs, ...part });
+  const remove = (pin: Pin, deletedSeenMs = nowMs) =>
+    state.pins.update(pin.root, () => ({ pin, signed, deletedSeenMs }));
+  const roots = () => state.pins.recoverableRoots({ limit: 10 });
+
+  it('stand by the time of their purge, also after a restart, and are purged when it comes', async () => {
+    const [a, b] = [deletedOf('a'), deletedOf('b')];
+    await remove(b, 2000);
+    await remove(a, 1000);
+    await store(pinOf('c'));
+    expect(roots()).toEqual([a.root, b.root]);
+    expect(state.pins.recoverableRoots({ limit: 1, isLastFirst: true })).toEqual([b.root]);
+    expect(state.pins.counts()).toEqual({ live: 1, deleted: 0, recoverable: 2 });
+    await reopen();
+    expect(state.pins.recoverable(a.root)).toEqual({ pin: a, deletedAtMs: 1000, purgeAtMs: 6000 });
+    nowMs = 5999;
+    expect((await state.pins.turn(10)).purged).toEqual([]);
+    nowMs = 6000;
+    expect((await state.pins.turn(10)).purged).toEqual([a]);
+    expect(roots()).toEqual([b.root]);
+    expect(state.pins.recoverable(a.root)).toBeUndefined();
+    expect(state.pins.get(a.root)?.pin).toEqual(a); // others must still learn of it
+    expect(state.pins.counts()).toEqual({ live: 1, deleted: 1, recoverable: 1 });
+  });
+
+  it('that were purged stay so, whatever becomes of the clock and of the setting', async () => {
+    const [a, b] = [deletedOf('a'), deletedOf('b')];
+    await remove(a, 1000);
+    await remove(b, 4000);
+    nowMs = 6000;
+    await state.pins.turn(10);
+    nowMs = 1500;
+    await reopen(60_000);
+    expect(roots()).toEqual([b.root]);
+    expect(state.pins.recoverable(b.root)?.purgeAtMs).toBe(64_000);
+    await reopen(0);
+    nowMs = 4000;
+    await reopen(0);
+    expect((await state.pins.turn(10)).purged).toEqual([b]);
+    await reopen(60_000);
+    expect(roots()).toEqual([]);
+  });
+
+  it('are kept no longer than they would have been without the deletion', async () => {
+    const pin = deletedOf('a', { expiresAtMs: 1500 });
+    await remove(pin);
+    expect(state.pins.recoverable(pin.root)?.purgeAtMs).toBe(1500);
+    nowMs = 1500;
+    await remove(deletedOf('b', { expiresAtMs: 1500 }));
+    expect(roots()).toEqual([pin.root]);
+    expect((await state.pins.turn(10)).purged).toEqual([pin]);
+  });
+
+  it('are no more when they are brought back, uploaded again or purged', async () => {
+    const pin = deletedOf('a');
+    const { deletedAtMs: _, ...purged } = pin;
+    for (const next of [pinOf('a', { epoch: 2 }), purged]) {
+      await remove(pin);
+      expect(roots()).toEqual([pin.root]);
+      await store(next);
+      expect(roots()).toEqual([]);
+      expect(state.pins.recoverable(pin.root)).toBeUndefined();
+    }
+  });
+
+  it('are told from tombstones of before, also those that an earlier version had from a later one', async () => {
+    const said = deletedOf('met', { deletedAtMs: 500 });
+    const { deletedAtMs: _, ...known } = said;
+    await state.pins.update(known.root, () => ({
+      pin: known,
+      signed: { payload: JSON.stringify(said), signature: '' },
+    }));
+    await store(pinOf('old', { deleted: true }));
+    expect(state.pins.counts()).toMatchObject({ deleted: 2, recoverable: 0 });
+    await state[Symbol.asyncDispose]();
+    const env = open({ path: join(folder.path, 'state'), overlappingSync: false });
+    await env.openDB<unknown, string>({ name: 'meta', encoding: 'json' }).put('pins-form', 4);
+    await env.close();
+    state = openHere();
+    expect(state.pins.counts()).toMatchObject({ deleted: 1, recoverable: 1 });
+    expect(state.pins.recoverable(said.root)).toMatchObject({ deletedAtMs: 500, purgeAtMs: 5500 });
   });
 });
 
@@ -126,12 +215,12 @@ describe('a state', () => {
     const whole: Pin = { ...pin, epoch: 0 };
     expect(state.pins.get(pin.root)).toEqual({ pin: whole, signed } satisfies StoredPin);
     expect([...state.pins.stampsIn(pinBucket(pin.root), '')]).toEqual([stampOf(whole)]);
-    expect(state.pins.counts()).toEqual({ live: 1, deleted: 0 });
+    expect(state.pins.counts()).toEqual({ live: 1, deleted: 0, recoverable: 0 });
     nowMs = 2000;
     expect((await state.pins.turn(10)).ended).toEqual([whole]);
     await state[Symbol.asyncDispose]();
     state = openState(old.path, () => nowMs);
-    expect(state.pins.counts()).toEqual({ live: 0, deleted: 0 });
+    expect(state.pins.counts()).toEqual({ live: 0, deleted: 0, recoverable: 0 });
   });
 
   it('from before fields had bounds starts, without what is out of them, and names it once', async () => {
@@ -163,7 +252,7 @@ describe('a state', () => {
     ];
     expect(faults).toEqual(expected.toSorted());
     expect(listed()).toEqual([good.root]);
-    expect(state.pins.counts()).toEqual({ live: 1, deleted: 0 });
+    expect(state.pins.counts()).toEqual({ live: 1, deleted: 0, recoverable: 0 });
     expect(state.pins.get(huge.root)).toBeUndefined();
     expect([...state.pins.stampsIn(pinBucket(endless.root), '')]).toEqual([]);
     named.length = 0;

@@ -1,7 +1,15 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { EVENTS_CHANNEL, isFileMissing, type Pin, SwarmEvent } from '@shoal/protocol';
+import {
+  type Cid,
+  discoveryRoutes,
+  EVENTS_CHANNEL,
+  type FileEntry,
+  isFileMissing,
+  type Pin,
+  SwarmEvent,
+} from '@shoal/protocol';
 import { eventually, startRedis } from '@shoal/testkit';
 import { Redis } from 'ioredis';
 import { openState } from '../../src/state.ts';
@@ -54,7 +62,7 @@ describe('deletion', () => {
       await eventually('current', async () => (await peer.pins()).isCurrent);
       expect((await peer.pins()).pins.map(({ root }) => root)).toEqual([kept.root]);
       expect(await listed(peer)).toMatchObject({ total: 1, files: [{ cid: kept.root }] });
-      expect(await metric(peer, 'shoal_discovery_pins{kind="deleted",service="discovery"} 1'))
+      expect(await metric(peer, 'shoal_discovery_pins{kind="recoverable",service="discovery"} 1'))
         .toBe(true); // prettier-ignore
     }
     for (const hash of [pin.root, pin.sha256])
@@ -121,6 +129,124 @@ describe('deletion', () => {
       status: 404,
       body: { type: 'problems/file-not-found' },
     });
+  });
+});
+
+/** The deleted files that can be brought back, as this peer lists them. */
+async function recoverable(peer: TestPeer): Promise<FileEntry[]> {
+  const { body } = await peer.ask('GET', '/files?deleted');
+  return (body as { files: FileEntry[] }).files;
+}
+const purgedAt = async (peer: TestPeer, root: string) =>
+  (await recoverable(peer)).every(({ cid }) => cid !== root) && (await lacks(peer, root));
+
+describe('a deleted file', () => {
+  it('is brought back at any peer, as it was, with what a sweep needs to keep it until then', async () => {
+    const [a, b, c] = await peers.startThree({ env: { DISCOVERY_UNDELETE_MS: '3600000' } });
+    const pin = await a.put({ ...draft('one'), replicas: 3 });
+    for (const each of [b, c]) await eventually('the pin', () => each.find(pin.root, false));
+    const beforeMs = Date.now();
+    const deleted = await a.ask('DELETE', `/files/${pin.root}`);
+    const { purgeAtMs } = deleted.body as { purgeAtMs: number };
+    expect(purgeAtMs).toBeGreaterThanOrEqual(beforeMs + 3_600_000);
+    for (const peer of [a, b, c]) {
+      await eventually('deleted', () => lacks(peer, pin.root));
+      expect(await listed(peer)).toMatchObject({ total: 0, files: [] });
+      expect(await recoverable(peer)).toMatchObject([{ cid: pin.root, name: 'one', replicas: 3 }]);
+      expect(await peer.pins()).toMatchObject({ pins: [] });
+      const { pins } = await peer.client.call(
+        peer.target,
+        discoveryRoutes.listPins,
+        { query: { deleted: 'true' } },
+        { signal: AbortSignal.timeout(10_000) },
+      );
+      expect(pins).toMatchObject([{ root: pin.root, deleted: true, replicas: 3 }]);
+    }
+    const gone = await b.ask('GET', `/files/${pin.root}/health`);
+    expect(gone).toMatchObject({ status: 410, body: { why: 'deleted' } });
+    expect(Date.parse((gone.body as { purgeAt: string }).purgeAt)).toBeGreaterThan(beforeMs);
+    expect((gone.body as { detail: string }).detail).toContain(`shoal undelete ${pin.root}`);
+    expect((await b.ask('PATCH', `/files/${pin.root}`, { replicas: 1 })).status).toBe(410);
+    expect((await b.ask('DELETE', `/files/${pin.root}`)).status).toBe(410);
+
+    const back = await b.ask('POST', `/files/${pin.sha256}/undelete`);
+    expect(back).toMatchObject({ status: 200, body: { cid: pin.root, name: 'one', replicas: 3 } });
+    expect(back.body).not.toHaveProperty('deletedAtMs');
+    for (const peer of [a, b, c]) {
+      await eventually('back', () => knows(peer, pin.root, { deleted: false, replicas: 3 }));
+      expect(await recoverable(peer)).toEqual([]);
+    }
+    const again = await c.ask('POST', `/files/${pin.root}/undelete`); // it lives already
+    expect(again).toMatchObject({ status: 200, body: { cid: pin.root } });
+    expect((await c.ask('POST', `/files/${draft('none').root}/undelete`)).status).toBe(404);
+  });
+
+  it('is purged at once when asked to, deleted before or not, and for room; a purge is final', async () => {
+    await using redis = await startRedis();
+    const env = { REDIS_SOCKET: redis.socket };
+    const a = await peers.start('a');
+    const b = await peers.start('b', { seeds: seedOf(a), env });
+    await seeEachOther([a, b]);
+    const pins = [
+      await a.put(draft('one')),
+      await a.put(draft('two')),
+      await a.put(draft('three')),
+    ];
+    const [one, two, three] = pins.map(({ root }) => root);
+    for (const { root } of pins) await eventually('the pin', () => b.find(root, false));
+    const reader = new Redis({ path: redis.socket });
+    const events: SwarmEvent[] = [];
+    reader.on('message', (_, text) => events.push(SwarmEvent.parse(JSON.parse(text))));
+    await reader.subscribe(EVENTS_CHANNEL);
+
+    const now = await a.ask('DELETE', `/files/${one}?now`);
+    expect(now.status).toBe(200);
+    expect(now.body).not.toHaveProperty('purgeAtMs');
+    for (const root of [two, three]) await a.ask('DELETE', `/files/${root}`);
+    await eventually('deleted', async () => (await recoverable(b)).length === 2);
+    expect((await b.ask('DELETE', `/files/${two}?now=true`)).status).toBe(200);
+    const purges = { body: { roots: [one, two, three] as Cid[] } };
+    const signal = AbortSignal.timeout(10_000);
+    const order = await b.client.call(b.target, discoveryRoutes.listPurgeable, {}, { signal });
+    expect(order.roots).toEqual([three]);
+    const reply = await b.client.call(b.target, discoveryRoutes.purgeForRoom, purges, { signal });
+    expect(reply).toEqual({ purged: 1 });
+    for (const peer of [a, b])
+      for (const root of [one, two, three]) {
+        await eventually('purged', () => purgedAt(peer, root ?? ''));
+        const refused = await peer.ask('POST', `/files/${root}/undelete`);
+        expect(refused).toMatchObject({ status: 410, body: { why: 'deleted' } });
+        expect(refused.body).not.toHaveProperty('purgeAt');
+        expect((await peer.ask('DELETE', `/files/${root}?now`)).status).toBe(410);
+      }
+    await eventually(
+      'the events',
+      () => events.filter(({ kind }) => kind === 'purged').length === 2,
+    );
+    expect(events.filter(({ kind }) => kind === 'purged')).toMatchObject([
+      { cid: two, isForRoom: false },
+      { cid: three, isForRoom: true, name: 'three' },
+    ]);
+    expect(b.log()).toContain('this peer needs its room');
+    expect(await metric(b, 'pins_purged_total{why="room",service="discovery"} 1')).toBe(true);
+    reader.disconnect();
+    await a.put(draft('one'));
+    await eventually('uploaded again', () => knows(b, one ?? '', { deleted: false }));
+  });
+
+  it('is purged when its time is over, and at once where that is the setting', async () => {
+    const a = await peers.start('a', { env: { DISCOVERY_UNDELETE_MS: '1500' } });
+    const { root } = await a.put(draft('one'));
+    await a.ask('DELETE', `/files/${root}`);
+    expect(await lacks(a, root)).toBe(true);
+    await eventually('purged', async () => (await recoverable(a)).length === 0);
+    expect((await a.ask('POST', `/files/${root}/undelete`)).status).toBe(410);
+    expect(await metric(a, 'pins_purged_total{why="time",service="discovery"} 1')).toBe(true);
+
+    const b = await peers.start('b', { env: { DISCOVERY_UNDELETE_MS: '0' } });
+    await b.put(draft('one'));
+    expect((await b.ask('DELETE', `/files/${root}`)).body).not.toHaveProperty('purgeAtMs');
+    expect(await recoverable(b)).toEqual([]);
   });
 });
 

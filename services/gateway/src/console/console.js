@@ -5,6 +5,7 @@
  * is a module of its own; this one puts them together.
  */
 import { byId, setText } from './build.js';
+import { refreshDeleted, wantMoreDeleted } from './deleted.js';
 import { refreshDetails, refreshFiles, wantMoreFiles } from './files.js';
 import { refreshPeers } from './peers.js';
 import { addPart, refresh, refreshSoon, setLive } from './refresh.js';
@@ -29,8 +30,13 @@ function listen() {
       refreshSoon(...concerned);
     });
   on('member', ['peers', 'files'], ({ peerId, state }) => `Peer ${shortId(peerId)} is ${state}.`);
-  on('pin', ['files'], ({ name }) => `${name} is in the swarm.`);
-  on('deleted', ['files'], ({ name }) => `${name} was deleted.`);
+  on('pin', ['files', 'deleted'], ({ name }) => `${name} is in the swarm.`);
+  on('deleted', ['files', 'deleted'], ({ name }) => `${name} was deleted.`);
+  on('purged', ['deleted', 'upkeep'], ({ name, isForRoom }) =>
+    isForRoom
+      ? `${name} can't be brought back any more: this peer needed its room.`
+      : `${name} can't be brought back any more.`,
+  );
   on('holding', ['files', 'peers'], ({ peerId }) => `Peer ${shortId(peerId)} took new blocks.`);
   on('repair', ['files', 'peers', 'upkeep'], ({ cid, copiedBlocks, droppedBlocks }) => {
     refreshDetails(cid);
@@ -52,6 +58,7 @@ function listen() {
 
 setText(byId('add-curl'), `curl -T report.pdf ${location.origin}/files/`);
 setText(byId('files-curl'), `curl ${location.origin}/files`);
+setText(byId('deleted-curl'), `curl ${location.origin}/files?deleted`);
 setText(byId('peers-curl'), `curl ${location.origin}/peers`);
 setText(byId('upkeep-curl'), `curl ${location.origin}/upkeep`);
 
@@ -62,6 +69,10 @@ byId('picker').addEventListener('change', ({ target }) => {
 byId('files-more').addEventListener('click', () => {
   wantMoreFiles();
   refreshSoon('files');
+});
+byId('deleted-more').addEventListener('click', () => {
+  wantMoreDeleted();
+  refreshSoon('deleted');
 });
 let dragDepth = 0;
 const setDragging = (change) => {
@@ -88,6 +99,7 @@ addEventListener('beforeunload', (event) => {
 });
 
 addPart('files', refreshFiles, byId('files-fault'));
+addPart('deleted', refreshDeleted, byId('deleted-fault'));
 addPart('peers', refreshPeers, byId('peers-fault'));
 addPart('upkeep', refreshUpkeep, byId('upkeep-fault'));
 addUpkeepButtons();

@@ -99,10 +99,12 @@ function changeForm({ cid, name, replicas }) {
     refreshSoon('files');
   });
   const remove = actionButton('Delete', fault, async () => {
-    const isSure = confirm(`Delete “${name}” from every peer of the swarm? This can't be undone.`);
+    const isSure = confirm(
+      `Delete “${name}” from every peer of the swarm? It can be brought back for a while, unless its room is needed.`,
+    );
     if (!isSure) return;
     await tell('DELETE', `/files/${cid}`);
-    refreshSoon('files');
+    refreshSoon('files', 'deleted');
   });
   remove.className = 'danger';
   const form = element(

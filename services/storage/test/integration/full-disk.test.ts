@@ -73,7 +73,8 @@ describe('a full disk', () => {
     onSmallDisk(async (disk) => {
       await using peer = await createPeerFolder(disk.folder);
       await using neighbours = await startNeighbours(peer);
-      let storage = await startProcess(peer, neighbours);
+      // What is put is too young to be garbage, or it would be swept before a put is refused.
+      let storage = await startProcess(peer, neighbours, { STORAGE_SWEEP_GRACE_MS: '3600000' });
       let { client } = storage;
       neighbours.put = (cid, bytes) => client.put(cid, bytes);
       const [file, rotten] = [newBlock(500_000), newBlock(500_000)];
@@ -142,7 +143,11 @@ async function fillWithBlocks(
 }
 
 /** A process of its own: lmdb says on stderr what it can't write, when it likes. */
-async function startProcess(peer: PeerFolder, neighbours?: Neighbours) {
+async function startProcess(
+  peer: PeerFolder,
+  neighbours?: Neighbours,
+  env: Readonly<Record<string, string>> = {},
+) {
   const origin = neighbours?.origin ?? 'http://127.0.0.1:9';
   const child = spawn(process.execPath, ['--no-warnings', MAIN], {
     env: peer.env({
@@ -150,6 +155,7 @@ async function startProcess(peer: PeerFolder, neighbours?: Neighbours) {
       DISCOVERY_URL: origin,
       TRANSFER_URL: origin,
       STORAGE_SWEEP_GRACE_MS: '0',
+      ...env,
     }),
     stdio: ['ignore', 'pipe', 'ignore'],
   });

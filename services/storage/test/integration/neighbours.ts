@@ -34,6 +34,9 @@ export async function startNeighbours(peer: PeerFolder) {
   const state = {
     // ── discovery ──
     pins: new Map<Cid, number>(),
+    /** Deleted files that can be brought back, the one that is purged next first. */
+    deleted: [] as Cid[],
+    purged: [] as Cid[],
     isCurrent: true,
     /** Every page of pins takes so long. */
     delayMs: 0,
@@ -60,7 +63,8 @@ export async function startNeighbours(peer: PeerFolder) {
     } finally {
       concurrent -= 1;
     }
-    const roots = [...state.pins.keys()].toSorted().filter((root) => root > query.after);
+    const all = [...state.pins.keys(), ...(query.deleted ? state.deleted : [])];
+    const roots = all.toSorted().filter((root) => root > query.after);
     const pins = roots.slice(0, PINS_PER_PAGE).map((root): Pin => ({
       v: 1,
       root,
@@ -72,12 +76,18 @@ export async function startNeighbours(peer: PeerFolder) {
       replicas: state.pins.get(root) ?? 1,
       createdAtMs: 1,
       epoch: 1,
-      deleted: false,
+      deleted: state.deleted.includes(root),
       clock: 1,
       origin: self,
     }));
     const next = roots.length > PINS_PER_PAGE ? pins.at(-1)?.root : undefined;
     return { pins, next, isCurrent: state.isCurrent };
+  });
+  mount(mounting, discoveryRoutes.listPurgeable, async () => ({ roots: state.deleted }));
+  mount(mounting, discoveryRoutes.purgeForRoom, async ({ body: { roots } }) => {
+    state.purged.push(...roots);
+    state.deleted = state.deleted.filter((root) => !roots.includes(root));
+    return { purged: roots.length };
   });
   mount(mounting, transferRoutes.settleFiles, async ({ body }) => {
     state.settled.push(body.roots);

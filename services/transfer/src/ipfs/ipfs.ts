@@ -136,7 +136,7 @@ function askPin(root: Cid, client: PeerClient, options: { signal: AbortSignal })
   return client.call(client.own('discovery'), discoveryRoutes.getPin, args, options);
 }
 
-/** The same; undefined without one, and when nobody says. */
+/** The same; undefined without one, and when nobody says. @throws FileGone while it could be brought back. */
 async function livePin(
   root: Cid,
   { client, log }: Pick<IpfsDeps, 'client' | 'log'>,
@@ -146,6 +146,8 @@ async function livePin(
     return await askPin(root, client, { signal });
   } catch (err) {
     signal.throwIfAborted();
+    // Its blocks are still here so that it can be brought back, not to be read.
+    if (err instanceof FileGone && err.fields.purgeAt !== undefined) throw err;
     // Without it the DAG is walked, which takes longer and gives the same.
     if (!isFileMissing(err)) log.debug({ err, root }, 'pin not looked up');
     return undefined;
