@@ -6,6 +6,7 @@ import { writeFile } from 'node:fs/promises';
 import { createServer as createTcpServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { env as ownEnv } from 'node:process';
 import { createBits, encodeBits, hashBlock, setBit } from '@shoal/blocks';
 import {
   createLog,
@@ -127,7 +128,7 @@ export async function startPeer(
   const child = spawn(process.execPath, [MAIN], {
     stdio: ['ignore', 'pipe', options.isQuiet === true ? 'ignore' : 'inherit'],
     env: {
-      NODE_COMPILE_CACHE: compileCacheDir(process.env),
+      NODE_COMPILE_CACHE: compileCacheDir(ownEnv),
       PEER_ID: peerId,
       PEER_DATA_DIR: dir,
       SWARM_KEY_FILE: keyFile,
