@@ -15,8 +15,8 @@ import type { Server } from '@shoal/chassis';
 const CONTENT_SECURITY_POLICY =
   "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/** Holds from `src` and from `dist`. */
-const FOLDER = new URL('../src/console/', import.meta.url);
+/** Holds from `src` and from `dist`, of any package that this is built into. */
+const FOLDER = new URL('../../../services/gateway/src/console/', import.meta.url);
 const PAGE = 'index.html';
 const TYPES: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8',

@@ -150,6 +150,7 @@ const mapOf = (root: string, blocks = 3): { [name: string]: Json } => ({
   blocks,
   bits: encodeBits(Uint8Array.of(0xe0)),
   checkedAtMs: 1,
+  checkedMsAgo: 1,
 });
 
 /** What a peer says of itself, apart from what membership adds. */

@@ -49,12 +49,10 @@ describe('a draining peer', () => {
   });
 });
 
-/** Answers that this peer was given to its questions. */
+/** Questions that this peer answered. */
 async function answers(peer: TestPeer): Promise<number> {
   const metrics = await fetch(`${peer.origin}/metrics`).then((reply) => reply.text());
-  const line = /^shoal_discovery_messages_total\{kind="answer",outcome="ok".*\} (\d+)$/m.exec(
-    metrics,
-  );
+  const line = /^shoal_discovery_messages_total\{kind="ask",outcome="ok".*\} (\d+)$/m.exec(metrics);
   return Number(line?.[1] ?? 0);
 }
 
@@ -62,8 +60,8 @@ describe('health', () => {
   it('tells the copies of several files, and when they were last checked', async () => {
     const [a, b] = await peers.startThree();
     const [one, two] = [await a.put(draft('one')), await a.put(draft('two'))];
-    const checked = { ...haveMap(one.root, 3, [0, 1, 2]), checkedAtMs: 7 };
-    a.held.set(one.root, { ...checked, checkedAtMs: 9 });
+    const checked = { ...haveMap(one.root, 3, [0, 1, 2]), checkedAtMs: 700_000 };
+    a.held.set(one.root, { ...checked, checkedAtMs: 900_000 });
     b.held.set(one.root, checked);
     a.held.set(two.root, haveMap(two.root, 3, [0, 1]));
     const none = draft('none').root;
@@ -75,7 +73,11 @@ describe('health', () => {
       { cid: one.root, copies: 2 },
     ]);
     const health = await a.ask('GET', `/files/${one.root}/health`);
-    expect(health.body).toMatchObject({ copies: 2, state: 'safe', checkedAtMs: 7 });
+    expect(health.body).toMatchObject({ copies: 2, state: 'safe' });
+    // Said as an age, so as much later as the answer was on its way.
+    const { checkedAtMs } = health.body as { checkedAtMs: number };
+    expect(checkedAtMs).toBeGreaterThanOrEqual(700_000);
+    expect(checkedAtMs).toBeLessThan(800_000);
     a.held.set(one.root, haveMap(one.root, 3, [0, 1, 2]));
     const unsure = await a.ask('GET', `/files/${one.root}/health`);
     expect(unsure.body).toMatchObject({ copies: 2 });
@@ -88,9 +90,9 @@ describe('health', () => {
     for (const peer of [a, b, c]) peer.held.set(root, haveMap(root, 3, [0, 1, 2]));
     expect((await a.ask('GET', `/files/${root}/health`)).body).toMatchObject({ copies: 3 });
     c.setStorageDelay(700);
-    const before = await answers(a);
+    const before = await answers(b);
     const asked = a.ask('GET', `/files/${root}/health`);
-    await eventually('b answered', async () => (await answers(a)) > before);
+    await eventually('b answered', async () => (await answers(b)) > before);
     await b.kill('SIGKILL');
     const { body } = await asked;
     expect(body).toMatchObject({ copies: 2 });
