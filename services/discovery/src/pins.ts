@@ -107,6 +107,8 @@ export function createPins(deps: {
   /** Whether all that the members know is known here. */
   readonly isCurrent: () => boolean;
   readonly ownClock: OwnClock;
+  /** Whether anything may be written here. @throws IdentityInUse */
+  readonly checkName: () => void;
   readonly refusals: Refusals;
   readonly onChange: (pin: Pin) => void;
   /** A pin of another peer is known, and could not be kept. */
@@ -151,6 +153,7 @@ export function createPins(deps: {
     root: Cid,
     next: (old: Pin | undefined, maker: PinMaker) => Pin,
   ): Promise<Pin> => {
+    deps.checkName();
     ownClock.check();
     const { old, now } = await store.update(root, (stored) => {
       const pin = next(standing(stored?.pin), { nowMs: Date.now(), origin: self });
@@ -299,6 +302,7 @@ export function createPins(deps: {
     find: (hash) => findStored(hash)?.pin,
     findSigned: (hash) => findStored(hash)?.signed,
     async put(draft) {
+      deps.checkName();
       ownClock.check();
       // A tombstone that is unknown here would win over an upload made by a clock that is behind.
       if (!deps.isCurrent()) await recall(draft.root);

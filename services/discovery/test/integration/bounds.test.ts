@@ -120,6 +120,7 @@ function memberOf({ peerId }: Liar, part: { [name: string]: Json } = {}): { [nam
     blocks: 1,
     leaving: false,
     draining: false,
+    run: { id: 'r', sinceMs: 1, isAside: false, nonce: 'n' },
     ...part,
   };
 }
@@ -149,6 +150,7 @@ const mapOf = (root: string, blocks = 3): { [name: string]: Json } => ({
   blocks,
   bits: encodeBits(Uint8Array.of(0xe0)),
   checkedAtMs: 1,
+  checkedMsAgo: 1,
 });
 
 /** What a peer says of itself, apart from what membership adds. */
@@ -185,6 +187,7 @@ async function openStand() {
       const { kind } = JSON.parse(Buffer.from(bytes).toString()) as { kind: string };
       return bytesOf(answers[kind] ?? {});
     },
+    setAlone: () => {},
     hangUp: async () => {},
     stop: async () => {},
   };
@@ -194,6 +197,8 @@ async function openStand() {
   const membership = createMembership({
     self: me.peerId,
     incarnation: 1,
+    run: () => ({ id: 'this one', sinceMs: 1, isAside: false }),
+    onOwnName: () => {},
     signer,
     wire,
     facts: () => factsOf(memberOf(me)),
@@ -217,6 +222,7 @@ async function openStand() {
     ask: () => ask,
     isCurrent: () => true,
     ownClock,
+    checkName: () => {},
     refusals,
     onChange: () => {},
     onUnstored: () => {},
@@ -689,6 +695,7 @@ describe('routes', () => {
       expiresAtMs: 1,
     },
     '/discovery/files/:hash': { name: 'x', replicas: 2, expiresAt: '2099-01-01T00:00:00Z' },
+    '/discovery/meetings': { nonce: 'x'.repeat(32), record: { payload: 'x', signature: 'x' } },
     '/discovery/wants': { roots: [rootOf('a')], enough: 1, timeoutMs: 1000 },
     '/chunker/pins': {
       cid: rootOf('a'),
