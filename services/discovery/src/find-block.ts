@@ -8,8 +8,8 @@
  * is found the moment after its upload.
  */
 import { decodeBits, digestOf } from '@shoal/blocks';
-import type { Log, PeerClient } from '@shoal/chassis';
-import { type Cid, type Member, Overloaded, type Pin, storageRoutes } from '@shoal/protocol';
+import { type Log, type PeerClient, Shares } from '@shoal/chassis';
+import { type Cid, type Member, type Pin, storageRoutes } from '@shoal/protocol';
 import type { Metrics } from './metrics.ts';
 
 /** A storage that answers later than this counts as one that does not have it. */
@@ -21,10 +21,15 @@ const ABSENT_FOR_MS = 1000;
 const ANSWERS_MAX = 4096;
 /** Searches under way at once, each for another block. */
 const SEARCHES_MAX = 256;
+/** Longest wait for one of them to end, which takes two answers' time at most. */
+const SEARCH_WAIT_MS = 2 * HAVE_TIMEOUT_MS;
 
 export interface FindBlock extends Disposable {
   /** Whether any member that is up has it. @throws Overloaded */
-  isHeld(cid: Cid, options: { signal: AbortSignal }): Promise<boolean>;
+  isHeld(
+    cid: Cid,
+    options: { readonly client: string; readonly signal: AbortSignal },
+  ): Promise<boolean>;
 }
 
 export function createFindBlock(deps: {
@@ -34,9 +39,16 @@ export function createFindBlock(deps: {
   readonly clock: () => number;
   readonly metrics: Metrics;
   readonly log: Log;
+  readonly waitMs?: number;
 }): FindBlock {
   const { findPin, client, members, clock, metrics, log } = deps;
   const stop = new AbortController();
+  // Whoever has fewest is next. None gives way: they are short.
+  const shares = new Shares({
+    what: 'searches for blocks',
+    placesMax: SEARCHES_MAX,
+    waitMs: deps.waitMs ?? SEARCH_WAIT_MS,
+  });
   const searches = new Map<string, Promise<boolean>>();
   const answers = new Map<string, { readonly isHeld: boolean; readonly untilMs: number }>();
 
@@ -73,12 +85,14 @@ export function createFindBlock(deps: {
       enough.abort(new Error('answered'));
     }
   };
-  const searchOnce = (key: string, cid: Cid): Promise<boolean> => {
+  const searchInPlace = async (cid: Cid, who: string): Promise<boolean> => {
+    using _place = await shares.take(who, { signal: stop.signal, mayYield: () => false });
+    return await search(cid);
+  };
+  const searchOnce = (key: string, cid: Cid, who: string): Promise<boolean> => {
     const running = searches.get(key);
     if (running !== undefined) return running;
-    if (searches.size >= SEARCHES_MAX)
-      throw new Overloaded({ what: 'searches for blocks', limit: SEARCHES_MAX });
-    const started = search(cid)
+    const started = searchInPlace(cid, who)
       .then((isHeld) => {
         answers.delete(key); // put back at the end: newest last
         answers.set(key, { isHeld, untilMs: clock() + (isHeld ? HELD_FOR_MS : ABSENT_FOR_MS) });
@@ -90,18 +104,21 @@ export function createFindBlock(deps: {
     searches.set(key, started);
     return started;
   };
-  const find = async (cid: Cid): Promise<{ isHeld: boolean; by: 'pin' | 'memory' | 'search' }> => {
+  const find = async (
+    cid: Cid,
+    who: string,
+  ): Promise<{ isHeld: boolean; by: 'pin' | 'memory' | 'search' }> => {
     if (findPin(cid) !== undefined) return { isHeld: true, by: 'pin' };
     const key = Buffer.from(digestOf(cid)).toString('base64url');
     const known = answers.get(key);
     if (known !== undefined && known.untilMs > clock())
       return { isHeld: known.isHeld, by: 'memory' };
-    return { isHeld: await searchOnce(key, cid), by: 'search' };
+    return { isHeld: await searchOnce(key, cid, who), by: 'search' };
   };
   return {
-    async isHeld(cid, { signal }) {
+    async isHeld(cid, { client: who, signal }) {
       signal.throwIfAborted();
-      const { isHeld, by } = await find(cid);
+      const { isHeld, by } = await find(cid, who);
       metrics.routingLookups.inc({ by, outcome: isHeld ? 'held' : 'absent' });
       return isHeld;
     },

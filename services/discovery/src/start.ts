@@ -8,6 +8,7 @@ import {
   createPeerClient,
   createServer,
   type Log,
+  openClients,
   openIdentity,
   openProver,
   ownEndpoints,
@@ -245,12 +246,14 @@ export async function startDiscovery(
   for (const event of ['connected', 'disconnected'] as const)
     wire.on(event, () => metrics.connections.set(engine.connected().length));
 
+  const token = readWriteToken(config);
   const app = createServer({
     service: 'discovery',
     log,
     registry: metrics.registry,
     whyNotReady: () => (joining.isTried() ? undefined : 'the seeds have not been asked yet'),
-    writeToken: readWriteToken(config),
+    writeToken: token,
+    clients: openClients(config, { token, prover }),
   });
   stack.defer(() => app.close());
   mountRoutes(

@@ -78,7 +78,13 @@ function makeBomb(levels: number, paddingLinks: number) {
 describe('a file that a few nodes unfold to', () => {
   it('is not looked through without end when others may not be asked', async () => {
     const { root, sizeBytes, readers } = makeBomb(30, 500);
-    const reader = readers({ signal, isLocalOnly: true, isPinned: false, sentBytes: () => 0 });
+    const reader = readers({
+      signal,
+      client: 'a',
+      isLocalOnly: true,
+      isPinned: false,
+      sentBytes: () => 0,
+    });
     const range = { start: 0, end: sizeBytes - 1 };
     await expect(openLooseFile({ cid: root }, range, reader, flow, { signal })).rejects.toThrow(
       /too many blocks were read on the way to it/,
@@ -90,6 +96,7 @@ describe('a file that a few nodes unfold to', () => {
     let sentBytes = 0;
     const reader = readers({
       signal,
+      client: 'a',
       isLocalOnly: false,
       isPinned: false,
       sentBytes: () => sentBytes,
@@ -109,7 +116,7 @@ describe('a file that a few nodes unfold to', () => {
   it('holds no more links than there is room for, over all who read it', async () => {
     const { root, readers } = makeBomb(3, 2000);
     const room = createLinkRoom(10_000);
-    const reader = readers({ signal, isLocalOnly: false, isPinned: true });
+    const reader = readers({ signal, client: 'a', isLocalOnly: false, isPinned: true });
     const walks = [1, 2, 3].map(() => {
       const links = room.open();
       return walkDag(root, reader.getNode, { onPending: (count) => links.set(count) });

@@ -107,7 +107,9 @@ async function understand(
   const { socket } = call.reply.raw;
   const sentBefore = socket?.bytesWritten ?? 0;
   const sentBytes = () => (socket?.bytesWritten ?? 0) - sentBefore;
-  const reader = readerFor({ signal, isLocalOnly, isPinned: pin !== undefined, sentBytes });
+  const { client: by } = request;
+  const isPinned = pin !== undefined;
+  const reader = readerFor({ signal, client: by, isLocalOnly, isPinned, sentBytes });
   const resolved = await resolvePath(root, segments, reader.getNode);
   return { call, path, resolved, reader, pin: segments.length === 0 ? pin : undefined };
 }
