@@ -21,11 +21,9 @@ const ABSENT_FOR_MS = 1000;
 const ANSWERS_MAX = 4096;
 /** Searches under way at once, each for another block. */
 const SEARCHES_MAX = 256;
-/** Longest wait for one of them to end, which takes two answers' time at most. */
-const SEARCH_WAIT_MS = 2 * HAVE_TIMEOUT_MS;
 
 export interface FindBlock extends Disposable {
-  /** Whether any member that is up has it. @throws Overloaded */
+  /** Whether any member that is up has it. @throws Overloaded, GaveWay */
   isHeld(
     cid: Cid,
     options: { readonly client: string; readonly signal: AbortSignal },
@@ -39,16 +37,10 @@ export function createFindBlock(deps: {
   readonly clock: () => number;
   readonly metrics: Metrics;
   readonly log: Log;
-  readonly waitMs?: number;
 }): FindBlock {
   const { findPin, client, members, clock, metrics, log } = deps;
   const stop = new AbortController();
-  // Whoever has fewest is next. None gives way: they are short.
-  const shares = new Shares({
-    what: 'searches for blocks',
-    placesMax: SEARCHES_MAX,
-    waitMs: deps.waitMs ?? SEARCH_WAIT_MS,
-  });
+  const shares = new Shares({ what: 'searches for blocks', placesMax: SEARCHES_MAX });
   const searches = new Map<string, Promise<boolean>>();
   const answers = new Map<string, { readonly isHeld: boolean; readonly untilMs: number }>();
 
@@ -71,10 +63,10 @@ export function createFindBlock(deps: {
       return false;
     }
   };
-  const search = async (cid: Cid): Promise<boolean> => {
+  const search = async (cid: Cid, given: AbortSignal): Promise<boolean> => {
     const up = members().filter(({ state }) => state === 'alive');
     const enough = new AbortController();
-    const signal = AbortSignal.any([stop.signal, enough.signal]);
+    const signal = AbortSignal.any([stop.signal, enough.signal, given]);
     const own = up.filter(({ isSelf }) => isSelf);
     const others = up.filter(({ isSelf }) => !isSelf);
     try {
@@ -86,8 +78,10 @@ export function createFindBlock(deps: {
     }
   };
   const searchInPlace = async (cid: Cid, who: string): Promise<boolean> => {
-    using _place = await shares.take(who, { signal: stop.signal, mayYield: () => false });
-    return await search(cid);
+    using place = await shares.take(who, { signal: stop.signal });
+    const isHeld = await search(cid, place.signal);
+    place.signal.throwIfAborted(); // or a search that gave way would count as a no
+    return isHeld;
   };
   const searchOnce = (key: string, cid: Cid, who: string): Promise<boolean> => {
     const running = searches.get(key);
