@@ -69,7 +69,8 @@ type Services = { identify: Identify; gossip: GossipSub };
 
 export async function startLibp2p(options: Libp2pOptions): Promise<Engine> {
   const { events, audience, log } = options;
-  const node = await createNode(options);
+  let isAlone = false;
+  const node = await createNode(options, () => isAlone);
   const gossip = node.services.gossip;
   const self = node.peerId.toString();
   const links = createLinks(node, log);
@@ -125,6 +126,7 @@ export async function startLibp2p(options: Libp2pOptions): Promise<Engine> {
     listeners: (topic) =>
       reachesAll() ? links.peers() : peerIds(gossip.getSubscribers(topicName(topic))),
     async dial(addresses, { peerId, signal }) {
+      if (isAlone) throw new Error('this peer keeps out of the network');
       const targets = addresses.flatMap((address) => readAddress(address, peerId));
       if (targets.length === 0) throw new Error('there is no address that can be dialled');
       const connection = await node.dial(targets, { signal });
@@ -154,6 +156,11 @@ export async function startLibp2p(options: Libp2pOptions): Promise<Engine> {
         stream.abort(error as Error);
         throw error;
       }
+    },
+    setAlone(next) {
+      isAlone = next;
+      if (!isAlone) return;
+      for (const connection of node.getConnections()) connection.abort(new Error('hung up'));
     },
     async hangUp(peerId) {
       const connections = node.getConnections(peerIdFromString(peerId));
@@ -228,12 +235,10 @@ function readAddress(address: string, peerId: PeerId | undefined): Multiaddr[] {
   }
 }
 
-async function createNode({
-  privateKeyRaw,
-  swarmKey,
-  listen,
-  ...options
-}: Libp2pOptions): Promise<Libp2p<Services>> {
+async function createNode(
+  { privateKeyRaw, swarmKey, listen, ...options }: Libp2pOptions,
+  isAlone: () => boolean,
+): Promise<Libp2p<Services>> {
   const psk = Buffer.from(
     `/key/swarm/psk/1.0.0/\n/base16/\n${Buffer.from(swarmKey).toString('hex')}\n`,
   );
@@ -257,8 +262,12 @@ async function createNode({
     },
     // Its pings cut connections under CPU starvation; membership pings for itself and only suspects.
     connectionMonitor: { enabled: false },
-    // The default refuses private and loopback addresses, which are the ones we have.
-    connectionGater: { denyDialMultiaddr: () => false },
+    connectionGater: {
+      // The default refuses private and loopback addresses, which are the ones we have.
+      denyDialMultiaddr: () => false,
+      denyInboundEncryptedConnection: isAlone,
+      denyOutboundEncryptedConnection: isAlone,
+    },
     peerDiscovery: options.mdns ? [mdns({ interval: MDNS_INTERVAL_MS, serviceTag })] : [],
     services: {
       identify: identify(),
