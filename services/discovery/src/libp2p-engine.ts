@@ -88,13 +88,22 @@ export async function startLibp2p(options: Libp2pOptions): Promise<Engine> {
   await node.start();
   for (const topic of TOPICS) gossip.subscribe(topicName(topic));
 
+  /** Connections of use, of a peer or of all; the others are cut, or they would be found again. */
+  const usable = (peerId?: PeerId): Connection[] => {
+    const all = node.getConnections(peerId === undefined ? undefined : peerIdFromString(peerId));
+    const open = all.filter(({ status }) => status === 'open');
+    for (const connection of open)
+      if (!isMuxed(connection)) cut(connection, new Error('the other side ended it'));
+    return open.filter(isMuxed);
+  };
   return {
     addresses: () => node.getMultiaddrs().map(String),
-    connected: () => peerIds(node.getPeers()),
+    connected: () => [...new Set(peerIds(usable().map(({ remotePeer }) => remotePeer)))],
     listeners: (topic) => peerIds(gossip.getSubscribers(topicName(topic))),
     async dial(addresses, { peerId, signal }) {
       const targets = addresses.flatMap((address) => readAddress(address, peerId));
       if (targets.length === 0) throw new Error('there is no address that can be dialled');
+      usable(peerId); // an open connection is what a dial answers first
       const connection = await node.dial(targets, { signal });
       const remote = connection.remotePeer.toString();
       if (remote !== self) return PeerId.parse(remote);
@@ -107,9 +116,7 @@ export async function startLibp2p(options: Libp2pOptions): Promise<Engine> {
       await gossip.publish(topicName(topic), bytes);
     },
     async request(peerId, bytes, { signal }) {
-      const connection = node
-        .getConnections(peerIdFromString(peerId))
-        .find(({ status }) => status === 'open');
+      const [connection] = usable(peerId);
       if (connection === undefined) throw new Error('not connected');
       const stream = await connection.newStream(CONTROL_PROTOCOL, { signal });
       try {
@@ -125,12 +132,32 @@ export async function startLibp2p(options: Libp2pOptions): Promise<Engine> {
     },
     async hangUp(peerId) {
       const connections = node.getConnections(peerIdFromString(peerId));
-      for (const connection of connections) connection.abort(new Error('hung up'));
+      for (const connection of connections) cut(connection, new Error('hung up'));
     },
     async stop() {
       await node.stop();
     },
   };
+}
+
+/**
+ * Whether streams can be opened on it. libp2p ends the streams of a connection alone, and leaves its socket
+ * open, when ten streams come before the connection is set up: a peer that stood still is met so by
+ * those who waited for it. Such a connection counts as open, and a dial answers it: without this the two would
+ * never talk again.
+ */
+function isMuxed(connection: Connection): boolean {
+  const { muxer } = connection as { readonly muxer?: { readonly status?: string } }; // no part of its interface
+  return muxer?.status === undefined || muxer.status === 'open';
+}
+
+/** Ends it at once, also when the other side takes no good-bye. */
+function cut(connection: Connection, reason: Error): void {
+  try {
+    connection.abort(reason);
+  } catch {
+    connection.abort(reason); // by now there are no streams left: this closes the socket
+  }
 }
 
 /** An address that a peer gave, with its id; nothing for one that can't be read, so that others still can. */
