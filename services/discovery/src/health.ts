@@ -81,8 +81,9 @@ export function createHealth(deps: {
     Math.max(0, Math.floor(Date.now() - (holders.clock() - atMs)));
   /** Our own holding, read now: it has no age, unless storage does not answer. */
   const readOwn = async (root: Cid): Promise<void> => {
+    const atMs = holders.clock();
     const { haveMap, readAtMs } = await readHaveMap(root);
-    if (haveMap !== 'unread') holders.note(root, self, haveMap, { readAtMs });
+    if (haveMap !== 'unread') holders.note(root, self, haveMap, { atMs, readAtMs });
   };
   /** Whether somebody who could answer should be asked, before a list tells of this file. */
   const isStale = (pin: Pin, all: readonly Member[]): boolean => {
