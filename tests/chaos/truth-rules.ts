@@ -68,21 +68,23 @@ export function faultsOf(
   for (const peerId of unanswered)
     if (!window.some(({ peers }) => peers.get(peerId)?.isRunning === true))
       faults.push(`${nameOf(peerId)} is called silent, and was not there`);
-  if ('holders' in entry) faults.push(...faultsOfHolders(entry, digests, looks));
+  if ('holders' in entry)
+    faults.push(...faultsOfHolders(entry, digests, looks, answeredMs + SLACK_MS));
   return faults.map((fault) => `${fault}, ${least} to ${most} since ${answeredMs - fromMs} ms`);
 }
 
-/** Each holder that is said to have all of it had that on its disk at its date. */
+/** Each holder that is said to have all of it had that on its disk since its date. */
 function faultsOfHolders(
   { holders, copies, confirmed }: FileHealth,
   digests: readonly string[],
   looks: readonly Look[],
+  toMs: number,
 ): string[] {
   const faults: string[] = [];
   if (confirmed > copies) faults.push(`${confirmed} confirmed of ${copies}`);
   for (const { peerId, share, answeredAtMs } of holders) {
     if (share < 1 || answeredAtMs === undefined) continue;
-    const window = looksBetween(looks, answeredAtMs - SLACK_MS, answeredAtMs + SLACK_MS);
+    const window = looksBetween(looks, answeredAtMs - SLACK_MS, toMs);
     const had = (digest: string) => window?.some((look) => canRead(look, peerId, digest)) !== false;
     if (!digests.every(had)) faults.push(`${nameOf(peerId)} is a holder, and had less`);
   }

@@ -95,7 +95,9 @@ async function harm(
     }
   } else {
     await rig.inject(`${nameOf(peer)} ${how} for ${forMs(AWAY_MS)} ms`, async () => {
-      await (how === 'is killed' ? peer.kill() : peer.stop());
+      if (how === 'is killed') return peer.kill();
+      // On a busy machine it is killed in the end: how long an end takes is not what is asked here.
+      await peer.stop().catch(() => rig.ledger.tried('ends that took too long'));
     });
     await pass(forMs(AWAY_MS), rig);
   }
