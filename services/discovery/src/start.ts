@@ -156,9 +156,12 @@ export async function startDiscovery(
     nowMs: Date.now,
   });
   const holders = createHolders({ clock: membership.clock });
+  const gone = new Set<PeerId>();
   membership.onChange((peerId, memberState) => {
-    // Who went may come back with less than it said.
-    if (memberState === 'down' || memberState === 'out') holders.turn(peerId);
+    const isGone = memberState === 'down' || memberState === 'out';
+    // Who went may come back with less than it said; and what it said may reach us when it has gone.
+    if (isGone || gone.delete(peerId)) holders.turn(peerId);
+    if (isGone) gone.add(peerId);
     events.publish({ kind: 'member', atMs: Date.now(), peerId, state: memberState });
   });
   const readHaveMap = (root: Cid) => storage.readHaveMap(root);
