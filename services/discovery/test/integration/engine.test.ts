@@ -22,6 +22,7 @@ it('takes a connection that takes no more streams for none, though its socket st
     swarmKey: SWARM_KEY,
     listen: '/ip4/127.0.0.1/tcp/0',
     mdns: false,
+    audience: () => [],
     events: {
       connected: () => void events.push('connected'),
       disconnected: () => void events.push('disconnected'),
