@@ -5,6 +5,9 @@
  * in three steps: retire (our storage stops confirming the block to anybody), ask the placed peers
  * whether they hold it, drop only when all of them say yes. Two peers that retire at once both get a
  * "no" and both keep. A block that can't be dropped is un-retired and looked at again later.
+ *
+ * The placed peers are asked before the block is retired, too: what then stays would have counted as no copy
+ * for a while, and its file as one that lost some.
  */
 import { decodeBits, getBit } from '@shoal/blocks';
 import type { Log, PeerClient } from '@shoal/chassis';
@@ -40,11 +43,13 @@ export async function dropSurplus(
   const own = client.own('storage');
   let dropped = 0;
   for (let at = 0; at < surplus.length; at += CIDS_PER_BATCH_MAX) {
-    const batch = surplus.slice(at, at + CIDS_PER_BATCH_MAX);
+    const all = surplus.slice(at, at + CIDS_PER_BATCH_MAX);
+    const batch = await confirmedByAll(all, pin, placed, deps, { signal });
+    if (batch.length === 0) continue;
     const { bits } = await client.call(
       own,
       storageRoutes.retireBlocks,
-      { body: { cids: batch, replicas: pin.replicas } },
+      { body: { cids: [...batch], replicas: pin.replicas } },
       { signal },
     );
     const retiredBits = decodeBits(bits, batch.length);
