@@ -371,6 +371,7 @@ export function createPins(deps: {
     change: (hash, edit, options) =>
       makeOfLive(hash, (live, maker) => changedPin(live, edit, maker), options),
     async remove(hash, { isForGood, signal }) {
+      deps.checkName(); // before it is looked for: who stands aside may not know it
       const isPurge = isForGood || undeleteMs === 0;
       try {
         const pin = await makeOfLive(hash, isPurge ? purgedPin : tombstoneOf, { signal });
@@ -384,6 +385,7 @@ export function createPins(deps: {
       }
     },
     async undelete(hash, { signal }) {
+      deps.checkName();
       if (pinsOf(hash).length === 0 && isCid(hash)) await recall(hash);
       signal.throwIfAborted();
       const root = findAny(hash)?.root;
