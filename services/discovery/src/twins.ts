@@ -15,7 +15,7 @@
  * What shows a twin: a record under our name of a run that began after ours; or one of an earlier run, if
  * the process at its address signs a nonce now, or its date is well after our start. Old records of our
  * own earlier runs show neither, however long they go round, so a restart raises no alarm; and a member
- * that relays them can't silence us. Starts are ordered by incarnation: with a clock that is behind, on
+ * that relays them can't silence us. What a twin said before it was missed shows as little. Starts are ordered by incarnation: with a clock that is behind, on
  * another machine, the copy may count as the earlier one.
  */
 import { randomBytes } from 'node:crypto';
@@ -47,8 +47,10 @@ const CALLS_MAX = 64;
 interface Twin {
   readonly record: MemberRecord;
   readonly run: PeerRun;
+  /** On the clock that only goes forward. */
   readonly seenAtMs: number;
-  readonly isGone: boolean;
+  /** By the wall clock, once it was not seen for too long. */
+  readonly goneAtMs?: number;
 }
 
 export interface Twins {
@@ -99,7 +101,7 @@ export function createTwins(deps: {
   metrics.twinAside.set(0);
 
   const run = (): PeerRun => ({ id, sinceMs, isAside });
-  const present = () => [...twins.values()].filter(({ isGone }) => !isGone);
+  const present = () => [...twins.values()].filter(({ goneAtMs }) => goneAtMs === undefined);
   const firstOf = (all: readonly Twin[]) => all.toSorted((a, b) => comesFirst(a.run, b.run)).at(0);
 
   const outbid = (): void => {
@@ -132,8 +134,8 @@ export function createTwins(deps: {
       const oldest = [...twins.values()].toSorted((a, b) => a.seenAtMs - b.seenAtMs)[0];
       if (oldest !== undefined) twins.delete(oldest.run.id);
     }
-    twins.set(its.id, { record, run: its, seenAtMs: clock(), isGone: false });
-    const isNew = known === undefined || known.isGone;
+    twins.set(its.id, { record, run: its, seenAtMs: clock() });
+    const isNew = known === undefined || known.goneAtMs !== undefined;
     if (isNew)
       log.error(
         { twin: record.http.gateway, twinSinceMs: its.sinceMs },
@@ -173,8 +175,9 @@ export function createTwins(deps: {
   const look = async (): Promise<void> => {
     const nowMs = clock();
     for (const [name, twin] of twins) {
-      if (twin.isGone || nowMs - twin.seenAtMs <= HEARTBEATS_GONE * heartbeatMs()) continue;
-      twins.set(name, { ...twin, isGone: true });
+      if (twin.goneAtMs !== undefined || nowMs - twin.seenAtMs <= HEARTBEATS_GONE * heartbeatMs())
+        continue;
+      twins.set(name, { ...twin, goneAtMs: deps.nowMs() });
       log.info({ twin: twin.record.http.gateway }, 'the other process under this identity is gone');
     }
     decide();
@@ -208,7 +211,11 @@ export function createTwins(deps: {
       if (its.id === id) return;
       const known = twins.get(its.id);
       if (known !== undefined) {
-        if (compareRecords(record, known.record) > 0) note(record);
+        if (compareRecords(record, known.record) <= 0) return;
+        // The last records of a process that ended go round for a while after it was missed.
+        const isOld = (record.atMs ?? 0) <= (known.goneAtMs ?? -Infinity) + CLOCKS_DIFFER_MAX_MS;
+        if (isOld) void ask(record);
+        else note(record);
         return;
       }
       const isLater = comesFirst({ ...its, isAside: false }, { ...run(), isAside: false }) > 0;
