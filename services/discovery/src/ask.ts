@@ -107,9 +107,12 @@ export function createAsk(deps: {
     const connected = () => wire.engine().connected();
     // Where all are connected, a question and its answer are all that it takes.
     const isDirect = wire.engine().reachesAll();
-    const nudge = setTimeout(() => {
-      if (!isDirect) askDirectly(connected().filter((peerId) => waiting.has(peerId)));
-    }, NUDGE_AFTER_MS);
+    const nudge = isDirect
+      ? undefined
+      : setTimeout(
+          () => askDirectly(connected().filter((peerId) => waiting.has(peerId))),
+          NUDGE_AFTER_MS,
+        );
     const deadline = setTimeout(done.resolve, timeoutMs);
     const onAbort = (): void => done.resolve();
     signal.addEventListener('abort', onAbort, { once: true });

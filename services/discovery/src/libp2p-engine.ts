@@ -86,7 +86,7 @@ export async function startLibp2p(options: Libp2pOptions): Promise<Engine> {
 
   node.addEventListener('peer:connect', ({ detail }) =>
     withPeerId(detail, (id) => {
-      void links.link(id).catch(() => undefined); // who can't has been told to the log
+      links.link(id).catch((err: unknown) => log.debug({ err, member: id }, 'no link'));
       events.connected(id);
     }),
   );
@@ -194,15 +194,18 @@ interface Links {
 function createLinks(usable: (peerId: PeerId) => Connection[], log: Log): Links {
   const links = new Map<PeerId, Link>();
   const making = new Map<PeerId, Promise<Link | undefined>>();
+  /** Connections to peers of before links: each question would ask in vain again. */
+  const without = new WeakSet<Connection>();
   const open = (peerId: PeerId): Link | undefined => {
     const link = links.get(peerId);
     return link?.isOpen() === true ? link : undefined;
   };
   const make = async (peerId: PeerId): Promise<Link | undefined> => {
     const signal = AbortSignal.timeout(LINK_TIMEOUT_MS);
+    const [connection] = usable(peerId);
+    if (connection === undefined) throw new Error('not connected');
+    if (without.has(connection)) return undefined;
     try {
-      const [connection] = usable(peerId);
-      if (connection === undefined) throw new Error('not connected');
       const stream = await connection.newStream(LINK_PROTOCOL, { signal });
       const link = createLink(stream);
       links.set(peerId, link);
@@ -211,8 +214,14 @@ function createLinks(usable: (peerId: PeerId) => Connection[], log: Log): Links 
       });
       return link;
     } catch (err) {
-      if ((err as Error).name === 'UnsupportedProtocolError') return undefined;
-      log.debug({ err, member: peerId }, 'no link');
+      if ((err as Error).name === 'UnsupportedProtocolError') {
+        without.add(connection);
+        log.info(
+          { member: peerId },
+          'a peer of an earlier version: it is asked on a stream for each question',
+        );
+        return undefined;
+      }
       throw err;
     }
   };
@@ -220,9 +229,11 @@ function createLinks(usable: (peerId: PeerId) => Connection[], log: Log): Links 
     open,
     peers: () => [...links.keys()].filter((peerId) => open(peerId) !== undefined),
     async link(peerId) {
+      const standing = open(peerId);
+      if (standing !== undefined) return standing;
       const made = making.get(peerId) ?? make(peerId).finally(() => making.delete(peerId));
       making.set(peerId, made);
-      return open(peerId) ?? (await made);
+      return await made;
     },
   };
 }

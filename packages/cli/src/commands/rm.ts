@@ -1,12 +1,9 @@
 import { discoveryRoutes } from '@shoal/protocol';
-import { createClient } from '../client.ts';
 import type { Command } from '../context.ts';
-import { CommandFailure, EXIT_FAILURE } from '../failure.ts';
+import { eachHash } from '../each-hash.ts';
 import { formatTime } from '../format.ts';
-import { readHashes, readOptions } from '../options.ts';
-import { readPeerUrl } from '../peer-url.ts';
-import { watchStop } from '../watch-stop.ts';
-import { readToken, TOKEN_USAGE } from '../write-token.ts';
+import { readOptions } from '../options.ts';
+import { TOKEN_USAGE } from '../write-token.ts';
 
 export const USAGE = `shoal rm <hash…> [options]     delete files from the whole swarm, by CID or sha-256
                      they can be brought back for some days ("shoal undelete"), unless their
@@ -17,7 +14,7 @@ export const USAGE = `shoal rm <hash…> [options]     delete files from the who
 ${TOKEN_USAGE}
   --json             print the peer's answers, one a line`;
 
-/** Deletes files one after the other; one that fails does not stop the rest. */
+/** Deletes files. */
 export const rm: Command = async (args, context) => {
   const { values, positionals } = readOptions(args, {
     now: { type: 'boolean', default: false },
@@ -25,28 +22,13 @@ export const rm: Command = async (args, context) => {
     'token-file': { type: 'string' },
     json: { type: 'boolean', default: false },
   });
-  const hashes = readHashes(positionals);
-  await using client = createClient(
-    readPeerUrl(values.peer, context),
-    readToken(values['token-file'], context),
-  );
-  using stop = watchStop(() => process.exit(EXIT_FAILURE));
-  let exitCode = 0;
-  for (const hash of hashes) {
-    try {
-      const query = values.now ? ({ now: 'true' } as const) : {};
-      const ask = { params: { hash }, query };
-      const reply = await client.call(discoveryRoutes.removeFile, ask, stop);
-      if (values.json) context.out(`${JSON.stringify(reply)}\n`);
-      else if (context.isWatched) context.err(`${reply.name}: ${outcomeOf(reply)}\n`);
-    } catch (error) {
-      stop.signal.throwIfAborted();
-      if (!(error instanceof CommandFailure)) throw error;
-      context.err(`shoal: ${hash}: ${error.message}\n`);
-      exitCode = EXIT_FAILURE;
-    }
-  }
-  return exitCode;
+  return eachHash(positionals, values, context, async (hash, client, stop) => {
+    const query = values.now ? ({ now: 'true' } as const) : {};
+    const ask = { params: { hash }, query };
+    const reply = await client.call(discoveryRoutes.removeFile, ask, stop);
+    if (values.json) context.out(`${JSON.stringify(reply)}\n`);
+    else if (context.isWatched) context.err(`${reply.name}: ${outcomeOf(reply)}\n`);
+  });
 };
 
 function outcomeOf({ cid, purgeAtMs }: { cid: string; purgeAtMs?: number | undefined }): string {
