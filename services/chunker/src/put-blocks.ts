@@ -42,6 +42,8 @@ export interface BlockPuts {
   putLeaf(chunk: Chunk): Promise<Leaf[]>;
   /** Waits for all chunks; gives those leaves that were not given yet. */
   finishLeaves(): Promise<Leaf[]>;
+  /** After a failure: waits for what is in flight; gives the leaves before the first that failed. */
+  rescueLeaves(): Promise<Leaf[]>;
   /** Sends blocks in batches, one batch at a time; small rests wait for `finish`. */
   putNamed(blocks: readonly NamedBlock[]): Promise<void>;
   /** Waits until every named block is durable. */
@@ -124,6 +126,12 @@ export function createBlockPuts(
       if (codec === 'raw') onLeaf(known[at] as Cid); // as long as `frames`
     }
   };
+  /** When one of them fails, all stay ungiven. */
+  const giveOldest = async (count: number): Promise<Leaf[]> => {
+    const leaves = await Promise.all(ungiven.slice(0, count));
+    ungiven.splice(0, count);
+    return leaves;
+  };
   /** Queues the open batch behind those before; waits for those alone, so that one more fills. */
   const flush = async (): Promise<void> => {
     if (batch.length === 0) return;
@@ -148,18 +156,14 @@ export function createBlockPuts(
       const put = send(chunk);
       track(put);
       ungiven.push(put);
-      const done: Leaf[] = [];
-      for (
-        let [oldest] = ungiven;
-        oldest !== undefined && ungiven.length >= putsMax;
-        [oldest] = ungiven
-      ) {
-        done.push(await oldest);
-        void ungiven.shift();
-      }
-      return done;
+      return giveOldest(Math.max(ungiven.length - putsMax + 1, 0));
     },
-    finishLeaves: () => Promise.all(ungiven.splice(0)),
+    finishLeaves: () => giveOldest(ungiven.length),
+    async rescueLeaves() {
+      const ends = await Promise.allSettled(ungiven);
+      const failedAt = ends.findIndex(({ status }) => status === 'rejected');
+      return giveOldest(failedAt < 0 ? ends.length : failedAt);
+    },
     async putNamed(blocks) {
       for (const block of blocks) {
         const sizeBytes = block.bytes.length + FRAME_OVERHEAD_BYTES;

@@ -47,6 +47,7 @@ export async function receiveInto(
   const roomBytes = (upload.sizeBytes ?? sizeMaxBytes) - offsetOf(upload);
   let ending: unknown;
   let unsyncedLeaves = 0;
+  let hasGap = false;
 
   const pieces = async function* () {
     try {
@@ -61,8 +62,10 @@ export async function receiveInto(
     }
   };
   const writeDown = async (durable: readonly Leaf[]): Promise<void> => {
-    if (durable.length === 0) return;
+    if (durable.length === 0 || hasGap) return;
+    hasGap = true; // unless these get into the log
     await log.addLeaves(durable.map(({ cid }) => cid));
+    hasGap = false;
     for (const { cid } of durable) leaves.push(cid);
     upload.usedAtMs = Date.now();
     readBack(upload, deps);
@@ -95,6 +98,7 @@ export async function receiveInto(
     await writeDown(await puts.finishLeaves());
   } catch (error) {
     ending = error;
+    await writeDown(await puts.rescueLeaves());
   } finally {
     await puts.settle();
     hash.keepTo(leaves.count);
