@@ -5,11 +5,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, rmSync } from 'node:fs';
+import { setPriority } from 'node:os';
 import { stdout } from 'node:process';
 import { ROOT } from './setup.mjs';
 
 const COUNTS = /(\d+) passed, (\d+) failed\s*$/;
 const KILL_GRACE_MS = 15_000;
+/** Of what only computes: beside it a test that waits for peers is served first. */
+const PATIENT_PRIORITY = 10;
 
 /** All that run now, for a run that is stopped from outside. */
 const running = new Set();
@@ -22,10 +25,13 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
 /**
  * Runs one program and answers `{ passed, failed, skipped }`. `countedBy` is 'exit' for a check, which
  * counts as one, 'line' for a program whose last line counts, or a file that it writes its counts to.
+ * `isPatient` leaves the processor to all others that run.
  */
-export async function runTask({ name, program, args, env, countedBy, timeoutMs = 900_000 }) {
+export async function runTask(task) {
+  const { name, program, args, env, countedBy, isPatient = false, timeoutMs = 900_000 } = task;
   const startedAtMs = performance.now();
   const child = spawn(program, args, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  if (isPatient && child.pid !== undefined) setPriority(child.pid, PATIENT_PRIORITY);
   running.add(child);
   let output = '';
   for (const stream of [child.stdout, child.stderr])
@@ -58,13 +64,16 @@ export async function runTask({ name, program, args, env, countedBy, timeoutMs =
   return counts;
 }
 
-/** Runs tasks one after another. Answers the sum of all counts. */
-export async function runTasks(tasks) {
+/** Runs lanes of tasks side by side, the tasks of each lane one after another. Answers the sum of all counts. */
+export async function runLanes(lanes) {
   const totals = { passed: 0, failed: 0, skipped: 0 };
-  for (const task of tasks) {
-    const counts = await (typeof task === 'function' ? task() : runTask(task));
-    for (const key of Object.keys(totals)) totals[key] += counts?.[key] ?? 0;
-  }
+  const runLane = async (tasks) => {
+    for (const task of tasks) {
+      const counts = await (typeof task === 'function' ? task() : runTask(task));
+      for (const key of Object.keys(totals)) totals[key] += counts?.[key] ?? 0;
+    }
+  };
+  await Promise.all(lanes.map(runLane));
   return totals;
 }
 

@@ -129,7 +129,7 @@ export function createBlockPuts(
   /** When one of them fails, all stay ungiven. */
   const giveOldest = async (count: number): Promise<Leaf[]> => {
     const leaves = await Promise.all(ungiven.slice(0, count));
-    ungiven.splice(0, count);
+    void ungiven.splice(0, count);
     return leaves;
   };
   /** Queues the open batch behind those before; waits for those alone, so that one more fills. */
