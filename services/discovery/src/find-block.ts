@@ -60,7 +60,9 @@ export function createFindBlock(deps: {
     }
   };
   const search = async (cid: Cid): Promise<boolean> => {
-    const up = members().filter(({ state }) => state === 'alive');
+    const up = members().filter(
+      ({ state, isDistrusted }) => state === 'alive' && isDistrusted !== true,
+    );
     const enough = new AbortController();
     const signal = AbortSignal.any([stop.signal, enough.signal]);
     const own = up.filter(({ isSelf }) => isSelf);

@@ -59,6 +59,8 @@ export interface Membership {
   onChange(listener: (peerId: PeerId, state: MemberState) => void): void;
   /** Push-pull with one peer. */
   exchange(peerId: PeerId): Promise<void>;
+  /** What we think of a member changed: those who wait for changes should know. */
+  noteOpinion(): void;
   /** Our facts changed in a way that others should know now. */
   announceSelf(): void;
   /** Takes in records from an earlier run: known, but not believed to be up. */
@@ -77,6 +79,8 @@ export function createMembership(deps: {
   readonly facts: () => OwnFacts;
   readonly heartbeatMs: number;
   readonly outAfterMs: number;
+  /** What this peer thinks of a member, beside what that says of itself. */
+  readonly opinionOf: (peerId: PeerId) => Pick<Member, 'proofs' | 'isDistrusted'>;
   readonly refusals: Refusals;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -183,9 +187,10 @@ export function createMembership(deps: {
       const me: Member = { ...ownRecord(false), state: 'alive', isSelf: true, seenMsAgo: 0 };
       return [
         me,
-        ...table
-          .all()
-          .map((member) => toMember(member, nowMs, table.outInMs(member.record.peerId, nowMs))),
+        ...table.all().map((member) => ({
+          ...toMember(member, nowMs, table.outInMs(member.record.peerId, nowMs)),
+          ...deps.opinionOf(member.record.peerId),
+        })),
       ];
     },
     async changed(after, waitMs, signal) {
@@ -208,6 +213,10 @@ export function createMembership(deps: {
       wake();
     },
     onChange: (listener) => void listeners.add(listener),
+    noteOpinion() {
+      ownChanges += 1;
+      wake();
+    },
     announceSelf() {
       ownChanges += 1;
       wake();

@@ -28,6 +28,12 @@ import type { Metrics } from './metrics.ts';
 const REPORT_DELAY_MS = 200;
 const REPORT_TIMEOUT_MS = 2000;
 
+/** Blocks that a peer is blamed for after one question: each costs us a read of all of it. */
+const BLAMED_MAX = 8;
+/** Questions whose wrong proofs are looked into at once; past that nobody is blamed, and nothing counts. */
+const BLAMINGS_MAX = 8;
+const CHECK_TIMEOUT_MS = 5000;
+
 /** A question that is about to be put: its nonce, and what became of the answer. */
 export interface ProofQuestion {
   readonly nonce: Nonce;
@@ -105,10 +111,28 @@ export function createCopyProofs(deps: {
     const { proofs } = await client.call(target, storageRoutes.expectProofs, args, { signal });
     return proofs;
   };
-  const noteFailed = (peerId: PeerId, cid: Cid): void => {
-    metrics.copyProofs.inc({ outcome: 'failed' });
-    notesOf(peerId).failed.add(cid);
-    log.warn({ peer: peerId, cid }, 'peer did not prove a block that it says it holds');
+  /** Blames a peer for blocks whose proofs are wrong, unless it is our own bytes that are. */
+  const blame = async (peerId: PeerId, cids: readonly Cid[]): Promise<void> => {
+    metrics.copyProofs.inc({ outcome: 'failed' }, cids.length);
+    for (const cid of cids.slice(0, BLAMED_MAX))
+      try {
+        const args = { params: { cid } };
+        const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(CHECK_TIMEOUT_MS)]);
+        const target = client.own('storage');
+        const { state } = await client.call(target, storageRoutes.checkBlock, args, { signal });
+        if (state !== 'sound') continue;
+        log.warn({ peer: peerId, cid }, 'peer did not prove a block that it says it holds');
+        notesOf(peerId).failed.add(cid);
+      } catch (err) {
+        log.debug({ err, cid }, 'own block not checked');
+      }
+  };
+  const blaming = new Set<Promise<void>>();
+  /** Nobody waits for it. */
+  const blameSoon = (peerId: PeerId, cids: readonly Cid[]): void => {
+    if (cids.length === 0 || blaming.size >= BLAMINGS_MAX) return;
+    const blamed = blame(peerId, cids).finally(() => blaming.delete(blamed));
+    blaming.add(blamed);
   };
 
   const askOne = async (
@@ -133,7 +157,8 @@ export function createCopyProofs(deps: {
       notesOf(peerId).unanswered += 1;
       return [];
     }
-    return cids.filter((cid, index) => {
+    const wrong: Cid[] = [];
+    const proved = cids.filter((cid, index) => {
       const wanted = expected[index] ?? NO_PROOF;
       const given = answer.proofs[index] ?? NO_PROOF;
       if (wanted === NO_PROOF) return false; // not here: there is nothing to compare with
@@ -142,13 +167,15 @@ export function createCopyProofs(deps: {
         return false;
       }
       if (given !== wanted) {
-        noteFailed(peerId, cid);
+        wrong.push(cid);
         return false;
       }
       metrics.copyProofs.inc({ outcome: 'proved' });
       notesOf(peerId).proved += 1;
       return true;
     });
+    blameSoon(peerId, wrong);
+    return proved;
   };
 
   return {
@@ -174,7 +201,8 @@ export function createCopyProofs(deps: {
         nonce,
         async check(proofs, isClaimed) {
           const expected = await expecting;
-          return cids.map((cid, index) => {
+          const wrong: Cid[] = [];
+          const isProvedAt = cids.map((cid, index) => {
             const wanted = expected[index] ?? NO_PROOF;
             const given = proofs?.[index] ?? NO_PROOF;
             const isProved = wanted !== NO_PROOF && given === wanted;
@@ -183,13 +211,16 @@ export function createCopyProofs(deps: {
             else if (!isClaimed(index)) metrics.copyProofs.inc({ outcome: 'absent' });
             // An earlier version gives no proofs at all: its copies don't count, and it did not lie.
             else if (proofs === undefined) metrics.copyProofs.inc({ outcome: 'unanswered' });
-            else if (wanted !== NO_PROOF) noteFailed(holder, cid);
+            else if (wanted !== NO_PROOF) wrong.push(cid);
             return isProved;
           });
+          blameSoon(holder, wrong);
+          return isProvedAt;
         },
       };
     },
     async [Symbol.asyncDispose]() {
+      await Promise.all(blaming);
       stop.abort(new Error('stopping'));
       await reporting;
     },

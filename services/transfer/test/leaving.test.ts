@@ -151,6 +151,7 @@ function paperPeer(
         return { proofs: cids.map((cid) => (isHeldAt(to, cid) ? proofOf(to, cid) : '')) };
       },
     ],
+    [storageRoutes.checkBlock, () => ({ state: 'sound' })],
     [discoveryRoutes.noteProofs, () => ({})],
     [
       transferRoutes.releaseReplicas,

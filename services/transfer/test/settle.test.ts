@@ -144,6 +144,8 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
           if (liars.has(peerId)) return { proofs: cids.map((cid) => proof('nobody', cid)) };
           return { proofs: cids.map((cid) => (has(cid) ? proof(peerId, cid) : '')) };
         }
+        case storageRoutes.checkBlock:
+          return { state: 'sound' };
         case discoveryRoutes.noteProofs: {
           const { reports } = args['body'] as { reports: { peerId: PeerId; failed: Cid[] }[] };
           for (const { peerId, failed } of reports) if (failed.length > 0) accused.add(peerId);

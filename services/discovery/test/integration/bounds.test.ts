@@ -196,6 +196,7 @@ async function openStand() {
   let isCurrent = true;
   const signer = createSigner(me.privateKeyRaw);
   const membership = createMembership({
+    opinionOf: () => ({}),
     self: me.peerId,
     incarnation: 1,
     signer,
@@ -260,6 +261,8 @@ async function openStand() {
     }),
   );
   const health = createHealth({
+    prove: async () => undefined,
+    isSampled: () => false,
     self: me.peerId,
     pins,
     want,
