@@ -116,6 +116,7 @@ function isTestkitUser(path: string): boolean {
 function isOwn(name: string, path: string, part: string): boolean {
   if (name.startsWith('node:')) return true;
   if (!name.startsWith('.')) return false;
+  if (join(dirname(path), name) === join(part, 'package.json')) return true; // its version
   return !relative(join(part, 'src'), join(dirname(path), name)).startsWith('..');
 }
 

@@ -5,12 +5,10 @@
  */
 import { KiB, MiB } from '@shoal/protocol';
 import { eventually, health, type RunningPeer } from '@shoal/testkit';
-import { chunkDigestsOf, fewestCopies, imageDisks } from './disks.ts';
-import { type KnownFile, nameOf } from './model.ts';
-import { add, at, fileOf, pass, revive, type Rig } from './rig.ts';
+import { nameOf } from './model.ts';
+import { add, at, fileOf, revive, type Rig } from './rig.ts';
 import { isUp } from './stage.ts';
 
-const HEALTH_PERIOD_MS = 1000;
 /** Odd sizes, below, at and above a chunk; the ends of those above have a file of their own too. */
 const SMALL_SIZES_BYTES = [0, 1, 100 * KiB, MiB, MiB + 100 * KiB];
 
@@ -61,47 +59,6 @@ export async function untilAllSafe(rig: Rig, peer: RunningPeer, timeoutMs: numbe
     { timeoutMs },
   );
   return performance.now() - startedAtMs;
-}
-
-/**
- * Compares what a peer says of each file with the disks, once a second until stopped. Copies come and
- * go while it asks: what the disks show before or after counts.
- */
-export function watchHealth(rig: Rig, peer: RunningPeer): { stop(): Promise<void> } {
-  const stopping = new AbortController();
-  const signal = AbortSignal.any([rig.signal, stopping.signal]);
-  const files = rig.model.live().filter(({ sizeBytes }) => sizeBytes >= MiB);
-  const watching = (async () => {
-    const digests = await Promise.all(files.map(chunkDigestsOf));
-    while (!signal.aborted) {
-      await sampleHealth(rig, peer, files, digests);
-      await pass(HEALTH_PERIOD_MS, { signal }).catch(() => undefined); // stopped: the loop's end
-    }
-  })();
-  watching.catch(() => undefined); // it is told by stop()
-  return {
-    async stop() {
-      stopping.abort();
-      await watching;
-    },
-  };
-}
-
-async function sampleHealth(
-  { stage, ledger }: Rig,
-  peer: RunningPeer,
-  files: readonly KnownFile[],
-  digests: readonly (readonly string[])[],
-): Promise<void> {
-  const before = await imageDisks(stage.peers);
-  const said = await Promise.all(files.map(({ cid }) => health(peer.discovery, cid)));
-  const after = await imageDisks(stage.peers);
-  for (const [index, { name, copies }] of said.entries()) {
-    ledger.tried('health samples');
-    const truth = fewestCopies(at(digests, index), before, after);
-    if (copies > truth)
-      ledger.blame('broken', `${name}: ${copies} copies reported, ${truth} on the disks`);
-  }
 }
 
 /** The destroyed peers join anew, empty, and everything is spread again over all. */

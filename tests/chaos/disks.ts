@@ -58,28 +58,6 @@ export function fewestCopies(digests: readonly string[], ...images: DiskImage[])
   return Math.min(...digests.map(copiesOf));
 }
 
-/**
- * Copies of the chunk that has fewest: those that were there in all of these images, and those that were in
- * any of them. Those at peers that are named do not count for the former.
- */
-export function copiesBetween(
-  digests: readonly string[],
-  images: readonly DiskImage[],
-  named: ReadonlySet<string>,
-): { least: number; most: number } {
-  const peers = [...new Set(images.flatMap((image) => [...image.keys()]))];
-  const isIn = (image: DiskImage, peer: RunningPeer, digest: string) =>
-    image.get(peer)?.has(digest) === true;
-  const always = (digest: string) =>
-    peers.filter(
-      (peer) => !named.has(peer.peerId) && images.every((image) => isIn(image, peer, digest)),
-    ).length;
-  return {
-    least: Math.min(...digests.map(always)),
-    most: fewestCopies(digests, ...images),
-  };
-}
-
 /** Whether a block's file holds the bytes that it is named after. */
 export async function isSound(peer: RunningPeer, digest: string): Promise<boolean> {
   const hash = createHash('sha256');

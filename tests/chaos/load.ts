@@ -1,6 +1,6 @@
 /** Clients that read and write all the time, as long as something else is done to the swarm. */
 import { MiB } from '@shoal/protocol';
-import { download, type RunningPeer, upload } from '@shoal/testkit';
+import { download, type RunningPeer, type TestFile, upload } from '@shoal/testkit';
 import { type KnownFile, nameOf } from './model.ts';
 import { fileOf, pass, type Rig } from './rig.ts';
 
@@ -19,12 +19,17 @@ export interface LoadOptions {
   readonly files: readonly KnownFile[];
   /** Peers that clients may turn to now: one that is about to leave is taken off before it does. */
   readonly peers: () => readonly RunningPeer[];
+  /** Of the files that are uploaded. */
+  readonly uploadSizeBytes?: number;
   /** Told of each download and upload that did not work the first time. */
   readonly onFailure: (kind: 'download' | 'upload', what: string) => void;
 }
 
 /** Counts `downloads` and `uploads`; wrong bytes are blamed here, failures are the caller's to judge. */
-export function startLoad(rig: Rig, { files, peers, onFailure }: LoadOptions): Load {
+export function startLoad(
+  rig: Rig,
+  { files, peers, uploadSizeBytes = UPLOAD_SIZE_BYTES, onFailure }: LoadOptions,
+): Load {
   const stopping = new AbortController();
   const signal = AbortSignal.any([rig.signal, stopping.signal]);
   const clients = Array.from({ length: READERS }, async (_, index) => {
@@ -40,7 +45,10 @@ export function startLoad(rig: Rig, { files, peers, onFailure }: LoadOptions): L
     for (let count = 0; !signal.aborted; count += 1) {
       const peer = random.pick(peers());
       const isStaying = () => peers().includes(peer);
-      await writeOnce(rig, `load-${count}`, peer, { isStaying, onFailure });
+      await writeOnce(rig, fileOf(rig, `load-${count}`, uploadSizeBytes), peer, {
+        isStaying,
+        onFailure,
+      });
       await pass(UPLOAD_EVERY_MS, { signal }).catch(() => undefined); // stopped: the loop's end
     }
   };
@@ -85,12 +93,11 @@ async function readOnce(
 
 async function writeOnce(
   rig: Rig,
-  name: string,
+  file: TestFile,
   peer: RunningPeer,
   { isStaying, onFailure }: Judge,
 ): Promise<void> {
   const { ledger, model, signal } = rig;
-  const file = fileOf(rig, name, UPLOAD_SIZE_BYTES);
   try {
     const { reply } = await upload(peer.chunker, file, { query: 'copies=3' });
     await model.acknowledge(file, reply, ledger);

@@ -15,7 +15,7 @@ import { SCENARIOS } from './scenarios/index.ts';
 /** Longest time for a run of a scenario, and rows of scenarios at one time. */
 const FORMS = {
   short: { timeoutMs: 240_000, lanes: 2 },
-  long: { timeoutMs: 30 * 60_000, lanes: 1 },
+  long: { timeoutMs: 45 * 60_000, lanes: 1 },
 };
 const USAGE = `pnpm chaos [--seed S] [--short | --long] [--only R1,R7 | --rota COMMIT] [--json FILE] [--logs FOLDER] [--lanes N]
 pnpm chaos --rota-history N    what the last N commits played, without playing`;

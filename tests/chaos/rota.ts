@@ -11,7 +11,7 @@ export const ROTA = [
   ['R1', 'R2', 'R7', 'R10'],
   ['R5', 'R6', 'R8', 'R12'],
   ['R3', 'R4', 'R11', 'R13'],
-  ['R15', 'R16', 'R17'],
+  ['R15', 'R16', 'R17', 'R21'],
 ] as const;
 
 export interface Turn {

@@ -1,105 +1,150 @@
 /**
- * Whether the swarm tells the truth: each number of copies that a peer says, in lists and in health, against
- * what the disks held at its date, in both directions.
+ * Whether the swarm tells the truth: each number of copies that a peer says, in lists, in health and in its
+ * metrics, which the alerts read, against what the disks held at its date, in both directions.
  *
- * The disks are looked at all the time. A number is dated to the oldest answer that it rests on, so a copy
- * that was there all the time since must be in it, and one that never was must not. "Unknown" names who did
- * not answer: its number may be too small, but no number may ever be too large.
+ * The disks are looked at all the time, and every peer that is up is asked once a second; what it said is
+ * judged once the looks reach past it. The rules are in truth-rules.ts.
  */
 import type { FileEntry } from '@shoal/protocol';
 import { health, listFiles, type RunningPeer } from '@shoal/testkit';
-import { chunkDigestsOf, copiesBetween, type DiskImage, imageDisks } from './disks.ts';
+import { request } from 'undici';
+import { chunkDigestsOf } from './disks.ts';
+import { createLooker, type Look } from './looks.ts';
 import { type KnownFile, nameOf } from './model.ts';
 import { pass, type Rig } from './rig.ts';
 import { isUp } from './stage.ts';
+import {
+  faultsOf,
+  faultsOfSurvey,
+  type Said,
+  SLACK_MS,
+  type SurveyFile,
+  type SurveySaid,
+} from './truth-rules.ts';
 
-const SAMPLE_EVERY_MS = 1000;
-const IMAGE_EVERY_MS = 250;
-/** A block's file is written before its record is, and deleted after it. */
-const SLACK_MS = 2000;
-/** Images kept: past what any answer may be dated back to. */
-const IMAGES_MAX = 1200;
+const ASK_EVERY_MS = 1000;
+const LOOK_EVERY_MS = 400;
+/** Looks kept: past what most answers are dated back to. */
+const LOOKS_MAX = 1000;
+/** A busy machine takes seconds for a look: what was said waits this long for it. */
+const JUDGED_AFTER_MS = SLACK_MS * 2;
 /** Files whose health is asked for in a round; the list has them all. */
 const HEALTH_PER_ROUND = 5;
+/** Of all samples, the share that must have been judged for the rest to prove anything. */
+const JUDGED_SHARE_MIN = 0.5;
 
-interface Sample {
-  readonly file: KnownFile;
-  readonly digests: readonly string[];
-  readonly said: FileEntry;
-  readonly by: string;
-  readonly atMs: number;
+type Ledger = Rig['ledger'];
+interface Waiting {
+  readonly dueMs: number;
+  judge(): void;
 }
 
-/** Watches these files at every peer that is up, until stopped. */
-export function watchTruth(rig: Rig, files: readonly KnownFile[]): { stop(): Promise<void> } {
-  const { stage, ledger } = rig;
+/** Watches all acknowledged files at every peer that is up, until stopped. */
+export function watchTruth(rig: Rig): { stop(): Promise<void> } {
+  const { stage, ledger, model } = rig;
   const stopping = new AbortController();
   const signal = AbortSignal.any([rig.signal, stopping.signal]);
-  const images: { atMs: number; image: DiskImage }[] = [];
-  const samples: Sample[] = [];
+  const look = createLooker(stage.peers);
+  const looks: Look[] = [];
+  const waiting: Waiting[] = [];
+  const digests = createDigests();
+  const surveys = new Map<string, number>();
 
-  const look = async (): Promise<void> => {
+  const takeLook = async (): Promise<void> => {
+    looks.push(await look());
+    if (looks.length > LOOKS_MAX) looks.shift();
+  };
+  const keepLooking = async (): Promise<void> => {
     while (!signal.aborted) {
-      await takeImage();
-      await pass(IMAGE_EVERY_MS, { signal }).catch(() => undefined); // stopped: the loop's end
+      await takeLook();
+      await pass(LOOK_EVERY_MS, { signal }).catch(() => undefined); // stopped: the loop's end
     }
-    await takeImage();
   };
-  const takeImage = async (): Promise<void> => {
-    images.push({ atMs: Date.now(), image: await imageDisks(stage.peers) });
-    if (images.length > IMAGES_MAX) images.shift();
-  };
-  const ask = async (digests: ReadonlyMap<string, readonly string[]>): Promise<void> => {
+  /** Each by itself: one that stands still holds up no other. */
+  const keepAsking = async (peer: RunningPeer): Promise<void> => {
     for (let round = 0; !signal.aborted; round += 1) {
-      await Promise.all(stage.peers.filter(isUp).map((peer) => askPeer(peer, round, digests)));
-      judge();
-      await pass(SAMPLE_EVERY_MS, { signal }).catch(() => undefined); // stopped: the loop's end
+      if (isUp(peer)) await askPeer(peer, round);
+      judge(Date.now());
+      await pass(ASK_EVERY_MS, { signal }).catch(() => undefined); // stopped: the loop's end
     }
   };
-  const askPeer = async (
-    peer: RunningPeer,
-    round: number,
-    digests: ReadonlyMap<string, readonly string[]>,
-  ): Promise<void> => {
-    const some = Array.from({ length: Math.min(HEALTH_PER_ROUND, files.length) }, (_, index) =>
-      files.at((round * HEALTH_PER_ROUND + index) % files.length),
-    ).filter((file) => file !== undefined);
+  const askPeer = async (peer: RunningPeer, round: number): Promise<void> => {
+    const files = model.live();
+    const some = new Set(
+      Array.from({ length: HEALTH_PER_ROUND }, (_, index) =>
+        files.at((round * HEALTH_PER_ROUND + index) % files.length),
+      ),
+    );
     try {
-      const list = await listFiles(peer.discovery);
-      note('list', list, peer, digests);
-      for (const { cid } of some)
-        note('health', [await health(peer.discovery, cid)], peer, digests);
+      await note('list', peer, () => listFiles(peer.discovery));
+      for (const file of some)
+        if (file !== undefined)
+          await note('health', peer, async () => [await health(peer.discovery, file.cid)]);
+      await noteSurvey(peer);
     } catch {
-      ledger.tried('peers that went while they were asked');
+      ledger.tried('peers that went, or were not ready, while they were asked');
     }
   };
-  const note = (
+  const note = async (
     kind: string,
-    said: readonly FileEntry[],
     peer: RunningPeer,
-    digests: ReadonlyMap<string, readonly string[]>,
-  ): void => {
-    const atMs = Date.now();
-    for (const entry of said) {
-      const file = files.find(({ cid }) => cid === entry.cid);
-      const known = digests.get(entry.cid);
-      if (file === undefined || known === undefined) continue;
-      samples.push({ file, digests: known, said: entry, by: `${kind} of ${nameOf(peer)}`, atMs });
-    }
+    ask: () => Promise<readonly FileEntry[]>,
+  ): Promise<void> => {
+    const askedMs = Date.now();
+    const entries = await ask();
+    const answeredMs = Date.now();
+    const files = new Map<string, KnownFile>(model.live().map((file) => [file.cid, file]));
+    const by = `${kind} of ${nameOf(peer)}`;
+    const said = entries.flatMap((entry) => {
+      const file = files.get(entry.cid);
+      return file === undefined ? [] : [{ file, said: { entry, askedMs, answeredMs } }];
+    });
+    waiting.push({
+      dueMs: answeredMs + JUDGED_AFTER_MS,
+      judge() {
+        for (const { file, said: each } of said)
+          judgeEntry(ledger, by, file, { said: each, digests: digests.of(file), looks });
+      },
+    });
   };
-  /** Judges what was said long enough ago that the disks were looked at since. */
-  const judge = (isLast = false): void => {
-    const dueMs = Date.now() - SLACK_MS;
-    while (samples[0] !== undefined && (isLast || samples[0].atMs < dueMs)) {
-      const sample = samples.shift();
-      if (sample !== undefined) judgeOne(rig, sample, images);
+  const noteSurvey = async (peer: RunningPeer): Promise<void> => {
+    const said = await readSurvey(peer);
+    if (said.surveyedMs === 0 || surveys.get(peer.peerId) === said.surveyedMs) return;
+    surveys.set(peer.peerId, said.surveyedMs);
+    const listed = await listFiles(peer.discovery);
+    const blocks = new Map<string, number>(listed.map((file) => [file.cid, file.blocks]));
+    waiting.push({
+      dueMs: said.seenMs + JUDGED_AFTER_MS,
+      judge() {
+        const known = new Map(model.live().map((file) => [file.cid, file]));
+        // What was uploaded, and not acknowledged, is listed too, and lies nobody knows where.
+        const others = listed.filter(({ cid }) => !known.has(cid));
+        const all: SurveyFile[] = [
+          ...[...known.values()].map((file) => ({
+            ...file,
+            blocks: blocks.get(file.cid) ?? Infinity,
+            digests: digests.of(file),
+          })),
+          ...others.map((file) => ({ ...file, digests: undefined })),
+        ];
+        judgeSurvey(ledger, peer, said, all, looks);
+      },
+    });
+  };
+  const judge = (nowMs: number): void => {
+    for (let next = waiting[0]; next !== undefined && next.dueMs <= nowMs; next = waiting[0]) {
+      waiting.shift();
+      next.judge();
     }
   };
   const watching = (async () => {
-    const digests = new Map<string, readonly string[]>();
-    for (const file of files) digests.set(file.cid, await chunkDigestsOf(file));
-    await Promise.all([look(), ask(digests)]);
-    judge(true);
+    await takeLook();
+    await Promise.all([keepLooking(), ...stage.peers.map(keepAsking)]);
+    for (const endMs = Date.now() + SLACK_MS; Date.now() <= endMs;) await takeLook();
+    judge(Infinity);
+    const judged = ledger.trials.get('truth samples') ?? 0;
+    if (judged < JUDGED_SHARE_MIN * (judged + (ledger.trials.get('samples not judged') ?? 0)))
+      ledger.blame('failed', 'too few samples could be judged: the disks were not looked at');
   })();
   watching.catch(() => undefined); // it is told by stop()
   return {
@@ -110,26 +155,74 @@ export function watchTruth(rig: Rig, files: readonly KnownFile[]): { stop(): Pro
   };
 }
 
-function judgeOne(
-  { ledger }: Rig,
-  { file, digests, said, by, atMs }: Sample,
-  images: readonly { atMs: number; image: DiskImage }[],
+function judgeEntry(
+  ledger: Ledger,
+  by: string,
+  file: KnownFile,
+  {
+    said,
+    digests,
+    looks,
+  }: {
+    readonly said: Said;
+    readonly digests: readonly string[] | undefined;
+    readonly looks: readonly Look[];
+  },
 ): void {
-  const { state, copies, verifiedAtMs = atMs } = said;
-  const window = images
-    .filter((each) => each.atMs >= verifiedAtMs - SLACK_MS && each.atMs <= atMs + SLACK_MS)
-    .map(({ image }) => image);
-  if (window.length < 2) return ledger.tried('samples between two looks');
+  if (digests === undefined) return; // nothing of it has a file of its own, or that is not known yet
+  const faults = faultsOf(said, digests, looks);
+  if (faults === undefined) return ledger.tried('samples not judged');
+  const { state, copies, replicas, causes } = said.entry;
   ledger.tried('truth samples');
   ledger.tried(`said ${state}`);
-  // A peer that has just come back is named as away until it is seen: its copies are accounted for.
-  const named = new Set(said.causes.flatMap((cause) => ('peers' in cause ? cause.peers : [])));
-  const { least, most } = copiesBetween(digests, window, named);
-  const what = `${by}: ${file.name} is ${state} ${copies}/${file.replicas}`;
-  const truth = `${least} to ${most} on the disks since ${atMs - verifiedAtMs} ms before`;
-  if (copies > most) ledger.blame('broken', `${what}, ${truth}`);
-  if (state === 'missing' && least > 0) ledger.blame('broken', `${what}, ${truth}`);
-  if (copies >= Math.min(least, file.replicas)) return;
-  if (state === 'unknown') ledger.tried('below the disks, and said to be unknown');
-  else ledger.blame('broken', `${what} (${JSON.stringify(said.causes)}), ${truth}`);
+  if (faults.length === 0) return;
+  const what = `${file.name} is ${state} ${copies}/${replicas} ${JSON.stringify(causes)}`;
+  ledger.blame('broken', `${by}: ${what}: ${faults.join('; ')}`);
+}
+
+function judgeSurvey(
+  ledger: Ledger,
+  peer: RunningPeer,
+  said: SurveySaid,
+  all: readonly SurveyFile[],
+  looks: readonly Look[],
+): void {
+  const faults = faultsOfSurvey(said, all, looks);
+  if (faults === undefined) return ledger.tried('surveys not judged');
+  ledger.tried('surveys');
+  if (faults.length > 0) ledger.blame('broken', `metrics of ${nameOf(peer)}: ${faults.join('; ')}`);
+}
+
+/** Digests of files, worked out once each; undefined until then, and for a file without large blocks. */
+function createDigests() {
+  const known = new Map<string, readonly string[]>();
+  return {
+    of(file: KnownFile): readonly string[] | undefined {
+      const digests = known.get(file.cid);
+      if (digests === undefined) {
+        known.set(file.cid, []);
+        void chunkDigestsOf(file).then((found) => known.set(file.cid, found));
+      }
+      return digests === undefined || digests.length === 0 ? undefined : digests;
+    },
+  };
+}
+
+const METRIC =
+  /^shoal_discovery_(?<name>[a-z_]+)(?:\{(?:.*,)?state="(?<state>[^"]+)".*\}|\{.*\})? (?<value>\S+)$/;
+
+async function readSurvey({ discovery }: RunningPeer): Promise<SurveySaid> {
+  const { body } = await request(`${discovery}/metrics`);
+  const text = await body.text();
+  const seenMs = Date.now();
+  const files: Record<string, number> = {};
+  let belowTargetBytes = 0;
+  let surveyedMs = 0;
+  for (const line of text.split('\n')) {
+    const { name, state, value } = METRIC.exec(line)?.groups ?? {};
+    if (name === 'files' && state !== undefined) files[state] = Number(value);
+    if (name === 'below_target_bytes') belowTargetBytes = Number(value);
+    if (name === 'files_surveyed_timestamp_seconds') surveyedMs = Number(value) * 1000;
+  }
+  return { files, belowTargetBytes, surveyedMs, seenMs };
 }

@@ -97,8 +97,9 @@ describe('when a peer fails', () => {
     const isHonest = outcome instanceof Error || (outcome as { status: number }).status === 503;
     expect(isHonest).toBe(true);
     expect(await health(reader.discovery, reply.cid)).toMatchObject({
-      state: 'missing',
+      state: 'reduced',
       copies: 0,
+      causes: [{ kind: 'away', peers: [victim.peerId] }],
     });
     await victim.start();
     await untilAllSee(peers, 2);

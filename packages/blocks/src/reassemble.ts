@@ -42,7 +42,7 @@ export async function* reassemble<Wanted, Block>(
     fetchBlock,
     discard,
   }: {
-    /** How many blocks may be asked for and not yet yielded; looked at anew for each. At least 1. */
+    /** How many blocks may be asked for and not yet yielded; looked at anew for each. With 0 the next is asked for when the reader wants it. */
     readonly windowBlocks: () => number;
     readonly fetchBlock: (slice: Wanted, options: { signal: AbortSignal }) => Promise<Block>;
     readonly discard: (block: Block) => void;
@@ -55,6 +55,7 @@ export async function* reassemble<Wanted, Block>(
   const window: Promise<{ slice: Wanted; block: Block }>[] = [];
   let pulling: Promise<void> | undefined;
   let isOver = false;
+  let isWanted = false;
 
   const push = (fetched: Promise<{ slice: Wanted; block: Block }>) => {
     fetched.catch(() => {}); // a later block may fail first: its error is thrown when its turn comes
@@ -71,7 +72,11 @@ export async function* reassemble<Wanted, Block>(
     push(Promise.reject(error as Error));
   };
   const fill = () => {
-    while (!isOver && pulling === undefined && window.length < windowBlocks())
+    while (
+      !isOver &&
+      pulling === undefined &&
+      window.length < Math.max(isWanted ? 1 : 0, windowBlocks())
+    )
       try {
         const turn = iterator.next();
         if (!(turn instanceof Promise)) take(turn);
@@ -86,12 +91,14 @@ export async function* reassemble<Wanted, Block>(
   };
   try {
     for (;;) {
+      isWanted = true;
       fill();
       while (window.length === 0 && pulling !== undefined) await pulling;
       const head = window[0];
       if (head === undefined) return;
       const turn = await head;
       void window.shift();
+      isWanted = false;
       fill();
       yield turn;
     }

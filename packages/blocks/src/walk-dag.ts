@@ -120,18 +120,53 @@ export async function* walkDag(
     }
     const bytes = await getNode(cid);
     if (bytes === undefined) throw new ManifestIncomplete({ root, cid });
-    const node = readUnixfs(cid, bytes);
-    const isFile = node.type === 'file';
-    if (isFile && depth > 0 && claimedBytes !== undefined && claimedBytes !== node.fileSizeBytes)
-      throw new ManifestInvalid({
-        cid,
-        reason: `its parent says ${claimedBytes} bytes, its children have ${node.fileSizeBytes}`,
-      });
-    const ownBytes = isFile ? node.data.length : 0;
+    const { ownBytes, children, failure } = readNode(bytes, { cid, visit, offset, range, scope });
     nextOffset = offset + ownBytes;
+    for (let index = children.length - 1; index >= 0; index -= 1) {
+      const child = children[index];
+      if (child !== undefined) stack.push(child);
+    }
+    onPending(stack.length);
     yield { cid, kind: 'node', sizeBytes: ownBytes, offset, ...spelling };
-    const children: Visit[] = [];
-    let at = nextOffset;
+    if (failure !== undefined) throw failure.error;
+  }
+}
+
+/**
+ * What of a node a walk needs. Nothing else of it is in memory while the reader takes its time: a link
+ * as it was read takes three times as much. What is wrong with a link is told after the node was given.
+ */
+function readNode(
+  bytes: Uint8Array,
+  {
+    cid,
+    visit: { depth, claimedBytes },
+    offset,
+    range,
+    scope,
+  }: {
+    readonly cid: Cid;
+    readonly visit: Visit;
+    readonly offset: number;
+    readonly range: WalkOptions['range'];
+    readonly scope: WalkOptions['scope'];
+  },
+): {
+  readonly ownBytes: number;
+  readonly children: Visit[];
+  readonly failure: { readonly error: unknown } | undefined;
+} {
+  const node = readUnixfs(cid, bytes);
+  const isFile = node.type === 'file';
+  if (isFile && depth > 0 && claimedBytes !== undefined && claimedBytes !== node.fileSizeBytes)
+    throw new ManifestInvalid({
+      cid,
+      reason: `its parent says ${claimedBytes} bytes, its children have ${node.fileSizeBytes}`,
+    });
+  const ownBytes = isFile ? node.data.length : 0;
+  const children: Visit[] = [];
+  let at = offset + ownBytes;
+  try {
     for (const link of node.links) {
       const below = isFile ? (link.sizeBytes ?? 0) : undefined;
       const from = at;
@@ -140,12 +175,10 @@ export async function* walkDag(
       if (!isFile && scope === 'entity' && !isSubShard(link, node)) continue;
       children.push(visitOf(link, isFile, isFile ? from : undefined, depth + 1));
     }
-    for (let index = children.length - 1; index >= 0; index -= 1) {
-      const child = children[index];
-      if (child !== undefined) stack.push(child);
-    }
-    onPending(stack.length);
+  } catch (error) {
+    return { ownBytes, children: [], failure: { error } };
   }
+  return { ownBytes, children, failure: undefined };
 }
 
 /**

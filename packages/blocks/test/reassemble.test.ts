@@ -23,7 +23,7 @@ describe('reassemble', () => {
         fc.array(fc.integer({ min: 1, max: 20 }), { minLength: 1, maxLength: 20 }),
         fc.nat(),
         fc.nat(),
-        fc.integer({ min: 1, max: 6 }),
+        fc.nat({ max: 6 }),
         fc.scheduler(),
         async (sizes, a, b, windowBlocks, scheduler) => {
           const { file, entries } = fileOf(sizes);
@@ -51,11 +51,35 @@ describe('reassemble', () => {
           })();
           await scheduler.waitFor(reading);
           expect(Buffer.concat(parts)).toEqual(file.subarray(start, end + 1));
-          expect(inFlightMax).toBeLessThanOrEqual(windowBlocks);
+          expect(inFlightMax).toBeLessThanOrEqual(Math.max(1, windowBlocks));
         },
       ),
       { seed: 20261122, numRuns: 100 },
     );
+  });
+
+  it('asks for nothing ahead of its reader when its window is 0, also of a list that is still told', async () => {
+    const { entries } = fileOf([4, 4, 4]);
+    const asked: number[] = [];
+    async function* told() {
+      yield* slicesOf(entries, { start: 0, end: 11 });
+    }
+    const stream = reassemble(
+      told(),
+      {
+        windowBlocks: () => 0,
+        fetchBlock: async ({ index = 0 }: Slice) => void asked.push(index),
+        discard: () => {},
+      },
+      { signal },
+    );
+    for (const index of [0, 1, 2]) {
+      expect(asked).toHaveLength(index);
+      expect((await stream.next()).done).toBe(false);
+      await new Promise((resolve) => setImmediate(resolve)); // whatever runs ahead has run
+    }
+    expect((await stream.next()).done).toBe(true);
+    expect(asked).toEqual([0, 1, 2]);
   });
 
   it('ends with the error of the first block that can’t be had, after the right bytes before it', async () => {

@@ -34,6 +34,28 @@ export function openIdentity(file: string): Identity {
   return identityOf(readKey(file) ?? createKey(file), file);
 }
 
+/**
+ * Puts the key in `file`, if there is one, beside it, so that a new one is made. Once only: a peer that is
+ * told so at every start must not become another one each time.
+ * @throws ConfigError when that was done before.
+ */
+export function putAsideIdentity(file: string): void {
+  const old = `${file}.old`;
+  try {
+    linkSync(file, old); // unlike a rename it replaces nothing
+    rmSync(file);
+    syncFolder(dirname(file));
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return;
+    if (code !== 'EEXIST') throw cause;
+    throw new ConfigError(
+      `this folder got a new identity before (${old} is the one it had); start it without --new-identity, or remove that file if it is to become yet another peer`,
+      { cause },
+    );
+  }
+}
+
 function readKey(file: string): KeyObject | undefined {
   try {
     return createPrivateKey(readFileSync(file));

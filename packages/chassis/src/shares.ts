@@ -31,6 +31,8 @@ export interface SharesOptions {
   readonly placesMax: number;
   /** How long somebody waits to whom nobody has to give way; 0 refuses at once. */
   readonly waitMs?: number;
+  /** How many may wait; as many as there are places without. */
+  readonly waitingMax?: number;
   readonly graceMs?: number;
 }
 
@@ -62,6 +64,7 @@ export class Shares {
   readonly #what: string;
   readonly #placesMax: number;
   readonly #waitMs: number;
+  readonly #waitingMax: number;
   readonly #graceMs: number;
   /** The oldest of a client's places first. */
   readonly #held = new Map<string, Set<Held>>();
@@ -70,10 +73,17 @@ export class Shares {
   #size = 0;
   #looking: NodeJS.Timeout | undefined;
 
-  constructor({ what, placesMax, waitMs = 0, graceMs = GRACE_MS }: SharesOptions) {
+  constructor({
+    what,
+    placesMax,
+    waitMs = 0,
+    waitingMax = placesMax,
+    graceMs = GRACE_MS,
+  }: SharesOptions) {
     this.#what = what;
     this.#placesMax = placesMax;
     this.#waitMs = waitMs;
+    this.#waitingMax = waitingMax;
     this.#graceMs = graceMs;
   }
 
@@ -92,10 +102,16 @@ export class Shares {
     return this.#held.get(client)?.size ?? 0;
   }
 
+  /** A place, if one is free at once. */
+  tryTake(client: string, options: TakeOptions): Place | undefined {
+    return this.#size < this.#placesMax ? this.#hold(client, options) : undefined;
+  }
+
   /** A place, at once or as soon as one comes free. @throws Overloaded; the signal's reason. */
   async take(client: string, options: TakeOptions): Promise<Place> {
     options.signal.throwIfAborted();
-    if (this.#size < this.#placesMax) return this.#hold(client, options);
+    const free = this.tryTake(client, options);
+    if (free !== undefined) return free;
     const { promise, resolve, reject } = Promise.withResolvers<Place>();
     const sinceMs = performance.now();
     const own = this.heldBy(client);
@@ -122,9 +138,9 @@ export class Shares {
     return this.#hold(client, options);
   }
 
-  /** As many may wait as hold a place; when it is too many, one of the client of whom most wait goes. */
+  /** When too many wait, one of the client of whom most wait goes. */
   #mayWait(client: string): boolean {
-    if (this.#waiting.length < this.#placesMax) return true;
+    if (this.#waiting.length < this.#waitingMax) return true;
     const counts = new Map<string, number>();
     for (const waiter of this.#waiting)
       counts.set(waiter.client, (counts.get(waiter.client) ?? 0) + 1);

@@ -2,7 +2,14 @@ import { mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
-import { ConfigError, loadConfig, openIdentity, PeerConfig, readSwarmKey } from '../src/index.ts';
+import {
+  ConfigError,
+  loadConfig,
+  openIdentity,
+  PeerConfig,
+  putAsideIdentity,
+  readSwarmKey,
+} from '../src/index.ts';
 
 const freshDir = () => mkdtempSync(join(tmpdir(), 'shoal-'));
 
@@ -41,6 +48,18 @@ describe('identity', () => {
     expect(statSync(file).mode & 0o777).toBe(0o600);
     expect(readFileSync(file, 'utf8')).toMatch(/^-----BEGIN PRIVATE KEY/);
     expect(openIdentity(join(freshDir(), 'identity.key')).peerId).not.toBe(first.peerId);
+  });
+
+  it('is put aside once for a new one, and kept', () => {
+    const file = join(freshDir(), 'identity.key');
+    putAsideIdentity(file); // there is none yet
+    const first = openIdentity(file);
+    putAsideIdentity(file);
+    const second = openIdentity(file);
+    expect(second.peerId).not.toBe(first.peerId);
+    expect(openIdentity(`${file}.old`)).toEqual(first);
+    expect(() => putAsideIdentity(file)).toThrow(/got a new identity before/);
+    expect(openIdentity(file)).toEqual(second);
   });
 
   it('that can’t be read is a clear error, not a new identity', () => {

@@ -6,7 +6,7 @@ import { mkdirSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 // Not chassis as a whole: the launcher lives as long as the peer, without a server or a queue.
-import { openIdentity } from '@shoal/chassis/identity';
+import { openIdentity, putAsideIdentity } from '@shoal/chassis/identity';
 import { type PeerId, SERVICES, type Service } from '@shoal/protocol';
 import type { PeerPorts } from './ports.ts';
 
@@ -26,6 +26,8 @@ export interface PeerPlan {
   /** Addresses to join at: `host:port` of other peers' libp2p. */
   readonly seeds: readonly string[];
   readonly hasMdns: boolean;
+  /** The peer's key is put aside, and another one made. */
+  readonly hasNewIdentity?: boolean;
   /** When all services are gone at once, somebody killed the peer: leave it down. */
   readonly staysDownWhenKilled: boolean;
 }
@@ -45,7 +47,9 @@ export function describePeer(
   plan: PeerPlan,
   { env, socket }: { readonly env: Environment; /** Of its Redis. */ readonly socket: string },
 ): DescribedPeer {
-  const { peerId } = openIdentity(join(plan.dataDir, 'identity.key'));
+  const keyFile = join(plan.dataDir, 'identity.key');
+  if (plan.hasNewIdentity === true) putAsideIdentity(keyFile);
+  const { peerId } = openIdentity(keyFile);
   const origins = originsOf(plan);
   return {
     peerId,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { clockLine } from '../src/commands/peers.ts';
+import { clockLine, twinLine } from '../src/commands/peers.ts';
 import { formatTable } from '../src/format.ts';
 import { ERASE_LINE, printable, printableAfterErase } from '../src/printable.ts';
 
@@ -32,5 +32,16 @@ describe("a peer's clock", () => {
     expect(clockLine({ aheadMs: dayMs, isWrong: false })).toBe('');
     expect(clockLine({ aheadMs: 9 * dayMs, isWrong: true })).toMatch(/is 9 d ahead of the others'/);
     expect(clockLine({ aheadMs: -9 * dayMs, isWrong: true })).toMatch(/is 9 d behind the others'/);
+  });
+});
+
+describe('a twin of a peer', () => {
+  it('is a line that says which of the two takes no writes, and nothing without one', () => {
+    const twin = { sinceMs: 1, seenMsAgo: 1, gateway: 'http://127.0.0.1:7100' };
+    expect(twinLine(undefined)).toBe('');
+    expect(twinLine({ ...twin, isAside: true })).toMatch(
+      /at http:\/\/127.0.0.1:7100: .* nothing can be written here .*--new-identity/,
+    );
+    expect(twinLine({ ...twin, isAside: false })).toMatch(/that one stands aside/);
   });
 });

@@ -38,6 +38,29 @@ export const SPACE_MAX_BYTES = 2 ** 52;
 /** Blocks that a peer may say it has: a million million. */
 const BLOCKS_HELD_MAX = 2 ** 40;
 
+/** Longest text that is signed; a record with 16 addresses is a third of it. */
+const PAYLOAD_MAX_CHARS = 16 * 1024;
+
+/** Anything that a peer signed: the very text, relayed as it is. */
+export const SignedRecord = z.object({
+  payload: z.string().max(PAYLOAD_MAX_CHARS),
+  signature: z.string().max(100),
+});
+export type SignedRecord = z.infer<typeof SignedRecord>;
+
+/** One run of a peer. Two of one peer at a time are twins: its folder was copied and started beside it. */
+export const PeerRun = z.object({
+  /** Random, so that a peer knows the records of itself that it did not write. */
+  id: label(32),
+  /** When it started: the incarnation that it began with. */
+  sinceMs: TimeMs,
+  /** It found a twin that came before it, and keeps out of the swarm. */
+  isAside: z.boolean(),
+  /** What the reader of this very record asked to have in it, which shows that the run lives. */
+  nonce: label(64).optional(),
+});
+export type PeerRun = z.infer<typeof PeerRun>;
+
 /** What a peer says of itself. It is signed with the peer's key, and relayed as it was signed. */
 export const MemberRecord = z.object({
   v: z.literal(1),
@@ -61,6 +84,8 @@ export const MemberRecord = z.object({
   leaving: z.boolean(),
   /** True while it hands over what it holds: it still serves, nothing is placed on it any more. */
   draining: z.boolean().default(false),
+  /** Which run of the peer says so; absent in records of earlier versions. */
+  run: PeerRun.optional(),
 });
 export type MemberRecord = z.infer<typeof MemberRecord>;
 

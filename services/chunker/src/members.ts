@@ -4,8 +4,10 @@ import {
   type ClockReport,
   ClockWrong,
   discoveryRoutes,
+  IdentityInUse,
   type Member,
   type StorageFull,
+  type TwinReport,
 } from '@shoal/protocol';
 
 /** The member table changes by the second at most; small uploads must not ask for it each. */
@@ -19,8 +21,11 @@ export type PeersWithRoom = NonNullable<
 >;
 
 export interface Members {
-  /** @throws ClockWrong when what is written here would be dated wrong. */
-  checkClock(options: { signal: AbortSignal }): Promise<void>;
+  /**
+   * @throws ClockWrong when what is written here would be dated wrong; IdentityInUse when another process
+   *   was first under this peer's identity.
+   */
+  checkWritable(options: { signal: AbortSignal }): Promise<void>;
   /** How many members copies can be placed on; 1 when nobody is known. */
   placeableCount(options: { signal: AbortSignal }): Promise<number>;
   /** Other members with at least this much room, the roomiest first; undefined when nobody is known. */
@@ -40,6 +45,7 @@ export function createMembers({
 }): Members {
   let known: readonly Member[] = [];
   let clock: ClockReport | undefined;
+  let twin: TwinReport | undefined;
   let askedAtMs = -Infinity;
 
   const table = async ({ signal }: { signal: AbortSignal }): Promise<readonly Member[]> => {
@@ -53,6 +59,7 @@ export function createMembers({
       );
       known = reply.members;
       clock = reply.clock;
+      twin = reply.twin;
       askedAtMs = performance.now();
     } catch (err) {
       signal.throwIfAborted();
@@ -61,8 +68,9 @@ export function createMembers({
     return known;
   };
   return {
-    async checkClock(options) {
+    async checkWritable(options) {
       await table(options);
+      if (twin?.isAside === true) throw new IdentityInUse({ gateway: twin.gateway });
       if (clock?.isWrong === true) throw new ClockWrong({ aheadMs: clock.aheadMs ?? 0 });
     },
     async placeableCount(options) {

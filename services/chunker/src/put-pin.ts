@@ -3,6 +3,7 @@ import type { Log, PeerClient } from '@shoal/chassis';
 import {
   ClockWrong,
   discoveryRoutes,
+  IdentityInUse,
   type Pin,
   type PinDraft,
   Problem,
@@ -20,7 +21,7 @@ export class PinDoubtful extends Error {}
 
 /**
  * Puts a pin; tries again while discovery restarts, which it may: the same pin twice is one pin.
- * @throws StorageFull when discovery's disk is; ClockWrong; ServiceUnavailable when discovery stayed away;
+ * @throws StorageFull when discovery's disk is; ClockWrong; IdentityInUse; ServiceUnavailable when discovery stayed away;
  * PinDoubtful, caused by what was thrown, when it may have taken the pin all the same.
  */
 export async function putPin(
@@ -61,6 +62,7 @@ function isRefusal(error: unknown): boolean {
   return (
     error instanceof StorageFull ||
     error instanceof ClockWrong ||
+    error instanceof IdentityInUse ||
     (error instanceof Problem && error.status < 500)
   );
 }

@@ -23,7 +23,7 @@ const LIMIT_DEFAULT = 'room for uploads';
 export interface Room {
   /**
    * Whether something may be taken in now, before its body is read.
-   * @throws StorageFull when this many bytes certainly do not fit here; ClockWrong
+   * @throws StorageFull when this many bytes certainly do not fit here; ClockWrong; IdentityInUse
    */
   check(neededBytes: number | undefined, options: { signal: AbortSignal }): Promise<void>;
   /** The same refusal, which now says which other peers have room for that much. */
@@ -83,7 +83,7 @@ export function createRoom({
   };
   return {
     async check(neededBytes, options) {
-      await members.checkClock(options);
+      await members.checkWritable(options);
       if (neededBytes === undefined) return;
       const now = await stats(options);
       if (now === undefined || neededBytes <= now.freeBytes) return;

@@ -19,6 +19,7 @@ function paperRoom(madeBytes: number | undefined) {
   const peers = { own: () => ({}), call } as unknown as PeerClient; // what room uses of it
   const members = {
     checkClock: async () => undefined,
+    checkWritable: async () => undefined,
     placeableCount: async () => 1,
     withRoom: async () => [],
   };

@@ -46,6 +46,8 @@ export interface Engine {
   broadcast(topic: Topic, bytes: Uint8Array): Promise<void>;
   /** Asks a connected peer and waits for its answer. */
   request(peerId: PeerId, bytes: Uint8Array, options: { signal: AbortSignal }): Promise<Uint8Array>;
+  /** Ends all connections, and lets none be made, either way, until it is told otherwise. */
+  setAlone(isAlone: boolean): void;
   hangUp(peerId: PeerId): Promise<void>;
   stop(): Promise<void>;
 }

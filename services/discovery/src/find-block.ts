@@ -8,8 +8,8 @@
  * is found the moment after its upload.
  */
 import { decodeBits, digestOf } from '@shoal/blocks';
-import type { Log, PeerClient } from '@shoal/chassis';
-import { type Cid, type Member, Overloaded, type Pin, storageRoutes } from '@shoal/protocol';
+import { type Log, type PeerClient, Shares } from '@shoal/chassis';
+import { type Cid, type Member, type Pin, storageRoutes } from '@shoal/protocol';
 import type { Metrics } from './metrics.ts';
 
 /** A storage that answers later than this counts as one that does not have it. */
@@ -23,8 +23,11 @@ const ANSWERS_MAX = 4096;
 const SEARCHES_MAX = 256;
 
 export interface FindBlock extends Disposable {
-  /** Whether any member that is up has it. @throws Overloaded */
-  isHeld(cid: Cid, options: { signal: AbortSignal }): Promise<boolean>;
+  /** Whether any member that is up has it. @throws Overloaded, GaveWay */
+  isHeld(
+    cid: Cid,
+    options: { readonly client: string; readonly signal: AbortSignal },
+  ): Promise<boolean>;
 }
 
 export function createFindBlock(deps: {
@@ -37,6 +40,7 @@ export function createFindBlock(deps: {
 }): FindBlock {
   const { findPin, client, members, clock, metrics, log } = deps;
   const stop = new AbortController();
+  const shares = new Shares({ what: 'searches for blocks', placesMax: SEARCHES_MAX });
   const searches = new Map<string, Promise<boolean>>();
   const answers = new Map<string, { readonly isHeld: boolean; readonly untilMs: number }>();
 
@@ -59,12 +63,12 @@ export function createFindBlock(deps: {
       return false;
     }
   };
-  const search = async (cid: Cid): Promise<boolean> => {
+  const search = async (cid: Cid, given: AbortSignal): Promise<boolean> => {
     const up = members().filter(
       ({ state, isDistrusted }) => state === 'alive' && isDistrusted !== true,
     );
     const enough = new AbortController();
-    const signal = AbortSignal.any([stop.signal, enough.signal]);
+    const signal = AbortSignal.any([stop.signal, enough.signal, given]);
     const own = up.filter(({ isSelf }) => isSelf);
     const others = up.filter(({ isSelf }) => !isSelf);
     try {
@@ -75,12 +79,16 @@ export function createFindBlock(deps: {
       enough.abort(new Error('answered'));
     }
   };
-  const searchOnce = (key: string, cid: Cid): Promise<boolean> => {
+  const searchInPlace = async (cid: Cid, who: string): Promise<boolean> => {
+    using place = await shares.take(who, { signal: stop.signal });
+    const isHeld = await search(cid, place.signal);
+    place.signal.throwIfAborted(); // or a search that gave way would count as a no
+    return isHeld;
+  };
+  const searchOnce = (key: string, cid: Cid, who: string): Promise<boolean> => {
     const running = searches.get(key);
     if (running !== undefined) return running;
-    if (searches.size >= SEARCHES_MAX)
-      throw new Overloaded({ what: 'searches for blocks', limit: SEARCHES_MAX });
-    const started = search(cid)
+    const started = searchInPlace(cid, who)
       .then((isHeld) => {
         answers.delete(key); // put back at the end: newest last
         answers.set(key, { isHeld, untilMs: clock() + (isHeld ? HELD_FOR_MS : ABSENT_FOR_MS) });
@@ -92,18 +100,21 @@ export function createFindBlock(deps: {
     searches.set(key, started);
     return started;
   };
-  const find = async (cid: Cid): Promise<{ isHeld: boolean; by: 'pin' | 'memory' | 'search' }> => {
+  const find = async (
+    cid: Cid,
+    who: string,
+  ): Promise<{ isHeld: boolean; by: 'pin' | 'memory' | 'search' }> => {
     if (findPin(cid) !== undefined) return { isHeld: true, by: 'pin' };
     const key = Buffer.from(digestOf(cid)).toString('base64url');
     const known = answers.get(key);
     if (known !== undefined && known.untilMs > clock())
       return { isHeld: known.isHeld, by: 'memory' };
-    return { isHeld: await searchOnce(key, cid), by: 'search' };
+    return { isHeld: await searchOnce(key, cid, who), by: 'search' };
   };
   return {
-    async isHeld(cid, { signal }) {
+    async isHeld(cid, { client: who, signal }) {
       signal.throwIfAborted();
-      const { isHeld, by } = await find(cid);
+      const { isHeld, by } = await find(cid, who);
       metrics.routingLookups.inc({ by, outcome: isHeld ? 'held' : 'absent' });
       return isHeld;
     },

@@ -71,17 +71,20 @@ export function createHealth(deps: {
 }): Health {
   const { self, pins, want, holders, ages, readHaveMap, members, isReachable, newForMs } = deps;
 
-  const standing = (pin: Pin, all: readonly Member[], ageMaxMs?: number): Standing =>
-    standingOf(pin, {
+  /** From what was said since then, when that is given. */
+  const standing = (pin: Pin, all: readonly Member[], sinceMs?: number): Standing => {
+    const nowMs = holders.clock();
+    return standingOf(pin, {
       holders,
       members: all,
       isReachable,
       isYoung: (each) => ages.isYoung(each, newForMs),
       knownForMs: (each) => ages.knownForMs(each),
-      nowMs: holders.clock(),
+      nowMs,
       wallMs: Date.now(),
-      ...(ageMaxMs === undefined ? {} : { ageMaxMs }),
+      ...(sinceMs === undefined ? {} : { ageMaxMs: nowMs - sinceMs }),
     });
+  };
   const entryOf = (pin: Pin, { state, causes, copies, atMs }: Standing): FileEntry => {
     const { root: cid, kind, name, sizeBytes, sha256, blocks, replicas, expiresAtMs } = pin;
     const createdAtMs = ages.createdAtMs(pin);
@@ -93,8 +96,9 @@ export function createHealth(deps: {
     Math.max(0, Math.floor(Date.now() - (holders.clock() - atMs)));
   /** Our own holding, read now: it has no age, unless storage does not answer. */
   const readOwn = async (root: Cid): Promise<void> => {
+    const atMs = holders.clock();
     const { haveMap, readAtMs } = await readHaveMap(root);
-    if (haveMap !== 'unread') holders.note(root, self, haveMap, { readAtMs });
+    if (haveMap !== 'unread') holders.note(root, self, haveMap, { atMs, readAtMs });
   };
   /** Whether somebody who could answer should be asked, before a list tells of this file. */
   const isStale = (pin: Pin, all: readonly Member[]): boolean => {
@@ -139,7 +143,7 @@ export function createHealth(deps: {
       if (!ages.isYoung(pin, UNASKED_FOR_MS)) await deps.prove(pin, { signal });
       const all = members();
       const domains = new Map(all.map(({ peerId, domain }) => [peerId, domain]));
-      const found = standing(pin, all, holders.clock() - startMs);
+      const found = standing(pin, all, startMs);
       const now = found.holdings.filter(({ atMs }) => atMs >= startMs);
       const { copies, disks, machines, holdings, unproved } = found;
       const proofOf = (peerId: PeerId): ProofState => {

@@ -17,8 +17,8 @@ import type { Cid, HaveAnswer, HaveMap, PeerId } from '@shoal/protocol';
 const ROOTS_MAX = 8192;
 /** Have-maps remembered, all together, in characters. */
 const BITS_MAX_CHARS = 32 * 1024 * 1024;
-/** Peers whose last turn is remembered: more than a swarm has members. */
-const TURNS_MAX = 4096;
+/** Peers of which more is remembered than statements: more than a swarm has members. */
+const PEERS_MAX = 4096;
 /**
  * A statement that its peer read earlier than the one we have came late, by a detour. By more than
  * this it was not late: the peer's clock began anew.
@@ -51,9 +51,9 @@ interface Entry {
 }
 
 export interface NoteOptions {
-  /** When the question was put that this answers; now without. */
+  /** When the question was put that this answers. Without, by what answers told of the peer's clock, or now. */
   readonly atMs?: number;
-  /** When the peer read it, on a clock of its own: orders what comes by different ways. */
+  /** When the peer read it, on a clock of its own: orders and dates what comes by different ways. */
   readonly readAtMs?: number | undefined;
 }
 
@@ -80,6 +80,8 @@ export function createHolders({
 }): Holders {
   const roots = new Map<Cid, Map<PeerId, Entry>>();
   const turns = new Map<PeerId, number>();
+  /** How far our clock is ahead of a peer's, at least: what it answered, it read after the question. */
+  const aheadMs = new Map<PeerId, number>();
   let chars = 0;
   const sizeOf = (entry: Entry | undefined) => entry?.haveMap?.bits.length ?? 0;
   const forgetOldest = (): void => {
@@ -90,9 +92,20 @@ export function createHolders({
     roots.delete(root);
   };
   const isCurrent = (peerId: PeerId, { atMs }: Entry) => atMs >= (turns.get(peerId) ?? -Infinity);
+  /** An announcement may have been under way for long, to a peer that stood still, say. */
+  const dateOf = (peerId: PeerId, { atMs, readAtMs }: NoteOptions): number => {
+    const nowMs = clock();
+    if (readAtMs === undefined) return atMs ?? nowMs;
+    const ahead = aheadMs.get(peerId) ?? -Infinity;
+    if (atMs === undefined) return ahead === -Infinity ? nowMs : Math.min(nowMs, readAtMs + ahead);
+    if (atMs - readAtMs > ahead) putLast(aheadMs, peerId, atMs - readAtMs);
+    return atMs;
+  };
   return {
     clock,
-    note(root, peerId, haveMap, { atMs = clock(), readAtMs } = {}) {
+    note(root, peerId, haveMap, options = {}) {
+      const { readAtMs } = options;
+      const atMs = dateOf(peerId, options);
       const entries = roots.get(root) ?? new Map<PeerId, Entry>();
       const old = entries.get(peerId);
       if (old !== undefined && isCurrent(peerId, old) && isLate(readAtMs, old.readAtMs)) return;
@@ -119,10 +132,8 @@ export function createHolders({
       return { haveMap, atMs, isCurrent: isCurrent(peerId, entry), ...proven };
     },
     turn(peerId) {
-      turns.delete(peerId);
-      turns.set(peerId, clock());
-      const [oldest] = turns.keys();
-      if (turns.size > TURNS_MAX && oldest !== undefined) turns.delete(oldest);
+      putLast(turns, peerId, clock());
+      aheadMs.delete(peerId); // another process has another clock
     },
     of(root) {
       const nowMs = clock();
@@ -139,6 +150,14 @@ export function createHolders({
       );
     },
   };
+}
+
+/** Sets it as the latest; the oldest makes room. */
+function putLast(map: Map<PeerId, number>, peerId: PeerId, value: number): void {
+  map.delete(peerId);
+  map.set(peerId, value);
+  const [oldest] = map.keys();
+  if (map.size > PEERS_MAX && oldest !== undefined) map.delete(oldest);
 }
 
 function isLate(readAtMs: number | undefined, lastMs: number | undefined): boolean {

@@ -51,6 +51,8 @@ export function startJoin(deps: {
   /** Whether neighbours are looked for by multicast DNS. */
   readonly mdns: boolean;
   readonly membership: Membership;
+  /** Whether we keep out of the network. */
+  readonly isAside: () => boolean;
   readonly wire: Wire;
   readonly log: Log;
 }): Join {
@@ -155,6 +157,7 @@ export function startJoin(deps: {
 
   const onFailure = (err: unknown) => log.warn({ err }, 'joining broke');
   const work = (): void => {
+    if (deps.isAside()) return;
     round += 1;
     const connected = new Set(wire.engine().connected());
     callMembers(connected);

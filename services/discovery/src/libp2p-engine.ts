@@ -69,10 +69,19 @@ type Services = { identify: Identify; gossip: GossipSub };
 
 export async function startLibp2p(options: Libp2pOptions): Promise<Engine> {
   const { events, audience, log } = options;
-  const node = await createNode(options);
+  let isAlone = false;
+  const node = await createNode(options, () => isAlone);
   const gossip = node.services.gossip;
   const self = node.peerId.toString();
-  const links = createLinks(node, log);
+  /** Connections of use, of a peer or of all; the others are cut, or they would be found again. */
+  const usable = (peerId?: PeerId): Connection[] => {
+    const all = node.getConnections(peerId === undefined ? undefined : peerIdFromString(peerId));
+    const open = all.filter(({ status }) => status === 'open');
+    for (const connection of open)
+      if (!isMuxed(connection)) cut(connection, new Error('the other side ended it'));
+    return open.filter(isMuxed);
+  };
+  const links = createLinks(usable, log);
   const reachesAll = () => audience().every((peerId) => links.open(peerId) !== undefined);
 
   node.addEventListener('peer:connect', ({ detail }) =>
@@ -120,13 +129,15 @@ export async function startLibp2p(options: Libp2pOptions): Promise<Engine> {
 
   return {
     addresses: () => node.getMultiaddrs().map(String),
-    connected: () => peerIds(node.getPeers()),
+    connected: () => [...new Set(peerIds(usable().map(({ remotePeer }) => remotePeer)))],
     reachesAll,
     listeners: (topic) =>
       reachesAll() ? links.peers() : peerIds(gossip.getSubscribers(topicName(topic))),
     async dial(addresses, { peerId, signal }) {
+      if (isAlone) throw new Error('this peer keeps out of the network');
       const targets = addresses.flatMap((address) => readAddress(address, peerId));
       if (targets.length === 0) throw new Error('there is no address that can be dialled');
+      usable(peerId); // an open connection is what a dial answers first
       const connection = await node.dial(targets, { signal });
       const remote = connection.remotePeer.toString();
       if (remote !== self) return PeerId.parse(remote);
@@ -142,7 +153,8 @@ export async function startLibp2p(options: Libp2pOptions): Promise<Engine> {
     async request(peerId, bytes, { signal }) {
       const link = links.open(peerId) ?? (await raceSignal(links.link(peerId), signal));
       if (link !== undefined) return await link.ask(bytes, { signal });
-      const connection = openConnection(node, peerId);
+      const [connection] = usable(peerId);
+      if (connection === undefined) throw new Error('not connected');
       const stream = await connection.newStream(CONTROL_PROTOCOL, { signal });
       try {
         const messages = lpStream(stream, { maxDataLength: MESSAGE_SIZE_MAX_BYTES });
@@ -155,9 +167,14 @@ export async function startLibp2p(options: Libp2pOptions): Promise<Engine> {
         throw error;
       }
     },
+    setAlone(next) {
+      isAlone = next;
+      if (!isAlone) return;
+      for (const connection of node.getConnections()) connection.abort(new Error('hung up'));
+    },
     async hangUp(peerId) {
       const connections = node.getConnections(peerIdFromString(peerId));
-      for (const connection of connections) connection.abort(new Error('hung up'));
+      for (const connection of connections) cut(connection, new Error('hung up'));
     },
     async stop() {
       await node.stop();
@@ -174,7 +191,7 @@ interface Links {
   peers(): PeerId[];
 }
 
-function createLinks(node: Libp2p<Services>, log: Log): Links {
+function createLinks(usable: (peerId: PeerId) => Connection[], log: Log): Links {
   const links = new Map<PeerId, Link>();
   const making = new Map<PeerId, Promise<Link | undefined>>();
   const open = (peerId: PeerId): Link | undefined => {
@@ -184,7 +201,9 @@ function createLinks(node: Libp2p<Services>, log: Log): Links {
   const make = async (peerId: PeerId): Promise<Link | undefined> => {
     const signal = AbortSignal.timeout(LINK_TIMEOUT_MS);
     try {
-      const stream = await openConnection(node, peerId).newStream(LINK_PROTOCOL, { signal });
+      const [connection] = usable(peerId);
+      if (connection === undefined) throw new Error('not connected');
+      const stream = await connection.newStream(LINK_PROTOCOL, { signal });
       const link = createLink(stream);
       links.set(peerId, link);
       stream.addEventListener('close', () => {
@@ -208,13 +227,24 @@ function createLinks(node: Libp2p<Services>, log: Log): Links {
   };
 }
 
-/** @throws Error when there is none. */
-function openConnection(node: Libp2p<Services>, peerId: PeerId): Connection {
-  const connection = node
-    .getConnections(peerIdFromString(peerId))
-    .find(({ status }) => status === 'open');
-  if (connection === undefined) throw new Error('not connected');
-  return connection;
+/**
+ * Whether streams can be opened on it. libp2p ends the streams of a connection alone, and leaves its socket
+ * open, when ten streams come before the connection is set up: a peer that stood still is met so by
+ * those who waited for it. Such a connection counts as open, and a dial answers it: without this the two would
+ * never talk again.
+ */
+function isMuxed(connection: Connection): boolean {
+  const { muxer } = connection as { readonly muxer?: { readonly status?: string } }; // no part of its interface
+  return muxer?.status === undefined || muxer.status === 'open';
+}
+
+/** Ends it at once, also when the other side takes no good-bye. */
+function cut(connection: Connection, reason: Error): void {
+  try {
+    connection.abort(reason);
+  } catch {
+    connection.abort(reason); // by now there are no streams left: this closes the socket
+  }
 }
 
 /** An address that a peer gave, with its id; nothing for one that can't be read, so that others still can. */
@@ -228,12 +258,10 @@ function readAddress(address: string, peerId: PeerId | undefined): Multiaddr[] {
   }
 }
 
-async function createNode({
-  privateKeyRaw,
-  swarmKey,
-  listen,
-  ...options
-}: Libp2pOptions): Promise<Libp2p<Services>> {
+async function createNode(
+  { privateKeyRaw, swarmKey, listen, ...options }: Libp2pOptions,
+  isAlone: () => boolean,
+): Promise<Libp2p<Services>> {
   const psk = Buffer.from(
     `/key/swarm/psk/1.0.0/\n/base16/\n${Buffer.from(swarmKey).toString('hex')}\n`,
   );
@@ -257,8 +285,12 @@ async function createNode({
     },
     // Its pings cut connections under CPU starvation; membership pings for itself and only suspects.
     connectionMonitor: { enabled: false },
-    // The default refuses private and loopback addresses, which are the ones we have.
-    connectionGater: { denyDialMultiaddr: () => false },
+    connectionGater: {
+      // The default refuses private and loopback addresses, which are the ones we have.
+      denyDialMultiaddr: () => false,
+      denyInboundEncryptedConnection: isAlone,
+      denyOutboundEncryptedConnection: isAlone,
+    },
     peerDiscovery: options.mdns ? [mdns({ interval: MDNS_INTERVAL_MS, serviceTag })] : [],
     services: {
       identify: identify(),

@@ -10,6 +10,7 @@ import {
   type MemberRecord,
   type MemberState,
   type PeerId,
+  type PeerRun,
   ServiceUnavailable,
 } from '@shoal/protocol';
 import { createMemberTable, type Learnt, type MemberTable, toMember } from '@shoal/swarm';
@@ -38,7 +39,7 @@ const WAITERS_MAX = 256;
 /** What a peer says of itself, apart from what this module adds. */
 export type OwnFacts = Omit<
   MemberRecord,
-  'v' | 'peerId' | 'incarnation' | 'seq' | 'atMs' | 'leaving'
+  'v' | 'peerId' | 'incarnation' | 'seq' | 'atMs' | 'leaving' | 'run'
 >;
 
 export interface Membership {
@@ -61,6 +62,14 @@ export interface Membership {
   exchange(peerId: PeerId): Promise<void>;
   /** What we think of a member changed: those who wait for changes should know. */
   noteOpinion(): void;
+  /** Takes in records that somebody told in another way than over the engine. */
+  learn(records: readonly AgedRecord[], from: PeerId): void;
+  /** Our own record, as it was last signed. */
+  own(): { readonly record: MemberRecord; readonly signed: Signed };
+  /** Our own record with a nonce in it, and those of all others. */
+  introduce(nonce: string): { own: Signed; others: AgedRecord[] };
+  /** Goes on under a higher incarnation. */
+  reincarnate(incarnation: number): void;
   /** Our facts changed in a way that others should know now. */
   announceSelf(): void;
   /** Takes in records from an earlier run: known, but not believed to be up. */
@@ -74,6 +83,10 @@ export interface Membership {
 export function createMembership(deps: {
   readonly self: PeerId;
   readonly incarnation: number;
+  /** Which run of this peer this is. */
+  readonly run: () => PeerRun;
+  /** A record under our own name, of another run. */
+  readonly onOwnName: (record: MemberRecord) => void;
   readonly signer: Signer;
   readonly wire: Wire;
   readonly facts: () => OwnFacts;
@@ -85,7 +98,8 @@ export function createMembership(deps: {
   readonly metrics: Metrics;
   readonly log: Log;
 }): Membership {
-  const { self, incarnation, signer, wire, refusals, metrics, log } = deps;
+  const { self, signer, wire, refusals, metrics, log } = deps;
+  let { incarnation } = deps;
   const clock = () => performance.now();
   const startedAtMs = clock();
   const heartbeatMs = (): number =>
@@ -106,7 +120,8 @@ export function createMembership(deps: {
 
   function ownRecord(leaving: boolean): MemberRecord {
     const atMs = Math.min(Math.max(0, Date.now()), DATE_MAX_MS);
-    return { v: 1, peerId: self, incarnation, seq, atMs, leaving, ...deps.facts() };
+    const run = deps.run();
+    return { v: 1, peerId: self, incarnation, seq, atMs, leaving, run, ...deps.facts() };
   }
   const renew = (leaving = false): void => {
     seq += 1;
@@ -137,6 +152,11 @@ export function createMembership(deps: {
       return;
     }
     const record = said.content;
+    if (record.peerId === self) {
+      const isOwn = record.run?.id === deps.run().id;
+      if (!isOwn && isAuthentic('member', record, signed)) deps.onOwnName(record);
+      return;
+    }
     const nowMs = clock();
     // What a peer says of itself over its own connection is as young as can be.
     const seenAtMs = nowMs - (record.peerId === from ? 0 : ageMs);
@@ -217,6 +237,18 @@ export function createMembership(deps: {
       ownChanges += 1;
       wake();
     },
+    learn(records, from) {
+      for (const { signed, ageMs } of records) learn(signed, ageMs, from);
+    },
+    own: () => own,
+    introduce(nonce) {
+      const record = { ...own.record, run: { ...deps.run(), nonce } };
+      return { own: signer.sign('member', record), others: everything().slice(1) };
+    },
+    reincarnate(next) {
+      incarnation = Math.max(incarnation, next);
+      this.announceSelf();
+    },
     announceSelf() {
       ownChanges += 1;
       wake();
@@ -278,6 +310,8 @@ export function createMembership(deps: {
     async leave() {
       isLeaving = true;
       for (const waiter of waiters) waiter();
+      // The name is another process's: its members must not take it for gone.
+      if (deps.run().isAside) return;
       renew(true);
       wire.broadcast('members', own.signed);
       const records = [{ signed: own.signed, ageMs: 0 }];

@@ -69,6 +69,16 @@ export function createMetrics() {
       help: "How far this peer's clock is ahead of the median of its members' clocks.",
       registers,
     }),
+    twins: new Gauge({
+      name: 'shoal_discovery_twins',
+      help: "Other processes that run under this peer's identity: its data folder was copied.",
+      registers,
+    }),
+    twinAside: new Gauge({
+      name: 'shoal_discovery_twin_aside',
+      help: '1 while this peer keeps out of the swarm and takes no writes, because another process was first under its identity.',
+      registers,
+    }),
     asks: new Histogram({
       name: 'shoal_discovery_ask_duration_seconds',
       help: 'Time from a question to all members to the end of waiting for answers.',

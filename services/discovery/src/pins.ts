@@ -137,6 +137,8 @@ export function createPins(deps: {
   /** Whether all that the members know is known here. */
   readonly isCurrent: () => boolean;
   readonly ownClock: OwnClock;
+  /** Whether anything may be written here. @throws IdentityInUse */
+  readonly checkName: () => void;
   readonly refusals: Refusals;
   /** How long a deleted file can be brought back. */
   readonly undeleteMs: number;
@@ -192,6 +194,7 @@ export function createPins(deps: {
     next: (old: Pin | undefined, maker: PinMaker) => Pin,
     { isForRoom = false }: { readonly isForRoom?: boolean } = {},
   ): Promise<Pin> => {
+    deps.checkName();
     ownClock.check();
     const { old, now } = await store.update(root, (stored) => {
       const stands = standing(stored?.pin);
@@ -359,6 +362,7 @@ export function createPins(deps: {
     findAny,
     findSigned: (hash) => findStored(hash)?.signed,
     async put(draft) {
+      deps.checkName();
       ownClock.check();
       // A tombstone that is unknown here would win over an upload made by a clock that is behind.
       if (!deps.isCurrent()) await recall(draft.root);
@@ -367,6 +371,7 @@ export function createPins(deps: {
     change: (hash, edit, options) =>
       makeOfLive(hash, (live, maker) => changedPin(live, edit, maker), options),
     async remove(hash, { isForGood, signal }) {
+      deps.checkName(); // before it is looked for: who stands aside may not know it
       const isPurge = isForGood || undeleteMs === 0;
       try {
         const pin = await makeOfLive(hash, isPurge ? purgedPin : tombstoneOf, { signal });
@@ -380,6 +385,7 @@ export function createPins(deps: {
       }
     },
     async undelete(hash, { signal }) {
+      deps.checkName();
       if (pinsOf(hash).length === 0 && isCid(hash)) await recall(hash);
       signal.throwIfAborted();
       const root = findAny(hash)?.root;

@@ -20,6 +20,7 @@ import type { Opinions } from './opinions.ts';
 import type { OwnClock } from './own-clock.ts';
 import type { PinSync } from './pin-sync.ts';
 import type { Pins } from './pins.ts';
+import type { Twins } from './twins.ts';
 import type { Want } from './want.ts';
 
 export function mountRoutes(
@@ -34,6 +35,7 @@ export function mountRoutes(
     readonly pinSync: PinSync;
     readonly ownClock: OwnClock;
     readonly opinions: Opinions;
+    readonly twins: Twins;
     /** Durable, and told to all members, once resolved. */
     readonly setDraining: (isDraining: boolean) => Promise<void>;
     /** How long what an ended pin reached is kept. */
@@ -46,6 +48,10 @@ export function mountRoutes(
     const isWrong = deps.ownClock.verdict() === 'wrong';
     return { ...(aheadMs === undefined ? {} : { aheadMs }), isWrong };
   };
+  const twin = () => {
+    const report = deps.twins.report();
+    return report === undefined ? {} : { twin: report };
+  };
   const { self } = mounting;
   const inspectOne = async (pin: Pin, signal: AbortSignal): Promise<FileEntry> => {
     const [entry] = await health.inspect([pin], signal);
@@ -55,11 +61,16 @@ export function mountRoutes(
 
   mount(mounting, discoveryRoutes.listPeers, async () => {
     const peers = membership.list();
-    return { self, ...survivalIn(peers), clock: clock(), peers };
+    return { self, ...survivalIn(peers), clock: clock(), ...twin(), peers };
   });
   mount(mounting, discoveryRoutes.members, async ({ query, signal }) => {
     await membership.changed(query.after, query.waitMs, signal);
-    return { version: membership.version(), clock: clock(), members: membership.list() };
+    const members = membership.list();
+    return { version: membership.version(), clock: clock(), ...twin(), members };
+  });
+  mount(mounting, discoveryRoutes.meet, async ({ body: { nonce, record }, caller }) => {
+    if (caller === self) membership.learn([{ signed: record, ageMs: 0 }], caller);
+    return membership.introduce(nonce);
   });
   mount(mounting, discoveryRoutes.listFiles, ({ query, signal }) =>
     query.deleted ? health.listDeleted(query, signal) : health.list(query, signal),

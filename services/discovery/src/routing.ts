@@ -59,9 +59,10 @@ export function mountRouting(
   });
   app.options(`${ROUTING_PREFIX}*`, async (_, reply) => reply.code(204).send());
   mountRaw(mounting, routingRoutes.findProviders, async (call) => {
-    const { params, query, signal } = call;
+    const { params, query, request, signal } = call;
+    const { client } = request;
     const cid = readKey(params.cid);
-    const isHeld = cid !== undefined && (await findBlock.isHeld(cid, { signal }));
+    const isHeld = cid !== undefined && (await findBlock.isHeld(cid, { client, signal }));
     const up = isHeld ? members().filter(({ state }) => state === 'alive') : [];
     return answer(call, 'Providers', toRecords(up, query, turn++));
   });

@@ -7,22 +7,17 @@
  * libp2p's RecordEnvelope would do as well; this one outlives a change of the engine.
  */
 import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
-import { type PeerId, MemberRecord, Pin, refusalOf } from '@shoal/protocol';
+import { type PeerId, MemberRecord, Pin, refusalOf, SignedRecord } from '@shoal/protocol';
 import { base58btc } from 'multiformats/bases/base58';
-import * as z from 'zod';
+import type * as z from 'zod';
 
-/** Longest text that is signed; a record with 16 addresses is a third of it. */
-const PAYLOAD_MAX_CHARS = 16 * 1024;
 /** Parsed public keys kept: one a member, and some. */
 const KEYS_MAX = 2048;
 /** What stands before the key in an Ed25519 peer id: multihash and protobuf headers. */
 const PEER_ID_PREFIX = Buffer.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20);
 
-export const Signed = z.object({
-  payload: z.string().max(PAYLOAD_MAX_CHARS),
-  signature: z.string().max(100),
-});
-export type Signed = z.infer<typeof Signed>;
+export const Signed = SignedRecord;
+export type Signed = SignedRecord;
 
 /** The kinds of things that are signed, and who must have signed each. */
 const KINDS = {

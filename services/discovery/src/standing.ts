@@ -91,7 +91,10 @@ export function standingOf(pin: Pin, deps: StandingDeps): Standing {
   if (isEnough) return { ...counted, unproved, atMs, state: 'safe', causes: [] };
   if (silent.length > 0) {
     const unanswered = silent.map(({ member }) => member.peerId);
-    const causes: FileCause[] = [{ kind: 'unanswered', ...named(unanswered) }];
+    const causes: FileCause[] = [
+      { kind: 'unanswered', ...named(unanswered) },
+      ...tooMany(pin, members),
+    ];
     return { ...counted, unproved, atMs, state: 'unknown', causes };
   }
   const why = whyFewer(pin, counted.copies, said, refuted, deps);
@@ -107,6 +110,7 @@ function whyFewer(
   { isYoung, knownForMs, wallMs, members }: StandingDeps,
 ): Pick<Standing, 'state' | 'causes'> {
   const placeable = members.filter(isPlaceable).length;
+  const limits = tooMany(pin, members);
   const pinForMs = knownForMs(pin);
   const away = said.filter((each) => each.member.state === 'down' && mayHold(pin, each, pinForMs));
   const gone = said.filter((each) => each.member.state === 'out' && isHolder(pin, each.last));
@@ -120,13 +124,12 @@ function whyFewer(
       repairFromMs: Math.max(0, Math.round(wallMs + soonestMs)),
     });
   }
-  const isLimited = pin.replicas > placeable;
   if (gone.length > 0 && copies < placeable)
     causes.push({ kind: 'gone', ...named(gone.map(({ member }) => member.peerId)) });
   if (refuted.length > 0)
     causes.push({ kind: 'unproved', ...named(refuted.map(({ member }) => member.peerId)) });
   if (causes.length === 0 && copies < placeable && isYoung(pin)) causes.push({ kind: 'new' });
-  if (isLimited) causes.push({ kind: 'few-peers', count: placeable });
+  causes.push(...limits);
   const isReduced = causes.some(
     ({ kind }) => kind === 'away' || kind === 'gone' || kind === 'unproved',
   );
@@ -134,8 +137,14 @@ function whyFewer(
   if (copies === 0 && away.length === 0) return { state: 'missing', causes };
   if (isReduced) return { state: 'reduced', causes };
   if (causes.some(({ kind }) => kind === 'new')) return { state: 'spreading', causes };
-  if (isLimited && copies >= placeable) return { state: 'limited', causes };
+  if (limits.length > 0 && copies >= placeable) return { state: 'limited', causes };
   return { state: 'at-risk', causes };
+}
+
+/** That a file asks for more copies than there are peers for them, whatever else holds. */
+function tooMany({ replicas }: Pin, members: readonly Member[]): FileCause[] {
+  const count = members.filter(isPlaceable).length;
+  return replicas > count ? [{ kind: 'few-peers', count }] : [];
 }
 
 /** Peers that copies are placed on: whoever is expected back is one. */

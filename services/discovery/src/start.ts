@@ -8,6 +8,7 @@ import {
   createPeerClient,
   createServer,
   type Log,
+  openClients,
   openIdentity,
   openProver,
   ownEndpoints,
@@ -20,6 +21,7 @@ import {
   type Cid,
   type Endpoints,
   type Member,
+  type MemberRecord,
   type PeerId,
   type Pin,
   SERVICES,
@@ -36,7 +38,7 @@ import { createHolders } from './holders.ts';
 import { startExpiry } from './expiry.ts';
 import { FULL_MESH_MAX, startJoin } from './join.ts';
 import { startLibp2p } from './libp2p-engine.ts';
-import { createMembership, type OwnFacts } from './membership.ts';
+import { createMembership, type Membership, type OwnFacts } from './membership.ts';
 import type { Answer, Question } from './messages.ts';
 import { createMetrics } from './metrics.ts';
 import { createOwnClock, watchOwnClock } from './own-clock.ts';
@@ -52,9 +54,10 @@ import { mountRoutes } from './routes.ts';
 import { mountRouting } from './routing.ts';
 import { firstAddress, hostOf, isLocalHost, tcpAddress } from './seeds.ts';
 import { startSettler } from './settle.ts';
-import { createSigner } from './signed.ts';
+import { createSigner, isAuthentic, read, type Signed } from './signed.ts';
 import { openState } from './state.ts';
 import { startSurvey } from './survey.ts';
+import { createTwins } from './twins.ts';
 import { answerWant, createWant } from './want.ts';
 import { createWire } from './wire.ts';
 
@@ -115,10 +118,38 @@ export async function startDiscovery(
     metrics,
     log,
   });
-  const membership = createMembership({
+  const incarnation = await state.nextIncarnation(Date.now());
+  const twins = createTwins({
+    self,
+    sinceMs: incarnation,
+    client,
+    own: () => membership.own(),
+    members: () =>
+      membership
+        .list()
+        .filter(({ isSelf, state: each }) => !isSelf && each === 'alive')
+        .map(({ peerId, http }) => ({ peerId, origin: http.discovery })),
+    learn: (records, from) => membership.learn(records, from),
+    outbid: async (above) => membership.reincarnate(await state.nextIncarnation(above + 1)),
+    setAside: (isAside) => {
+      wire.engine().setAlone(isAside);
+      membership.announceSelf();
+    },
+    reconnect: () => {
+      for (const peerId of wire.engine().connected()) void wire.engine().hangUp(peerId);
+    },
+    heartbeatMs: () => membership.heartbeatMs(),
+    clock: () => performance.now(),
+    nowMs: Date.now,
+    metrics,
+    log,
+  });
+  const membership: Membership = createMembership({
     self,
     opinionOf: (peerId) => opinions.of(peerId),
-    incarnation: await state.nextIncarnation(Date.now()),
+    incarnation,
+    run: () => twins.run(),
+    onOwnName: (record) => twins.see(record),
     signer,
     wire,
     facts,
@@ -135,9 +166,12 @@ export async function startDiscovery(
     nowMs: Date.now,
   });
   const holders = createHolders({ clock: membership.clock });
+  const gone = new Set<PeerId>();
   membership.onChange((peerId, memberState) => {
-    // Who went may come back with less than it said.
-    if (memberState === 'down' || memberState === 'out') holders.turn(peerId);
+    const isGone = memberState === 'down' || memberState === 'out';
+    // Who went may come back with less than it said; and what it said may reach us when it has gone.
+    if (isGone || gone.delete(peerId)) holders.turn(peerId);
+    if (isGone) gone.add(peerId);
     events.publish({ kind: 'member', atMs: Date.now(), peerId, state: memberState });
   });
   const readHaveMap = (root: Cid) => storage.readHaveMap(root);
@@ -150,6 +184,7 @@ export async function startDiscovery(
     ask: () => ask,
     isCurrent: () => pinSync.isCurrent(),
     ownClock,
+    checkName: () => twins.check(),
     refusals,
     undeleteMs: config.DISCOVERY_UNDELETE_MS,
     onChange: ({ root, name, deleted }, old, { isForRoom }) => {
@@ -259,12 +294,14 @@ export async function startDiscovery(
   for (const event of ['connected', 'disconnected'] as const)
     wire.on(event, () => metrics.connections.set(engine.connected().length));
 
+  const token = readWriteToken(config);
   const app = createServer({
     service: 'discovery',
     log,
     registry: metrics.registry,
     whyNotReady: () => (joining.isTried() ? undefined : 'the seeds have not been asked yet'),
-    writeToken: readWriteToken(config),
+    writeToken: token,
+    clients: openClients(config, { token, prover }),
   });
   stack.defer(() => app.close());
   mountRoutes(
@@ -280,6 +317,7 @@ export async function startDiscovery(
       setDraining,
       ownClock,
       opinions,
+      twins,
       expirySlackMs: config.DISCOVERY_EXPIRY_SLACK_MS,
     },
   );
@@ -297,7 +335,11 @@ export async function startDiscovery(
   const origin = await app.listen({ host: config.BIND_HOST, port: config.DISCOVERY_PORT });
   ports = { ...ports, http: Number(new URL(origin).port) };
 
+  // Before the others hear of us: they would take us for the process that still runs there.
+  const former = formerRecord(state.loadOwn(), self);
+  if (former !== undefined) await twins.askFormer(former);
   stack.use(membership.start());
+  stack.use(twins.start());
   stack.use(startFailureDetector({ membership, wire, pingMs: config.DISCOVERY_PING_MS, log }));
   const isOwn = (seedHost: string, port: number) =>
     port === ports.libp2p && (seedHost === host || isLocalHost(seedHost));
@@ -308,6 +350,7 @@ export async function startDiscovery(
       isOwn,
       mdns: config.DISCOVERY_MDNS,
       membership,
+      isAside: () => twins.isAside(),
       wire,
       log,
     }),
@@ -318,12 +361,25 @@ export async function startDiscovery(
     members().filter(({ state: each, isDistrusted }) => each === 'alive' && isDistrusted !== true);
   stack.use(startSurvey({ self, pins, health, alive, metrics, log }));
   const onUnsaved = (err: unknown) => log.warn({ err }, 'members not saved');
-  const save = () => state.saveMembers(membership.saved());
+  const save = async (): Promise<void> => {
+    await state.saveMembers(membership.saved());
+    // Where the other one is must stay known here, for the next start.
+    if (!twins.isAside()) await state.saveOwn(membership.own().signed);
+  };
+  await save().catch(onUnsaved);
   stack.use(repeat(save, () => SAVE_MEMBERS_MS, onUnsaved));
   stack.defer(() => save().catch(onUnsaved));
   stack.defer(() => membership.leave());
   const running = stack.move();
   return { origin, [Symbol.asyncDispose]: () => running.disposeAsync() };
+}
+
+/** The record that this folder's last run signed; undefined for one of another peer, or none. */
+function formerRecord(signed: Signed | undefined, self: PeerId): MemberRecord | undefined {
+  if (signed === undefined) return undefined;
+  const record = read('member', signed).content;
+  const isOurs = record?.peerId === self && isAuthentic('member', record, signed);
+  return isOurs ? record : undefined;
 }
 
 /** Figures of storage as a record takes them: some file systems state absurd ones. */

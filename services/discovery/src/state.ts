@@ -41,6 +41,9 @@ export interface State extends AsyncDisposable {
    * but on a full disk: better a number that a clock which is set back might give again than no start.
    */
   nextIncarnation(atLeast: number): Promise<number>;
+  /** Our own record, which says where this folder was last run. */
+  saveOwn(signed: Signed): Promise<void>;
+  loadOwn(): Signed | undefined;
   isDraining(): boolean;
   saveDraining(isDraining: boolean): Promise<void>;
   saveStats(stats: StorageStats): Promise<void>;
@@ -105,6 +108,12 @@ export function openState(
       });
       return next;
     },
+    saveOwn: (signed) =>
+      transact(() => {
+        room.check();
+        void meta.put('own', signed);
+      }),
+    loadOwn: () => Signed.safeParse(meta.get('own')).data,
     isDraining: () => meta.get('draining') === true,
     saveDraining: (isDraining) => save('draining', isDraining),
     saveStats: (stats) =>

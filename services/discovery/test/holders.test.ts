@@ -77,6 +77,26 @@ describe('holders', () => {
     expect(holders.last(root, A)?.haveMap).toEqual(less);
   });
 
+  it('date what came unasked by when its peer read it, as far as its answers told of its clock', () => {
+    const { time, holders } = tableAt(1000);
+    const map = haveMap(root, 3, [1]);
+    const dateOf = () => holders.last(root, A)?.atMs;
+    holders.note(root, A, map, { readAtMs: 77_000 });
+    expect(dateOf()).toBe(1000); // nothing is known of its clock
+    time.nowMs = 2000;
+    holders.note(root, A, map, { atMs: 1900, readAtMs: 77_950 }); // read by then: 50 ms passed at least
+    time.nowMs = 3000;
+    holders.note(root, A, map, { atMs: 2990, readAtMs: 79_000 }); // and here 10 at most
+    time.nowMs = 30_000;
+    holders.note(root, A, map, { readAtMs: 80_000 });
+    expect(dateOf()).toBe(3990);
+    holders.note(root, A, map, { readAtMs: 999_000 });
+    expect(dateOf()).toBe(30_000); // never ahead
+    holders.turn(A);
+    holders.note(root, A, map, { readAtMs: 5 });
+    expect(dateOf()).toBe(30_000); // another life, another clock
+  });
+
   it('tell the last re-hash by our clock, whatever the clock of the holder says', () => {
     const { holders } = tableAt(0, 1_000_000);
     const checkedOf = (told: object) => {

@@ -181,6 +181,16 @@ describe('where a file stands', () => {
       state: 'spreading',
       causes: [{ kind: 'new' }, ...causes],
     });
+    // Said whatever else there is to say.
+    expect(standing({ a: {}, b: { ageMs: OLD } })).toMatchObject({
+      state: 'unknown',
+      copies: 2,
+      causes: [{ kind: 'unanswered', ...away('b') }, ...causes],
+    });
+    expect(standing({ a: {}, b: { state: 'down', outInMs: 5 } }, { replicas: 5 })).toMatchObject({
+      state: 'reduced',
+      causes: [{ kind: 'away' }, { kind: 'few-peers', count: 2 }],
+    });
   });
 
   it('is at risk without a reason, and missing only when nobody who may have it is expected', () => {

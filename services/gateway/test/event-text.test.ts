@@ -12,11 +12,9 @@ describe('eventText', () => {
     expect(rest).toEqual(['', '']);
   });
 
-  it('keeps a name with line ends inside its line', () => {
-    const text = eventText(
-      JSON.stringify({ kind: 'pin', atMs: 1, cid, name: 'a\n\nevent: member\ndata: {}' }),
-    );
-    expect(String(text).split('\n')).toHaveLength(4);
+  it('refuses a name with line ends, which no file can have', () => {
+    const name = 'a\n\nevent: member\ndata: {}';
+    expect(eventText(JSON.stringify({ kind: 'pin', atMs: 1, cid, name }))).toBeUndefined();
   });
 
   it.each(['', '{', '{"kind":"secret"}', 'null', '{"kind":"pin","atMs":1,"cid":"no","name":"a"}'])(

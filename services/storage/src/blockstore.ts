@@ -1,3 +1,4 @@
+import type { Taker } from './buffers.ts';
 import { type ByteRange, cidOf, digestOf } from '@shoal/blocks';
 import type { Cid, Lease, StorageStats } from '@shoal/protocol';
 import * as z from 'zod';
@@ -45,6 +46,8 @@ export interface BlockRecord {
 /** A block's bytes, perhaps in a pooled buffer: they are the reader's until `release`. */
 export interface BlockBytes extends Disposable {
   readonly bytes: Uint8Array;
+  /** Fires when another reader needs the buffer more: this one then gives it back. */
+  readonly signal?: AbortSignal;
 }
 
 /** A row of the index. */
@@ -73,7 +76,7 @@ export interface Blockstore extends AsyncDisposable {
   /** Whether more than unfinished uploads speaks for a block: they may fail, and take it along. */
   isForGood(digest: Digest): boolean;
   /** The bytes; undefined when they are absent, or turn out not to be all there (then set aside). @throws Overloaded */
-  read(digest: Digest): Promise<BlockBytes | undefined>;
+  read(digest: Digest, taker?: Taker): Promise<BlockBytes | undefined>;
   /** Some ranges of the bytes, chosen by the size; undefined as for `read`. */
   readRanges(
     digest: Digest,

@@ -1,16 +1,39 @@
 /**
  * Buffers that are used again. A fresh MiB for every block would keep the garbage collector busier
  * than the hash; a bound on the buffers is at the same time the bound on bodies in flight.
+ *
+ * They are shared by those who ask (our own services, each other peer): a buffer that comes free goes to
+ * whoever has fewest, and one that is held for long gives way to somebody who has fewer.
  */
-import { Overloaded } from '@shoal/protocol';
+import { Shares } from '@shoal/chassis';
+
+/** Longest wait for a buffer; callers give a block up by then. */
+const WAIT_MAX_MS = 30_000;
+/** Held for less than this a buffer is left alone: a block is sent in a tenth of it. */
+const YIELDS_AFTER_MS = 2000;
+
+/** Who takes a buffer. */
+export interface Taker {
+  /** Whose share it is of. */
+  readonly client: string;
+  /** Whether the buffer may be asked back, by its signal, once it was held for long. */
+  readonly mayYield?: boolean;
+  /** Whether what it is held for moves too slowly while others wait. */
+  readonly isSlow?: () => boolean;
+}
+
+/** This service's own reads: few, and short. */
+export const OWN: Taker = { client: 'own' };
 
 export interface PooledBuffer extends Disposable {
   readonly buffer: Uint8Array;
+  /** Fires with a GaveWay when somebody else needs it more. */
+  readonly signal: AbortSignal;
 }
 
 export interface BufferPool {
-  /** A buffer, as soon as one is free. @throws Overloaded when too many wait already. */
-  take(): Promise<PooledBuffer>;
+  /** A buffer, as soon as one is free. @throws Overloaded when too many wait already, or for too long. */
+  take(taker: Taker): Promise<PooledBuffer>;
   readonly taken: number;
 }
 
@@ -23,36 +46,32 @@ export function createBufferPool(options: {
 }): BufferPool {
   const { sizeBytes, buffersMax, waitingMax, what } = options;
   const free: Uint8Array[] = [];
-  const waiting: ((buffer: Uint8Array) => void)[] = [];
-  let taken = 0;
-
-  const give = (buffer: Uint8Array): void => {
-    const next = waiting.shift();
-    if (next !== undefined) return next(buffer);
-    taken -= 1;
-    free.push(buffer);
-  };
-  const lend = (buffer: Uint8Array): PooledBuffer => {
-    let isLent = true;
-    return {
-      buffer,
-      [Symbol.dispose]() {
-        if (isLent) give(buffer);
-        isLent = false;
-      },
-    };
-  };
+  const shares = new Shares({ what, placesMax: buffersMax, waitingMax, waitMs: WAIT_MAX_MS });
+  const { signal } = new AbortController(); // whoever leaves gives it back at once
   return {
-    async take() {
-      if (taken < buffersMax) {
-        taken += 1;
-        return lend(free.pop() ?? Buffer.allocUnsafeSlow(sizeBytes));
-      }
-      if (waiting.length >= waitingMax) throw new Overloaded({ what, limit: buffersMax });
-      return lend(await new Promise<Uint8Array>((resolve) => waiting.push(resolve)));
+    async take({ client, mayYield = false, isSlow }) {
+      let takenAtMs = Infinity;
+      const place = await shares.take(client, {
+        signal,
+        ...(isSlow === undefined ? {} : { isSlow }),
+        mayYield: () => mayYield && performance.now() - takenAtMs >= YIELDS_AFTER_MS,
+      });
+      takenAtMs = performance.now();
+      const buffer = free.pop() ?? Buffer.allocUnsafeSlow(sizeBytes);
+      let isLent = true;
+      return {
+        buffer,
+        signal: place.signal,
+        [Symbol.dispose]() {
+          if (!isLent) return;
+          isLent = false;
+          free.push(buffer);
+          place[Symbol.dispose]();
+        },
+      };
     },
     get taken() {
-      return taken;
+      return shares.size;
     },
   };
 }

@@ -14,8 +14,8 @@ import { openBallast } from './ballast.ts';
 import { openBlockFiles } from './block-files.ts';
 import { openBlockIndex } from './block-index.ts';
 import { createBlockTable } from './block-table.ts';
-import type { BlockBytes, BlockRecord, Blockstore, CheckState, Digest } from './blockstore.ts';
-import { createBufferPool } from './buffers.ts';
+import type { BlockRecord, Blockstore, CheckState, Digest } from './blockstore.ts';
+import { createBufferPool, OWN, type Taker } from './buffers.ts';
 import { createCensus } from './census.ts';
 import { createCheckNotes } from './check-notes.ts';
 import { createCommit, type Put, type PutResult } from './commit-puts.ts';
@@ -141,7 +141,7 @@ export async function openDiskBlockstore(options: DiskBlockstoreOptions): Promis
       return removeBlocks(parts, gone, reason);
     });
 
-  const read = async (digest: Digest): Promise<BlockBytes | undefined> => {
+  const read: Blockstore['read'] = async (digest, taker = OWN) => {
     const record = table.held(digest);
     if (record === undefined) return undefined;
     const { sizeBytes } = record;
@@ -149,11 +149,15 @@ export async function openDiskBlockstore(options: DiskBlockstoreOptions): Promis
       const bytes = sizeBytes === 0 ? new Uint8Array() : index.readSmall(digest);
       if (bytes?.length === sizeBytes) return { bytes, [Symbol.dispose]() {} };
     } else {
-      const pooled = await pools.take(sizeBytes);
+      const pooled = await pools.take(sizeBytes, taker);
       const bytes = pooled.buffer.subarray(0, sizeBytes);
       try {
         if ((await files.read(digest, bytes)) === sizeBytes)
-          return { bytes, [Symbol.dispose]: () => pooled[Symbol.dispose]() };
+          return {
+            bytes,
+            signal: pooled.signal,
+            [Symbol.dispose]: () => pooled[Symbol.dispose](),
+          };
       } catch (error) {
         if (!isDamage(error)) {
           pooled[Symbol.dispose]();
@@ -288,7 +292,7 @@ export async function openDiskBlockstore(options: DiskBlockstoreOptions): Promis
     async check(digest) {
       const record = table.held(digest);
       if (record === undefined) return 'absent';
-      using pooled = await pools.take(record.sizeBytes);
+      using pooled = await pools.take(record.sizeBytes, OWN);
       return await checkIn(digest, pooled.buffer);
     },
     checkIn,
@@ -391,7 +395,7 @@ function createReadPools({ readsMax, waitingMax }: { readsMax: number; waitingMa
     what,
   });
   return {
-    take: (sizeBytes: number) => (sizeBytes <= MiB ? usual : large).take(),
+    take: (sizeBytes: number, taker: Taker) => (sizeBytes <= MiB ? usual : large).take(taker),
     get taken() {
       return usual.taken + large.taken;
     },

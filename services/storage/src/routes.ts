@@ -3,7 +3,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cidOf, codecOf, createBits, digestOf, encodeBits, setBit } from '@shoal/blocks';
-import { type Log, mount, mountRaw, type Mounting } from '@shoal/chassis';
+import { type Log, mount, mountRaw, type Mounting, watchReader } from '@shoal/chassis';
 import {
   BLOCK_SIZE_MAX_BYTES,
   BlockCorrupt,
@@ -13,6 +13,7 @@ import {
   decodeFrames,
   type Lease,
   MiB,
+  type PeerId,
   type PutReply,
   StorageFull,
   storageRoutes as routes,
@@ -74,24 +75,28 @@ function mountWrites({ mounting, store, upkeep, metrics, limits }: RouteDeps): v
     });
     return { cid: cidOf(codec, hash), sizeBytes: bytes.length, isNew };
   };
-  mount(mounting, routes.addBlock, ({ request, reply, query }) =>
-    withBody({ request: request.raw, response: reply.raw }, BLOCK_SIZE_MAX_BYTES, (bytes) =>
+  mount(mounting, routes.addBlock, ({ request, reply, query, caller }) =>
+    withBody({ request: request.raw, response: reply.raw, caller }, BLOCK_SIZE_MAX_BYTES, (bytes) =>
       put(bytes, hash(bytes), query.codec, query.lease),
     ),
   );
-  mount(mounting, routes.putBlock, ({ request, reply, params: { cid }, query }) =>
-    withBody({ request: request.raw, response: reply.raw }, BLOCK_SIZE_MAX_BYTES, (bytes) => {
-      const actual = hash(bytes);
-      if (!timingSafeEqual(actual, digestOf(cid))) {
-        metrics.blocksWritten.inc({ outcome: 'corrupt' });
-        throw new BlockCorrupt({ cid, peer: 'the caller' });
-      }
-      return put(bytes, actual, codecOf(cid), query.lease, query.yields);
-    }),
-  );
-  mount(mounting, routes.addBlocks, ({ request, reply, query }) =>
+  mount(mounting, routes.putBlock, ({ request, reply, params: { cid }, query, caller }) =>
     withBody(
-      { request: request.raw, response: reply.raw },
+      { request: request.raw, response: reply.raw, caller },
+      BLOCK_SIZE_MAX_BYTES,
+      (bytes) => {
+        const actual = hash(bytes);
+        if (!timingSafeEqual(actual, digestOf(cid))) {
+          metrics.blocksWritten.inc({ outcome: 'corrupt' });
+          throw new BlockCorrupt({ cid, peer: 'the caller' });
+        }
+        return put(bytes, actual, codecOf(cid), query.lease, query.yields);
+      },
+    ),
+  );
+  mount(mounting, routes.addBlocks, ({ request, reply, query, caller }) =>
+    withBody(
+      { request: request.raw, response: reply.raw, caller },
       BATCH_SIZE_MAX_BYTES,
       async (body): Promise<{ blocks: PutReply[] }> => {
         const frames = decodeFrames(body);
@@ -105,39 +110,48 @@ function mountWrites({ mounting, store, upkeep, metrics, limits }: RouteDeps): v
 }
 
 function mountReads({ mounting, store, listings, upkeep, metrics, limits, log }: RouteDeps): void {
-  mountRaw(mounting, routes.getBlock, async ({ request, reply, params: { cid }, signal }) => {
-    const headers = (sizeBytes: number) => ({
-      'content-type': 'application/octet-stream',
-      'content-length': sizeBytes,
-      'x-content-type-options': 'nosniff',
-    });
-    if (request.method === 'HEAD') {
-      const sizeBytes = await store.probe(digestOfCid(cid));
-      if (sizeBytes === undefined) throw new BlockNotFound({ cid });
-      return reply.headers(headers(sizeBytes)).send();
-    }
-    const block = await store.read(digestOfCid(cid));
-    if (block === undefined) {
-      metrics.blocksRead.inc({ outcome: 'absent' });
-      throw new BlockNotFound({ cid });
-    }
-    if (signal.aborted) return block[Symbol.dispose]();
-    reply.hijack();
-    const { raw } = reply;
-    // A caller that stops reading would keep the buffer for ever.
-    const late = setTimeout(() => raw.destroy(), limits.stallTimeoutMs);
-    // Not before `close`: until then the socket may still read the buffer.
-    raw.once('close', () => {
-      clearTimeout(late);
-      const isSent = raw.writableFinished;
-      metrics.blocksRead.inc({ outcome: isSent ? 'sent' : 'aborted' });
-      if (isSent) metrics.bytesRead.inc(block.bytes.length);
-      block[Symbol.dispose]();
-    });
-    raw.writeHead(200, headers(block.bytes.length));
-    raw.end(block.bytes);
-    return undefined;
-  });
+  mountRaw(
+    mounting,
+    routes.getBlock,
+    async ({ request, reply, params: { cid }, caller, signal }) => {
+      const headers = (sizeBytes: number) => ({
+        'content-type': 'application/octet-stream',
+        'content-length': sizeBytes,
+        'x-content-type-options': 'nosniff',
+      });
+      if (request.method === 'HEAD') {
+        const sizeBytes = await store.probe(digestOfCid(cid));
+        if (sizeBytes === undefined) throw new BlockNotFound({ cid });
+        return reply.headers(headers(sizeBytes)).send();
+      }
+      const reading = watchReader(reply.raw);
+      const { isSlow } = reading;
+      const stopWatching = () => reading[Symbol.dispose]();
+      reply.raw.once('close', stopWatching);
+      const block = await store.read(digestOfCid(cid), { client: caller, mayYield: true, isSlow });
+      if (block === undefined) {
+        metrics.blocksRead.inc({ outcome: 'absent' });
+        throw new BlockNotFound({ cid });
+      }
+      if (signal.aborted) return block[Symbol.dispose]();
+      reply.hijack();
+      const { raw } = reply;
+      // A caller that stops reading would keep the buffer for ever.
+      const late = setTimeout(() => raw.destroy(), limits.stallTimeoutMs);
+      block.signal?.addEventListener('abort', () => raw.destroy()); // its peer asks again, or another one
+      // Not before `close`: until then the socket may still read the buffer.
+      raw.once('close', () => {
+        clearTimeout(late);
+        const isSent = raw.writableFinished;
+        metrics.blocksRead.inc({ outcome: isSent ? 'sent' : 'aborted' });
+        if (isSent) metrics.bytesRead.inc(block.bytes.length);
+        block[Symbol.dispose]();
+      });
+      raw.writeHead(200, headers(block.bytes.length));
+      raw.end(block.bytes);
+      return undefined;
+    },
+  );
   const isConfirmed = (digest: Digest, forGood: boolean) =>
     store.findConfirmed(digest) !== undefined && (!forGood || store.isForGood(digest));
   mount(mounting, routes.haveBlocks, async ({ body: { cids }, query: { forGood } }) =>
@@ -212,14 +226,18 @@ function createBodyReader({ writesMax, waitingMax, stallTimeoutMs }: RouteDeps['
     what,
   });
   return async <T>(
-    { request, response }: { request: IncomingMessage; response: ServerResponse },
+    {
+      request,
+      response,
+      caller,
+    }: { request: IncomingMessage; response: ServerResponse; caller: PeerId },
     sizeMaxBytes: number,
     use: (bytes: Uint8Array) => Promise<T>,
   ): Promise<T> => {
     try {
       const sizeBytes = announcedSize(request, sizeMaxBytes);
       const pool = sizeBytes !== undefined && sizeBytes <= MiB ? usual : large;
-      using pooled = await pool.take();
+      using pooled = await pool.take({ client: caller });
       const bytes = await readBody(request, pooled.buffer, { sizeMaxBytes, stallTimeoutMs });
       return await use(bytes);
     } catch (error) {

@@ -3,7 +3,7 @@ import { hashBlock } from '@shoal/blocks';
 import { type Lease, Overloaded } from '@shoal/protocol';
 import { decodeRecord, encodeRecord } from '../src/block-index.ts';
 import type { BlockRecord } from '../src/blockstore.ts';
-import { createBufferPool } from '../src/buffers.ts';
+import { createBufferPool, OWN } from '../src/buffers.ts';
 import { createCommitQueue } from '../src/commit.ts';
 import { createDagListings } from '../src/dag-listing.ts';
 import { recordAfterKeep, recordAfterPut } from '../src/records.ts';
@@ -92,9 +92,9 @@ describe('mayRetire', () => {
 describe('the buffer pool', () => {
   it('lends a bounded number and refuses the queue past its bound', async () => {
     const pool = createBufferPool({ sizeBytes: 8, buffersMax: 1, waitingMax: 1, what: 'reads' });
-    const first = await pool.take();
-    const second = pool.take();
-    await expect(pool.take()).rejects.toBeInstanceOf(Overloaded);
+    const first = await pool.take(OWN);
+    const second = pool.take(OWN);
+    await expect(pool.take(OWN)).rejects.toBeInstanceOf(Overloaded);
     first[Symbol.dispose]();
     first[Symbol.dispose]();
     const got = await second;
@@ -102,6 +102,36 @@ describe('the buffer pool', () => {
     expect(pool.taken).toBe(1);
     got[Symbol.dispose]();
     expect(pool.taken).toBe(0);
+  });
+
+  it('lends next to whoever has fewest, and refuses one of those of whom most wait', async () => {
+    const pool = createBufferPool({ sizeBytes: 8, buffersMax: 2, waitingMax: 3, what: 'reads' });
+    const many = { client: 'many' };
+    const held = [await pool.take(many), await pool.take(many)];
+    const order: string[] = [];
+    const take = (client: string) =>
+      pool.take({ client }).then((lent) => {
+        order.push(client);
+        return lent;
+      });
+    const queued = [take('many'), take('many'), take('many')];
+    const one = take('one');
+    await expect(queued[2]).rejects.toBeInstanceOf(Overloaded);
+    held[0]?.[Symbol.dispose]();
+    (await one)[Symbol.dispose]();
+    (await queued[0])?.[Symbol.dispose]();
+    (await queued[1])?.[Symbol.dispose]();
+    expect(order).toEqual(['one', 'many', 'many']);
+  });
+
+  it('takes a buffer back from whoever holds most and reads slowly, from nobody else', async () => {
+    const pool = createBufferPool({ sizeBytes: 8, buffersMax: 3, waitingMax: 3, what: 'reads' });
+    const fast = await pool.take({ client: 'a', mayYield: true, isSlow: () => false });
+    const slow = await pool.take({ client: 'a', mayYield: true, isSlow: () => true });
+    const own = await pool.take({ client: 'a', isSlow: () => true });
+    slow.signal.addEventListener('abort', () => slow[Symbol.dispose]());
+    using _other = await pool.take({ client: 'b' });
+    expect([fast, slow, own].map(({ signal }) => signal.aborted)).toEqual([false, true, false]);
   });
 });
 

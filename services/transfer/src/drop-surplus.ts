@@ -4,7 +4,11 @@
  * The race to know about is two peers that each drop "the other's" surplus copy. A drop is therefore
  * in three steps: retire (our storage stops confirming the block to anybody), ask the peers whose copies
  * count to prove that they hold it, drop only when all of them did. Two peers that retire at once both get
- * a "no" and both keep. A peer that says yes to everything proves nothing, and we keep what it has to hold. A block that can't be dropped is un-retired and looked at again later.
+ * a "no" and both keep. A peer that says yes to everything proves nothing, and we keep what it has to hold.
+ * A block that can't be dropped is un-retired and looked at again later.
+ *
+ * The peers are asked before the block is retired, too: what then stays would have counted as no copy
+ * for a while, and its file as one that lost some.
  */
 import { decodeBits, getBit } from '@shoal/blocks';
 import type { PeerClient } from '@shoal/chassis';
@@ -40,11 +44,13 @@ export async function dropSurplus(
   const own = client.own('storage');
   let dropped = 0;
   for (let at = 0; at < surplus.length; at += CIDS_PER_BATCH_MAX) {
-    const batch = surplus.slice(at, at + CIDS_PER_BATCH_MAX);
+    const all = surplus.slice(at, at + CIDS_PER_BATCH_MAX);
+    const batch = await provedByAll(all, pin, placed, deps, { signal });
+    if (batch.length === 0) continue;
     const { bits } = await client.call(
       own,
       storageRoutes.retireBlocks,
-      { body: { cids: batch, replicas: pin.replicas } },
+      { body: { cids: [...batch], replicas: pin.replicas } },
       { signal },
     );
     const retiredBits = decodeBits(bits, batch.length);
@@ -80,8 +86,7 @@ export async function unretire(cids: readonly Cid[], client: PeerClient): Promis
 }
 
 /**
- * Those of the blocks that each of their placed peers proves, asked just now. A peer that
- * leaves a small swarm finds fewer peers than the pin wants replicas: it needs all there are, and
+ * Those of the blocks that each of their placed peers proves, asked just now. A peer that leaves a small swarm finds fewer peers than the pin wants replicas: it needs all there are, and
  * one at least. Any other peer, one without capacity for example, keeps its copy then.
  */
 async function provedByAll(

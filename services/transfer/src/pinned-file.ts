@@ -11,6 +11,9 @@ import { openLooseFile } from './ipfs/loose-file.ts';
 import type { Manifests } from './manifests.ts';
 import type { Flow, Pieces } from './send-body.ts';
 
+/** Reads of a pinned file look for no block that others could: they need no share. */
+const PINNED = 'pinned';
+
 export interface PinnedFileDeps {
   readonly source: BlockSource;
   readonly manifests: Manifests;
@@ -30,7 +33,12 @@ export async function openPinnedFile(
   { signal }: { signal: AbortSignal },
 ): Promise<Pieces> {
   const watching = new AbortController();
-  const reader = deps.readerFor({ signal, isLocalOnly: false, isPinned: true });
+  const reader = deps.readerFor({
+    signal,
+    client: PINNED, // what a pin promises is read by its have-maps
+    isLocalOnly: false,
+    isPinned: true,
+  });
   const dag = deps.source.open(pin.root, { signal: AbortSignal.any([signal, watching.signal]) });
   try {
     const entries = await deps.manifests.list(pin, dag, {

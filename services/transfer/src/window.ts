@@ -5,7 +5,8 @@
  * hashed and sent on (4 in flight were a quarter faster than 8 on loopback, bench/README.md). More
  * when they come slowly: over a long way, a block takes round trips, and only more of them in flight
  * fill the line. All clients share one budget, and each its part among its downloads, so that memory is
- * bounded with many of them.
+ * bounded with many of them: with more downloads than blocks in the budget none asks ahead, and each has
+ * the block alone that it is sending.
  */
 import type { TransferConfig } from './config.ts';
 
@@ -14,7 +15,7 @@ const WINDOW_MIN_BLOCKS = 4;
 const SLOW_BLOCK_MS = 50;
 
 export interface Window {
-  /** Blocks to have in flight, with this many downloads to share with. */
+  /** Blocks to have in flight, with this many downloads to share with; 0 when there is none to spare. */
   size(downloads: number): number;
   /** Runs a fetch and learns from how long it took. */
   timed<Block>(fetch: () => Promise<Block>): Promise<Block>;
@@ -27,7 +28,7 @@ export function createWindow(
   return {
     size(downloads) {
       const share = Math.floor(config.TRANSFER_WINDOW_BLOCKS / Math.max(1, downloads));
-      return Math.max(1, Math.min(wishedBlocks, share));
+      return Math.min(wishedBlocks, share);
     },
     async timed(fetch) {
       const startedAtMs = performance.now();

@@ -76,21 +76,21 @@ function rig(
 describe('a block of the swarm', () => {
   it('comes from our own storage, and nobody else is asked', async () => {
     const { blocks, asked, fetched } = rig({ [SELF]: [CID], [peerOf(1)]: [CID] });
-    const { bytes } = await blocks.get(CID, { signal });
+    const { bytes } = await blocks.get(CID, { client: 'a', signal });
     expect(bytes.equals(BYTES)).toBe(true);
     expect([asked, fetched]).toEqual([[], []]);
   });
 
   it('comes from the members that confirm it, and from no other', async () => {
     const { blocks, fetched } = rig({ [peerOf(2)]: [CID] });
-    await blocks.get(CID, { signal });
+    await blocks.get(CID, { client: 'a', signal });
     expect(fetched).toEqual([[peerOf(2)]]);
   });
 
   it('is 404 when nobody has it, and the answer is remembered for a moment', async () => {
     const { blocks, asked } = rig({});
     for (const _ of [1, 2])
-      await expect(blocks.get(CID, { signal })).rejects.toMatchObject({
+      await expect(blocks.get(CID, { client: 'a', signal })).rejects.toMatchObject({
         type: 'problems/block-absent',
         status: 404,
         fields: { peersAsked: 3 },
@@ -102,25 +102,25 @@ describe('a block of the swarm', () => {
     const startedAtMs = performance.now();
     const members: PaperMember[] = [{}, {}, { state: 'suspect' }];
     const { blocks } = rig({}, { members, refuses: [peerOf(1)], hangs: [] });
-    await expect(blocks.get(CID, { signal })).rejects.toMatchObject({ status: 404 });
+    await expect(blocks.get(CID, { client: 'a', signal })).rejects.toMatchObject({ status: 404 });
     expect(performance.now() - startedAtMs).toBeLessThan(2000);
   });
 
   it('does not wait for a member that hangs once another one has it', async () => {
     const { blocks, fetched } = rig({ [peerOf(1)]: [CID] }, { hangs: [peerOf(2)] });
-    await blocks.get(CID, { signal });
+    await blocks.get(CID, { client: 'a', signal });
     expect(fetched).toEqual([[peerOf(1)]]);
   });
 
   it('is unavailable, not absent, when who confirmed it fails', async () => {
     const { blocks } = rig({ [peerOf(1)]: [CID] }, { refuses: [`bytes of ${peerOf(1)}`] });
-    await expect(blocks.get(CID, { signal })).rejects.toMatchObject({ status: 503 });
+    await expect(blocks.get(CID, { client: 'a', signal })).rejects.toMatchObject({ status: 503 });
   });
 
   it('that is damaged here is reported, and comes from elsewhere', async () => {
     const ownBytes = Buffer.from('another');
     const { blocks, reported, fetched } = rig({ [SELF]: [CID], [peerOf(1)]: [CID] }, { ownBytes });
-    await blocks.get(CID, { signal });
+    await blocks.get(CID, { client: 'a', signal });
     expect(reported).toEqual([CID]);
     expect(fetched).toEqual([[peerOf(1)]]);
   });
@@ -143,7 +143,7 @@ describe('a block of the swarm', () => {
   it('ends with its reader', async () => {
     const leaver = new AbortController();
     const { blocks } = rig({}, { hangs: [peerOf(1)] });
-    const fetching = blocks.get(CID, { signal: leaver.signal });
+    const fetching = blocks.get(CID, { client: 'a', signal: leaver.signal });
     leaver.abort(new Error('left'));
     await expect(fetching).rejects.toThrow('left');
   });

@@ -20,7 +20,7 @@ function rig({
   waitMaxMs,
   unwantedMaxMs,
 }: {
-  parts?: (pin: Pin) => AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+  parts?: (pin: Pin, signal: AbortSignal) => AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
   waitMaxMs?: number;
   unwantedMaxMs?: number;
 }) {
@@ -44,15 +44,16 @@ function rig({
       } as unknown as Parameters<typeof createHashPieces>[0]['metrics'], // what is counted on it
       async *readFile(pin, { signal }) {
         reads.push({ pin, signal });
-        yield* parts(pin);
+        yield* parts(pin, signal);
       },
       ...(waitMaxMs === undefined ? {} : { waitMaxMs }),
       ...(unwantedMaxMs === undefined ? {} : { unwantedMaxMs }),
+      graceMs: 0,
     },
     { signal: running.signal },
   );
-  const ask = (pin: Pin, signal = new AbortController().signal) =>
-    hashPieces(pin, want, { signal });
+  const ask = (pin: Pin, signal = new AbortController().signal, client = 'a') =>
+    hashPieces(pin, { ...want, client }, { signal });
   return { ask, hashPieces, kept, outcomes, reads, running };
 }
 
@@ -193,5 +194,26 @@ describe('hashing pieces', () => {
     running.abort(new Error('stopping'));
     for (const each of [answer, ...queued]) await expect(each).rejects.toThrow(DescriptionNotReady);
     expect(outcomes).toEqual(['unwanted', 'unwanted', 'unwanted']);
+  });
+
+  it('gives a client that has none a place and a turn, whoever has them all', async () => {
+    const mine = pinOf('mine', bytes.length);
+    async function* stuck(signal: AbortSignal) {
+      yield bytes.subarray(0, 1);
+      await new Promise((_, reject) => {
+        signal.addEventListener('abort', () => reject(signal.reason as Error));
+      });
+    }
+    const { ask, outcomes } = rig({
+      parts: ({ root }, signal) => (root === mine.root ? [bytes] : stuck(signal)),
+    });
+    // All 32 places, and both of those in which files are read.
+    const greedy = Array.from({ length: 32 }, (_, index) =>
+      ask(pinOf(`greedy ${index}`, bytes.length)).catch((error: unknown) => error),
+    );
+    const { signal } = new AbortController();
+    expect(await ask(mine, signal, 'b')).toEqual(Buffer.concat(pieces));
+    expect(await Promise.race(greedy)).toMatchObject({ type: 'problems/gave-way' });
+    expect(outcomes).toContain('done');
   });
 });

@@ -38,7 +38,7 @@ describe('nodes that were read a moment ago', () => {
     };
     // The other ways to a block are not taken here.
     const open = createBlockReaders(blocks as FindBlock);
-    return { root, reader: open({ signal, isLocalOnly: false, isPinned: false }) };
+    return { root, reader: open({ signal, client: 'a', isLocalOnly: false, isPinned: false }) };
   }
 
   it.each(['getNode', 'getNodeHere'] as const)(

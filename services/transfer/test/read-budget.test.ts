@@ -4,7 +4,7 @@ import { type Cid, ManifestInvalid, MiB, Overloaded } from '@shoal/protocol';
 import { createBlockReaders } from '../src/ipfs/block-reader.ts';
 import type { FindBlock } from '../src/ipfs/find-block.ts';
 import { openLooseFile } from '../src/ipfs/loose-file.ts';
-import { createLinkRoom, createReadBudget } from '../src/ipfs/read-budget.ts';
+import { createLinkRoom, createReadBudget, linksOfNode } from '../src/ipfs/read-budget.ts';
 
 const { signal } = new AbortController();
 const flow = { windowBlocks: () => 4, timed: <B>(fetch: () => Promise<B>) => fetch() };
@@ -41,7 +41,7 @@ function fileNode(children: readonly Child[]): Uint8Array {
 }
 
 /** Levels of nodes that name the one below twice each, and nothing many times between, over a byte. */
-function makeBomb(levels: number, paddingLinks: number) {
+function makeBomb(levels: number, paddingLinks: number, onFetch = () => {}) {
   const blocks = new Map<Cid, Uint8Array>();
   const add = (codec: 'raw' | 'dag-pb', bytes: Uint8Array): Cid => {
     const cid = hashBlock(codec, bytes);
@@ -63,7 +63,10 @@ function makeBomb(levels: number, paddingLinks: number) {
   const find: Pick<FindBlock, 'get' | 'getHere' | 'locate' | 'fetch' | 'isHere'> = {
     get: async (cid) => blockOf(cid),
     getHere: async (cid) => blockOf(cid),
-    fetch: async (cid) => blockOf(cid),
+    fetch: async (cid) => {
+      onFetch();
+      return blockOf(cid);
+    },
     locate: async () => [],
     isHere: async () => true,
   };
@@ -78,7 +81,13 @@ function makeBomb(levels: number, paddingLinks: number) {
 describe('a file that a few nodes unfold to', () => {
   it('is not looked through without end when others may not be asked', async () => {
     const { root, sizeBytes, readers } = makeBomb(30, 500);
-    const reader = readers({ signal, isLocalOnly: true, isPinned: false, sentBytes: () => 0 });
+    const reader = readers({
+      signal,
+      client: 'a',
+      isLocalOnly: true,
+      isPinned: false,
+      sentBytes: () => 0,
+    });
     const range = { start: 0, end: sizeBytes - 1 };
     await expect(openLooseFile({ cid: root }, range, reader, flow, { signal })).rejects.toThrow(
       /too many blocks were read on the way to it/,
@@ -86,10 +95,11 @@ describe('a file that a few nodes unfold to', () => {
   });
 
   it('is read as long as its bytes go out, and no further', async () => {
-    const { root, sizeBytes, readers } = makeBomb(30, 500);
+    const { root, sizeBytes, readers } = makeBomb(30, 20);
     let sentBytes = 0;
     const reader = readers({
       signal,
+      client: 'a',
       isLocalOnly: false,
       isPinned: false,
       sentBytes: () => sentBytes,
@@ -106,10 +116,39 @@ describe('a file that a few nodes unfold to', () => {
     expect(sentBytes).toBeGreaterThan(0);
   });
 
+  it('is read no further when its leaves give next to nothing, however small its nodes', async () => {
+    let fetched = 0;
+    const { root, sizeBytes, readers } = makeBomb(40, 0, () => (fetched += 1));
+    let sentBytes = 0;
+    const reader = readers({
+      signal,
+      client: 'a',
+      isLocalOnly: false,
+      isPinned: false,
+      sentBytes: () => sentBytes,
+    });
+    const range = { start: 0, end: sizeBytes - 1 };
+    const pieces = await openLooseFile({ cid: root }, range, reader, flow, { signal });
+    const readOn = async () => {
+      for await (const { bytes, release } of pieces) {
+        sentBytes += bytes.length;
+        release();
+      }
+    };
+    await expect(readOn()).rejects.toThrow(ManifestInvalid);
+    expect(fetched).toBeGreaterThan(0);
+    expect(fetched).toBeLessThan(200); // the test's budget is a MiB
+  });
+
+  it('counts the links of a node that is read for what they take in memory', () => {
+    expect(linksOfNode(1024)).toBe(1024);
+    expect(linksOfNode(20_000)).toBe(80_000);
+  });
+
   it('holds no more links than there is room for, over all who read it', async () => {
     const { root, readers } = makeBomb(3, 2000);
     const room = createLinkRoom(10_000);
-    const reader = readers({ signal, isLocalOnly: false, isPinned: true });
+    const reader = readers({ signal, client: 'a', isLocalOnly: false, isPinned: true });
     const walks = [1, 2, 3].map(() => {
       const links = room.open();
       return walkDag(root, reader.getNode, { onPending: (count) => links.set(count) });
@@ -127,10 +166,10 @@ describe('what a walk may cost', () => {
   it('is a few seconds for nothing, and a multiple of what it gives', () => {
     let sentBytes = 0;
     const budget = createReadBudget(() => sentBytes, { nowMs: () => 0 });
-    budget.spend('a', 64 * MiB);
+    budget.spend('a', 16 * MiB);
     expect(() => budget.spend('a', 1)).toThrow(ManifestInvalid);
-    sentBytes = 8 * MiB;
-    budget.spend('a', 60 * MiB);
+    sentBytes = 2 * MiB;
+    budget.spend('a', 12 * MiB);
     expect(() => budget.spend('a', 8 * MiB)).toThrow(ManifestInvalid);
   });
 

@@ -1,4 +1,4 @@
-import { describe, expect, it } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 import {
   createBits,
   createDagBuilder,
@@ -298,8 +298,14 @@ describe('settle', () => {
     const swarm = paperSwarm(5, 40, 3);
     for (const { held } of swarm.shelves) for (const cid of swarm.blocks.keys()) held.add(cid);
     swarm.state.set(id(3), 'down');
+    const own = swarm.shelves[0]?.held;
+    const silent = new Set<Cid>();
+    const retire = jest.spyOn(swarm.shelves[0]?.retired ?? silent, 'add');
     const { droppedBlocks, isSettled } = await swarm.settleAt(0);
     expect(isSettled).toBe(false);
+    // What stays counted as a copy all the time.
+    for (const [cid] of retire.mock.calls) silent.add(cid);
+    expect([...silent].filter((cid) => own?.has(cid))).toEqual([]);
     for (const cid of swarm.blocks.keys()) {
       const mayBeDropped =
         !swarm.placedAt(cid).includes(id(0)) &&

@@ -18,7 +18,8 @@ function rig() {
     return promise;
   };
   const shared = createSharedBlocks();
-  const get = (cid: Cid, options = waits) => shared.get(cid, fetch, options);
+  const get = (cid: Cid, options = waits, client = 'a') =>
+    shared.get(cid, fetch, { ...options, client });
   return { shared, get, fetches, released: () => released };
 }
 
@@ -100,5 +101,21 @@ describe('shared blocks', () => {
     for (let index = 0; index < 512; index += 1) void get(cidOf(`${index}`));
     await expect(get(cidOf('one more'))).rejects.toMatchObject({ type: 'problems/overloaded' });
     void get(cidOf('0')); // what is under way may be joined
+  });
+
+  it('make room for a client that has none, but not those that two wait for', async () => {
+    jest.useRealTimers(); // it takes the second that fetches have to end by themselves
+    const { get, fetches } = rig();
+    const first = Array.from({ length: 512 }, (_, index) => get(cidOf(`${index}`)));
+    for (const { signal, reject } of fetches)
+      signal.addEventListener('abort', () => reject(signal.reason as Error));
+    const joined = get(cidOf('511'), waits, 'b');
+    const other = get(cidOf('of another'), waits, 'c');
+    await expect(first[510]).rejects.toMatchObject({ type: 'problems/gave-way' });
+    fetches.at(-1)?.resolve();
+    expect((await other).bytes.toString()).toBe('block');
+    fetches[511]?.resolve();
+    (await joined).release();
+    expect(fetches).toHaveLength(513);
   });
 });

@@ -19,9 +19,10 @@ describe('the window of a download', () => {
     expect(window.size(1)).toBe(10);
   });
 
-  it('shares one budget with the other downloads, and is never closed', () => {
+  it('shares one budget with the other downloads, and asks ahead for none when there are more of them', () => {
     const window = createWindow(config);
     expect(window.size(8)).toBe(3);
-    expect(window.size(1000)).toBe(1);
+    expect(window.size(24)).toBe(1);
+    expect(window.size(25)).toBe(0);
   });
 });

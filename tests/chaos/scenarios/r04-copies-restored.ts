@@ -1,10 +1,11 @@
 import { MiB } from '@shoal/protocol';
-import { addFiles, destroy, pairsOf, refill, untilAllSafe, watchHealth } from '../destruction.ts';
+import { addFiles, destroy, pairsOf, refill, untilAllSafe } from '../destruction.ts';
 import { chunkDigestsOf, fewestCopies, imageDisks } from '../disks.ts';
 import { formatMs, quantile } from '../ledger.ts';
 import { compare } from '../model.ts';
 import { at, type Rig, type Scenario } from '../rig.ts';
 import { quickSwarm } from '../stage.ts';
+import { watchTruth } from '../truth.ts';
 
 const LARGE_FILES = { short: 4, long: 16 };
 /** The long form holds 256 MiB. */
@@ -14,7 +15,7 @@ const SAFE_WITHIN_MS = 60_000;
 export const copiesRestored: Scenario = {
   id: 'R4',
   promise:
-    'after 2 of 5 are destroyed all files get their 3 copies back within 60 s, and health never says more than the disks',
+    'after 2 of 5 are destroyed all files get their 3 copies back within 60 s, and lists, health and metrics say what the disks had',
   open: quickSwarm,
   scale: { short: 1, long: 10 },
   async run(rig) {
@@ -26,7 +27,7 @@ export const copiesRestored: Scenario = {
         rig.stage.peers.filter((peer) => !pair.includes(peer)),
         0,
       );
-      const watch = watchHealth(rig, witness);
+      const watch = watchTruth(rig);
       const left = await destroy(rig, pair);
       rig.ledger.sample('safe', await untilAllSafe(rig, witness, SAFE_WITHIN_MS));
       await checkDisks(rig);

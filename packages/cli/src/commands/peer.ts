@@ -18,6 +18,7 @@ export const USAGE = `shoal peer [options]           run one peer until Ctrl-C
   --advertise H      address that other peers reach it at
   --seed HOST:PORT   libp2p address of a peer to join (may be given several times)
   --key-file F       swarm key (default: SWARM_KEY_FILE, else D/swarm.key, made when missing)
+  --new-identity     become a new peer with the data in D, as a copy of another peer's must
   --no-mdns          don't look for peers on the local network
   --json             print one line of JSON when it is ready
   --verbose          show what the services log
@@ -34,6 +35,7 @@ export const peer: Command = async (args, context) => {
     advertise: { type: 'string' },
     seed: { type: 'string', multiple: true, default: [] },
     'key-file': { type: 'string' },
+    'new-identity': { type: 'boolean', default: false },
     'no-mdns': { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
@@ -74,6 +76,7 @@ export const peer: Command = async (args, context) => {
             ports: portsOf(basePort),
             seeds: values.seed,
             hasMdns: !values['no-mdns'],
+            hasNewIdentity: values['new-identity'],
             staysDownWhenKilled: false,
           },
           deps,

@@ -26,9 +26,9 @@ export const peers: Command = async (args, context) => {
 };
 
 /** The members, and what a file on them survives, as the peer says it. */
-export function peersTable({ peers: members, summary, clock }: PeersReply): string {
+export function peersTable({ peers: members, summary, clock, twin }: PeersReply): string {
   const survives = summary === '' ? '' : `\n${summary}\n`;
-  return `${membersTable(members)}${survives}${clockLine(clock)}`;
+  return `${membersTable(members)}${survives}${clockLine(clock)}${twinLine(twin)}`;
 }
 
 /** What is wrong with the peer's clock, as a line; nothing when it agrees with the others. */
@@ -37,6 +37,16 @@ export function clockLine(clock: PeersReply['clock']): string {
   const { aheadMs = 0 } = clock;
   const where = aheadMs < 0 ? 'behind' : 'ahead of';
   return `this peer's clock is ${formatAge(Math.abs(aheadMs))} ${where} the others': nothing can be written here until it is set right\n`;
+}
+
+/** That another process runs under the peer's identity, as a line; nothing without one. */
+export function twinLine(twin: PeersReply['twin']): string {
+  if (twin === undefined) return '';
+  const other = `another process runs under this peer's identity, at ${twin.gateway}: one of the two data folders is a copy`;
+  const what = twin.isAside
+    ? 'nothing can be written here until one of the two is stopped, or this one is started with --new-identity'
+    : 'that one stands aside; stop it, or start it with --new-identity';
+  return `${other}; ${what}\n`;
 }
 
 function membersTable(members: PeersReply['peers']): string {

@@ -176,6 +176,19 @@ export const ClockWrong = defineProblem({
     `this peer's clock is ${Math.floor(Math.abs(aheadMs) / 86_400_000)} days ${aheadMs < 0 ? 'behind' : 'ahead of'} the clocks of its members, so nothing is written here; set the clocks right (NTP), or write at another peer`,
 });
 
+/** Another process runs under this peer's identity, and was first: what is written here might get lost. */
+export const IdentityInUse = defineProblem({
+  type: 'problems/identity-in-use',
+  title: 'Identity in use',
+  status: 503,
+  fields: z.object({
+    /** Gateway of the process that was first. */
+    gateway: z.string(),
+  }),
+  detail: ({ gateway }) =>
+    `another process runs under this peer's identity, at ${gateway}: one of the two data folders is a copy of the other, and nothing is written here; stop one of them, or start this one as a peer of its own (shoal peer --new-identity), or write at another peer`,
+});
+
 /** A bound on what is done at once is reached. Retry-After says when to come again. */
 export const Overloaded = defineProblem({
   type: 'problems/overloaded',
@@ -223,6 +236,7 @@ export const SWARM_PROBLEMS = [
   StorageFull,
   ServiceUnavailable,
   ClockWrong,
+  IdentityInUse,
   Overloaded,
   GaveWay,
   InternalError,

@@ -4,7 +4,8 @@ import { CIDS_PER_BATCH_MAX } from '../bytes.ts';
 import { Cid, FileHash, PeerId } from '../cid.ts';
 import { FileEntry, FileHealth } from '../file.ts';
 import { HaveAnswer } from '../have-map.ts';
-import { Member } from '../member.ts';
+import { DATE_MAX_MS, Origin, TimeMs } from '../bounded.ts';
+import { Member, SignedRecord } from '../member.ts';
 import { Pin, PinChange, PinDraft } from '../pin.ts';
 import { route } from '../route.ts';
 
@@ -29,6 +30,23 @@ export const ClockReport = z.object({
 });
 export type ClockReport = z.infer<typeof ClockReport>;
 
+/** Another process that runs under this peer's identity: one of the two folders is a copy. */
+export const TwinReport = z.object({
+  /** This one keeps out of the swarm, and nothing is written here; otherwise the other one does. */
+  isAside: z.boolean(),
+  /** When the other one started, by its clock. */
+  sinceMs: TimeMs,
+  /** When a sign of its life came last. */
+  seenMsAgo: TimeMs,
+  gateway: Origin,
+});
+export type TwinReport = z.infer<typeof TwinReport>;
+
+/** Longest random text that a peer is asked to sign. */
+const NONCE_MAX_CHARS = 64;
+/** Records in one answer: a full member table. */
+const RECORDS_MAX = 1025;
+
 export const PeersReply = z.object({
   self: PeerId,
   /** Distinct machines among the members that are up. */
@@ -47,6 +65,8 @@ export const PeersReply = z.object({
   summary: z.string().default(''),
   /** Absent in answers of earlier versions. */
   clock: ClockReport.optional(),
+  /** Absent without one. */
+  twin: TwinReport.optional(),
   peers: z.array(Member),
 });
 export type PeersReply = z.infer<typeof PeersReply>;
@@ -55,6 +75,7 @@ export const MembersReply = z.object({
   /** Grows with every change; give it back as `after` to wait for the next one. */
   version: z.int().nonnegative(),
   clock: ClockReport.optional(),
+  twin: TwinReport.optional(),
   members: z.array(Member),
 });
 export type MembersReply = z.infer<typeof MembersReply>;
@@ -194,6 +215,31 @@ export const discoveryRoutes = {
     }),
     body: undefined,
     reply: MembersReply,
+  }),
+  meet: route({
+    service: 'discovery',
+    audience: 'peer',
+    method: 'POST',
+    path: '/meetings',
+    summary:
+      'Shows who runs here: its record, signed with the nonce given, and the records of all members. For two processes of one identity, which cannot connect otherwise.',
+    params: none,
+    query: none,
+    body: z.object({
+      nonce: z
+        .string()
+        .min(16)
+        .max(NONCE_MAX_CHARS)
+        .regex(/^[\w-]*$/, 'is not a nonce'),
+      /** The caller's own record. */
+      record: SignedRecord,
+    }),
+    reply: z.object({
+      own: SignedRecord,
+      others: z
+        .array(z.object({ signed: SignedRecord, ageMs: z.number().min(0).max(DATE_MAX_MS) }))
+        .max(RECORDS_MAX),
+    }),
   }),
   putPin: route({
     service: 'discovery',

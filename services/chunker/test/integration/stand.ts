@@ -21,6 +21,7 @@ import {
 } from '@shoal/chassis';
 import {
   type ClockReport,
+  type TwinReport,
   type Cid,
   discoveryRoutes,
   FileNotFound,
@@ -87,6 +88,8 @@ export interface Stand extends AsyncDisposable {
     describe: (index: number) => Partial<Member>;
     /** What discovery finds of this peer's clock. */
     clock: ClockReport | undefined;
+    /** Another process under this peer's identity. */
+    twin: TwinReport | undefined;
     /** Thrown at the next pins. */
     pinRefusal: Problem | undefined;
   };
@@ -149,6 +152,7 @@ export async function openStand(
     healthAsked: 0,
     describe: () => ({}),
     clock: undefined,
+    twin: undefined,
     pinRefusal: undefined,
   };
   const log = createLog('chunker', 'silent');
@@ -182,6 +186,7 @@ export async function openStand(
   mount(mounting, discoveryRoutes.members, async () => ({
     version: 1,
     clock: swarm.clock,
+    twin: swarm.twin,
     members: Array.from({ length: swarm.members }, (_, index): Member => ({
       v: 1,
       peerId,

@@ -2,7 +2,15 @@ import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createLog } from '@shoal/chassis';
 import { startWorker } from '@shoal/chassis/queue';
-import { Cid, ClockWrong, MiB, StorageFull, UploadReply, UploadsReply } from '@shoal/protocol';
+import {
+  Cid,
+  ClockWrong,
+  IdentityInUse,
+  MiB,
+  StorageFull,
+  UploadReply,
+  UploadsReply,
+} from '@shoal/protocol';
 import { openStand, sample, type Stand, until } from './stand.ts';
 
 /** What ipfs-unixfs-importer 17 gives with `profile: 'unixfs-v1-2025'` for `sample(size)`. */
@@ -171,6 +179,26 @@ describe('an upload', () => {
     }
     await until('its leases are released', () => released.includes(false));
     await until('its blocks are gone', async () => (await stand.stats()).blocks === blocks);
+  });
+
+  it('is refused by a peer that stands aside, before its body and before its pin', async () => {
+    const gateway = 'http://127.0.0.2:7100';
+    stand.swarm.twin = { isAside: true, sinceMs: 1, seenMsAgo: 1, gateway };
+    try {
+      await until('it is known', async () => (await put('copy', Buffer.from('x'))).status === 503);
+      const answer = await put('copy', Buffer.from('at a copy'));
+      expect(await answer.json()).toMatchObject({ type: 'problems/identity-in-use', gateway });
+      stand.swarm.twin = { ...stand.swarm.twin, isAside: false };
+      await until('it is free', async () => (await put('own', Buffer.from('x'))).status < 300);
+    } finally {
+      stand.swarm.twin = undefined;
+    }
+    stand.swarm.pinRefusal = new IdentityInUse({ gateway });
+    try {
+      expect((await put('copy', Buffer.from('noticed meanwhile'))).status).toBe(503);
+    } finally {
+      stand.swarm.pinRefusal = undefined;
+    }
   });
 
   it('is refused by a peer whose clock is wrong, before its body and before its pin', async () => {

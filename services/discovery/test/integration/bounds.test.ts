@@ -120,6 +120,7 @@ function memberOf({ peerId }: Liar, part: { [name: string]: Json } = {}): { [nam
     blocks: 1,
     leaving: false,
     draining: false,
+    run: { id: 'r', sinceMs: 1, isAside: false, nonce: 'n' },
     ...part,
   };
 }
@@ -188,6 +189,7 @@ async function openStand() {
       const { kind } = JSON.parse(Buffer.from(bytes).toString()) as { kind: string };
       return bytesOf(answers[kind] ?? {});
     },
+    setAlone: () => {},
     hangUp: async () => {},
     stop: async () => {},
   };
@@ -199,6 +201,8 @@ async function openStand() {
     opinionOf: () => ({}),
     self: me.peerId,
     incarnation: 1,
+    run: () => ({ id: 'this one', sinceMs: 1, isAside: false }),
+    onOwnName: () => {},
     signer,
     wire,
     facts: () => factsOf(memberOf(me)),
@@ -222,6 +226,7 @@ async function openStand() {
     ask: () => ask,
     isCurrent: () => isCurrent,
     ownClock,
+    checkName: () => {},
     refusals,
     undeleteMs: 7 * DAY_MS,
     onChange: () => {},
@@ -725,6 +730,7 @@ describe('routes', () => {
       expiresAtMs: 1,
     },
     '/discovery/files/:hash': { name: 'x', replicas: 2, expiresAt: '2099-01-01T00:00:00Z' },
+    '/discovery/meetings': { nonce: 'x'.repeat(32), record: { payload: 'x', signature: 'x' } },
     '/discovery/wants': { roots: [rootOf('a')], enough: 1, timeoutMs: 1000 },
     '/chunker/pins': {
       cid: rootOf('a'),

@@ -6,7 +6,7 @@ import { agoText, bytesText, capitalised, shortId, spanText } from './words.js';
 const STATE_ORDER = ['alive', 'suspect', 'down', 'out'];
 
 export async function refreshPeers() {
-  const { peers, disks, summary } = await ask('/peers');
+  const { peers, disks, summary, twin } = await ask('/peers');
   const order = ({ isSelf, state }) => (isSelf ? -1 : STATE_ORDER.indexOf(state));
   const sorted = peers.toSorted(
     (one, other) => order(one) - order(other) || (one.peerId < other.peerId ? -1 : 1),
@@ -19,7 +19,17 @@ export async function refreshPeers() {
   safety.className = disks < up ? 'warn' : 'quiet';
   // What a file survives is worked out by the peer: here, in the CLI and for scripts alike.
   setText(safety, summary);
+  byId('twin').hidden = twin === undefined;
+  if (twin !== undefined) setText(byId('twin'), twinText(twin));
 }
+
+/** Two processes of one identity: the copy is told how to become a peer of its own. */
+const twinText = ({ isAside, gateway }) =>
+  `Another process runs under this peer's identity, at ${gateway}: one of the two data folders is a copy. ${
+    isAside
+      ? 'Nothing can be written here until one of the two is stopped, or this one is started with --new-identity.'
+      : 'That one stands aside; stop it, or start it with --new-identity.'
+  }`;
 
 function peerRow(peer) {
   const { peerId, isSelf, state, draining, blocks, usedBytes, freeBytes, seenMsAgo } = peer;

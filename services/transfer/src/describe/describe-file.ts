@@ -30,16 +30,18 @@ export interface DescribeDeps {
 type DescribeRoute = typeof transferRoutes.getTorrent | typeof transferRoutes.getMetalink;
 type DescribeCall = Call<DescribeRoute['params'], DescribeRoute['query'], undefined>;
 
+interface MakeOptions {
+  /** Whose share of the hashing it is. */
+  readonly client: string;
+  readonly signal: AbortSignal;
+}
+
 /** How a form is made of a pin. */
 interface Form {
   readonly name: string;
   readonly type: string;
   readonly extension: string;
-  readonly make: (
-    pin: Pin,
-    deps: DescribeDeps,
-    options: { signal: AbortSignal },
-  ) => Promise<Buffer>;
+  readonly make: (pin: Pin, deps: DescribeDeps, options: MakeOptions) => Promise<Buffer>;
 }
 
 /** The handler of `GET|HEAD /files/:hash.torrent`. */
@@ -60,7 +62,7 @@ function createDescribe(form: Form, deps: DescribeDeps): (call: DescribeCall) =>
   return async ({ params, request, reply, signal }) => {
     const pin = await findPin(params.hash, deps.client, { signal });
     if (pin.kind !== 'file') refuse(pin, form.name, `it is a ${pin.kind}, and only files have one`);
-    const body = await form.make(pin, deps, { signal });
+    const body = await form.make(pin, deps, { client: request.client, signal });
     const etag = `"${createHash('sha256').update(body).digest('base64url')}"`;
     void reply.headers({
       'cache-control': `public, max-age=${MAX_AGE_S}`,
@@ -78,12 +80,12 @@ function createDescribe(form: Form, deps: DescribeDeps): (call: DescribeCall) =>
 async function makeTorrent(
   pin: Pin,
   { view, hashPieces }: DescribeDeps,
-  options: { signal: AbortSignal },
+  { client, ...options }: MakeOptions,
 ): Promise<Buffer> {
   const { name, sizeBytes, createdAtMs } = pin;
   const reason = whyNoTorrent(pin);
   if (reason !== undefined) refuse(pin, 'torrent', reason);
-  const sha1s = await hashPieces(pin, { algorithm: 'sha1', form: 'torrent' }, options);
+  const sha1s = await hashPieces(pin, { algorithm: 'sha1', form: 'torrent', client }, options);
   const urls = fileUrls(pin, view);
   return torrentOf({ name, sizeBytes, pieceSizeBytes: PIECE_SIZE_BYTES, sha1s, createdAtMs, urls });
 }
@@ -91,7 +93,7 @@ async function makeTorrent(
 async function makeMetalink(
   pin: Pin,
   deps: DescribeDeps,
-  options: { signal: AbortSignal },
+  { client, ...options }: MakeOptions,
 ): Promise<Buffer> {
   const { name, sizeBytes, sha256, createdAtMs } = pin;
   const pieces = piecesOf(sizeBytes);
@@ -99,7 +101,7 @@ async function makeMetalink(
     pieces === 0 || pieces > METALINK_PIECES_MAX
       ? undefined
       : (piecesInCids(pin, await listEntries(pin, deps, options)) ??
-        (await deps.hashPieces(pin, { algorithm: 'sha256', form: 'Metalink' }, options)));
+        (await deps.hashPieces(pin, { algorithm: 'sha256', form: 'Metalink', client }, options)));
   return metalinkOf({
     name,
     sizeBytes,

@@ -4,11 +4,13 @@
  * They cost a read of the whole file, so they are made when somebody asks, once, and kept. A large
  * file takes longer than a request may wait: then the request is answered "not yet" while the work
  * goes on for as long as somebody comes back, and it ends when nobody does.
+ *
+ * Clients share the places, those to wait in and those to be hashed in. What nobody waits for right now
+ * gives way first; work that was begun has a minute before it gives way to a client that has none.
  */
 import { createHash } from 'node:crypto';
-import type { Log } from '@shoal/chassis';
-import { CHUNK_SIZE_BYTES, DescriptionNotReady, Overloaded, type Pin } from '@shoal/protocol';
-import { createLimit } from '../copy.ts';
+import { type Log, type Place, Shares } from '@shoal/chassis';
+import { CHUNK_SIZE_BYTES, DescriptionNotReady, type Pin } from '@shoal/protocol';
 import type { Metrics } from '../metrics.ts';
 import type { PieceStore } from './piece-store.ts';
 
@@ -19,6 +21,10 @@ export const PIECE_SIZE_BYTES = CHUNK_SIZE_BYTES;
 const HASHINGS_AT_ONCE_MAX = 2;
 /** Files that wait or are hashed. */
 const HASHINGS_MAX = 32;
+/** Time that a file which is being hashed has, when a client with fewer waits. */
+const HASHING_GRACE_MS = 60_000;
+/** Longest wait for a turn; whoever asks was told "not yet" long before. */
+const TURN_WAIT_MAX_MS = 24 * 3_600_000;
 /** Below the time that the gateway gives an answer to begin in. */
 const WAIT_MAX_MS = 45_000;
 /** Time for whoever was told "not yet" to come back in. */
@@ -31,11 +37,16 @@ export interface HashPieces {
   /**
    * The digest of each piece of a file, one after the other.
    * @param form What they are for, in the problem that says "not yet".
-   * @throws DescriptionNotReady, Overloaded, BlockUnavailable
+   * @throws DescriptionNotReady, Overloaded, GaveWay, BlockUnavailable
    */
   (
     pin: Pin,
-    want: { readonly algorithm: Algorithm; readonly form: string },
+    want: {
+      readonly algorithm: Algorithm;
+      readonly form: string;
+      /** Whose share it is of, when nobody else wants it already. */
+      readonly client: string;
+    },
     options: { signal: AbortSignal },
   ): Promise<Uint8Array>;
 }
@@ -47,6 +58,13 @@ interface Hashing {
   readonly stop: AbortController;
   waiting: number;
   unwanted: NodeJS.Timeout | undefined;
+}
+
+interface Order {
+  readonly pin: Pin;
+  readonly algorithm: Algorithm;
+  readonly key: string;
+  readonly client: string;
 }
 
 interface Progress {
@@ -63,52 +81,66 @@ export function createHashPieces(
     readonly log: Log;
     readonly waitMaxMs?: number;
     readonly unwantedMaxMs?: number;
+    readonly graceMs?: number;
   },
   { signal: running }: { signal: AbortSignal },
 ): HashPieces {
   const { store, metrics, log, waitMaxMs = WAIT_MAX_MS, unwantedMaxMs = UNWANTED_MAX_MS } = deps;
-  const limit = createLimit(HASHINGS_AT_ONCE_MAX);
+  const shares = new Shares({ what: 'files to hash', placesMax: HASHINGS_MAX });
+  const turns = new Shares({
+    what: 'files being hashed',
+    placesMax: HASHINGS_AT_ONCE_MAX,
+    waitingMax: HASHINGS_MAX,
+    waitMs: TURN_WAIT_MAX_MS,
+    graceMs: deps.graceMs ?? HASHING_GRACE_MS,
+  });
   const hashings = new Map<string, Hashing>();
 
   const make = async (
-    { pin, algorithm, key }: { pin: Pin; algorithm: Algorithm; key: string },
-    progress: Progress,
+    { pin, algorithm, key, client }: Order,
+    { progress, stop, isSlow }: Pick<Hashing, 'progress' | 'stop'> & { isSlow: () => boolean },
     { signal }: { signal: AbortSignal },
   ): Promise<Uint8Array> => {
+    const endWith = (place: Place) =>
+      place.signal.addEventListener('abort', () => stop.abort(place.signal.reason));
+    using place = await shares.take(client, { signal, isSlow });
+    endWith(place);
     const sizeBytes = piecesOf(pin.sizeBytes) * DIGEST_SIZES_BYTES[algorithm];
     const kept = await store.read(key, sizeBytes);
     if (kept !== undefined) return kept;
-    return limit(async () => {
-      try {
-        signal.throwIfAborted();
-        const digests = await hashEach(deps.readFile(pin, { signal }), algorithm, progress);
-        if (progress.hashedBytes !== pin.sizeBytes)
-          throw new Error(`${progress.hashedBytes} of ${pin.sizeBytes} bytes were read`);
-        await store.write(key, digests);
-        metrics.hashings.inc({ outcome: 'done' });
-        return digests;
-      } catch (err) {
-        metrics.hashings.inc({ outcome: signal.aborted ? 'unwanted' : 'failed' });
-        log.debug({ err, root: pin.root, algorithm }, 'pieces not hashed');
-        throw err;
-      }
-    });
+    try {
+      using turn = await turns.take(client, { signal, isSlow });
+      endWith(turn);
+      signal.throwIfAborted();
+      const digests = await hashEach(deps.readFile(pin, { signal }), algorithm, progress);
+      if (progress.hashedBytes !== pin.sizeBytes)
+        throw new Error(`${progress.hashedBytes} of ${pin.sizeBytes} bytes were read`);
+      await store.write(key, digests);
+      metrics.hashings.inc({ outcome: 'done' });
+      return digests;
+    } catch (err) {
+      metrics.hashings.inc({ outcome: signal.aborted ? 'unwanted' : 'failed' });
+      log.debug({ err, root: pin.root, algorithm }, 'pieces not hashed');
+      throw err;
+    }
   };
-  const begin = (pin: Pin, algorithm: Algorithm, key: string): Hashing => {
-    if (hashings.size >= HASHINGS_MAX)
-      throw new Overloaded({ what: 'files to hash', limit: HASHINGS_MAX });
+  const begin = (order: Order): Hashing => {
     const stop = new AbortController();
     const signal = AbortSignal.any([running, stop.signal]);
-    const progress = { hashedBytes: 0 };
-    const digests = make({ pin, algorithm, key }, progress, { signal });
-    const hashing: Hashing = { digests, progress, stop, waiting: 0, unwanted: undefined };
+    const work = { progress: { hashedBytes: 0 }, stop };
+    let hashing: Hashing | undefined;
+    // Somebody waits from the moment on in which it has a name here.
+    const isSlow = () => hashing?.waiting === 0;
+    const digests = make(order, { ...work, isSlow }, { signal });
+    hashing = { ...work, digests, waiting: 0, unwanted: undefined };
+    const begun = hashing;
     const over = () => {
-      clearTimeout(hashing.unwanted);
-      if (hashings.get(key) === hashing) hashings.delete(key);
+      clearTimeout(begun.unwanted);
+      if (hashings.get(order.key) === begun) hashings.delete(order.key);
     };
     digests.then(over, over); // whoever waits is told how it ended; there may be nobody
-    hashings.set(key, hashing);
-    return hashing;
+    hashings.set(order.key, begun);
+    return begun;
   };
   const leave = (hashing: Hashing, key: string): void => {
     hashing.waiting -= 1;
@@ -120,9 +152,9 @@ export function createHashPieces(
     hashing.unwanted = setTimeout(giveUp, unwantedMaxMs);
   };
 
-  return async (pin, { algorithm, form }, { signal }) => {
+  return async (pin, { algorithm, form, client }, { signal }) => {
     const key = `${pin.root}.${algorithm}`;
-    const hashing = hashings.get(key) ?? begin(pin, algorithm, key);
+    const hashing = hashings.get(key) ?? begin({ pin, algorithm, key, client });
     hashing.waiting += 1;
     clearTimeout(hashing.unwanted);
     const late = AbortSignal.timeout(waitMaxMs);

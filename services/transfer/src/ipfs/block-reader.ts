@@ -51,6 +51,8 @@ export interface BlockReader {
 
 export interface ReadOptions {
   readonly signal: AbortSignal;
+  /** Whose share of what this peer does its reads are. */
+  readonly client: string;
   /** Others are not asked (`Cache-Control: only-if-cached`). */
   readonly isLocalOnly: boolean;
   /** A live pin reaches what is read. */
@@ -73,7 +75,7 @@ export function createBlockReaders(
     return bytes;
   };
 
-  return ({ signal, isLocalOnly, isPinned, sentBytes }) => {
+  return ({ signal, client, isLocalOnly, isPinned, sentBytes }) => {
     const budget =
       isPinned || sentBytes === undefined ? undefined : createReadBudget(sentBytes, limits);
     const spend: BlockReader['spend'] = (cid, readBytes) => budget?.spend(cid, readBytes);
@@ -94,7 +96,7 @@ export function createBlockReaders(
     };
     const get = async (cid: Cid): Promise<ReceivedBlock> => {
       if (isLocalOnly) return getHere(cid);
-      if (!isPinned) return blocks.get(cid, { signal });
+      if (!isPinned) return blocks.get(cid, { client, signal });
       const here = await blocks.getHere(cid, { signal });
       return (
         here ?? blocks.fetch(cid, blocks.locate(cid), { retryForMs: PINNED_RETRY_FOR_MS, signal })

@@ -25,6 +25,7 @@ import { answerHead, type IpfsAsk, type IpfsOutcome } from './ipfs-ask.ts';
 import { hintsOf, locationOf } from './ipfs-headers.ts';
 import { seekAhead } from './loose-file.ts';
 import { CAR_TYPE, type Dups } from './negotiate.ts';
+import { linksOfNode } from './read-budget.ts';
 import { isNotModified } from '../range.ts';
 import type { Flow, Piece, Pieces, Sender } from '../send-body.ts';
 
@@ -151,11 +152,12 @@ async function* entriesOf(
   }
   let isRoot = true;
   using links = reader.holdLinks();
+  const ownLinks = linksOfNode(node.links.length); // in memory until the walk ends
   const options = {
     scope,
     range,
     skip: isRepeated,
-    onPending: (count: number) => links.set(count),
+    onPending: (count: number) => links.set(ownLinks + count),
   };
   for await (const entry of walkDag(cid, reader.getNode, options)) {
     yield isRoot ? only : { entry };

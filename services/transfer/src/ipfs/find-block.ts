@@ -38,7 +38,10 @@ const RETRY_DELAY_MS = 250;
 
 export interface FindBlock extends Disposable {
   /** One verified block, whoever has it; the caller releases it. @throws BlockAbsent, BlockUnavailable, Overloaded */
-  get(cid: Cid, options: { signal: AbortSignal }): Promise<ReceivedBlock>;
+  get(
+    cid: Cid,
+    options: { readonly client: string; readonly signal: AbortSignal },
+  ): Promise<ReceivedBlock>;
   /** The same from our own storage alone; undefined when it is not there. */
   getHere(cid: Cid, options: { signal: AbortSignal }): Promise<ReceivedBlock | undefined>;
   /** Whether our own storage has it. */

@@ -30,6 +30,7 @@ import { CORS_HEADERS } from './ipfs-headers.ts';
 import { readIpfsPath } from './ipfs-path.ts';
 import type { Metrics } from '../metrics.ts';
 import { type Form, negotiate, readsJson } from './negotiate.ts';
+import { linksOfNode } from './read-budget.ts';
 import { createRawBlock } from './raw-block.ts';
 
 const PREFIX = '/ipfs/';
@@ -107,7 +108,9 @@ async function understand(
   const { socket } = call.reply.raw;
   const sentBefore = socket?.bytesWritten ?? 0;
   const sentBytes = () => (socket?.bytesWritten ?? 0) - sentBefore;
-  const reader = readerFor({ signal, isLocalOnly, isPinned: pin !== undefined, sentBytes });
+  const { client: by } = request;
+  const isPinned = pin !== undefined;
+  const reader = readerFor({ signal, client: by, isLocalOnly, isPinned, sentBytes });
   const resolved = await resolvePath(root, segments, reader.getNode);
   return { call, path, resolved, reader, pin: segments.length === 0 ? pin : undefined };
 }
@@ -118,7 +121,7 @@ async function answerUnixfs(ask: IpfsAsk, deps: IpfsDeps): Promise<Answered> {
   const { target } = resolved;
   const node = await readTarget(target, reader.getNode);
   using links = reader.holdLinks(); // the node is in memory until its last byte is sent
-  links.set(node?.links.length ?? 0);
+  links.set(linksOfNode(node?.links.length ?? 0));
   if (node?.type === 'directory' || node?.type === 'shard')
     return await sendDirectory(ask, node, deps);
   if (path.hasFinalSlash) {

@@ -15,6 +15,7 @@ import {
 } from '@shoal/protocol';
 import type { BlockReader } from './block-reader.ts';
 import { type ByteRange, inPieces } from '../file-pieces.ts';
+import { LEAF_FETCH_COST_BYTES } from './read-budget.ts';
 import type { Flow, Piece, Pieces } from '../send-body.ts';
 
 /** What it costs to ask whether a leaf is here, as bytes of nodes: a million of them may be. */
@@ -135,7 +136,10 @@ async function getBlock(
   { signal }: { signal: AbortSignal },
 ): Promise<Piece> {
   if (inline !== undefined) return { bytes: inline, release: () => {} };
-  if (kind === 'leaf') return reader.fetch(cid, holders, { signal });
+  if (kind === 'leaf') {
+    reader.spend(cid, LEAF_FETCH_COST_BYTES);
+    return reader.fetch(cid, holders, { signal });
+  }
   const bytes = await rooted(root, reader.getNode).get(cid);
   return { bytes: bytes ?? new Uint8Array(), release: () => {} };
 }

@@ -1,9 +1,12 @@
 /**
  * One fetch for all who want the same block at the same time, and for whoever wants it a moment
  * later: clients ask HEAD and then GET, and many of them ask for the same file at once.
+ *
+ * Clients share the fetches, each of which is of whoever asked first. One that several of them wait for
+ * gives way to nobody.
  */
+import { type Place, Shares } from '@shoal/chassis';
 import type { Cid } from '@shoal/protocol';
-import { Overloaded } from '@shoal/protocol';
 import type { ReceivedBlock } from '../receive-block.ts';
 
 /** Fetches under way, each of another block. */
@@ -15,12 +18,12 @@ const KEPT_MAX = 16;
 export interface SharedBlocks extends Disposable {
   /**
    * The block, from a fetch that is under way or was a moment ago, else from `fetch`; its signal fires
-   * when nobody waits any more. Each caller releases what it was given. @throws Overloaded
+   * when nobody waits any more. Each caller releases what it was given. @throws Overloaded, GaveWay
    */
   get(
     cid: Cid,
     fetch: (options: { signal: AbortSignal }) => Promise<ReceivedBlock>,
-    options: { signal: AbortSignal },
+    options: { readonly client: string; readonly signal: AbortSignal },
   ): Promise<ReceivedBlock>;
 }
 
@@ -28,13 +31,14 @@ export interface SharedBlocks extends Disposable {
 interface Flight {
   readonly block: Promise<ReceivedBlock>;
   readonly stop: AbortController;
+  readonly clients: Set<string>;
   users: number;
 }
 
 export function createSharedBlocks(): SharedBlocks {
   const flights = new Map<Cid, Flight>();
   const kept = new Map<Cid, () => void>();
-  let fetching = 0;
+  const shares = new Shares({ what: 'blocks being looked for', placesMax: FETCHES_MAX });
 
   const leave = (cid: Cid, flight: Flight): void => {
     flight.users -= 1;
@@ -63,25 +67,32 @@ export function createSharedBlocks(): SharedBlocks {
   const begin = (
     cid: Cid,
     fetch: (options: { signal: AbortSignal }) => Promise<ReceivedBlock>,
+    client: string,
   ): Flight => {
-    if (fetching >= FETCHES_MAX)
-      throw new Overloaded({ what: 'blocks being looked for', limit: FETCHES_MAX });
-    fetching += 1;
     const stop = new AbortController();
-    const flight: Flight = { block: fetch({ signal: stop.signal }), stop, users: 0 };
+    const { signal } = stop;
+    const clients = new Set<string>();
+    const options = { signal, mayYield: () => clients.size <= 1 };
+    const fetchIn = async (place: Place) => {
+      using _place = place;
+      place.signal.addEventListener('abort', () => stop.abort(place.signal.reason));
+      return await fetch({ signal });
+    };
+    const free = shares.tryTake(client, options);
+    const block = free === undefined ? shares.take(client, options).then(fetchIn) : fetchIn(free);
+    const flight: Flight = { block, stop, clients, users: 0 };
     flights.set(cid, flight);
-    flight.block
-      .then(
-        () => flight.users > 0 && keep(cid, flight),
-        () => flights.get(cid) === flight && flights.delete(cid),
-      )
-      .finally(() => (fetching -= 1));
+    flight.block.then(
+      () => flight.users > 0 && keep(cid, flight),
+      () => flights.get(cid) === flight && flights.delete(cid),
+    );
     return flight;
   };
   return {
-    async get(cid, fetch, { signal }) {
+    async get(cid, fetch, { client, signal }) {
       signal.throwIfAborted();
-      const flight = flights.get(cid) ?? begin(cid, fetch);
+      const flight = flights.get(cid) ?? begin(cid, fetch, client);
+      flight.clients.add(client);
       flight.users += 1;
       let isHeld = true;
       const release = () => {
