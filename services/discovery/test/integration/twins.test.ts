@@ -116,9 +116,17 @@ describe('a peer whose folder was copied', () => {
 
     const copy = await peers.restart('copy', early, { env, seeds: `${seedOf(b)},${seedOf(c)}` });
     await untilSettled(first, copy, [b, c]);
-    const pin = await first.put(draft('after'));
+    await eventually(
+      'the first writes', // refused for a moment while incarnations are outbid
+      async () => {
+        const pin = await first.put(draft('after')).catch(() => undefined);
+        return pin !== undefined;
+      },
+      PATIENT,
+    );
+    const { root } = draft('after');
     for (const other of [b, c])
-      await eventually('gossip goes on', () => other.find(pin.root, false), PATIENT);
+      await eventually('gossip goes on', () => other.find(root, false), PATIENT);
 
     await first.kill('SIGKILL');
     await eventually(

@@ -116,7 +116,8 @@ describe('readers that trickle', () => {
     using _first = await trickle(server.port, 'a');
     using _second = await trickle(server.port, 'a');
     expect((await read(server.port, 'a')).isWhole).toBe(true);
-    expect(await server.outcomes[0]).toBe('gave-way');
+    // Whichever was found slow first.
+    expect(await Promise.race(server.outcomes.slice(0, 2))).toBe('gave-way');
   });
 });
 
