@@ -1,0 +1,50 @@
+/**
+ * Proofs of blocks that are here: to a peer that asks for its own, and to our own services what a peer
+ * must answer them. A proof of another peer's copy is never given to others, or a peer without the bytes
+ * could have it made.
+ *
+ * A call reads 16 KiB of each block at most, one block after the other: a megabyte in all.
+ */
+import { type CopyChallenge, proveCopy, rangesToProve } from '@shoal/blocks';
+import { type Cid, type CopyProof, NO_PROOF, Overloaded } from '@shoal/protocol';
+import { type Blockstore, type Digest, digestOfCid } from './blockstore.ts';
+import type { Metrics } from './metrics.ts';
+
+/** Calls worked on at once; past that the caller is told to come again. */
+const CALLS_MAX = 16;
+
+/** A proof for each block that is held and, by `isGiven`, may be proved. @throws Overloaded */
+export type ProveBlocks = (
+  challenge: Omit<CopyChallenge, 'cid'> & { readonly cids: readonly Cid[] },
+  isGiven?: (digest: Digest) => boolean,
+) => Promise<{ proofs: CopyProof[] }>;
+
+export function createProveBlocks({
+  store,
+  metrics,
+}: {
+  readonly store: Pick<Blockstore, 'readRanges'>;
+  readonly metrics: Pick<Metrics, 'blocksProved'>;
+}): ProveBlocks {
+  let calls = 0;
+  const prove = async (challenge: CopyChallenge, digest: Digest): Promise<CopyProof> => {
+    const read = await store.readRanges(digest, (sizeBytes) => rangesToProve(challenge, sizeBytes));
+    return read === undefined ? NO_PROOF : proveCopy(challenge, read.sizeBytes, read.parts);
+  };
+  return async ({ cids, ...who }, isGiven = () => true) => {
+    if (calls >= CALLS_MAX) throw new Overloaded({ what: 'calls for proofs', limit: CALLS_MAX });
+    calls += 1;
+    try {
+      const proofs: CopyProof[] = [];
+      for (const cid of cids) {
+        const digest = digestOfCid(cid);
+        const proof = isGiven(digest) ? await prove({ ...who, cid }, digest) : NO_PROOF;
+        metrics.blocksProved.inc({ outcome: proof === NO_PROOF ? 'absent' : 'proved' });
+        proofs.push(proof);
+      }
+      return { proofs };
+    } finally {
+      calls -= 1;
+    }
+  };
+}
