@@ -49,7 +49,7 @@ export const liars: Scenario = {
     'two of five say yes to everything and keep nothing, through uploads, drops and repairs: no block is lost that honest peers held, and the two are named',
   open: liarSwarm,
   // Rounds of uploads and changes; the long form takes ten minutes.
-  scale: { short: 8, long: 200 },
+  scale: { short: 8, long: 150 },
   async run(rig) {
     const { stage, random, ledger } = rig;
     const lying = random.sample(stage.peers, 2);
