@@ -25,7 +25,7 @@ import type { DagListings } from './dag-listing.ts';
 import { haveMapOf, keepDag, nameBlocks } from './dags.ts';
 import { haveMapsOf } from './have-maps.ts';
 import type { Metrics } from './metrics.ts';
-import { createProveBlocks } from './prove-blocks.ts';
+import { createProveBlocks, OWN_WAITING_MAX } from './prove-blocks.ts';
 import type { Upkeep } from './upkeep.ts';
 
 /** Largest body of `POST /blocks/batch`. */
@@ -157,14 +157,15 @@ function mountReads({ mounting, store, listings, upkeep, metrics, limits, log }:
   mount(mounting, routes.haveBlocks, async ({ body: { cids }, query: { forGood } }) =>
     toBits(cids.map(digestOfCid).map((digest) => isConfirmed(digest, forGood))),
   );
-  const proveBlocks = createProveBlocks({ store, metrics });
+  const proveBlocks = createProveBlocks({ store, metrics, waitingMax: 0 });
+  const expectProofs = createProveBlocks({ store, metrics, waitingMax: OWN_WAITING_MAX });
   mount(mounting, routes.proveBlocks, async ({ body, query: { forGood }, caller }) =>
     proveBlocks(
       { nonce: body.nonce, asker: caller, holder: mounting.self, cids: body.cids },
       (digest) => isConfirmed(digest, forGood),
     ),
   );
-  mount(mounting, routes.expectProofs, ({ body }) => proveBlocks(body));
+  mount(mounting, routes.expectProofs, ({ body }) => expectProofs(body));
   mount(mounting, routes.nameBlocks, async ({ body: { places } }) => ({
     blocks: await nameBlocks(store, listings, places),
   }));
