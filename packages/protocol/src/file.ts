@@ -38,8 +38,8 @@ export type DagKind = z.infer<typeof DagKind>;
 /**
  * Where a file stands. `receiving`: still coming in. `safe`: every block has the copies asked for. The
  * rest have fewer: `spreading` is new, and its copies are being made; `reduced` lost some, with a peer
- * that is away or gone, or that could not prove its copies; `limited` has one at every peer there is; `at-risk` is none of these.
- * `missing`: no peer that is up or expected back has some block. `unknown`: a peer that is up did not
+ * that is away or gone, or that could not prove its copies; `limited` has one at every peer there is;
+ * `at-risk` is none of these. `missing`: no peer that is up or expected back has some block. `unknown`: a peer that is up did not
  * answer, so the number is that of its date.
  */
 export const FileState = z.enum([
@@ -62,8 +62,8 @@ const causePeers = { peers: z.array(PeerId).max(CAUSE_PEERS_MAX), count: z.int()
  * Why a file has fewer copies than it asks for, or why that can't be told. `new`: uploaded or changed a
  * moment ago. `away`: these peers are down; from `repairFromMs`, by the answering peer's wall clock, new
  * copies are made if one of them stays away. `gone`: these stayed away, and new copies are being made.
- * `unproved`: these
- * said that they hold copies and could not prove it. `few-peers`: it asks for more copies than peers can take. `unanswered`: these are up, and did not answer.
+ * `unproved`: these said that they hold copies and could not prove it. `few-peers`: it asks for more copies
+ * than peers can take. `unanswered`: these are up, and did not answer.
  */
 export const FileCause = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('new') }),

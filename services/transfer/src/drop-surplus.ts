@@ -86,8 +86,9 @@ export async function unretire(cids: readonly Cid[], client: PeerClient): Promis
 }
 
 /**
- * Those of the blocks that each of their placed peers proves, asked just now. A peer that leaves a small swarm finds fewer peers than the pin wants replicas: it needs all there are, and
- * one at least. Any other peer, one without capacity for example, keeps its copy then.
+ * Those of the blocks that each of their placed peers proves, asked just now. A peer that leaves a small
+ * swarm finds fewer peers than the pin wants replicas: it needs all there are, and one at least. Any other
+ * peer, one without capacity for example, keeps its copy then.
  */
 async function provedByAll(
   cids: readonly Cid[],
