@@ -110,6 +110,8 @@ export const Member = MemberRecord.extend({
   /** Blocks that it was asked to prove, by this peer since its start; absent before that. */
   proofs: z
     .object({
+      /** All of them that it said it holds. */
+      claimed: z.int().nonnegative(),
       proved: z.int().nonnegative(),
       failed: z.int().nonnegative(),
       /** Times that it did not answer. */

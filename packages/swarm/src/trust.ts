@@ -28,12 +28,16 @@ export interface ProofOutcome {
   readonly mended?: readonly Cid[];
   /** Blocks that it said it holds and could not prove. */
   readonly failed?: readonly Cid[];
+  /** Blocks that it said it holds, and no longer when it was to prove them. */
+  readonly denied?: number;
   /** Questions that it did not answer. */
   readonly unanswered?: number;
 }
 
 /** Sums since this peer started. */
 export interface ProofFigures {
+  /** Blocks that it was asked to prove since it said that it holds them. */
+  readonly claimed: number;
   readonly proved: number;
   readonly failed: number;
   readonly unanswered: number;
@@ -65,7 +69,7 @@ export function createTrust({ silentAfterMs }: { readonly silentAfterMs: number 
   const accountOf = (peerId: PeerId): Account => {
     const known = accounts.get(peerId);
     if (known !== undefined) return known;
-    const figures = { proved: 0, failed: 0, unanswered: 0 };
+    const figures = { claimed: 0, proved: 0, failed: 0, unanswered: 0 };
     const account: Account = {
       figures: { ...figures, failedAtMs: undefined, provedAtMs: undefined },
       outcomes: [],
@@ -85,11 +89,12 @@ export function createTrust({ silentAfterMs }: { readonly silentAfterMs: number 
   };
 
   return {
-    note(peerId, { proved = 0, mended = [], failed = [], unanswered = 0 }, nowMs) {
+    note(peerId, { proved = 0, mended = [], failed = [], denied = 0, unanswered = 0 }, nowMs) {
       const account = accountOf(peerId);
       const provedBlocks = proved + mended.length;
       const old = account.figures;
       account.figures = {
+        claimed: old.claimed + provedBlocks + failed.length + denied,
         proved: old.proved + provedBlocks,
         failed: old.failed + failed.length,
         unanswered: old.unanswered + unanswered,

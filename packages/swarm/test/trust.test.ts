@@ -25,6 +25,7 @@ describe('trust', () => {
     expect(changes).toEqual([false, false, true]);
     expect(trust.isDistrusted('other' as PeerId)).toBe(false);
     expect(trust.figures(PEER)).toEqual({
+      claimed: 4,
       proved: 1,
       failed: 3,
       unanswered: 0,

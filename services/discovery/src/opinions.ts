@@ -65,10 +65,11 @@ export function createOpinions(deps: {
     of(peerId) {
       const figures = trust.figures(peerId);
       if (figures === undefined) return {};
-      const { proved, failed, unanswered, failedAtMs } = figures;
+      const { claimed, proved, failed, unanswered, failedAtMs } = figures;
       const atMs = failedAtMs === undefined ? undefined : Date.now() - (clock() - failedAtMs);
       return {
         proofs: {
+          claimed,
           proved,
           failed,
           unanswered,

@@ -59,7 +59,15 @@ export interface Proving extends Disposable {
   round(): Promise<void>;
 }
 
-type Outcome = 'proved' | 'failed' | 'denied';
+/** `untold`: we don't have the block any more, so nobody can tell. */
+type Outcome = 'proved' | 'failed' | 'denied' | 'untold';
+
+interface Compared {
+  readonly place: BlockPlace;
+  /** Of one that could be compared. */
+  readonly cid?: Cid;
+  readonly outcome: Outcome;
+}
 
 /** A block that failed, or was denied, and how often. */
 interface Doubt {
@@ -121,7 +129,7 @@ export function startProving(deps: {
     member: Member,
     places: readonly BlockPlace[],
     signal: AbortSignal,
-  ): Promise<{ place: BlockPlace; cid: Cid; outcome: Outcome }[] | undefined> => {
+  ): Promise<Compared[] | undefined> => {
     const { peerId } = member;
     const options = { signal, timeoutMs: CALL_TIMEOUT_MS };
     const storage = client.own('storage');
@@ -131,7 +139,10 @@ export function startProving(deps: {
       const cid = blocks[index]?.cid;
       return cid === undefined ? [] : [{ place, cid }];
     });
-    if (named.length === 0) return undefined;
+    const unnamed = places
+      .filter((_, index) => blocks[index]?.cid === undefined)
+      .map((place): Compared => ({ place, outcome: 'untold' }));
+    if (named.length === 0) return unnamed;
     const nonce = randomBytes(16).toString('base64url');
     const cids = named.map(({ cid }) => cid);
     const expecting = { body: { nonce, cids, asker: self, holder: peerId } };
@@ -154,17 +165,20 @@ export function startProving(deps: {
       opinions.note(peerId, { unanswered: 1 });
       return undefined;
     }
-    const compared = named.flatMap((each, index) => {
+    const compared = named.map((each, index): Compared => {
       const wanted = expected.proofs[index] ?? NO_PROOF;
-      if (wanted === NO_PROOF) return []; // gone from here meanwhile: nothing to compare with
+      if (wanted === NO_PROOF) return { place: each.place, outcome: 'untold' };
       const given = answer.proofs[index] ?? NO_PROOF;
-      const outcome = given === wanted ? 'proved' : given === NO_PROOF ? 'denied' : 'failed';
-      return [{ ...each, outcome } as const];
+      return {
+        ...each,
+        outcome: given === wanted ? 'proved' : given === NO_PROOF ? 'denied' : 'failed',
+      };
     });
     const wrong = compared.filter(({ outcome }) => outcome === 'failed').slice(0, ACCUSED_MAX);
     const sound = new Set<Cid>();
     // It may be our bytes that are wrong: they are re-hashed before anybody is blamed.
     for (const { cid } of wrong) {
+      if (cid === undefined) continue;
       const checked = await client.call(
         storage,
         storageRoutes.checkBlock,
@@ -173,21 +187,28 @@ export function startProving(deps: {
       );
       if (checked.state === 'sound') sound.add(cid);
     }
-    return compared.filter(({ outcome, cid }) => outcome !== 'failed' || sound.has(cid));
+    const told = compared.filter(
+      ({ outcome, cid }) => outcome !== 'failed' || (cid !== undefined && sound.has(cid)),
+    );
+    return [...told, ...unnamed];
   };
 
-  const settle = (
-    member: Member,
-    outcomes: readonly { place: BlockPlace; cid: Cid; outcome: Outcome }[],
-  ): void => {
+  const settle = (member: Member, outcomes: readonly Compared[]): void => {
     const { peerId } = member;
     const mended: Cid[] = [];
     const failed: Cid[] = [];
     let proved = 0;
+    let denied = 0;
     const refuted = new Set<Cid>();
+    const untold = new Set<Cid>();
     for (const { place, cid, outcome } of outcomes) {
       const key = keyOf(peerId, place);
       const doubt = doubts.get(key);
+      if (cid === undefined) {
+        // Asked again without end, it would keep the file from counting for as long as it lives.
+        if (doubts.delete(key)) untold.add(place.root);
+        continue;
+      }
       if (outcome === 'proved') {
         if (doubts.delete(key)) mended.push(cid);
         else proved += 1;
@@ -199,7 +220,10 @@ export function startProving(deps: {
       if (doubts.size >= AGAIN_MAX && oldest !== undefined) doubts.delete(oldest);
       doubts.set(key, { peerId, place, denials });
       if (outcome === 'denied') metrics.proofs.inc({ outcome: 'denied' });
-      if (outcome === 'denied' && denials < DENIALS_MAX) continue;
+      if (outcome === 'denied' && denials < DENIALS_MAX) {
+        denied += 1;
+        continue;
+      }
       failed.push(cid);
       refuted.add(place.root);
     }
@@ -209,10 +233,12 @@ export function startProving(deps: {
     const open = new Set(
       [...doubts.values()].map((doubt) => `${doubt.peerId} ${doubt.place.root}`),
     );
+    for (const root of untold)
+      if (!open.has(`${peerId} ${root}`)) holders.noteProof(root, peerId, undefined);
     for (const { place, outcome } of outcomes)
       if (outcome === 'proved' && !open.has(`${peerId} ${place.root}`))
         holders.noteProof(place.root, peerId, true);
-    opinions.note(peerId, { proved, mended, failed });
+    opinions.note(peerId, { proved, mended, failed, denied });
     if (failed.length > 0) {
       log.warn(
         { peer: peerId, blocks: failed.length, cid: failed[0] },

@@ -36,6 +36,8 @@ function paperPair() {
   } = { claims: () => true, prove: () => 'proof' };
   /** Blocks of ours that are wrong on our disk. */
   const rotten = new Set<Cid>();
+  /** Blocks that we dropped. */
+  const dropped = new Set<Cid>();
   const told: Cid[] = [];
   const nonces = new Set<string>();
   let asked = 0;
@@ -63,9 +65,10 @@ function paperPair() {
       case storageRoutes.expectProofs:
         nonces.add(body.nonce);
         return {
-          proofs: body.cids.map((cid) =>
-            rotten.has(cid) ? 'rotten' : proofOf(body.holder, cid, body.nonce),
-          ),
+          proofs: body.cids.map((cid) => {
+            if (dropped.has(cid)) return '';
+            return rotten.has(cid) ? 'rotten' : proofOf(body.holder, cid, body.nonce);
+          }),
         };
       case storageRoutes.proveBlocks:
         asked += body.cids.length;
@@ -145,6 +148,7 @@ function paperPair() {
     time,
     other,
     rotten,
+    dropped,
     told,
     nonces,
     proving,
@@ -173,7 +177,9 @@ describe('samples of what a member says it holds', () => {
     for (let count = 0; count < 20; count += 1) await round();
     expect(new Set(proofs())).toEqual(new Set([true]));
     expect(nonces.size).toBe(21);
-    expect(figures()).toMatchObject({ proofs: { proved: asked(), failed: 0, unanswered: 0 } });
+    expect(figures()).toMatchObject({
+      proofs: { claimed: asked(), proved: asked(), failed: 0, unanswered: 0 },
+    });
     expect(opinions.isSampled(PEER)).toBe(true);
     expect(asked()).toBeLessThanOrEqual(21 * 24);
   });
@@ -242,6 +248,21 @@ describe('samples of what a member says it holds', () => {
     await round();
     expect(mended).toBeDefined();
     expect(proofs()).not.toContain(false);
+  });
+
+  it('hold nothing against who failed a block that we dropped since', async () => {
+    const { other, dropped, round, figures, proofs } = start();
+    const bad = new Set<Cid>();
+    other.prove = (cid) => {
+      if (bad.size < 2) bad.add(cid);
+      return bad.has(cid) ? 'garbage' : 'proof';
+    };
+    await round();
+    expect(proofs()).toContain(false);
+    for (const cid of bad) dropped.add(cid);
+    await round();
+    expect(proofs()).not.toContain(false);
+    expect(figures()).toMatchObject({ proofs: { failed: 2 } });
   });
 
   it('trust again who has its blocks again', async () => {
