@@ -5,6 +5,7 @@ export * from './chunk.ts';
 export * from './dag.ts';
 export * from './directory.ts';
 export * from './measure-dag.ts';
+export * from './prove-copy.ts';
 export * from './read-car.ts';
 export * from './read-cid.ts';
 export * from './read-directory.ts';

@@ -27,6 +27,8 @@ export function whyText({ causes, replicas, verifiedAtMs }: Stood, nowMs: number
           return `${who(cause)} away; new copies from ${formatMoment(cause.repairFromMs, nowMs)} if that stays so`;
         case 'gone':
           return `${who(cause)} gone; new copies are being made`;
+        case 'unproved':
+          return `${peersOf(cause)} could not prove the copies ${cause.count === 1 ? 'it says it holds' : 'they say they hold'}; new copies are being made`;
         case 'few-peers':
           return `${plural(cause.count, 'peer')} can take copies, and it asks for ${replicas}`;
         case 'unanswered': {
@@ -34,11 +36,15 @@ export function whyText({ causes, replicas, verifiedAtMs }: Stood, nowMs: number
             verifiedAtMs === undefined
               ? 'nothing is known of its copies yet'
               : `copies as of ${formatMoment(verifiedAtMs, nowMs)}`;
-          return `no answer from ${cause.count === 1 ? shortPeerId(String(cause.peers[0])) : plural(cause.count, 'peer')}; ${date}`;
+          return `no answer from ${peersOf(cause)}; ${date}`;
         }
       }
     })
     .join('; ');
+}
+
+function peersOf({ peers: [first], count }: { peers: readonly string[]; count: number }): string {
+  return count === 1 && first !== undefined ? shortPeerId(first) : plural(count, 'peer');
 }
 
 function who({ peers: [first], count }: { peers: readonly string[]; count: number }): string {

@@ -40,6 +40,8 @@ describe('shoal stat', () => {
   const health: FileHealth = {
     ...file,
     confirmed: 3,
+    claimed: 4,
+    proved: 3,
     survivesPeers: 2,
     disks: 3,
     machines: 2,
@@ -59,6 +61,7 @@ describe('shoal stat', () => {
     const report = healthReport(health, NOW_MS);
     expect(report).toContain('size       1.4 MiB in 3 blocks\n');
     expect(report).toContain('state      safe, 3 of 3 copies\n');
+    expect(report).toContain('proved     3 of 4 copies that peers say they hold\n');
     expect(report).toContain(
       'survives   the loss of any 2 peers; copies on 3 disks of 2 machines\n',
     );
@@ -66,6 +69,13 @@ describe('shoal stat', () => {
     expect(report).toContain('verified   1 s ago\n');
     expect(report).toContain('re-hashed  7 d ago\n');
     expect(report).toMatch(/\n\nPEER +BLOCKS +SHARE\n…\w{8} +2 +66 %\n$/);
+  });
+
+  it('marks a holder that could not prove what it says', () => {
+    const [holder] = health.holders;
+    if (holder === undefined) throw new Error('it has one holder');
+    const holders = [{ ...holder, proof: 'failed' as const }];
+    expect(healthReport({ ...health, holders }, NOW_MS)).toMatch(/2 +66 %, could not prove it\n$/);
   });
 
   it.each([
@@ -94,6 +104,14 @@ describe('shoal stat', () => {
       `…1hLwLEps is away; new copies from ${formatTime(NOW_MS + 10 * MINUTE_MS).slice(-5)} if that stays so`,
     ],
     [{ kind: 'gone', peers: [peerId], count: 2 }, '2 peers are gone; new copies are being made'],
+    [
+      { kind: 'unproved', peers: [peerId], count: 1 },
+      '…1hLwLEps could not prove the copies it says it holds; new copies are being made',
+    ],
+    [
+      { kind: 'unproved', peers: [peerId], count: 2 },
+      '2 peers could not prove the copies they say they hold; new copies are being made',
+    ],
     [{ kind: 'few-peers', count: 2 }, '2 peers can take copies, and it asks for 3'],
     [
       { kind: 'unanswered', peers: [peerId], count: 1 },

@@ -38,8 +38,8 @@ export type DagKind = z.infer<typeof DagKind>;
 /**
  * Where a file stands. `receiving`: still coming in. `safe`: every block has the copies asked for. The
  * rest have fewer: `spreading` is new, and its copies are being made; `reduced` lost some, with a peer
- * that is away or gone; `limited` has one at every peer there is; `at-risk` is none of these.
- * `missing`: no peer that is up or expected back has some block. `unknown`: a peer that is up did not
+ * that is away or gone, or that could not prove its copies; `limited` has one at every peer there is;
+ * `at-risk` is none of these. `missing`: no peer that is up or expected back has some block. `unknown`: a peer that is up did not
  * answer, so the number is that of its date.
  */
 export const FileState = z.enum([
@@ -62,12 +62,14 @@ const causePeers = { peers: z.array(PeerId).max(CAUSE_PEERS_MAX), count: z.int()
  * Why a file has fewer copies than it asks for, or why that can't be told. `new`: uploaded or changed a
  * moment ago. `away`: these peers are down; from `repairFromMs`, by the answering peer's wall clock, new
  * copies are made if one of them stays away. `gone`: these stayed away, and new copies are being made.
- * `few-peers`: it asks for more copies than peers can take. `unanswered`: these are up, and did not answer.
+ * `unproved`: these said that they hold copies and could not prove it. `few-peers`: it asks for more copies
+ * than peers can take. `unanswered`: these are up, and did not answer.
  */
 export const FileCause = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('new') }),
   z.object({ kind: z.literal('away'), ...causePeers, repairFromMs: z.int().nonnegative() }),
   z.object({ kind: z.literal('gone'), ...causePeers }),
+  z.object({ kind: z.literal('unproved'), ...causePeers }),
   z.object({ kind: z.literal('few-peers'), count: z.int().nonnegative() }),
   z.object({ kind: z.literal('unanswered'), ...causePeers }),
 ]);
@@ -169,10 +171,23 @@ export const FileEntry = z.object({
 });
 export type FileEntry = z.infer<typeof FileEntry>;
 
+/**
+ * What speaks for a holder's word. `own`: it is this peer. `proved`: it proved blocks of this file.
+ * `sampled`: it proved blocks of other files lately; of this one, this peer has nothing to compare with,
+ * or has not asked. `claimed`: nothing yet; it counts until it fails. `failed`: it could not prove blocks
+ * of this file, or of others: it does not count.
+ */
+export const ProofState = z.enum(['own', 'proved', 'sampled', 'claimed', 'failed']);
+export type ProofState = z.infer<typeof ProofState>;
+
 /** How safe a file is; every member that is up was asked just now. */
 export const FileHealth = FileEntry.extend({
   /** The copies that answers to this very question confirm: less than `copies` when one is missing. */
   confirmed: z.int().nonnegative().default(0),
+  /** The copies that peers say they hold, whoever they are. */
+  claimed: z.int().nonnegative().default(0),
+  /** The copies of `copies` whose holders proved a sample of what they say they hold; ours is one. */
+  proved: z.int().nonnegative().default(0),
   /** How many peers may be lost together before a block is: copies − 1, never below 0. */
   survivesPeers: z.int().nonnegative(),
   /** Distinct disks that hold copies of the worst-placed block: one disk is one accident. Memory is none. */
@@ -183,6 +198,7 @@ export const FileHealth = FileEntry.extend({
   verifiedAtMs: z.int().nonnegative(),
   /** When the copy that was re-hashed longest ago was, by this peer's clock; absent when a holder did not say. */
   checkedAtMs: z.int().nonnegative().optional(),
+  /** Who says that they hold blocks of it; whether that counts, `proof` tells. */
   holders: z.array(
     z.object({
       peerId: PeerId,
@@ -192,6 +208,10 @@ export const FileHealth = FileEntry.extend({
       haveMap: HaveMap,
       /** When it said so. */
       answeredAtMs: z.int().nonnegative().optional(),
+      /** Whether that counts as a copy, and why; absent in answers of earlier versions. */
+      proof: ProofState.optional(),
+      /** When it last proved blocks of this very file. */
+      provedAtMs: z.int().nonnegative().optional(),
     }),
   ),
 });

@@ -1,6 +1,7 @@
 export * from './bounded.ts';
 export * from './bytes.ts';
 export * from './cid.ts';
+export * from './copy-proof.ts';
 export * from './entry-name.ts';
 export * from './file.ts';
 export * from './frames.ts';

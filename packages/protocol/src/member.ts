@@ -107,5 +107,20 @@ export const Member = MemberRecord.extend({
   goneForMs: TimeMs.optional(),
   /** Of one that is down: when it counts as gone for good, and its copies are made anew elsewhere. */
   outInMs: TimeMs.optional(),
+  /** Blocks that it was asked to prove, by this peer since its start; absent before that. */
+  proofs: z
+    .object({
+      /** All of them that it said it holds. */
+      claimed: z.int().nonnegative(),
+      proved: z.int().nonnegative(),
+      failed: z.int().nonnegative(),
+      /** Times that it did not answer. */
+      unanswered: z.int().nonnegative(),
+      /** When it last failed to prove a block that it said it holds. */
+      failedAtMs: TimeMs.optional(),
+    })
+    .optional(),
+  /** It failed to prove what it said it holds, so that this peer counts no copy of it. */
+  isDistrusted: z.boolean().optional(),
 });
 export type Member = z.infer<typeof Member>;

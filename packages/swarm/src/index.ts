@@ -3,3 +3,4 @@ export * from './rank.ts';
 export * from './member-table.ts';
 export * from './pin-set.ts';
 export * from './survival.ts';
+export * from './trust.ts';

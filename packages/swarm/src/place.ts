@@ -5,6 +5,11 @@
  * the same members gets the same answer, so nobody asks a coordinator, a repeated job repeats itself,
  * and a peer that joins or leaves moves only its own blocks.
  *
+ * Capacity is a claim: a peer that says it has a thousand times more than the others would be first of
+ * nearly every order. So the weight is at most four times the median claim, which half of the members
+ * would have to push up together. What members said or proved besides never decides where a block
+ * belongs: opinions differ between peers, and an order that differs moves blocks to and fro.
+ *
  * Placed is a partition (256 of them), not a block: the number of distinct replica sets stays small
  * (copysets), so that losing R peers at once is unlikely to lose anything.
  *
@@ -14,6 +19,9 @@
 import { createHash } from 'node:crypto';
 import type { FailureDomain, PeerId } from '@shoal/protocol';
 import { domainKey } from './survival.ts';
+
+/** Weight of a peer at most, in medians of what the members claim. */
+const WEIGHT_MAX_MEDIANS = 4;
 
 /** What placement needs to know of a member. Capacity is configured, so every caller sees the same number. */
 export interface Candidate {
@@ -27,11 +35,14 @@ export interface Candidate {
  * hold the copies of a file with R replicas; the next stand in for one that is down.
  */
 export function place<C extends Candidate>(partition: number, candidates: readonly C[]): C[] {
+  const weightMax = weightMaxOf(candidates);
   const byScore = candidates
     .filter(({ capacityBytes }) => capacityBytes > 0)
     .map((peer) => ({
       peer,
-      score: peer.capacityBytes / -Math.log(unitInterval(`${partition}/${peer.peerId}`)),
+      score:
+        Math.min(peer.capacityBytes, weightMax) /
+        -Math.log(unitInterval(`${partition}/${peer.peerId}`)),
     }))
     .toSorted((a, b) => b.score - a.score || (a.peer.peerId < b.peer.peerId ? -1 : 1))
     .map(({ peer }) => peer);
@@ -56,6 +67,15 @@ export function createPlacement<C extends Candidate>(
     orders.set(partition, order);
     return order;
   };
+}
+
+/** The most that a claim counts: by the lower median of the claims of those that have any capacity. */
+function weightMaxOf(candidates: readonly Candidate[]): number {
+  const claims = candidates
+    .map(({ capacityBytes }) => capacityBytes)
+    .filter((claim) => claim > 0)
+    .toSorted((a, b) => a - b);
+  return WEIGHT_MAX_MEDIANS * (claims[Math.floor((claims.length - 1) / 2)] ?? 0);
 }
 
 /** Maps a string to the open interval (0, 1), uniformly: 48 bits of SHA-256, plus a half so that it is never 0. */

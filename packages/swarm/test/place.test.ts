@@ -74,4 +74,49 @@ describe('place', () => {
     expect(share).toBeGreaterThan(0.5);
     expect(share).toBeLessThan(0.7);
   });
+
+  /** Of how many partitions this peer is first. */
+  const firstShare = (members: readonly Candidate[], name: string) =>
+    Array.from({ length: 256 }, (_, p) => place(p, members)[0]?.peerId).filter(
+      (first) => first === name,
+    ).length / 256;
+
+  it('counts a claim at four times the median claim at most', () => {
+    const claims = (capacityBytes: number) => [
+      ...[0, 1, 2, 3].map((index) => peer(index)),
+      peer(4, { capacityBytes }),
+    ];
+    const orders = (capacityBytes: number) =>
+      Array.from({ length: 256 }, (_, p) => place(p, claims(capacityBytes)).map((c) => c.peerId));
+    expect(orders(2 ** 52)).toEqual(orders(4e12));
+    expect(orders(4e12)).not.toEqual(orders(2e12));
+    expect(firstShare(claims(2 ** 52), 'peer-4')).toBeLessThan(0.6); // 4 of 8 parts
+    // Of two peers the lower claim is the median: neither lifts its own bound.
+    const two = [peer(0), peer(1, { capacityBytes: 2 ** 52 })];
+    expect(firstShare(two, 'peer-1')).toBeLessThan(0.9); // 4 of 5 parts
+  });
+
+  it('is bounded by what the median says, though a minority claims what it likes', () => {
+    fc.assert(
+      fc.property(
+        partition,
+        fc.array(fc.integer({ min: 1, max: 2 ** 52 }), { minLength: 2, maxLength: 2 }),
+        (p, [one = 1, two = 1]) => {
+          const liars = (a: number, b: number) => [
+            peer(0),
+            peer(1),
+            peer(2),
+            peer(3, { capacityBytes: a }),
+            peer(4, { capacityBytes: b }),
+          ];
+          // Above four medians of the honest, more changes nothing.
+          const cut = (claim: number) => Math.min(claim, 4e12);
+          expect(place(p, liars(one, two)).map(({ peerId }) => peerId)).toEqual(
+            place(p, liars(cut(one), cut(two))).map(({ peerId }) => peerId),
+          );
+        },
+      ),
+      SEED,
+    );
+  });
 });

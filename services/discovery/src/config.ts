@@ -39,6 +39,8 @@ export const DiscoveryConfig = PeerConfig.extend({
   DISCOVERY_HEARTBEAT_MS: milliseconds(200, 120_000, 5000),
   /** Time between two pings of a connected peer, and how long an answer may take. */
   DISCOVERY_PING_MS: milliseconds(200, 60_000, 1500),
+  /** Time between two rounds of asking members to prove a few of the blocks that they say they hold; longer in large swarms. */
+  DISCOVERY_PROOF_INTERVAL_MS: milliseconds(500, 24 * 3_600_000, 10_000),
   /** Time after which a peer that is down is no longer placed on. */
   MEMBER_OUT_AFTER_MS: milliseconds(1000, 30 * 24 * 3_600_000, 600_000),
   /** Time for which what an ended pin reached is kept all the same: more than any peer's clock is wrong. */

@@ -64,7 +64,9 @@ export function createFindBlock(deps: {
     }
   };
   const search = async (cid: Cid, given: AbortSignal): Promise<boolean> => {
-    const up = members().filter(({ state }) => state === 'alive');
+    const up = members().filter(
+      ({ state, isDistrusted }) => state === 'alive' && isDistrusted !== true,
+    );
     const enough = new AbortController();
     const signal = AbortSignal.any([stop.signal, enough.signal, given]);
     const own = up.filter(({ isSelf }) => isSelf);

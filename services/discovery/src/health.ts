@@ -15,9 +15,10 @@ import type {
   Member,
   PeerId,
   Pin,
+  ProofState,
 } from '@shoal/protocol';
 import { WANT_ROOTS_MAX } from '@shoal/protocol';
-import { countCopies, oldestCheck } from './count-copies.ts';
+import { countCopies, type Holding, oldestCheck } from './count-copies.ts';
 import type { Holders } from './holders.ts';
 import type { ReadHaveMap } from './own-have-maps.ts';
 import type { PinAges } from './pin-ages.ts';
@@ -33,6 +34,11 @@ const ASKING_MAX_MS = 4000;
 const FRESH_MOVING_MS = 2000;
 /** …and of safe ones, half of what they are good for, since others are asked before them. */
 const FRESH_SAFE_MS = ANSWER_AGE_MAX_MS / 2;
+
+/** A file that was uploaded or changed less long ago is not asked proofs of when somebody looks at it. */
+const UNASKED_FOR_MS = 30_000;
+/** So long a proof of some blocks of a file speaks for what its holder says of the others. */
+const PROVED_FOR_MS = 3_600_000;
 
 export interface Health {
   /** @throws FileNotFound, FileGone */
@@ -58,6 +64,10 @@ export function createHealth(deps: {
   /** Whether a member that is not down can be asked at this moment, as far as can be told. */
   readonly isReachable: (member: Member) => boolean;
   readonly newForMs: number;
+  /** Has those who say that they hold blocks of a file prove some. */
+  readonly prove: (pin: Pin, options: { signal: AbortSignal }) => Promise<void>;
+  /** Whether a member proved lately what it says of files. */
+  readonly isSampled: (peerId: PeerId) => boolean;
 }): Health {
   const { self, pins, want, holders, ages, readHaveMap, members, isReachable, newForMs } = deps;
 
@@ -129,23 +139,45 @@ export function createHealth(deps: {
         readOwn(pin.root),
         want([pin.root], { timeoutMs: ANSWERS_TIMEOUT_MS, signal }),
       ]);
+      // What was uploaded just now was proved with the offer, and is sampled a little later.
+      if (!ages.isYoung(pin, UNASKED_FOR_MS)) await deps.prove(pin, { signal });
       const all = members();
       const domains = new Map(all.map(({ peerId, domain }) => [peerId, domain]));
       const found = standing(pin, all, startMs);
       const now = found.holdings.filter(({ atMs }) => atMs >= startMs);
-      const { copies, disks, machines, holdings } = found;
+      const { copies, disks, machines, holdings, unproved } = found;
+      const proofOf = (peerId: PeerId): ProofState => {
+        if (peerId === self) return 'own';
+        if (unproved.some((each) => each.peerId === peerId)) return 'failed';
+        const proof = holders.last(pin.root, peerId)?.proof;
+        const isProved = proof !== undefined && holders.clock() - proof.atMs <= PROVED_FOR_MS;
+        if (isProved) return 'proved';
+        return deps.isSampled(peerId) ? 'sampled' : 'claimed';
+      };
+      const count = (some: readonly Holding[]) =>
+        countCopies(pin.blocks, some, (peerId) => domains.get(peerId)).copies;
+      const claims = [...holdings, ...unproved];
       return {
         ...entryOf(pin, found),
-        confirmed: countCopies(pin.blocks, now, (peerId) => domains.get(peerId)).copies,
+        confirmed: count(now),
+        claimed: count(claims),
+        proved: count(holdings.filter(({ peerId }) => proofOf(peerId) !== 'claimed')),
         survivesPeers: Math.max(0, copies - 1),
         disks,
         machines,
         verifiedAtMs: wallTimeOf(found.atMs ?? startMs),
         ...oldestCheck(holdings),
-        holders: holdings.map(({ peerId, haveMap, atMs }) => {
+        holders: claims.map(({ peerId, haveMap, atMs }) => {
           const blocks = countBits(decodeBits(haveMap.bits, haveMap.blocks));
           const share = blocks / haveMap.blocks;
-          return { peerId, blocks, share, haveMap, answeredAtMs: wallTimeOf(atMs) };
+          const answeredAtMs = wallTimeOf(atMs);
+          const proof = proofOf(peerId);
+          const provedAtMs = holders.last(pin.root, peerId)?.proof?.atMs;
+          const dated =
+            proof === 'proved' && provedAtMs !== undefined
+              ? { provedAtMs: wallTimeOf(provedAtMs) }
+              : {};
+          return { peerId, blocks, share, haveMap, answeredAtMs, proof, ...dated };
         }),
       };
     },

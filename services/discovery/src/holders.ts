@@ -33,6 +33,13 @@ export interface Statement {
   readonly atMs: number;
   /** Whether the peer has been there ever since. */
   readonly isCurrent: boolean;
+  /** Whether it could prove what it said of this root when it was asked, and when that was. */
+  readonly proof?: Proof | undefined;
+}
+
+export interface Proof {
+  readonly isProved: boolean;
+  readonly atMs: number;
 }
 
 interface Entry {
@@ -40,6 +47,7 @@ interface Entry {
   readonly atMs: number;
   /** When the peer read it from its disk, on its own clock. */
   readonly readAtMs: number | undefined;
+  readonly proof: Proof | undefined;
 }
 
 export interface NoteOptions {
@@ -52,6 +60,8 @@ export interface NoteOptions {
 export interface Holders {
   /** Remembers what a peer said that it holds of a root; undefined is nothing. */
   note(root: Cid, peerId: PeerId, haveMap: HaveMap | undefined, options?: NoteOptions): void;
+  /** Whether a peer could prove blocks of a root that it said it holds; undefined takes back what it failed. */
+  noteProof(root: Cid, peerId: PeerId, isProved: boolean | undefined): void;
   /** What a peer said last of a root. */
   last(root: Cid, peerId: PeerId): Statement | undefined;
   /** This peer went, or came back, perhaps with less: what it said is not current any more. */
@@ -99,18 +109,27 @@ export function createHolders({
       const entries = roots.get(root) ?? new Map<PeerId, Entry>();
       const old = entries.get(peerId);
       if (old !== undefined && isCurrent(peerId, old) && isLate(readAtMs, old.readAtMs)) return;
-      const entry = { haveMap: inOurTime(haveMap, wallClock()), atMs, readAtMs };
+      const proof = haveMap === undefined ? undefined : old?.proof;
+      const entry = { haveMap: inOurTime(haveMap, wallClock()), atMs, readAtMs, proof };
       chars += sizeOf(entry) - sizeOf(old);
       entries.set(peerId, entry);
       roots.delete(root); // put back at the end: told last, forgotten last
       roots.set(root, entries);
       while (roots.size > ROOTS_MAX || (chars > BITS_MAX_CHARS && roots.size > 1)) forgetOldest();
     },
+    noteProof(root, peerId, isProved) {
+      const entries = roots.get(root);
+      const old = entries?.get(peerId);
+      if (entries === undefined || old?.haveMap === undefined) return;
+      const proof = isProved === undefined ? undefined : { isProved, atMs: clock() };
+      entries.set(peerId, { ...old, proof });
+    },
     last(root, peerId) {
       const entry = roots.get(root)?.get(peerId);
       if (entry === undefined) return undefined;
-      const { haveMap, atMs } = entry;
-      return { haveMap, atMs, isCurrent: isCurrent(peerId, entry) };
+      const { haveMap, atMs, proof } = entry;
+      const proven = proof === undefined ? {} : { proof };
+      return { haveMap, atMs, isCurrent: isCurrent(peerId, entry), ...proven };
     },
     turn(peerId) {
       putLast(turns, peerId, clock());

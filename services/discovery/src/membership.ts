@@ -60,6 +60,8 @@ export interface Membership {
   onChange(listener: (peerId: PeerId, state: MemberState) => void): void;
   /** Push-pull with one peer. */
   exchange(peerId: PeerId): Promise<void>;
+  /** What we think of a member changed: those who wait for changes should know. */
+  noteOpinion(): void;
   /** Takes in records that somebody told in another way than over the engine. */
   learn(records: readonly AgedRecord[], from: PeerId): void;
   /** Our own record, as it was last signed. */
@@ -90,6 +92,8 @@ export function createMembership(deps: {
   readonly facts: () => OwnFacts;
   readonly heartbeatMs: number;
   readonly outAfterMs: number;
+  /** What this peer thinks of a member, beside what that says of itself. */
+  readonly opinionOf: (peerId: PeerId) => Pick<Member, 'proofs' | 'isDistrusted'>;
   readonly refusals: Refusals;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -203,9 +207,10 @@ export function createMembership(deps: {
       const me: Member = { ...ownRecord(false), state: 'alive', isSelf: true, seenMsAgo: 0 };
       return [
         me,
-        ...table
-          .all()
-          .map((member) => toMember(member, nowMs, table.outInMs(member.record.peerId, nowMs))),
+        ...table.all().map((member) => ({
+          ...toMember(member, nowMs, table.outInMs(member.record.peerId, nowMs)),
+          ...deps.opinionOf(member.record.peerId),
+        })),
       ];
     },
     async changed(after, waitMs, signal) {
@@ -228,6 +233,10 @@ export function createMembership(deps: {
       wake();
     },
     onChange: (listener) => void listeners.add(listener),
+    noteOpinion() {
+      ownChanges += 1;
+      wake();
+    },
     learn(records, from) {
       for (const { signed, ageMs } of records) learn(signed, ageMs, from);
     },

@@ -119,6 +119,23 @@ export function createMetrics() {
       labelNames: ['by', 'outcome'] as const,
       registers,
     }),
+    proofs: new Counter({
+      name: 'shoal_discovery_proofs_total',
+      help: 'Blocks that members were asked to prove, by outcome: denied is one that the member does not say it holds any more.',
+      labelNames: ['outcome'] as const, // 'proved' | 'failed' | 'denied' | 'unanswered'
+      registers,
+    }),
+    unprovedBlocks: new Gauge({
+      name: 'shoal_discovery_unproved_blocks',
+      help: 'Blocks that a member said it holds and failed to prove to this peer since its start. Only members that failed are named, at most 16.',
+      labelNames: ['peer'] as const,
+      registers,
+    }),
+    distrusted: new Gauge({
+      name: 'shoal_discovery_distrusted_members',
+      help: 'Members whose copies this peer does not count, since they failed to prove them.',
+      registers,
+    }),
     settlesWaiting: new Gauge({
       name: 'shoal_discovery_settles_waiting',
       help: 'Settle jobs that wait for Redis to come back.',

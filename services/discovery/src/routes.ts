@@ -16,6 +16,7 @@ import type { Announce } from './announce.ts';
 import { type Health, onlyUp } from './health.ts';
 import type { Holders } from './holders.ts';
 import type { Membership } from './membership.ts';
+import type { Opinions } from './opinions.ts';
 import type { OwnClock } from './own-clock.ts';
 import type { PinSync } from './pin-sync.ts';
 import type { Pins } from './pins.ts';
@@ -33,6 +34,7 @@ export function mountRoutes(
     readonly health: Health;
     readonly pinSync: PinSync;
     readonly ownClock: OwnClock;
+    readonly opinions: Opinions;
     readonly twins: Twins;
     /** Durable, and told to all members, once resolved. */
     readonly setDraining: (isDraining: boolean) => Promise<void>;
@@ -102,6 +104,12 @@ export function mountRoutes(
     );
     const copies = new Map(entries.map((entry) => [entry.cid, entry.copies]));
     return { files: roots.map((cid) => ({ cid, copies: copies.get(cid) })) };
+  });
+  mount(mounting, discoveryRoutes.noteProofs, async ({ body: { reports } }) => {
+    for (const { peerId, proved, failed, unanswered } of reports)
+      if (membership.table.get(peerId) !== undefined)
+        deps.opinions.note(peerId, { proved, failed, unanswered });
+    return {};
   });
   mount(mounting, discoveryRoutes.setDraining, async ({ body }) => {
     await deps.setDraining(body.isDraining);

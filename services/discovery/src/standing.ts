@@ -7,6 +7,9 @@
  * Who is down does not count, for nobody can read from it; what it said last tells why copies lack.
  *
  * A file of which enough copies are confirmed is safe whoever else is silent.
+ *
+ * Who failed to prove blocks of the file, or is distrusted for others that it failed, does not count,
+ * whatever it says.
  */
 import {
   CAUSE_PEERS_MAX,
@@ -29,8 +32,12 @@ export interface Standing extends Copies {
   /** When the oldest answer that counts was given, on the table's clock; undefined without any. */
   readonly atMs: number | undefined;
   /** What counts: who said what, and when. */
-  readonly holdings: readonly (Holding & { readonly atMs: number })[];
+  readonly holdings: readonly DatedHolding[];
+  /** What those said who could not prove it. */
+  readonly unproved: readonly DatedHolding[];
 }
+
+type DatedHolding = Holding & { readonly atMs: number };
 
 export interface StandingDeps {
   readonly holders: Pick<Holders, 'last'>;
@@ -60,7 +67,10 @@ export function standingOf(pin: Pin, deps: StandingDeps): Standing {
     member,
     last: holders.last(pin.root, member.peerId),
   }));
-  const here = said.filter(({ member: { state } }) => state === 'alive' || state === 'suspect');
+  const up = said.filter(({ member: { state } }) => state === 'alive' || state === 'suspect');
+  const here = up.filter((each) => !isUnproved(each));
+  const refuted = up.filter((each) => isUnproved(each) && isHolder(pin, each.last));
+  const unproved = holdingsOf(pin, refuted);
   const domains = new Map(members.map(({ peerId, domain }) => [peerId, domain]));
   const count = (all: readonly Said[]): Copies & Pick<Standing, 'holdings'> => {
     const holdings = holdingsOf(pin, all);
@@ -78,16 +88,17 @@ export function standingOf(pin: Pin, deps: StandingDeps): Standing {
     last === undefined ? [] : [last.atMs],
   );
   const atMs = dates.length === 0 ? undefined : Math.min(...dates);
-  if (isEnough) return { ...counted, atMs, state: 'safe', causes: [] };
+  if (isEnough) return { ...counted, unproved, atMs, state: 'safe', causes: [] };
   if (silent.length > 0) {
     const unanswered = silent.map(({ member }) => member.peerId);
     const causes: FileCause[] = [
       { kind: 'unanswered', ...named(unanswered) },
       ...tooMany(pin, members),
     ];
-    return { ...counted, atMs, state: 'unknown', causes };
+    return { ...counted, unproved, atMs, state: 'unknown', causes };
   }
-  return { ...counted, atMs, ...whyFewer(pin, counted.copies, said, deps) };
+  const why = whyFewer(pin, counted.copies, said, refuted, deps);
+  return { ...counted, unproved, atMs, ...why };
 }
 
 /** The state of a file of which everybody who is up answered, and not enough was found. */
@@ -95,6 +106,7 @@ function whyFewer(
   pin: Pin,
   copies: number,
   said: readonly Said[],
+  refuted: readonly Said[],
   { isYoung, knownForMs, wallMs, members }: StandingDeps,
 ): Pick<Standing, 'state' | 'causes'> {
   const placeable = members.filter(isPlaceable).length;
@@ -114,9 +126,13 @@ function whyFewer(
   }
   if (gone.length > 0 && copies < placeable)
     causes.push({ kind: 'gone', ...named(gone.map(({ member }) => member.peerId)) });
+  if (refuted.length > 0)
+    causes.push({ kind: 'unproved', ...named(refuted.map(({ member }) => member.peerId)) });
   if (causes.length === 0 && copies < placeable && isYoung(pin)) causes.push({ kind: 'new' });
   causes.push(...limits);
-  const isReduced = causes.some(({ kind }) => kind === 'away' || kind === 'gone');
+  const isReduced = causes.some(
+    ({ kind }) => kind === 'away' || kind === 'gone' || kind === 'unproved',
+  );
   // With a peer that is away its copies are, too: not readable now, and not lost.
   if (copies === 0 && away.length === 0) return { state: 'missing', causes };
   if (isReduced) return { state: 'reduced', causes };
@@ -136,7 +152,11 @@ export function isPlaceable({ state, draining, capacityBytes }: Member): boolean
   return state !== 'out' && !draining && capacityBytes > 0;
 }
 
-function holdingsOf(pin: Pin, all: readonly Said[]): (Holding & { atMs: number })[] {
+/** It could not prove blocks of this file, or so many of others that nothing it says counts. */
+const isUnproved = ({ member, last }: Said): boolean =>
+  !member.isSelf && (member.isDistrusted === true || last?.proof?.isProved === false);
+
+function holdingsOf(pin: Pin, all: readonly Said[]): DatedHolding[] {
   return all.flatMap(({ member: { peerId }, last }) =>
     last?.haveMap === undefined || last.haveMap.blocks !== pin.blocks
       ? []

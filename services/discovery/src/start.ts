@@ -42,10 +42,12 @@ import { createMembership, type Membership, type OwnFacts } from './membership.t
 import type { Answer, Question } from './messages.ts';
 import { createMetrics } from './metrics.ts';
 import { createOwnClock, watchOwnClock } from './own-clock.ts';
+import { createOpinions } from './opinions.ts';
 import { watchOwnStorage } from './own-storage.ts';
 import { createPinAges } from './pin-ages.ts';
 import { startPinSync } from './pin-sync.ts';
 import { createPins } from './pins.ts';
+import { startProving } from './proving.ts';
 import { createRefusals } from './refusals.ts';
 import { repeat } from './repeat.ts';
 import { mountRoutes } from './routes.ts';
@@ -109,6 +111,13 @@ export async function startDiscovery(
   const storage = stack.use(
     watchOwnStorage({ client, state, onMove: () => membership.announceSelf(), log }),
   );
+  const opinions = createOpinions({
+    clock: () => membership.clock(),
+    outAfterMs: config.MEMBER_OUT_AFTER_MS,
+    onChange: () => membership.noteOpinion(),
+    metrics,
+    log,
+  });
   const incarnation = await state.nextIncarnation(Date.now());
   const twins = createTwins({
     self,
@@ -137,6 +146,7 @@ export async function startDiscovery(
   });
   const membership: Membership = createMembership({
     self,
+    opinionOf: (peerId) => opinions.of(peerId),
     incarnation,
     run: () => twins.run(),
     onOwnName: (record) => twins.see(record),
@@ -202,14 +212,35 @@ export async function startDiscovery(
   // In a full mesh a connection that is gone is the first sign that its peer is.
   const isReachable = ({ isSelf, peerId }: Member): boolean =>
     isSelf || wire.isConnected(peerId) || membership.table.all().length > FULL_MESH_MAX;
+  const members = () => membership.list();
+  const proving = stack.use(
+    startProving({
+      self,
+      client,
+      holders,
+      opinions,
+      readOwn: async (root) => {
+        const { haveMap, readAtMs } = await readHaveMap(root);
+        if (haveMap !== 'unread') holders.note(root, self, haveMap, { readAtMs });
+      },
+      want,
+      members,
+      page: (after, limit) => pins.page(after, limit),
+      metrics,
+      log,
+      intervalMs: config.DISCOVERY_PROOF_INTERVAL_MS,
+    }),
+  );
   const health = createHealth({
     self,
+    prove: (pin, options) => proving.look(pin, options),
+    isSampled: (peerId) => opinions.isSampled(peerId),
     pins,
     want,
     holders,
     ages,
     readHaveMap,
-    members: () => membership.list(),
+    members,
     isReachable,
     newForMs: config.MEMBER_OUT_AFTER_MS,
   });
@@ -285,11 +316,11 @@ export async function startDiscovery(
       pinSync,
       setDraining,
       ownClock,
+      opinions,
       twins,
       expirySlackMs: config.DISCOVERY_EXPIRY_SLACK_MS,
     },
   );
-  const members = () => membership.list();
   const findBlock = stack.use(
     createFindBlock({
       findPin: (root) => pins.find(root),
@@ -325,7 +356,9 @@ export async function startDiscovery(
     }),
   );
   stack.use(watchOwnClock({ ownClock, metrics, log }));
-  const alive = () => membership.list().filter(({ state: each }) => each === 'alive');
+  // Files that only a member watches which can't be relied upon would be watched by nobody.
+  const alive = () =>
+    members().filter(({ state: each, isDistrusted }) => each === 'alive' && isDistrusted !== true);
   stack.use(startSurvey({ self, pins, health, alive, metrics, log }));
   const onUnsaved = (err: unknown) => log.warn({ err }, 'members not saved');
   const save = async (): Promise<void> => {

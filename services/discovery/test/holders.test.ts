@@ -30,6 +30,23 @@ describe('holders', () => {
     expect(holders.last(root, B)).toBeUndefined();
   });
 
+  it('remember whether a peer could prove what it said, until it says that it has nothing', () => {
+    const { time, holders } = tableAt();
+    holders.noteProof(root, A, false); // nothing was said that this could be of
+    holders.note(root, A, haveMap(root, 3, [1]));
+    expect(holders.last(root, A)?.proof).toBeUndefined();
+    time.nowMs = 5;
+    holders.noteProof(root, A, false);
+    time.nowMs = 6;
+    holders.note(root, A, haveMap(root, 3, [1, 2]));
+    expect(holders.last(root, A)?.proof).toEqual({ isProved: false, atMs: 5 });
+    holders.noteProof(root, A, true);
+    expect(holders.last(root, A)?.proof).toEqual({ isProved: true, atMs: 6 });
+    holders.note(root, A, undefined);
+    holders.note(root, A, haveMap(root, 3, [1]));
+    expect(holders.last(root, A)?.proof).toBeUndefined();
+  });
+
   it('keep what a peer said that went, and count it no more', () => {
     const { time, holders } = tableAt();
     const map = haveMap(root, 3, [1]);

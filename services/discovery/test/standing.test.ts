@@ -15,6 +15,9 @@ interface Told {
   readonly isReachable?: boolean;
   readonly goneForMs?: number;
   readonly outInMs?: number;
+  /** What came of asking it to prove blocks of the file. */
+  readonly isProved?: boolean;
+  readonly isDistrusted?: boolean;
 }
 
 /** Where the file stands when these members, by name, are as told. */
@@ -25,7 +28,9 @@ function standing(
   const time = { nowMs: 0 };
   const holders = createHolders({ clock: () => time.nowMs });
   const nowMs = 100_000;
-  for (const [name, { state = 'alive', holds = [0, 1, 2], ageMs = 0 }] of Object.entries(told)) {
+  for (const [name, { state = 'alive', holds = [0, 1, 2], ageMs = 0, isProved }] of Object.entries(
+    told,
+  )) {
     if (holds === 'silent') continue;
     time.nowMs = nowMs - ageMs;
     holders.note(
@@ -34,17 +39,21 @@ function standing(
       holds.length === 0 ? undefined : haveMap(pin.root, 3, holds),
     );
     time.nowMs = nowMs;
+    holders.noteProof(pin.root, name as PeerId, isProved);
     if (state === 'down' || state === 'out') holders.turn(name as PeerId);
   }
-  const members = Object.entries(told).map(([name, { state = 'alive', goneForMs, outInMs }]) => ({
-    peerId: name,
-    state,
-    domain: { host: name, disk: 'd' },
-    capacityBytes: 1,
-    draining: false,
-    goneForMs,
-    outInMs,
-  })) as unknown as Member[]; // what is read of them
+  const members = Object.entries(told).map(
+    ([name, { state = 'alive', goneForMs, outInMs, isDistrusted }]) => ({
+      peerId: name,
+      isDistrusted,
+      state,
+      domain: { host: name, disk: 'd' },
+      capacityBytes: 1,
+      draining: false,
+      goneForMs,
+      outInMs,
+    }),
+  ) as unknown as Member[]; // what is read of them
   const { state, causes, copies, atMs } = standingOf(
     { ...pin, replicas },
     {
@@ -73,6 +82,29 @@ describe('where a file stands', () => {
     });
     const told = { a: {}, b: {}, c: {}, d: { holds: 'silent' }, e: { ageMs: OLD } } as const;
     expect(standing(told)).toMatchObject({ state: 'safe', copies: 3, ageMs: 0 });
+  });
+
+  it('counts no copy of who could not prove it, and says so', () => {
+    const causes = [{ kind: 'unproved', ...away('c') }];
+    const told = { a: { isProved: true }, b: {}, c: { isProved: false } };
+    expect(standing(told)).toMatchObject({ state: 'reduced', copies: 2, causes });
+    // Of one that is distrusted nothing counts, whether it was asked of this file or proved some of it.
+    const liar = { a: {}, b: {}, c: { isProved: true, isDistrusted: true } };
+    expect(standing(liar)).toMatchObject({ state: 'reduced', copies: 2, causes });
+    // Whether it answers changes nothing either; nor does it make a file reduced that has enough others.
+    expect(standing({ ...liar, c: { isDistrusted: true, ageMs: OLD } })).toMatchObject({
+      state: 'reduced',
+      copies: 2,
+    });
+    expect(standing({ a: {}, b: {}, d: {}, c: { isDistrusted: true } })).toMatchObject({
+      state: 'safe',
+      copies: 3,
+      causes: [],
+    });
+    const nothing = { a: {}, b: {}, c: { isDistrusted: true, holds: [] } };
+    expect(standing(nothing, { isYoung: true })).toMatchObject({ causes: [{ kind: 'new' }] });
+    const lost = { a: { isProved: false }, b: { isDistrusted: true } };
+    expect(standing(lost)).toMatchObject({ state: 'missing', copies: 0 });
   });
 
   it('is unknown, with the last number and its date, when somebody who is up does not answer', () => {

@@ -5,7 +5,7 @@
  * `strays` finds.
  */
 import { randomUUID } from 'node:crypto';
-import { closeSync, openSync, read } from 'node:fs';
+import { closeSync, fstatSync, openSync, read } from 'node:fs';
 import { readdir, rename as move, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -24,6 +24,12 @@ export interface Draft {
   readonly fd: number;
 }
 
+/** A piece of a file: `bytes` is what is filled from there. */
+export interface FilePart {
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
 export interface BlockFiles {
   draft(digest: Digest, bytes: Uint8Array): Promise<Draft>;
   discard(draft: Draft): void;
@@ -33,6 +39,8 @@ export interface BlockFiles {
   sizeOf(digest: Digest): Promise<number | undefined>;
   /** Fills `buffer` from the start of the file; gives how much there was. */
   read(digest: Digest, buffer: Uint8Array): Promise<number>;
+  /** Fills each part from its offset in the file; false when that is not of this size. */
+  readParts(digest: Digest, sizeBytes: number, parts: readonly FilePart[]): Promise<boolean>;
   remove(digest: Digest): Promise<void>;
   /** Moves a damaged block out of the way; `rest` is what there is of one that has no file. */
   quarantine(digest: Digest, rest?: Uint8Array): Promise<void>;
@@ -132,6 +140,22 @@ export async function openBlockFiles(
         closeSync(fd);
       }
     },
+    async readParts(digest, sizeBytes, parts) {
+      let fd: number;
+      try {
+        fd = openSync(pathOf(digest), 'r');
+      } catch (error) {
+        return absentAs(false)(error as NodeJS.ErrnoException);
+      }
+      try {
+        if (fstatSync(fd).size !== sizeBytes) return false;
+        for (const { offset, bytes } of parts)
+          if ((await readAll(fd, bytes, offset)) < bytes.length) return false;
+        return true;
+      } finally {
+        closeSync(fd);
+      }
+    },
     remove: (digest) => io.remove(pathOf(digest)),
     async quarantine(digest, rest) {
       const { length } = await readdir(quarantine);
@@ -150,10 +174,11 @@ export async function openBlockFiles(
   };
 }
 
-async function readAll(fd: number, buffer: Uint8Array): Promise<number> {
+/** Reads from an offset in the file on; gives how much there was. */
+async function readAll(fd: number, buffer: Uint8Array, from = 0): Promise<number> {
   let offset = 0;
   while (offset < buffer.length) {
-    const { bytesRead } = await readAt(fd, buffer, offset, buffer.length - offset, offset);
+    const { bytesRead } = await readAt(fd, buffer, offset, buffer.length - offset, from + offset);
     if (bytesRead === 0) break;
     offset += bytesRead;
   }

@@ -1,5 +1,5 @@
 import type { Taker } from './buffers.ts';
-import { cidOf, digestOf } from '@shoal/blocks';
+import { type ByteRange, cidOf, digestOf } from '@shoal/blocks';
 import type { Cid, Lease, StorageStats } from '@shoal/protocol';
 import * as z from 'zod';
 import type { Census } from './census.ts';
@@ -77,6 +77,11 @@ export interface Blockstore extends AsyncDisposable {
   isForGood(digest: Digest): boolean;
   /** The bytes; undefined when they are absent, or turn out not to be all there (then set aside). @throws Overloaded */
   read(digest: Digest, taker?: Taker): Promise<BlockBytes | undefined>;
+  /** Some ranges of the bytes, chosen by the size; undefined as for `read`. */
+  readRanges(
+    digest: Digest,
+    choose: (sizeBytes: number) => readonly ByteRange[],
+  ): Promise<{ readonly sizeBytes: number; readonly parts: readonly Uint8Array[] } | undefined>;
   /** Size if the bytes seem to be there: the cheap half of `read`. */
   probe(digest: Digest): Promise<number | undefined>;
   /** Re-hashes a block; a corrupt one is set aside. @throws Overloaded */

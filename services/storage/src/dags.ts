@@ -1,6 +1,13 @@
 /** What this peer holds of a DAG, and marking it as wanted. */
-import { createBits, encodeBits, setBit } from '@shoal/blocks';
-import { BlockNotFound, type Cid, type HaveMap, ManifestIncomplete } from '@shoal/protocol';
+import { cidOf, createBits, encodeBits, setBit } from '@shoal/blocks';
+import {
+  BlockNotFound,
+  type BlockPlace,
+  type Cid,
+  type HaveMap,
+  ManifestIncomplete,
+  Problem,
+} from '@shoal/protocol';
 import { type Blockstore, cidOfDigest, digestOfCid } from './blockstore.ts';
 import type { DagListings, Listing } from './dag-listing.ts';
 
@@ -46,6 +53,27 @@ export async function keepDag(
     keptBlocks += await store.keep(entries, replicas);
   }
   return keptBlocks;
+}
+
+/** The blocks at these places; without a CID where the DAG is not held, has a gap, or is shorter. */
+export async function nameBlocks(
+  store: Blockstore,
+  listings: DagListings,
+  places: readonly BlockPlace[],
+): Promise<{ cid?: Cid }[]> {
+  const named: { cid?: Cid }[] = [];
+  for (const { root, index } of places) {
+    const listing = await listHeld(store, listings, root).catch((error: unknown) => {
+      if (error instanceof Problem) return undefined;
+      throw error;
+    });
+    if (listing === undefined || index >= listing.blocks) named.push({});
+    else {
+      const codec = listing.isNodeAt(index) ? 'dag-pb' : 'raw';
+      named.push({ cid: cidOf(codec, Buffer.from(listing.digestAt(index), 'hex')) });
+    }
+  }
+  return named;
 }
 
 async function listHeld(store: Blockstore, listings: DagListings, root: Cid): Promise<Listing> {

@@ -170,6 +170,31 @@ export async function openDiskBlockstore(options: DiskBlockstoreOptions): Promis
     return undefined;
   };
 
+  const readRanges: Blockstore['readRanges'] = async (digest, choose) => {
+    const record = table.held(digest);
+    if (record === undefined) return undefined;
+    const { sizeBytes } = record;
+    const ranges = choose(sizeBytes);
+    if (record.place === 'lmdb') {
+      const bytes = sizeBytes === 0 ? new Uint8Array() : index.readSmall(digest);
+      if (bytes?.length === sizeBytes)
+        return {
+          sizeBytes,
+          parts: ranges.map(({ offset, length }) => bytes.subarray(offset, offset + length)),
+        };
+    } else {
+      const parts = ranges.map(({ offset, length }) => ({ offset, bytes: new Uint8Array(length) }));
+      try {
+        if (await files.readParts(digest, sizeBytes, parts))
+          return { sizeBytes, parts: parts.map(({ bytes }) => bytes) };
+      } catch (error) {
+        if (!isDamage(error)) throw error;
+      }
+    }
+    await setAside(digest);
+    return undefined;
+  };
+
   const checkIn = async (digest: Digest, buffer: Uint8Array): Promise<CheckState> => {
     const record = table.held(digest);
     if (record === undefined) return 'absent';
@@ -262,6 +287,7 @@ export async function openDiskBlockstore(options: DiskBlockstoreOptions): Promis
     },
     isForGood: (digest) => !leases.isProvisional(digest),
     read,
+    readRanges,
     probe,
     async check(digest) {
       const record = table.held(digest);

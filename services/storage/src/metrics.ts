@@ -22,6 +22,12 @@ export function createMetrics(register: Registry) {
       labelNames: ['outcome'] as const, // 'sent' | 'absent' | 'aborted' | 'overloaded' | 'failed'
       registers,
     }),
+    blocksProved: new Counter({
+      name: 'shoal_storage_blocks_proved_total',
+      help: 'Blocks that a proof was asked of, by this peer or another, by whether they are here.',
+      labelNames: ['outcome'] as const, // 'proved' | 'absent'
+      registers,
+    }),
     bytesRead: new Counter({
       name: 'shoal_storage_read_bytes_total',
       help: 'Bytes of blocks that were sent.',

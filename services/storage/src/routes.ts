@@ -18,13 +18,14 @@ import {
   StorageFull,
   storageRoutes as routes,
 } from '@shoal/protocol';
-import { type Blockstore, digestOfCid, digestOfHash } from './blockstore.ts';
+import { type Blockstore, type Digest, digestOfCid, digestOfHash } from './blockstore.ts';
 import { announcedSize, assertNotEmpty, readBody } from './body.ts';
 import { createBufferPool } from './buffers.ts';
 import type { DagListings } from './dag-listing.ts';
-import { haveMapOf, keepDag } from './dags.ts';
+import { haveMapOf, keepDag, nameBlocks } from './dags.ts';
 import { haveMapsOf } from './have-maps.ts';
 import type { Metrics } from './metrics.ts';
+import { createProveBlocks, OWN_WAITING_MAX } from './prove-blocks.ts';
 import type { Upkeep } from './upkeep.ts';
 
 /** Largest body of `POST /blocks/batch`. */
@@ -151,16 +152,23 @@ function mountReads({ mounting, store, listings, upkeep, metrics, limits, log }:
       return undefined;
     },
   );
+  const isConfirmed = (digest: Digest, forGood: boolean) =>
+    store.findConfirmed(digest) !== undefined && (!forGood || store.isForGood(digest));
   mount(mounting, routes.haveBlocks, async ({ body: { cids }, query: { forGood } }) =>
-    toBits(
-      cids
-        .map(digestOfCid)
-        .map(
-          (digest) =>
-            store.findConfirmed(digest) !== undefined && (!forGood || store.isForGood(digest)),
-        ),
+    toBits(cids.map(digestOfCid).map((digest) => isConfirmed(digest, forGood))),
+  );
+  const proveBlocks = createProveBlocks({ store, metrics, waitingMax: 0 });
+  const expectProofs = createProveBlocks({ store, metrics, waitingMax: OWN_WAITING_MAX });
+  mount(mounting, routes.proveBlocks, async ({ body, query: { forGood }, caller }) =>
+    proveBlocks(
+      { nonce: body.nonce, asker: caller, holder: mounting.self, cids: body.cids },
+      (digest) => isConfirmed(digest, forGood),
     ),
   );
+  mount(mounting, routes.expectProofs, ({ body }) => expectProofs(body));
+  mount(mounting, routes.nameBlocks, async ({ body: { places } }) => ({
+    blocks: await nameBlocks(store, listings, places),
+  }));
   mount(mounting, routes.haveMap, ({ params }) => haveMapOf(store, listings, params.cid));
   mount(mounting, routes.haveMaps, async ({ body: { roots }, signal }) => {
     const read = (root: Cid) => haveMapOf(store, listings, root);

@@ -1,6 +1,6 @@
 /**
  * The receiving end of an offer: pull the blocks that we lack from the caller's storage, make them
- * durable, and answer a bit for each that we now hold. Only members are pulled from, at the address
+ * durable, and answer a bit and a proof for each that we now hold. Only members are pulled from, at the address
  * of their own signed record; the offer brings ids, never an address.
  */
 import { decodeBits, encodeBits, getBit, setBit } from '@shoal/blocks';
@@ -9,6 +9,7 @@ import {
   BlockCorrupt,
   type Cid,
   type Lease,
+  NO_PROOF,
   Overloaded,
   ProofRefused,
   StorageFull,
@@ -47,7 +48,7 @@ export function createAcceptReplicas(deps: {
   const { client, view, metrics, log, limit, incoming } = deps;
   let offers = 0;
 
-  return async ({ body: { lease, cids }, caller, signal }) => {
+  return async ({ body: { lease, cids, nonce }, caller, signal }) => {
     const member = view.get(caller);
     if (member === undefined)
       throw new ProofRefused({ reason: `${caller} is not in this peer's member table yet` });
@@ -94,7 +95,15 @@ export function createAcceptReplicas(deps: {
       );
       const wasKept = deps.released.wasKept(lease);
       if (wasKept !== undefined) await endLease(lease, wasKept, client, { signal });
-      return { bits: encodeBits(held) };
+      const bits = encodeBits(held);
+      if (nonce === undefined) return { bits };
+      const args = { body: { nonce, asker: caller, holder: view.self, cids } };
+      const made = await client.call(client.own('storage'), storageRoutes.expectProofs, args, {
+        signal,
+      });
+      // Only of what is under the lease: the rest may be on its way out.
+      const proofs = made.proofs.map((proof, index) => (getBit(held, index) ? proof : NO_PROOF));
+      return { bits, proofs };
     } finally {
       offers -= 1;
     }

@@ -1,4 +1,7 @@
-/** Who holds which blocks, asked of the storages themselves at this moment. No answer is a "no". */
+/**
+ * Who says that they hold which blocks, asked of the storages themselves at this moment: to know whom to
+ * get them from. No answer is a "no". What lets us drop a copy is a proof: `copy-proofs.ts`.
+ */
 import { decodeBits, getBit } from '@shoal/blocks';
 import type { Log, PeerClient } from '@shoal/chassis';
 import { type Cid, CIDS_PER_BATCH_MAX, type Member, storageRoutes } from '@shoal/protocol';
@@ -25,13 +28,12 @@ export async function heldHere(
 
 /**
  * Asks each of these members that is alive for its blocks, at most `CIDS_PER_BATCH_MAX` of them;
- * gives the members that confirmed each block. `forGood` leaves out
- * what an unfinished upload alone holds there: it goes when that fails.
+ * gives the members that confirmed each block.
  */
 export async function askConfirmations(
   asks: ReadonlyMap<Member, readonly Cid[]>,
   { client, log }: { readonly client: PeerClient; readonly log: Log },
-  { signal, forGood = false }: { signal: AbortSignal; forGood?: boolean },
+  { signal }: { signal: AbortSignal },
 ): Promise<Map<Cid, Member[]>> {
   const confirmed = new Map<Cid, Member[]>();
   await Promise.all(
@@ -41,7 +43,7 @@ export async function askConfirmations(
         const { bits } = await client.call(
           targetOf(member, 'storage', client),
           storageRoutes.haveBlocks,
-          { query: { forGood: String(forGood) }, body: { cids: [...cids] } },
+          { body: { cids: [...cids] } },
           { signal },
         );
         const held = decodeBits(bits, cids.length);

@@ -4,18 +4,20 @@
  * Draining is a flag in our own member record, kept by discovery across restarts. With it nobody
  * places anything here, so that settling does the rest: the others copy what is placed on them now,
  * and we drop ours as they confirm. What is left is what a look at the have-maps of this moment says.
- * Manifests stay, as all members keep them; it is enough that another one has each.
+ * Manifests stay, as all members keep them; it is enough that another one has each. That one has proved
+ * it: a have-map is what somebody says, and this peer's copy may be the last that there is.
  */
 import type { Log, PeerClient } from '@shoal/chassis';
-import { discoveryRoutes, type DrainReport, ServiceUnavailable } from '@shoal/protocol';
+import { type Cid, discoveryRoutes, type DrainReport, ServiceUnavailable } from '@shoal/protocol';
 import type { BlockSource } from './block-source.ts';
+import type { CopyProofs } from './copy-proofs.ts';
 import { askHoldings, type Holding, questionsOf } from './holdings.ts';
 import { listPins } from './live-pins.ts';
 import { listEntries, type Manifests } from './manifests.ts';
 import { isDraining, type MemberView, remainingOthers } from './member-view.ts';
 import type { Metrics } from './metrics.ts';
 import type { SettleLoop } from './settle-loop.ts';
-import { fewestCopies, leftToHandOver } from './unsafe-blocks.ts';
+import { fewestCopies, leftToHandOver, nodesHere } from './unsafe-blocks.ts';
 
 /** A look at every file is shared by all who ask within this time, or so many times what it took. */
 const LOOK_FRESH_MS = 1000;
@@ -24,6 +26,11 @@ const LOOK_FRESH_FACTOR = 5;
 const LOOK_TIMEOUT_MS = 10 * 60_000;
 /** Discovery tells us of our own new record within milliseconds. */
 const FLAG_TIMEOUT_MS = 3000;
+
+/** A node that was proved elsewhere is not asked about again for this long. */
+const PROVED_FOR_MS = 10 * 60_000;
+/** Nodes of which that is remembered, about 150 bytes each; past that they are asked about again. */
+const PROVED_MAX = 200_000;
 
 export interface Drain {
   state(options: { signal: AbortSignal }): Promise<DrainReport>;
@@ -37,6 +44,7 @@ export interface DrainDeps {
   readonly source: BlockSource;
   readonly manifests: Manifests;
   readonly loop: Pick<SettleLoop, 'isInDoubt'>;
+  readonly proofs: CopyProofs;
   readonly metrics: Metrics;
   readonly log: Log;
 }
@@ -45,6 +53,7 @@ export interface DrainDeps {
 export function createDrain(deps: DrainDeps, { signal: running }: { signal: AbortSignal }): Drain {
   const { client, view, metrics, log } = deps;
   let looking: Promise<DrainReport> | undefined;
+  const provedNodes: ProvedNodes = new Map();
   let last: { report: DrainReport; freshUntilMs: number } | undefined;
 
   view.onChange(() => metrics.draining.set(isDraining(view) ? 1 : 0), { signal: running });
@@ -55,7 +64,7 @@ export function createDrain(deps: DrainDeps, { signal: running }: { signal: Abor
       return Promise.resolve(last.report);
     const signal = AbortSignal.any([running, AbortSignal.timeout(LOOK_TIMEOUT_MS)]);
     const beganAtMs = performance.now();
-    looking ??= examine(deps, { signal })
+    looking ??= examine(deps, provedNodes, { signal })
       .then((report) => {
         metrics.drainBlocksLeft.set(report.blocksLeft);
         // Every member has to answer for every file: with many of them, ask in proportion.
@@ -116,7 +125,11 @@ async function untilSeen(
 }
 
 /** Looks at every live pin. @throws ServiceUnavailable when discovery or our storage is away. */
-async function examine(deps: DrainDeps, { signal }: { signal: AbortSignal }): Promise<DrainReport> {
+async function examine(
+  deps: DrainDeps,
+  provedNodes: ProvedNodes,
+  { signal }: { signal: AbortSignal },
+): Promise<DrainReport> {
   const { client, view } = deps;
   const isAsked = isDraining(view);
   let filesTotal = 0;
@@ -132,8 +145,15 @@ async function examine(deps: DrainDeps, { signal }: { signal: AbortSignal }): Pr
     if (!isAsked) continue;
     for (const question of questionsOf(page.pins)) {
       const doubtful = new Set(question.filter((pin) => deps.loop.isInDoubt(pin)));
-      for (const holding of await askHoldings(question, deps, { signal })) {
-        const left = await countLeft(holding, doubtful.has(holding.pin), deps, { signal });
+      const holdings = await askHoldings(question, deps, { signal });
+      const lefts: Left[] = [];
+      for (const holding of holdings)
+        lefts.push(await findLeft(holding, doubtful.has(holding.pin), deps, { signal }));
+      const said = lefts.flatMap(({ saidElsewhere }) => saidElsewhere);
+      await proveElsewhere(said, provedNodes, deps, { signal });
+      for (const [index, holding] of holdings.entries()) {
+        const { blocks = 0, saidElsewhere = [] } = lefts[index] ?? {};
+        const left = blocks + saidElsewhere.filter((cid) => !provedNodes.has(cid)).length;
         blocksLeft += left;
         if (left > 0) filesLeft += 1;
         if (fewestCopies(holding) < holding.pin.replicas) filesBelow += 1;
@@ -156,23 +176,58 @@ async function examine(deps: DrainDeps, { signal }: { signal: AbortSignal }): Pr
   return heldUpBy === undefined ? report : { ...report, heldUpBy };
 }
 
-/** How many blocks of a file are still to be handed over; at least one while that is in doubt. */
-async function countLeft(
+/** Manifest nodes that another peer proved, and when. */
+type ProvedNodes = Map<Cid, number>;
+
+interface Left {
+  /** Blocks of a file that are still to be handed over; at least one while that is in doubt. */
+  readonly blocks: number;
+  /** Manifest nodes that others say they have. */
+  readonly saidElsewhere: readonly Cid[];
+}
+
+async function findLeft(
   { pin, own, others }: Holding,
   wasInDoubt: boolean,
   deps: DrainDeps,
   { signal }: { signal: AbortSignal },
-): Promise<number> {
+): Promise<Left> {
   const atLeast = wasInDoubt || deps.loop.isInDoubt(pin) ? 1 : 0;
-  if (own === undefined) return pin.blocks; // a gap in our manifest: until it is mended, all may be here
-  if (own.every((byte) => byte === 0)) return atLeast;
+  // A gap in our manifest: until it is mended, all may be here.
+  if (own === undefined) return { blocks: pin.blocks, saidElsewhere: [] };
+  if (own.every((byte) => byte === 0)) return { blocks: atLeast, saidElsewhere: [] };
   try {
     const entries = await listEntries(pin, deps, { signal });
-    return Math.max(atLeast, leftToHandOver(entries, { own, others }).length);
+    const left = leftToHandOver(entries, { own, others });
+    return {
+      blocks: Math.max(atLeast, left.length),
+      saidElsewhere: nodesHere(entries, own).filter((cid) => !left.includes(cid)),
+    };
   } catch (err) {
     signal.throwIfAborted();
     deps.log.debug({ err, root: pin.root }, 'a file could not be looked at');
-    return pin.blocks;
+    return { blocks: pin.blocks, saidElsewhere: [] };
+  }
+}
+
+/** Has the peers that stay prove those of these nodes that nobody proved lately. */
+async function proveElsewhere(
+  nodes: readonly Cid[],
+  provedNodes: ProvedNodes,
+  { view, proofs }: DrainDeps,
+  { signal }: { signal: AbortSignal },
+): Promise<void> {
+  const nowMs = performance.now();
+  for (const [cid, atMs] of provedNodes) {
+    if (nowMs - atMs <= PROVED_FOR_MS && provedNodes.size <= PROVED_MAX) break;
+    provedNodes.delete(cid); // the oldest come first
+  }
+  let unproved = [...new Set(nodes)].filter((cid) => !provedNodes.has(cid));
+  for (const member of remainingOthers(view)) {
+    if (unproved.length === 0) return;
+    const proved = await proofs.ask(new Map([[member, unproved]]), { signal, forGood: true });
+    for (const cid of proved.keys()) provedNodes.set(cid, performance.now());
+    unproved = unproved.filter((cid) => !proved.has(cid));
   }
 }
 

@@ -13,7 +13,8 @@ import type { BlockSource } from './block-source.ts';
 import { askHoldings, questionsOf } from './holdings.ts';
 import { countCopies, listPins } from './live-pins.ts';
 import { listEntries, type Manifests } from './manifests.ts';
-import type { MemberView } from './member-view.ts';
+import type { CopyProofs } from './copy-proofs.ts';
+import { isTrusted, type MemberView } from './member-view.ts';
 import type { Metrics } from './metrics.ts';
 import { releaseEverywhere } from './release.ts';
 import { replicate } from './replicate.ts';
@@ -39,6 +40,7 @@ export interface HandOverDeps {
   readonly source: BlockSource;
   readonly manifests: Manifests;
   readonly loop: Pick<SettleLoop, 'isSettled'>;
+  readonly proofs: CopyProofs;
   readonly metrics: Metrics;
   readonly log: Log;
 }
@@ -118,7 +120,7 @@ async function checkBriefly(
 /**
  * Files that may be left with one copy only by this peer's going, the latest first. In doubt are
  * those that are not known to be settled and those that are new: that we have our share says nothing
- * of the others'. While a peer that should hold copies is away, all are.
+ * of the others'. While a peer that should hold copies is away or distrusted, all are.
  */
 async function pinsToCheck(
   { client, view, loop }: HandOverDeps,
@@ -131,7 +133,9 @@ async function pinsToCheck(
     after = page.next;
   }
   const nowMs = Date.now();
-  const isAnyAway = view.placement(0).some(({ state }) => state !== 'alive');
+  const isAnyAway = view
+    .placement(0)
+    .some((member) => member.state !== 'alive' || !isTrusted(member));
   const isDoubtful = (pin: Pin) =>
     isAnyAway || !loop.isSettled(pin) || Math.abs(nowMs - pin.clock) < NEW_FOR_MS;
   const { doubtful = [], orderly = [] } = Object.groupBy(

@@ -4,7 +4,8 @@
  * stays in force: transfers go on.
  */
 import { type Log, type PeerClient, type Target } from '@shoal/chassis';
-import { discoveryRoutes, type Member, type PeerId, type Service } from '@shoal/protocol';
+import { partitionOf } from '@shoal/blocks';
+import { type Cid, discoveryRoutes, type Member, type PeerId, type Service } from '@shoal/protocol';
 import { createPlacement, domainKey } from '@shoal/swarm';
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -23,7 +24,10 @@ export interface MemberView extends AsyncDisposable {
   asked(): readonly Member[];
   /** Members that blocks are placed on for a partition, best first: who is neither out nor draining. */
   placement(partition: number): readonly Member[];
-  /** Names the set that placement works on: it changes when a member comes in or goes out. */
+  /**
+   * Names the set that placement works on, and whose copies count: it changes when a member comes in or
+   * goes out, or fails to prove its copies.
+   */
   placedSet(): string;
   /** Calls back when somebody comes, goes, or changes state, until the signal fires. */
   onChange(listener: () => void, options: { signal: AbortSignal }): void;
@@ -34,11 +38,25 @@ export function isDraining(view: MemberView): boolean {
   return view.get(view.self)?.draining ?? false;
 }
 
+/** Whether what a member says it holds counts: it failed no proofs, as far as this peer asked. */
+export const isTrusted = ({ isDistrusted }: Member): boolean => isDistrusted !== true;
+
 /** Others that are up and stay: what they confirm counts when this peer is gone. */
 export function remainingOthers(view: MemberView): Member[] {
   return view
     .asked()
-    .filter(({ state, isSelf, draining }) => state === 'alive' && !isSelf && !draining);
+    .filter(
+      (member) =>
+        member.state === 'alive' && !member.isSelf && !member.draining && isTrusted(member),
+    );
+}
+
+/**
+ * Whose copies of a block count: the first of its order, and for one that is distrusted the next. Where
+ * the block belongs, which `placement` says, is not changed by that: who is trusted again has it to hold.
+ */
+export function countedHolders(view: MemberView, cid: Cid, replicas: number): Member[] {
+  return view.placement(partitionOf(cid)).filter(isTrusted).slice(0, replicas);
 }
 
 /** Where a service of a member answers: from its signed record, or our own configuration for ourselves. */
@@ -51,7 +69,8 @@ export function targetOf(member: Member, service: Service, client: PeerClient): 
 /** A short name: it is remembered with every settled file. */
 function nameSet(members: readonly Member[]): string {
   const facts = members.map(
-    ({ peerId, capacityBytes, domain }) => `${peerId}:${capacityBytes}:${domainKey(domain)}`,
+    ({ peerId, capacityBytes, domain, isDistrusted }) =>
+      `${peerId}:${capacityBytes}:${domainKey(domain)}${isDistrusted === true ? ':distrusted' : ''}`,
   );
   return createHash('sha256').update(facts.join(' ')).digest('base64url');
 }

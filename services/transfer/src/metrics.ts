@@ -11,6 +11,13 @@ export function createMetrics(register: Registry) {
   });
   // From 0 on: an alert on the increase must see the first one too.
   for (const source of ['own', 'peer'] as const) corruptBlocks.inc({ source }, 0);
+  const copyProofs = new Counter({
+    name: 'shoal_transfer_copy_proofs_total',
+    help: 'Proofs of copies asked of other peers, with an offer or before a drop, by outcome: absent is a block that it does not say it holds.',
+    labelNames: ['outcome'] as const, // 'proved' | 'failed' | 'absent' | 'unanswered'
+    registers,
+  });
+  for (const outcome of ['proved', 'failed'] as const) copyProofs.inc({ outcome }, 0);
   return {
     downloads: new Counter({
       name: 'shoal_transfer_downloads_total',
@@ -70,6 +77,7 @@ export function createMetrics(register: Registry) {
       registers,
     }),
     corruptBlocks,
+    copyProofs,
     blocksReplicated: new Counter({
       name: 'shoal_transfer_blocks_replicated_total',
       help: 'Blocks copied between peers, by direction and outcome.',
@@ -116,7 +124,7 @@ export function createMetrics(register: Registry) {
     }),
     blocksDropped: new Counter({
       name: 'shoal_transfer_blocks_dropped_total',
-      help: 'Surplus blocks dropped after the placed peers confirmed theirs.',
+      help: 'Surplus blocks dropped after the placed peers proved theirs.',
       registers,
     }),
     filesSettled: new Counter({

@@ -2,8 +2,10 @@
  * ④ Replicate: copies of new blocks at the peers that placement names.
  *
  * The blocks are offered, not pushed: the receiver pulls them from our storage at its own pace, makes
- * them durable, and says so for each. What it says is a confirmed copy, nothing else is. When a
- * placed peer is down or fails, the next in the order stands in for it; settling moves the copy later.
+ * them durable, and proves each that it then has. What it proves is a confirmed copy, nothing else is:
+ * that it still has what it was sent is asked again later, by discovery's samples and before any drop.
+ * When a placed peer is down, fails or is distrusted, the next in the order stands in for it; settling
+ * moves the copy later.
  * Progress is the fewest confirmed copies over the job's blocks, so an upload can be answered as soon
  * as the number asked for is reached, while the rest goes on.
  */
@@ -18,7 +20,8 @@ import {
   transferRoutes,
 } from '@shoal/protocol';
 import { heldHere } from './confirmations.ts';
-import { type MemberView, targetOf } from './member-view.ts';
+import type { CopyProofs } from './copy-proofs.ts';
+import { isTrusted, type MemberView, targetOf } from './member-view.ts';
 import type { Metrics } from './metrics.ts';
 
 /** A receiver answers for 64 blocks when all are durable: 64 MiB at a slow disk's speed. */
@@ -27,6 +30,7 @@ const OFFER_TIMEOUT_MS = 60_000;
 export interface ReplicateDeps {
   readonly client: PeerClient;
   readonly view: MemberView;
+  readonly proofs: CopyProofs;
   readonly metrics: Metrics;
   readonly log: Log;
 }
@@ -37,7 +41,7 @@ export interface ReplicateDeps {
  */
 export async function replicate(
   job: ReplicateJob,
-  { client, view, metrics, log }: ReplicateDeps,
+  { client, view, proofs, metrics, log }: ReplicateDeps,
   onProgress: (progress: ReplicateProgress) => void,
   { signal }: { signal: AbortSignal },
 ): Promise<ReplicateProgress> {
@@ -58,15 +62,19 @@ export async function replicate(
       [...offers].map(async ([member, offered]) => {
         const { peerId } = member;
         try {
-          const { bits } = await client.call(
+          const question = proofs.question(peerId, offered, { signal });
+          const answer = await client.call(
             targetOf(member, 'transfer', client),
             transferRoutes.offerReplicas,
-            { body: { lease: job.lease, cids: offered } },
+            { body: { lease: job.lease, cids: offered, nonce: question.nonce } },
             { signal, timeoutMs: OFFER_TIMEOUT_MS },
           );
-          const answer = decodeBits(bits, offered.length);
-          const held = offered.filter((_, index) => getBit(answer, index));
-          if (held.length < offered.length) failed.add(peerId); // full, or it lost us: not asked again
+          const said = decodeBits(answer.bits, offered.length);
+          const isProved = await question.check(answer.proofs, (index) => getBit(said, index));
+          const held = offered.filter(
+            (_, index) => isProved[index] === true && getBit(said, index),
+          );
+          if (held.length < offered.length) failed.add(peerId); // full, lost us, or lies: not asked again
           metrics.blocksReplicated.inc({ direction: 'out', outcome: 'copied' }, held.length);
           confirm(peerId, held);
         } catch (err) {
@@ -88,7 +96,9 @@ export async function replicate(
 /** How many peers could hold a copy now: those that are placed on and can be asked, and this one. */
 function countAble(view: MemberView): number {
   const able = new Set(view.asked().map(({ peerId }) => peerId));
-  const placed = view.placement(0).filter(({ peerId, isSelf }) => able.has(peerId) && !isSelf);
+  const placed = view
+    .placement(0)
+    .filter((member) => able.has(member.peerId) && !member.isSelf && isTrusted(member));
   return placed.length + 1;
 }
 
@@ -108,7 +118,9 @@ function planOffers(
   for (const cid of cids) {
     const order = view.placement(partitionOf(cid));
     const targets = order
-      .filter(({ peerId }) => able.has(peerId) && !failed.has(peerId))
+      .filter(
+        (member) => able.has(member.peerId) && !failed.has(member.peerId) && isTrusted(member),
+      )
       .slice(0, replicas);
     for (const member of targets) {
       if (member.isSelf || confirmed.get(cid)?.has(member.peerId) === true) continue;

@@ -3,14 +3,15 @@
  *
  * One pass over one file: manifest nodes here, leaves placed on us here, the rest dropped. It is what
  * finishes a distribution that the upload's offers began, what fills a peer that was away or joined,
- * what moves a stand-in's copies home, and what empties a peer that leaves. It starts from the truth
+ * what moves a stand-in's copies home, what makes copies anew that a peer could not prove, and what
+ * empties a peer that leaves. It starts from the truth
  * each time (pin, members, what is on disk), so it may run at any time, twice, or after every queue
  * was lost.
  *
  * A deleted file that can be brought back is kept whole like any other, for what comes back must be; but
  * its new copies take room from nothing else.
  */
-import { type DagEntry, decodeBits, getBit, partitionOf } from '@shoal/blocks';
+import { type DagEntry, decodeBits, getBit } from '@shoal/blocks';
 import type { Log, PeerClient } from '@shoal/chassis';
 import {
   BlockNotFound,
@@ -23,9 +24,10 @@ import {
 } from '@shoal/protocol';
 import type { BlockSource, DagSource } from './block-source.ts';
 import { heldHere } from './confirmations.ts';
+import type { CopyProofs } from './copy-proofs.ts';
 import { dropSurplus, unretire } from './drop-surplus.ts';
 import type { Manifests } from './manifests.ts';
-import { isDraining, type MemberView } from './member-view.ts';
+import { countedHolders, isDraining, type MemberView } from './member-view.ts';
 import type { Metrics } from './metrics.ts';
 import type { BlockWant, Repaired, Repairs } from './repairs.ts';
 
@@ -35,6 +37,7 @@ export interface SettleDeps {
   readonly source: BlockSource;
   readonly manifests: Manifests;
   readonly repairs: Repairs;
+  readonly proofs: CopyProofs;
   readonly metrics: Metrics;
   readonly log: Log;
 }
@@ -63,7 +66,7 @@ export async function settle(
   const dag = source.open(root, options);
   try {
     const entries = await manifests.list(pin, dag, { signal });
-    const placed = (cid: Cid) => view.placement(partitionOf(cid)).slice(0, pin.replicas);
+    const placed = (cid: Cid) => countedHolders(view, cid, pin.replicas);
     const isMine = ({ cid, kind }: DagEntry) =>
       kind === 'node' || placed(cid).some(({ isSelf }) => isSelf);
 

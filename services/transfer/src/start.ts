@@ -18,6 +18,7 @@ import { join } from 'node:path';
 import { createBlockReaders } from './ipfs/block-reader.ts';
 import { createBlockSource } from './block-source.ts';
 import type { TransferConfig } from './config.ts';
+import { createCopyProofs } from './copy-proofs.ts';
 import { createLimit } from './copy.ts';
 import { createDrain } from './drain.ts';
 import { readFileBytes } from './file-bytes.ts';
@@ -70,7 +71,8 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
   const view = stack.use(
     watchMembers({ client, self, log, onTable: (asked) => metrics.members.set(asked) }),
   );
-  const common = { client, view, metrics, log };
+  const proofs = stack.use(createCopyProofs({ client, self, metrics, log }));
+  const common = { client, view, proofs, metrics, log };
   const reportCorrupt = createReportCorrupt(common);
   const source = createBlockSource({ ...common, ...receiving, reportCorrupt }, { signal });
   const blocks = stack.use(

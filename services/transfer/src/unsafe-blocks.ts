@@ -27,6 +27,12 @@ export function leftToHandOver(entries: readonly DagEntry[], { own, others }: Bi
   return [...new Set(found.map(({ cid }) => cid))];
 }
 
+/** Manifest nodes that we hold. */
+export function nodesHere(entries: readonly DagEntry[], own: Uint8Array): Cid[] {
+  const found = entries.filter(({ kind }, index) => kind === 'node' && getBit(own, index));
+  return [...new Set(found.map(({ cid }) => cid))];
+}
+
 /** The fewest copies over the blocks of a file that others confirm: what it has without us. */
 export function fewestCopies({
   pin,

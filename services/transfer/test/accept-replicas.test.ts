@@ -31,6 +31,14 @@ function paperReceiver() {
         return bitsFor(cids, (cid) => held.has(cid));
       },
     ],
+    [
+      storageRoutes.expectProofs,
+      ({ body: { cids, asker, holder, nonce } }) => ({
+        proofs: cids.map(
+          (cid) => `${String(holder)} proves ${cid} to ${String(asker)}, ${String(nonce)}`,
+        ),
+      }),
+    ],
     [storageRoutes.putBlock, ({ params }) => held.add(params['cid'] as Cid)],
   ]);
   const client: PeerClient = {
@@ -77,6 +85,11 @@ function paperReceiver() {
       const answer = decodeBits(bits, cids.length);
       return cids.map((_, index) => getBit(answer, index));
     },
+    async proofsFor(peer: number, nonce: string | undefined) {
+      const body = { lease: randomUUID(), cids: [...CIDS], nonce };
+      return (await accept({ body, caller: peerOf(peer), signal } as Parameters<typeof accept>[0]))
+        .proofs;
+    },
     copies: async (outcome: string) =>
       (await metrics.blocksReplicated.get()).values
         .filter(({ labels }) => labels.outcome === outcome)
@@ -92,6 +105,19 @@ describe('acceptReplicas', () => {
     paper.held.add(CIDS[0] as Cid);
     expect(await paper.offer(1)).toEqual([true, true, true]);
     expect(paper.received).toEqual([peerOf(1), peerOf(1)]);
+  });
+
+  it('proves to who asks what it has then, and nothing that it could not get', async () => {
+    const paper = paperReceiver();
+    paper.held.add(CIDS[1] as Cid);
+    const proofOf = (cid: Cid) => `${peerOf(0)} proves ${cid} to ${peerOf(1)}, x`;
+    expect(await paper.proofsFor(1, 'x')).toEqual(CIDS.map(proofOf));
+    expect(await paper.proofsFor(1, undefined)).toBeUndefined(); // an earlier version asks
+
+    const cut = paperReceiver();
+    cut.held.add(CIDS[1] as Cid);
+    cut.failing.add(peerOf(1));
+    expect(await cut.proofsFor(1, 'x')).toEqual(['', proofOf(CIDS[1] as Cid), '']);
   });
 
   it('refuses a caller that is no member, and more offers than it has room for', async () => {

@@ -11,6 +11,7 @@ import {
   transferRoutes,
 } from '@shoal/protocol';
 import { Registry } from 'prom-client';
+import { createCopyProofs } from '../src/copy-proofs.ts';
 import { createDrain } from '../src/drain.ts';
 import { handOver } from '../src/hand-over.ts';
 import { questionsOf } from '../src/holdings.ts';
@@ -29,6 +30,7 @@ import {
 const signal = AbortSignal.timeout(60_000);
 
 /** Blocks have real CIDs: they are placed by them. */
+const proofOf = (holder: unknown, cid: string) => `${String(holder)} proves ${cid}`;
 const blockOf = (name: string, index: number): Cid =>
   hashBlock('raw', Buffer.from(`${name} ${index}`));
 
@@ -58,8 +60,13 @@ function paperPeer(
   const offers: { to: string; cids: Cid[] }[] = [];
   const released: string[] = [];
   let refuses = new Set<string>();
+  const liars = new Set<string>();
   let flagIsLost = false;
   const heldAt = (root: string, peer: number) => files[root]?.[peer] ?? [];
+  const isHeldAt = (to: string, cid: Cid) =>
+    Object.entries(files).some(([root, shelves]) =>
+      (shelves[Number(to.split('-')[1])] ?? []).some((index) => blockOf(root, index) === cid),
+    );
   const isUp = (peer: number) => paper.view.get(peerOf(peer))?.state === 'alive';
   const countCopies = (root: string): number => {
     const up = members.map((_, peer) => peer).filter(isUp);
@@ -128,9 +135,24 @@ function paperPeer(
       transferRoutes.offerReplicas,
       ({ to, body: { cids } }) => {
         offers.push({ to, cids });
-        return bitsFor(cids, () => !refuses.has(to));
+        const by = liars.has(to) ? 'nobody' : to;
+        const proofs = cids.map((cid) => (refuses.has(to) ? '' : proofOf(by, cid)));
+        return { ...bitsFor(cids, () => !refuses.has(to)), proofs };
       },
     ],
+    [
+      storageRoutes.expectProofs,
+      ({ body: { cids, holder } }) => ({ proofs: cids.map((cid) => proofOf(holder, cid)) }),
+    ],
+    [
+      storageRoutes.proveBlocks,
+      ({ to, body: { cids } }) => {
+        if (liars.has(to)) return { proofs: cids.map(() => proofOf('nobody', 'nothing')) };
+        return { proofs: cids.map((cid) => (isHeldAt(to, cid) ? proofOf(to, cid) : '')) };
+      },
+    ],
+    [storageRoutes.checkBlock, () => ({ state: 'sound' })],
+    [discoveryRoutes.noteProofs, () => ({})],
     [
       transferRoutes.releaseReplicas,
       ({ to, query }) => {
@@ -139,8 +161,11 @@ function paperPeer(
       },
     ],
   ]);
+  const metrics = createMetrics(new Registry());
+  const log = createLog('test', 'silent');
   const deps = {
     client,
+    proofs: createCopyProofs({ client, self: peerOf(0), metrics, log }),
     view: paper.view,
     source: {
       open: () => ({
@@ -164,8 +189,8 @@ function paperPeer(
       isInDoubt: ({ root }: Pin) => doubtful.has(root),
       isSettled: () => isSettled,
     },
-    metrics: createMetrics(new Registry()),
-    log: createLog('test', 'silent'),
+    metrics,
+    log,
   };
   return {
     ...deps,
@@ -174,6 +199,7 @@ function paperPeer(
     doubtful,
     offers,
     released,
+    liars,
     refuse: (...peers: string[]) => {
       refuses = new Set(peers);
     },
@@ -212,6 +238,17 @@ describe('drain', () => {
 
     const done = paperPeer({ gone: [[0], [0, 1], [0, 2]], away: [[], [0, 1, 2], []] });
     expect(await done.drain.start({ signal })).toMatchObject({ isDrained: true, blocksLeft: 0 });
+  });
+
+  it('is not done while a manifest is elsewhere only by the word of peers that can’t prove it', async () => {
+    const files = { a: [[0], [0, 1, 2], [0, 1, 2]] };
+    const { drain, liars } = paperPeer(files, { members: draining });
+    liars.add(peerOf(1)).add(peerOf(2));
+    const held = { isDrained: false, filesLeft: 1, blocksLeft: 1 };
+    expect(await drain.start({ signal })).toMatchObject(held);
+    const honest = paperPeer(files, { members: draining });
+    honest.liars.add(peerOf(1));
+    expect(await honest.drain.start({ signal })).toMatchObject({ isDrained: true, blocksLeft: 0 });
   });
 
   it('is held up while no other peer is up', async () => {
@@ -301,6 +338,17 @@ describe('handing over', () => {
     expect(await peer.leave()).toMatchObject({ blocks: 3, blocksLeft: 0 });
     const stuck = paperPeer({ new: [[0, 1, 2], [], []] });
     stuck.refuse('peer-1', 'peer-2');
+    expect(await stuck.leave()).toMatchObject({ blocks: 0, blocksLeft: 3 });
+  });
+
+  it('goes to the next peer when one says that it took all and proves none of it', async () => {
+    const peer = paperPeer({ new: [[0, 1, 2], [], []] });
+    peer.liars.add('peer-1');
+    expect(await peer.leave()).toMatchObject({ blocks: 3, blocksLeft: 0 });
+    const taken = peer.offers.filter(({ to }) => to === 'peer-2').flatMap(({ cids }) => cids);
+    expect(new Set(taken)).toEqual(new Set([0, 1, 2].map((index) => blockOf('new', index))));
+    const stuck = paperPeer({ new: [[0, 1, 2], [], []] });
+    stuck.liars.add('peer-1').add('peer-2');
     expect(await stuck.leave()).toMatchObject({ blocks: 0, blocksLeft: 3 });
   });
 

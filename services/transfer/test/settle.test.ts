@@ -22,6 +22,7 @@ import { createPlacement } from '@shoal/swarm';
 import fc from 'fast-check';
 import { Registry } from 'prom-client';
 import type { DagSource } from '../src/block-source.ts';
+import { type CopyProofs, createCopyProofs } from '../src/copy-proofs.ts';
 import { createIncoming } from '../src/incoming.ts';
 import type { MemberView } from '../src/member-view.ts';
 import { createMetrics } from '../src/metrics.ts';
@@ -60,6 +61,11 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
   const state = new Map<PeerId, Member['state']>();
   const draining = new Set<PeerId>();
   const full = new Set<PeerId>();
+  /** Who says yes to everything, and proves nothing. */
+  const liars = new Set<PeerId>();
+  const distrusted = new Set<PeerId>();
+  /** Who was told of to discovery. */
+  const accused = new Set<PeerId>();
   let refusals = 0;
   /** Of each copy that was put, whether it takes room from nothing else. */
   const yielding: boolean[] = [];
@@ -74,6 +80,7 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
         isSelf: index === self,
         state: state.get(peerId) ?? 'alive',
         draining: draining.has(peerId),
+        isDistrusted: distrusted.has(peerId),
         http: { storage: peerId },
       };
     }) as unknown as Member[]; // the parts of a member that settling reads
@@ -99,7 +106,8 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
       await between();
       const shelf = shelves[Number(String(target.origin).split('-')[1] ?? self)];
       if (shelf === undefined) throw new Error('no such peer');
-      const { cids = [] } = (args['body'] ?? {}) as { cids?: Cid[] };
+      const { cids = [], holder = '' } = (args['body'] ?? {}) as { cids?: Cid[]; holder?: string };
+      const proof = (by: string, cid: Cid) => `${by} proves ${cid}`;
       const query = (args['query'] ?? {}) as Record<string, unknown>;
       const bits = (has: (cid: Cid) => boolean) => {
         const set = createBits(cids.length);
@@ -126,6 +134,23 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
           return bits(
             (cid) => confirms(cid) && !(query['forGood'] === 'true' && shelf.leased.has(cid)),
           );
+        case storageRoutes.expectProofs:
+          return { proofs: cids.map((cid) => (shelf.held.has(cid) ? proof(holder, cid) : '')) };
+        case storageRoutes.proveBlocks: {
+          const peerId = id(shelves.indexOf(shelf));
+          const has = (cid: Cid) =>
+            confirms(cid) && !(query['forGood'] === 'true' && shelf.leased.has(cid));
+          // Whoever lies says something: it has the form of a proof.
+          if (liars.has(peerId)) return { proofs: cids.map((cid) => proof('nobody', cid)) };
+          return { proofs: cids.map((cid) => (has(cid) ? proof(peerId, cid) : '')) };
+        }
+        case storageRoutes.checkBlock:
+          return { state: 'sound' };
+        case discoveryRoutes.noteProofs: {
+          const { reports } = args['body'] as { reports: { peerId: PeerId; failed: Cid[] }[] };
+          for (const { peerId, failed } of reports) if (failed.length > 0) accused.add(peerId);
+          return {};
+        }
         case storageRoutes.retireBlocks: {
           const answer = bits((cid) => shelf.held.has(cid));
           for (const cid of cids) if (shelf.held.has(cid)) shelf.retired.add(cid);
@@ -184,8 +209,11 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
   const metrics = createMetrics(new Registry());
   const log = createLog('test', 'silent');
   const bucket = createTokenBucket({ ratePerSecond: 0, nowMs: () => 0 });
+  const asking: CopyProofs[] = [];
   const settleAt = (self: number) => {
     const client = clientOf(self);
+    const proofs = createCopyProofs({ client, self: id(self), metrics, log });
+    asking.push(proofs);
     return settle(
       root,
       {
@@ -207,6 +235,7 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
         },
         metrics,
         log,
+        proofs,
         repairs: createRepairs({
           client,
           incoming: createIncoming(),
@@ -227,9 +256,14 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
     state,
     draining,
     full,
+    liars,
+    distrusted,
+    accused,
     refusals: () => refusals,
     yielding,
     settleAt,
+    /** What was found by the proofs so far is told to discovery. */
+    report: () => Promise.all(asking.map((proofs) => proofs[Symbol.asyncDispose]())),
     copies: (cid: Cid) => shelves.filter(({ held }) => held.has(cid)).length,
     placedAt: (cid: Cid) =>
       viewOf(0)
@@ -296,6 +330,47 @@ describe('settle', () => {
     for (const { leased } of swarm.shelves) leased.clear(); // the upload ended well
     expect((await swarm.settleAt(0)).isSettled).toBe(true);
     for (const cid of surplus) expect(swarm.shelves[0]?.held.has(cid)).toBe(false);
+  });
+
+  it('drops nothing that peers say they hold and can’t prove, and tells of them', async () => {
+    const swarm = paperSwarm(5, 40, 3);
+    const honest = [0, 3, 4];
+    for (const peer of [1, 2]) swarm.liars.add(id(peer));
+    for (const cid of swarm.blocks.keys()) swarm.shelves[0]?.held.add(cid);
+    const kept = (cid: Cid) => honest.filter((peer) => swarm.shelves[peer]?.held.has(cid)).length;
+    for (let round = 0; round < 3; round += 1)
+      for (const peer of honest) await swarm.settleAt(peer);
+    // With two liars of five, each of three copies may lie with one honest peer alone.
+    for (const cid of swarm.blocks.keys()) expect(kept(cid)).toBeGreaterThan(0);
+    const atLiars = [...swarm.blocks.keys()].filter((cid) =>
+      swarm.placedAt(cid).some((peerId) => swarm.liars.has(peerId)),
+    );
+    for (const cid of atLiars) expect(swarm.shelves[0]?.held.has(cid)).toBe(true);
+    await swarm.report();
+    expect(swarm.accused).toEqual(swarm.liars);
+  });
+
+  it('makes the copies of distrusted peers anew, at the next in the order, and takes them home later', async () => {
+    const swarm = paperSwarm(5, 40, 3);
+    for (const cid of swarm.blocks.keys()) swarm.shelves[0]?.held.add(cid);
+    for (const peer of [1, 2]) {
+      swarm.liars.add(id(peer));
+      swarm.distrusted.add(id(peer));
+    }
+    for (let round = 0; round < 2; round += 1)
+      for (const peer of [0, 3, 4])
+        expect(await swarm.settleAt(peer)).toMatchObject({ droppedBlocks: 0 });
+    for (const cid of swarm.blocks.keys()) expect(swarm.copies(cid)).toBe(3);
+    for (const peer of [0, 3, 4]) expect(swarm.shelves[peer]?.held.size).toBe(41);
+
+    swarm.liars.clear();
+    swarm.distrusted.clear();
+    for (let round = 0; round < 2; round += 1)
+      for (const peer of [0, 1, 2, 3, 4]) await swarm.settleAt(peer);
+    for (const cid of [...swarm.blocks.keys()].filter((each) => each !== swarm.root)) {
+      const holders = swarm.shelves.flatMap(({ held }, peer) => (held.has(cid) ? [id(peer)] : []));
+      expect(holders.toSorted()).toEqual(swarm.placedAt(cid).toSorted());
+    }
   });
 
   it('copies nothing for a peer that is down but not out', async () => {

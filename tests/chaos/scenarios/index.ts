@@ -16,6 +16,7 @@ import { churn } from './r15-churn.ts';
 import { drain } from './r16-drain.ts';
 import { sweepSafety } from './r17-sweep.ts';
 import { truth } from './r21-truth.ts';
+import { liars } from './r22-liars.ts';
 
 export const SCENARIOS: readonly Scenario[] = [
   killAnyTwo,
@@ -31,6 +32,7 @@ export const SCENARIOS: readonly Scenario[] = [
   drain,
   sweepSafety,
   truth,
+  liars,
   partition,
   clockSkew,
   diskFull,

@@ -70,7 +70,12 @@ export function stateOf({
   draining,
   isSelf,
   outInMs,
-}: Pick<PeersReply['peers'][number], 'state' | 'draining' | 'isSelf' | 'outInMs'>): string {
+  isDistrusted,
+}: Pick<
+  PeersReply['peers'][number],
+  'state' | 'draining' | 'isSelf' | 'outInMs' | 'isDistrusted'
+>): string {
+  const proofs = isDistrusted === true ? ', can’t prove its copies' : '';
   const out = outInMs === undefined ? '' : `, replaced in ${formatAge(outInMs)}`;
-  return `${state}${draining ? ', draining' : ''}${out}${isSelf ? ' (asked)' : ''}`;
+  return `${state}${draining ? ', draining' : ''}${proofs}${out}${isSelf ? ' (asked)' : ''}`;
 }

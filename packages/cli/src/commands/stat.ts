@@ -46,16 +46,17 @@ export function healthReport(health: FileHealth, nowMs: number): string {
     ['size', `${formatBytes(health.sizeBytes)} in ${plural(health.blocks, 'block')}`],
     ['state', standingText(health)],
     ...(why === '' ? [] : [['', why] as const]),
+    ['proved', `${health.proved} of ${health.claimed} copies that peers say they hold`],
     ['survives', survives(health)],
     ['expires', expiresAtMs === undefined ? 'never' : formatTime(expiresAtMs)],
     ['verified', ago(health.verifiedAtMs)],
     ['re-hashed', checkedAtMs === undefined ? 'not told by all holders' : ago(checkedAtMs)],
   ]);
   if (health.holders.length === 0) return facts;
-  const holders = health.holders.map(({ peerId, blocks, share }) => [
+  const holders = health.holders.map(({ peerId, blocks, share, proof }) => [
     shortPeerId(peerId),
     String(blocks),
-    `${Math.floor(share * 100)} %`,
+    `${Math.floor(share * 100)} %${proof === 'failed' ? ', could not prove it' : ''}`,
   ]);
   return `${facts}\n${formatTable(['PEER', 'BLOCKS', 'SHARE'], holders)}`;
 }

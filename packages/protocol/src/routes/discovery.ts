@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { Flag } from '../bounded.ts';
+import { CIDS_PER_BATCH_MAX } from '../bytes.ts';
 import { Cid, FileHash, PeerId } from '../cid.ts';
 import { FileEntry, FileHealth } from '../file.ts';
 import { HaveAnswer } from '../have-map.ts';
@@ -10,6 +11,8 @@ import { route } from '../route.ts';
 
 const none = z.object({});
 
+/** So often something may have happened between two reports of it. */
+const TIMES_MAX = 2 ** 31 - 1;
 /** Files that a list may skip. */
 const OFFSET_MAX = 2 ** 31 - 1;
 
@@ -76,6 +79,21 @@ export const MembersReply = z.object({
   members: z.array(Member),
 });
 export type MembersReply = z.infer<typeof MembersReply>;
+
+/** Reports of proofs in one call. */
+export const PROOF_REPORTS_MAX = 64;
+
+/** What came of asking a member for proofs of its copies. */
+export const ProofReport = z.object({
+  peerId: PeerId,
+  /** Blocks that it proved, which it was not sent just before. */
+  proved: z.int().min(0).max(TIMES_MAX),
+  /** Blocks that it said it holds and could not prove. */
+  failed: z.array(Cid).max(CIDS_PER_BATCH_MAX),
+  /** Times that it did not answer at all. */
+  unanswered: z.int().min(0).max(TIMES_MAX),
+});
+export type ProofReport = z.infer<typeof ProofReport>;
 
 export const discoveryRoutes = {
   listPeers: route({
@@ -291,6 +309,17 @@ export const discoveryRoutes = {
       /** `copies` is absent for a root without a live pin. */
       files: z.array(z.object({ cid: Cid, copies: z.int().nonnegative().optional() })),
     }),
+  }),
+  noteProofs: route({
+    service: 'discovery',
+    audience: 'local',
+    method: 'POST',
+    path: '/proofs',
+    summary: 'What came of asking members for proofs of their copies.',
+    params: none,
+    query: none,
+    body: z.object({ reports: z.array(ProofReport).min(1).max(PROOF_REPORTS_MAX) }),
+    reply: none,
   }),
   setDraining: route({
     service: 'discovery',

@@ -1,7 +1,8 @@
 import * as z from 'zod';
 import { Flag } from '../bounded.ts';
-import { CIDS_PER_BATCH_MAX } from '../bytes.ts';
-import { Cid } from '../cid.ts';
+import { CIDS_PER_BATCH_MAX, DAG_BLOCKS_MAX } from '../bytes.ts';
+import { Cid, PeerId } from '../cid.ts';
+import { CopyProof, Nonce } from '../copy-proof.ts';
 import { HaveMap } from '../have-map.ts';
 import { Lease } from '../jobs.ts';
 import { FailureDomain, SPACE_MAX_BYTES } from '../member.ts';
@@ -40,6 +41,14 @@ export const Bits = z.object({
     .max(Math.ceil((CIDS_PER_BATCH_MAX * 4) / 3 / 8))
     .regex(/^[\w-]*$/, 'are not base64url'),
 });
+
+/** One proof a CID, in the order asked; an empty one for a block that is not held. */
+export const CopyProofs = z.object({ proofs: z.array(CopyProof).max(CIDS_PER_BATCH_MAX) });
+export type CopyProofs = z.infer<typeof CopyProofs>;
+
+/** A block by its place in a DAG. */
+export const BlockPlace = z.object({ root: Cid, index: z.int().min(0).max(DAG_BLOCKS_MAX) });
+export type BlockPlace = z.infer<typeof BlockPlace>;
 
 export const StorageStats = z.object({
   blocks: z.int().nonnegative(),
@@ -173,6 +182,43 @@ export const storageRoutes = {
     query: z.object({ forGood: z.stringbool().default(false) }),
     body: Cids,
     reply: Bits,
+  }),
+  proveBlocks: route({
+    service: 'storage',
+    audience: 'peer',
+    method: 'POST',
+    path: '/blocks/prove',
+    summary:
+      'Proves to the caller that these blocks are held here: a proof for each that haveBlocks would confirm, bound to the nonce and to both peers.',
+    params: none,
+    query: z.object({ forGood: z.stringbool().default(false) }),
+    body: Cids.extend({ nonce: Nonce }),
+    reply: CopyProofs,
+  }),
+  expectProofs: route({
+    service: 'storage',
+    audience: 'local',
+    method: 'POST',
+    path: '/blocks/expect',
+    summary:
+      'The proofs that `holder` gives `asker` of these blocks, worked out from the bytes that are here.',
+    params: none,
+    query: none,
+    body: Cids.extend({ nonce: Nonce, asker: PeerId, holder: PeerId }),
+    reply: CopyProofs,
+  }),
+  nameBlocks: route({
+    service: 'storage',
+    audience: 'local',
+    method: 'POST',
+    path: '/dags/blocks',
+    summary: 'The CIDs of blocks by their places in DAGs; absent where the DAG is not listed here.',
+    params: none,
+    query: none,
+    body: z.object({ places: z.array(BlockPlace).min(1).max(CIDS_PER_BATCH_MAX) }),
+    reply: z.object({
+      blocks: z.array(z.object({ cid: Cid.optional() })).max(CIDS_PER_BATCH_MAX),
+    }),
   }),
   checkBlock: route({
     service: 'storage',

@@ -1,9 +1,10 @@
 import * as z from 'zod';
 import { CIDS_PER_BATCH_MAX } from '../bytes.ts';
 import { Cid, FileHash } from '../cid.ts';
+import { Nonce } from '../copy-proof.ts';
 import { Lease } from '../jobs.ts';
 import { BYTES, route } from '../route.ts';
-import { Bits } from './storage.ts';
+import { Bits, CopyProofs } from './storage.ts';
 
 const none = z.object({});
 
@@ -89,11 +90,16 @@ export const transferRoutes = {
     method: 'POST',
     path: '/replicas',
     summary:
-      'Offers blocks that the caller holds. This peer pulls from the caller those that it lacks, makes them durable, and answers a bit for each that it now holds.',
+      'Offers blocks that the caller holds. This peer pulls from the caller those that it lacks, makes them durable, and answers a bit for each that it now holds; to a nonce also a proof of each.',
     params: none,
     query: none,
-    body: z.object({ lease: Lease, cids: z.array(Cid).min(1).max(CIDS_PER_BATCH_MAX) }),
-    reply: Bits,
+    body: z.object({
+      lease: Lease,
+      cids: z.array(Cid).min(1).max(CIDS_PER_BATCH_MAX),
+      /** Absent in offers of earlier versions. */
+      nonce: Nonce.optional(),
+    }),
+    reply: Bits.extend(CopyProofs.partial().shape),
   }),
   releaseReplicas: route({
     service: 'transfer',

@@ -198,6 +198,7 @@ async function openStand() {
   let isCurrent = true;
   const signer = createSigner(me.privateKeyRaw);
   const membership = createMembership({
+    opinionOf: () => ({}),
     self: me.peerId,
     incarnation: 1,
     run: () => ({ id: 'this one', sinceMs: 1, isAside: false }),
@@ -265,6 +266,8 @@ async function openStand() {
     }),
   );
   const health = createHealth({
+    prove: async () => undefined,
+    isSampled: () => false,
     self: me.peerId,
     pins,
     want,

@@ -41,7 +41,9 @@ function peerRow(peer) {
   if (isSelf) id.append(element('span', { className: 'badge' }, 'this peer'));
   const number = (label, text) => element('td', { className: 'number', data: { label } }, text);
   const stateNode = element('span');
-  if (draining && state === 'alive') setState(stateNode, 'draining', 'Draining');
+  if (peer.isDistrusted)
+    setState(stateNode, 'suspect', `${capitalised(state)}, can’t prove its copies`);
+  else if (draining && state === 'alive') setState(stateNode, 'draining', 'Draining');
   else
     setState(
       stateNode,

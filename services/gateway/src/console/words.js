@@ -74,6 +74,8 @@ export function whyText({ causes = [], replicas, verifiedAtMs }) {
       if (cause.kind === 'away')
         return `${peers} ${are} away; new copies from ${momentText(cause.repairFromMs)} if that stays so`;
       if (cause.kind === 'gone') return `${peers} ${are} gone; new copies are being made`;
+      if (cause.kind === 'unproved')
+        return `${peers} could not prove the copies that ${cause.count === 1 ? 'it says it holds' : 'they say they hold'}; new copies are being made`;
       if (cause.kind === 'few-peers')
         return `${plural(cause.count, 'peer')} can take copies, and it asks for ${replicas}`;
       const date =
