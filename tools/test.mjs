@@ -49,7 +49,7 @@ const skipped = totals.skipped === 0 ? '' : `, ${totals.skipped} skipped`;
 stdout.write(`${totals.passed} passed, ${totals.failed} failed${skipped}\n`);
 exit(totals.failed === 0 && totals.passed > 0 ? 0 : 1);
 
-/** Side by side: tests that wait for peers, and what only computes, then what brings its own swarm. At the end, a swarm in Docker. */
+/** Stages of lanes: tests that wait for peers beside what only computes; then what brings swarms of its own; then Docker. */
 function everything() {
   const levels = ['integration', 'swarm', 'conformance'];
   return [
@@ -59,10 +59,9 @@ function everything() {
         check('format', 'oxfmt', ['--check', '.']),
         check('lint and types', 'oxlint', ['--type-aware', '--type-check', '.']),
         { ...jest('unit', ['--selectProjects', 'unit', ...SHARE_WORKERS]), isPatient: true },
-        interop(),
-        chaos(),
       ],
     ],
+    [[interop()], [chaos()]],
     [[smoke]],
   ];
 }

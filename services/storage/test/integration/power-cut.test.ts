@@ -3,6 +3,7 @@
  * of the states that the disk could have been left in. Whatever it had acknowledged must be there,
  * whole; whatever it had deleted must be gone; and it must open without anybody's help.
  */
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -27,13 +28,18 @@ import { type FileIo, nodeFileIo } from '../../src/file-io.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { newLease } from './harness.ts';
 
-/** States to open; POWER_CUT_STATES=10000 for a long run. */
-const STATES = Number(env['POWER_CUT_STATES'] ?? 1000);
-const SEED = env['POWER_CUT_SEED'] ?? '20261122';
+/** States to open; POWER_CUT_STATES=10000 for a long run. Each commit opens others. */
+const STATES = Number(env['POWER_CUT_STATES'] ?? 300);
+const SEED = env['POWER_CUT_SEED'] ?? commitHere() ?? '20261122';
 /** Hundreds of folders are made for each state: in memory that is quick. */
 const PARENT = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 const ROUNDS = 60;
 const SIZES = [0, 100, 20 * KiB, 65 * KiB, 70 * KiB, 90 * KiB];
+
+function commitHere(): string | undefined {
+  const { status, stdout: hash } = spawnSync('git', ['rev-parse', 'HEAD'], { encoding: 'utf8' });
+  return status === 0 ? hash.trim() : undefined;
+}
 
 /** Files as the store makes them, each call noted before and after. */
 function recordingIo(record: DiskRecord, dir: string): FileIo {
