@@ -210,6 +210,8 @@ describe('commands about files and upkeep', () => {
     const health = {
       ...ENTRY,
       confirmed: 2,
+      proved: 1,
+      claimed: 2,
       survivesPeers: 1,
       disks: 2,
       machines: 1,

@@ -717,6 +717,11 @@ describe('routes', () => {
     neededBytes: 1,
     isDraining: true,
     codec: 'raw',
+    nonce: 'x'.repeat(22),
+    asker: self,
+    holder: self,
+    places: [{ root: rootOf('a'), index: 0 }],
+    reports: [{ peerId: self, proved: 1, failed: [rootOf('a')], unanswered: 1 }],
   };
   const bodies: Readonly<Record<string, Json>> = {
     '/discovery/pins': {
