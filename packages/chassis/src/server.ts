@@ -3,7 +3,7 @@
  * a body must move. Routes for peers and for this peer's own services are mounted behind the proof.
  */
 import { randomUUID } from 'node:crypto';
-import { maxHeaderSize, STATUS_CODES } from 'node:http';
+import { type IncomingMessage, maxHeaderSize, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import {
   HeadersTooLarge,
@@ -105,8 +105,10 @@ export function createServer(options: ServerOptions): Server {
       reply.elapsedTime / 1000,
     );
   });
+  const unused = unusedConnections(app);
   app.addHook('preClose', async () => {
     isStopping = true;
+    unused.close();
   });
   app.setErrorHandler((error: FastifyError, request, reply) => {
     if (reply.raw.destroyed || request.raw.socket.destroyed) {
@@ -188,4 +190,23 @@ function brokenRequest(code: string | undefined): Problem {
       ? 'the connection ended before the request was complete'
       : 'this is not an HTTP request that can be read';
   return new RequestInvalid({ reason });
+}
+
+/**
+ * Connections that brought no request yet: browsers and pools open them ahead. Node counts only those
+ * as idle that had one, and would wait a minute for these when it stops.
+ */
+function unusedConnections({ server }: Server): { close(): void } {
+  const unused = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    unused.add(socket);
+    socket.once('close', () => unused.delete(socket));
+  });
+  const use = ({ socket }: IncomingMessage) => void unused.delete(socket);
+  server.on('request', use).on('upgrade', use);
+  return {
+    close() {
+      for (const socket of unused) socket.destroy();
+    },
+  };
 }

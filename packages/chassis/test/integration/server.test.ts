@@ -74,6 +74,22 @@ describe('a service', () => {
   const target = () => ({ peerId: self, origin });
   const args = { params: { word: 'hey' }, query: { times: 2 }, body: { n: 7 } };
 
+  it('ends without waiting for a connection that was opened ahead', async () => {
+    const ending = createServer({
+      service: 'storage',
+      log: createLog('test', 'silent'),
+      registry: createRegistry('storage'),
+      whyNotReady: () => undefined,
+    });
+    const { port } = new URL(await ending.listen({ port: 0, host: '127.0.0.1' }));
+    const accepted = once(ending.server, 'connection');
+    const ahead = connect(Number(port), '127.0.0.1');
+    const closed = once(ahead.resume(), 'close');
+    await accepted;
+    await Promise.all([ending.close(), closed]);
+    expect(ahead.closed).toBe(true);
+  }, 10_000);
+
   it('answers a typed call, and knows who called', async () => {
     const answer = await clientOf(other).call(target(), echo('peer'), args, { signal });
     expect(answer).toEqual({ said: 'heyhey7', caller: other });
