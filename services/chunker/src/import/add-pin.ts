@@ -66,9 +66,11 @@ export async function addPin(
     received = { draft, copies, isHere: known === undefined, hold, progress };
     signal.throwIfAborted(); // the last moment at which leaving keeps nothing
   } catch (error) {
-    hold.endAfter(puts.settle());
     // What contradicts itself is not mended by more blocks.
     const isHopeless = error instanceof ManifestInvalid || error instanceof CidUnsupported;
+    // Those that came and still wait for their batch to fill are what the next request goes on from.
+    if (!isHopeless) await puts.finish().catch(() => undefined);
+    hold.endAfter(puts.settle());
     const dropped = {
       hold: isHopeless ? hold : leftToAge(hold),
       progress,
