@@ -1,6 +1,8 @@
 const shared = {
-  extensionsToTreatAsEsm: ['.ts'],
-  transform: { '\\.ts$': '<rootDir>/tools/strip-types.mjs' },
+  // Node's own module loader, which strips types itself.
+  runtime: '<rootDir>/tools/jest/native-runtime.cjs',
+  testEnvironment: '<rootDir>/tools/jest/native-environment.cjs',
+  transform: {},
   // Data of swarms and the set-up's own packages are no part of the sources.
   modulePathIgnorePatterns: ['<rootDir>/\\.shoal/', '<rootDir>/\\.setup/'],
 };
@@ -11,8 +13,6 @@ const sharing = {
 };
 export default {
   testSequencer: '<rootDir>/tools/sequencer.mjs',
-  // A process for each file: native parts of lmdb don't outlive many of jest's module registries.
-  workerIdleMemoryLimit: '1MB',
   reporters: ['default', '<rootDir>/tools/count-reporter.mjs'],
   projects: [
     {

@@ -16,7 +16,7 @@ export function jestCommand(args, { counts } = {}) {
     args: [JEST, '--passWithNoTests', ...args],
     env: {
       ...projectEnv(),
-      NODE_OPTIONS: '--experimental-vm-modules --no-warnings',
+      NODE_OPTIONS: '--no-warnings',
       ...(counts === undefined ? {} : { COUNTS_FILE: counts }),
     },
   };

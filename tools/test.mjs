@@ -26,9 +26,6 @@ import { runLanes, runTask } from './tasks.mjs';
 const BASE_IMAGE = 'node:24-bookworm-slim';
 /** Test files at one time. Much of each is waiting, but three fill two cores and wait for each other. */
 const WORKERS = 2;
-/** One file of the unit tests loads lmdb, so a worker may outlive many files: 109 CPU seconds in all instead of 158. */
-const SHARE_WORKERS = ['--workerIdleMemoryLimit=500MB'];
-
 setUp();
 buildPrograms();
 const folder = mkdtempSync(join(tmpdir(), 'shoal-counts-'));
@@ -61,7 +58,7 @@ function everything() {
       [
         check('format', 'oxfmt', ['--check', '.']),
         check('lint and types', 'oxlint', ['--type-aware', '--type-check', '.']),
-        { ...jest('unit', ['--selectProjects', 'unit', ...SHARE_WORKERS]), isPatient: true },
+        { ...jest('unit', ['--selectProjects', 'unit']), isPatient: true },
       ],
     ],
     [[interop()], [chaos()]],

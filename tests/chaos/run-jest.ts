@@ -28,7 +28,7 @@ export async function runJest(
     [JEST, '--selectProjects', 'unit', 'integration', '--runInBand', '--testPathPatterns', path],
     {
       cwd: ROOT,
-      env: { ...ownEnv, ...env, NODE_OPTIONS: '--experimental-vm-modules --no-warnings' },
+      env: { ...ownEnv, ...env, NODE_OPTIONS: '--no-warnings' },
       stdio: ['ignore', 'ignore', 'pipe'],
       signal,
     },

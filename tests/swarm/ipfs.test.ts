@@ -11,7 +11,7 @@ import {
   upload,
 } from '@shoal/testkit';
 import { CID } from 'multiformats/cid';
-import { FormData, request } from 'undici';
+import { request } from 'undici';
 import { fileNode, type MadeBlock, makeCar, rawLeaf } from '../conformance/make-dag.ts';
 
 const PEERS = 3;
@@ -40,8 +40,7 @@ async function uploadDirectory(
   for (const [path, bytes] of Object.entries(files))
     form.append('file', new Blob([Uint8Array.from(bytes)]), path);
   const url = `${peer.gateway}/directories?${ONE_COPY}`;
-  const { body } = await request(url, { method: 'POST', body: form });
-  return DirectoryReply.parse(await body.json());
+  return DirectoryReply.parse(await (await fetch(url, { method: 'POST', body: form })).json());
 }
 
 /** Imports a file as it is, with one copy of each leaf. */

@@ -3,14 +3,13 @@ import { once } from 'node:events';
 import { access } from 'node:fs/promises';
 import { get, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { EVENTS_CHANNEL } from '@shoal/protocol';
 import { Redis } from 'ioredis';
-import { getGlobalDispatcher, request } from 'undici';
+import { request } from 'undici';
 import { openFolder, openGateway, until } from './support.ts';
 
 const cid = 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku';
-afterAll(() => getGlobalDispatcher().destroy());
 
 const event = (name: string) => JSON.stringify({ kind: 'pin', atMs: 1, cid, name });
 

@@ -1,9 +1,8 @@
 import { connect } from 'node:net';
 import { Readable } from 'node:stream';
-import { afterAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { hashBlock } from '@shoal/blocks';
 import { MiB, PROBLEM_TYPE, StorageFull } from '@shoal/protocol';
-import { getGlobalDispatcher } from 'undici';
 import {
   type Asked,
   cidOf,
@@ -18,8 +17,6 @@ import {
   TOKEN,
 } from './kubo-stand.ts';
 import { until } from './support.ts';
-
-afterAll(() => getGlobalDispatcher().destroy());
 
 describe('add', () => {
   it('uploads each file of a form as it is, and answers a line for each', async () => {

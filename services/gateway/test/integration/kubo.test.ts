@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { RequestListener } from 'node:http';
-import { afterAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { hashBlock } from '@shoal/blocks';
 import { FileNotFound, MiB } from '@shoal/protocol';
-import { getGlobalDispatcher, request } from 'undici';
+import { request } from 'undici';
 import {
   type Asked,
   BEARER,
@@ -19,8 +19,6 @@ import {
   TOKEN,
 } from './kubo-stand.ts';
 import { openGateway } from './support.ts';
-
-afterAll(() => getGlobalDispatcher().destroy());
 
 describe('who may call', () => {
   it('is nobody while the peer has no token, and the answer names the setting', async () => {

@@ -1,11 +1,9 @@
 /** What strangers may do at the front door: ask the router from any page, write with the token alone. */
 import type { IncomingMessage, RequestListener } from 'node:http';
-import { afterAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { ProblemBody } from '@shoal/protocol';
-import { getGlobalDispatcher, request } from 'undici';
+import { request } from 'undici';
 import { openGateway } from './support.ts';
-
-afterAll(() => getGlobalDispatcher().destroy());
 
 const FOREIGN = { origin: 'https://app.example' };
 const TOKEN = 'a-token-of-this-peer';

@@ -6,17 +6,15 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { afterAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { createClients, openIdentity } from '@shoal/chassis';
 import { MiB, PROOF_HEADER, ProblemBody } from '@shoal/protocol';
 import { programOf } from '@shoal/testkit';
 import type { FastifyRequest } from 'fastify';
-import { getGlobalDispatcher, request } from 'undici';
+import { request } from 'undici';
 import { openGateway, openUpstreams, until } from './support.ts';
 
 const cid = 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku';
-
-afterAll(() => getGlobalDispatcher().destroy());
 
 async function problemOf(answer: { body: { json(): Promise<unknown> } }) {
   return ProblemBody.parse(await answer.body.json());
