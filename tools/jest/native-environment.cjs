@@ -4,7 +4,7 @@ const { ModuleMocker } = require('jest-mock');
 
 /** What jest replaces for the time of a file. */
 const { console } = globalThis;
-const { exit } = process;
+const { exit } = process; // eslint-disable-line typescript/unbound-method -- put back as it was
 
 module.exports = class NativeEnvironment {
   constructor({ projectConfig }) {
