@@ -1,7 +1,8 @@
 /**
  * Who has died. A connection that closes is followed by one call back: refused means that the process
- * is gone, anything else only raises a suspicion. Connected members are pinged in turn; one that does
- * not answer is a suspect until it does or its time to live is over.
+ * is gone, anything else only raises a suspicion. Connected members of which nothing was heard lately are
+ * pinged, those first that were silent longest; one that does not answer is a suspect until it does or its
+ * time to live is over. Of two members one pings: the other hears it by that.
  *
  * A peer that stood still itself (starved, stopped, suspended) sees everybody else silent. So our own
  * pauses are measured, the silence during them is forgiven, and nobody is accused shortly after one.
@@ -18,8 +19,12 @@ const TICK_MS = 250;
 const PAUSE_MIN_MS = 250;
 /** Nobody is accused this long after a pause. */
 const CALM_AFTER_PAUSE_MS = 3000;
-/** Pings sent in a second at most: each costs 2 ms of CPU on either side. */
+/** Pings sent in a second at most. */
 const PINGS_PER_SECOND = 3;
+/** In the time between two pings of a member. */
+const TURNS = 2;
+/** Of that time: silence for which a member is pinged. Less than all of it, or answer and turn would race. */
+const SILENT_SHARE = 0.9;
 /** Wait before calling back, plus up to twice this at random: a restart may be under way. */
 const CALL_BACK_DELAY_MS = 50;
 const CALL_BACK_TIMEOUT_MS = 2000;
@@ -37,11 +42,17 @@ export function startFailureDetector(deps: {
   const pinging = new Set<PeerId>();
   let lastTickMs = clock();
   let pausedAtMs = -Infinity;
-  let turn = 0;
+  /** Of connected peers. */
+  const heardAtMs = new Map<PeerId, number>();
 
   const isCalm = () => clock() - pausedAtMs > CALM_AFTER_PAUSE_MS;
   const suspect = (peerId: PeerId): void => {
     if (isCalm() && table.suspect(peerId)) membership.noteChanges([peerId]);
+  };
+  const hear = (peerId: PeerId): void => {
+    if (!wire.isConnected(peerId)) return;
+    heardAtMs.set(peerId, clock());
+    if (table.hear(peerId, clock())) membership.noteChanges([peerId]);
   };
   const tick = (): void => {
     const nowMs = clock();
@@ -60,7 +71,7 @@ export function startFailureDetector(deps: {
     pinging.add(peerId);
     try {
       await wire.request(peerId, { kind: 'ping' }, { timeoutMs: pingMs, signal: stop.signal });
-      if (table.hear(peerId, clock())) membership.noteChanges([peerId]);
+      hear(peerId);
     } catch (err) {
       if (stop.signal.aborted) return;
       log.debug({ err, member: peerId }, 'ping failed');
@@ -71,16 +82,20 @@ export function startFailureDetector(deps: {
     }
   };
   const pingSome = (): void => {
-    const peers = wire
+    const silentSinceMs = clock() - pingMs * SILENT_SHARE;
+    const heardAt = (peerId: PeerId) => heardAtMs.get(peerId) ?? -Infinity;
+    const silent = wire
       .engine()
       .connected()
-      .filter((peerId) => table.get(peerId)?.downAtMs === undefined && !pinging.has(peerId));
-    const count = Math.min(peers.length, Math.ceil((PINGS_PER_SECOND * pingMs) / 1000));
-    for (let index = 0; index < count; index += 1) {
-      const peerId = peers[(turn + index) % peers.length];
-      if (peerId !== undefined) void ping(peerId);
-    }
-    turn += count;
+      .filter(
+        (peerId) =>
+          heardAt(peerId) <= silentSinceMs &&
+          table.get(peerId)?.downAtMs === undefined &&
+          !pinging.has(peerId),
+      )
+      .toSorted((one, other) => heardAt(one) - heardAt(other));
+    const count = Math.ceil((PINGS_PER_SECOND * pingMs) / TURNS / 1000);
+    for (const peerId of silent.slice(0, count)) void ping(peerId);
   };
   const callBack = async (peerId: PeerId): Promise<void> => {
     const member = table.get(peerId);
@@ -100,7 +115,9 @@ export function startFailureDetector(deps: {
     if (knock !== 'refused') return suspect(peerId);
     if (table.declareDown(peerId, incarnation, clock())) membership.noteChanges([peerId]);
   };
+  wire.on('heard', hear);
   wire.on('disconnected', (peerId) => {
+    heardAtMs.delete(peerId);
     const delayMs = CALL_BACK_DELAY_MS * (1 + 2 * Math.random());
     setTimeout(() => {
       callBack(peerId).catch((err: unknown) => log.warn({ err }, 'call back broke'));
@@ -111,6 +128,6 @@ export function startFailureDetector(deps: {
   const stack = new DisposableStack();
   stack.defer(() => stop.abort(new Error('stopping')));
   stack.use(repeat(tick, () => TICK_MS, onFailure));
-  stack.use(repeat(pingSome, () => pingMs, onFailure));
+  stack.use(repeat(pingSome, () => pingMs / TURNS, onFailure));
   return stack;
 }

@@ -45,7 +45,8 @@ export interface Wire {
     schema: S,
     use: (from: PeerId, message: z.output<S>) => void,
   ): void;
-  on(event: 'connected' | 'disconnected', listener: (peerId: PeerId) => void): void;
+  /** `heard` is told of each request that a connected peer makes. */
+  on(event: 'connected' | 'disconnected' | 'heard', listener: (peerId: PeerId) => void): void;
   onDiscovered(listener: (peerId: PeerId, addresses: readonly string[]) => void): void;
   request<K extends RequestKind>(
     peerId: PeerId,
@@ -72,6 +73,7 @@ export function createWire({
   const listeners = {
     connected: new Set<(peerId: PeerId) => void>(),
     disconnected: new Set<(peerId: PeerId) => void>(),
+    heard: new Set<(peerId: PeerId) => void>(),
   };
   const discovered = new Set<(peerId: PeerId, addresses: readonly string[]) => void>();
   const attached = (): Engine => {
@@ -126,6 +128,7 @@ export function createWire({
           count(request.kind, 'refused');
           throw new Error('too many requests are being served');
         }
+        for (const listener of listeners.heard) listener(from);
         serving += 1;
         try {
           const answer = encode(await handler(from, request));

@@ -1,12 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { discoveryRoutes, FileNotFound } from '@shoal/protocol';
-import { eventually, startRedis } from '@shoal/testkit';
+import { eventually, metric, startRedis } from '@shoal/testkit';
 import { Redis } from 'ioredis';
 import { draft, haveMap, writeKey } from './peer.ts';
 import { isIn, openPeers, type Peers, seedOf, seeEachOther } from './peers.ts';
 
 jest.setTimeout(60_000);
 const { signal } = new AbortController();
+const sum = (numbers: readonly number[]) => numbers.reduce((one, other) => one + other, 0);
 
 let peers: Peers;
 
@@ -75,6 +76,22 @@ describe('a swarm of discovery processes', () => {
     c.process.kill('SIGCONT');
     await eventually('alive again', () => isIn(a, c.peerId, 'alive'), { timeoutMs: 16_000 });
     expect((await c.members()).map(({ state }) => state)).toEqual(['alive', 'alive', 'alive']);
+  });
+
+  it('of two members one pings, since the other hears it by that', async () => {
+    const pingMs = 200;
+    const all = await startThree({ env: { DISCOVERY_PING_MS: `${pingMs}` } });
+    const served = async () => {
+      const counts = all.map(({ origin }) =>
+        metric(origin, 'shoal_discovery_messages_total', { kind: 'ping', outcome: 'ok' }),
+      );
+      return sum(await Promise.all(counts));
+    };
+    const [before, sinceMs] = [await served(), performance.now()];
+    await eventually('many pings', async () => (await served()) - before > 60);
+    // Each of three pairs twice in this time if both pinged.
+    const pings = (await served()) - before;
+    expect(pings / 3).toBeLessThan((1.5 * (performance.now() - sinceMs)) / pingMs);
   });
 
   it('hears of a leave, and a service that leaves ends soon', async () => {
