@@ -47,8 +47,8 @@ stdout.write(`${totals.passed} passed, ${totals.failed} failed${skipped}\n`);
 exit(totals.failed === 0 && totals.passed > 0 ? 0 : 1);
 
 /**
- * Stages of lanes: tests that wait for peers beside what only computes; then what brings swarms of its own;
- * then Docker.
+ * Stages of lanes: tests that wait for peers beside what only computes and, after that, the clients of others;
+ * then chaos, which measures time; then Docker.
  */
 function everything() {
   const levels = ['integration', 'swarm', 'conformance'];
@@ -59,9 +59,10 @@ function everything() {
         check('format', 'oxfmt', ['--check', '.']),
         check('lint and types', 'oxlint', ['--type-aware', '--type-check', '.']),
         { ...jest('unit', ['--selectProjects', 'unit']), isPatient: true },
+        interop(),
       ],
     ],
-    [[interop()], [chaos()]],
+    [[chaos()]],
     [[smoke]],
   ];
 }
