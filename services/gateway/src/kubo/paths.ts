@@ -44,13 +44,17 @@ export async function resolveCid(call: RpcCall, arg: string): Promise<ResolvedCi
   const read = readCid(root);
   if (read.kind === 'identity')
     throw new RpcError(500, `${read.asGiven} holds its bytes itself: there is no block to keep`);
-  return { cid: read.cid, answered: isKeptV0(read.asGiven, call) ? read.asGiven : read.cid };
+  return { cid: read.cid, answered: answeredCid(parseCid(read.asGiven), call) };
 }
 
 /** Naming a base asks for version 1 as well: version 0 has but one spelling. */
-const isKeptV0 = (asGiven: string, { options }: RpcCall): boolean =>
-  parseCid(asGiven).version === 0 &&
-  !options.flag('upgrade-cidv0-in-output', options.text('cid-base') !== undefined);
+export function answeredCid(cid: ReturnType<typeof parseCid>, { options }: RpcCall): string {
+  const isUpgraded = options.flag(
+    'upgrade-cidv0-in-output',
+    options.text('cid-base') !== undefined,
+  );
+  return String(isUpgraded ? cid.toV1() : cid);
+}
 
 /** The gateway names the CID of every step of a path; of a directory only behind its final slash. */
 async function lastRoot({ upstream, signal }: RpcCall, path: IpfsPath): Promise<string> {

@@ -19,7 +19,7 @@ export const cat: RpcCommand = async (call) => {
   for (const arg of isForNothing ? [] : args) {
     const path = readIpfsPath(arg);
     const headers = range === undefined ? {} : { range };
-    const answer = await get(call, gatewayPath(path), headers);
+    const answer = await ask(call, gatewayPath(path), headers);
     const { statusCode: status } = answer;
     if (status === 416) await answer.body.dump(); // behind the end there is nothing
     else if (status >= 300 && status < 400) {
@@ -60,14 +60,15 @@ export const dagExport: RpcCommand = async (call) => {
 
 async function pipeFrom(call: RpcCall, path: string, type: string): Promise<void> {
   const { reply, signal } = call;
-  const answer = await get(call, path);
+  const answer = await ask(call, path);
   if (answer.statusCode >= 300) throw await failureOf(answer);
   const output = openOutput(reply, { kind: 'stream', type }, { signal });
   await pipe(answer, output);
   output.end();
 }
 
-const get = ({ options, upstream, signal }: RpcCall, path: string, headers = {}) =>
+/** Asks the gateway of this peer, or what it has itself (`offline`). */
+export const ask = ({ options, upstream, signal }: RpcCall, path: string, headers = {}) =>
   upstream.ask(
     'transfer',
     { method: 'GET', path, headers: { ...headers, ...cachePolicy(options) } },
