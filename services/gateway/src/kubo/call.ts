@@ -51,6 +51,18 @@ export async function onlyArg(call: RpcCall, name: string): Promise<string> {
   return arg;
 }
 
+/** Asks the gateway of this peer, or what it has itself (`offline`). */
+export const ask = ({ options, upstream, signal }: RpcCall, path: string, headers = {}) =>
+  upstream.ask(
+    'transfer',
+    { method: 'GET', path, headers: { ...headers, ...cachePolicy(options) } },
+    { signal },
+  );
+
+/** `offline` asks for what is on this peer alone. */
+export const cachePolicy = (options: Options): Record<string, string> =>
+  options.flag('offline', false) ? { 'cache-control': 'only-if-cached' } : {};
+
 const isForm = ({ contentType }: RpcCall): boolean => readBoundary(contentType) !== undefined;
 
 async function linesOf(parts: AsyncIterable<FormPart>): Promise<string[]> {

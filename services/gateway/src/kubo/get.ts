@@ -1,11 +1,10 @@
 /** `get`: a file or directory as a TAR, which Kubo's command line unpacks; or gzipped, as its options say. */
 import { pipeline } from 'node:stream';
 import { createGzip } from 'node:zlib';
-import { onlyArg, type RpcCommand } from './call.ts';
+import { ask, onlyArg, type RpcCommand } from './call.ts';
 import type { Options } from './options.ts';
 import { openOutput } from './output.ts';
 import { gatewayPath, readIpfsPath } from './paths.ts';
-import { ask } from './read-commands.ts';
 import { failureOf, misused, RpcError } from './rpc-error.ts';
 
 const TAR_TYPE = 'application/x-tar';

@@ -17,11 +17,10 @@ import {
   type UnixfsNode,
 } from '@shoal/blocks';
 import { CidUnsupported } from '@shoal/protocol';
-import { type RpcCall, type RpcCommand, someArgs } from './call.ts';
+import { ask, type RpcCall, type RpcCommand, someArgs } from './call.ts';
 import { holdToSpelling } from './options.ts';
 import { openOutput } from './output.ts';
 import { answeredCid, gatewayPath, readIpfsPath } from './paths.ts';
-import { ask } from './read-commands.ts';
 import { failureOf } from './rpc-error.ts';
 
 /** Multicodec code of raw bytes: a file by itself. */

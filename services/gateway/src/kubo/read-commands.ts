@@ -1,7 +1,6 @@
 /** `cat`, `block/get`, `block/stat` and `dag/export`: what the gateway has, without being changed. */
 import type { Dispatcher } from 'undici';
-import { onlyArg, type RpcCall, type RpcCommand, someArgs } from './call.ts';
-import type { Options } from './options.ts';
+import { ask, cachePolicy, onlyArg, type RpcCall, type RpcCommand, someArgs } from './call.ts';
 import { openOutput, type Output } from './output.ts';
 import { gatewayPath, readIpfsPath, resolveCid } from './paths.ts';
 import { failureOf, misused, RpcError } from './rpc-error.ts';
@@ -66,18 +65,6 @@ async function pipeFrom(call: RpcCall, path: string, type: string): Promise<void
   await pipe(answer, output);
   output.end();
 }
-
-/** Asks the gateway of this peer, or what it has itself (`offline`). */
-export const ask = ({ options, upstream, signal }: RpcCall, path: string, headers = {}) =>
-  upstream.ask(
-    'transfer',
-    { method: 'GET', path, headers: { ...headers, ...cachePolicy(options) } },
-    { signal },
-  );
-
-/** `offline` asks for what is on this peer alone. */
-const cachePolicy = (options: Options): Record<string, string> =>
-  options.flag('offline', false) ? { 'cache-control': 'only-if-cached' } : {};
 
 async function pipe({ body }: Dispatcher.ResponseData, output: Output): Promise<void> {
   for await (const bytes of body as AsyncIterable<Uint8Array>) await output.write(bytes);
