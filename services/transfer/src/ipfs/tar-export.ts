@@ -18,7 +18,7 @@ import { hintsOf, locationOf } from './ipfs-headers.ts';
 import { getBlock, type LooseRoot, seek, seekAhead, type Slice, slicesIn } from './loose-file.ts';
 import { TAR_TYPE } from './negotiate.ts';
 import { isNotModified } from '../range.ts';
-import type { Flow, Pieces, Sender } from '../send-body.ts';
+import { type Flow, framed, type Pieces, type Sender } from '../send-body.ts';
 import { TAR_END, tarHeader, tarPadding } from './tar-frames.ts';
 import { tarEntries, type TarEntry } from './tar-entries.ts';
 
@@ -30,7 +30,7 @@ interface TarSlice extends Slice {
   /** Of the file that it is part of. */
   readonly root: LooseRoot;
   /** The file that the block is all of: its header is made when the block is here. */
-  readonly raw?: TarEntry;
+  readonly raw?: { readonly entry: TarEntry; readonly before: Uint8Array };
 }
 
 /** Answers a GET or HEAD with a TAR. @throws Problem while nothing was sent. */
@@ -87,53 +87,51 @@ async function* piecesOf(
     seekAhead(slicesOf(entries, reader), (entry) => seek(entry, reader)),
     {
       windowBlocks: flow.windowBlocks,
-      fetchBlock: (slice, options) =>
-        flow.timed(() => getBlock(slice, slice.root, reader, options)),
+      fetchBlock: (slice, options) => {
+        const get = () => getBlock(slice, slice.root, reader, options);
+        return slice.entry.inline === undefined ? flow.timed(get) : get();
+      },
       discard: ({ release }) => release(),
     },
     { signal },
   );
   for await (const { slice, block } of blocks) {
-    if (slice.raw === undefined) {
+    const { raw } = slice;
+    if (raw === undefined) {
       yield pieceOf(slice, block);
       continue;
     }
     const sizeBytes = block.bytes.length;
-    yield own(tarHeader({ ...slice.raw, sizeBytes }));
-    yield block;
-    const padding = tarPadding(sizeBytes);
-    if (padding.length > 0) yield own(padding);
+    const header = Buffer.concat([raw.before, tarHeader({ ...raw.entry, sizeBytes })]);
+    yield* framed(header, block, tarPadding(sizeBytes));
   }
 }
-
-const own = (bytes: Uint8Array) => ({ bytes, release: () => {} });
 
 async function* slicesOf(
   entries: AsyncIterable<TarEntry>,
   reader: BlockReader,
 ): AsyncGenerator<TarSlice, void, undefined> {
+  let padding: Uint8Array = new Uint8Array(); // goes with the header that follows
   for await (const entry of entries) {
     const { target, sizeBytes } = entry;
     const root: LooseRoot = target.kind === 'identity' ? target : { cid: target.cid };
+    const before = padding;
+    padding = tarPadding(sizeBytes ?? 0);
     if (sizeBytes === undefined) {
       if (target.kind === 'identity') throw new Error('an identity CID says its size');
-      yield {
-        ...sliceOf({ cid: target.cid, kind: 'leaf', sizeBytes: 0, offset: 0 }),
-        root,
-        raw: entry,
-      };
+      const leaf = { cid: target.cid, kind: 'leaf', sizeBytes: 0, offset: 0 } as const;
+      yield { ...sliceOf(leaf), root, raw: { entry, before } };
       continue;
     }
-    yield { ...inline(tarHeader({ ...entry, sizeBytes })), root };
+    const header = tarHeader({ ...entry, sizeBytes });
+    yield { ...inline(Buffer.concat([before, header])), root };
     if (target.kind === 'identity' && target.codec === 'raw')
       yield { ...inline(target.bytes), root };
     else if (entry.kind === 'file' && sizeBytes > 0)
       for await (const slice of slicesIn(root, { start: 0, end: sizeBytes - 1 }, reader))
         yield { ...slice, root };
-    const padding = tarPadding(sizeBytes);
-    if (padding.length > 0) yield { ...inline(padding), root };
   }
-  yield { ...inline(TAR_END), root: { bytes: TAR_END } };
+  yield { ...inline(Buffer.concat([padding, TAR_END])), root: { bytes: TAR_END } };
 }
 
 const sliceOf = (entry: DagEntry): Slice => ({ entry, from: 0, to: entry.sizeBytes });
