@@ -77,6 +77,26 @@ describe('metrics', () => {
   });
 });
 
+describe('recipes', () => {
+  const recipes = PAGES.flatMap((page) =>
+    [...read(page).matchAll(/^ *```sh\n(.*?)^ *```$/gms)].map(([, text = '']) => ({ page, text })),
+  );
+
+  it('apply a profile of Kubo before they set what it would empty', () => {
+    const wrong = recipes.filter(({ text }) =>
+      /^ipfs config (?!profile).*^ipfs config profile/ms.test(text),
+    );
+    expect(recipes.some(({ text }) => text.includes('ipfs config profile apply'))).toBe(true);
+    expect(wrong).toEqual([]);
+  });
+
+  it('write no secret that others may read for a moment, before it is closed', () => {
+    const making = recipes.filter(({ text }) => /openssl rand.*[>|]/.test(text));
+    expect(making.length).toBeGreaterThan(0);
+    expect(making.filter(({ text }) => !/umask 077;? .*openssl rand/.test(text))).toEqual([]);
+  });
+});
+
 describe('limits', () => {
   const rows = [...read('docs/limits.md').matchAll(/^\|.*\]\(\.\.\/([^)]+)\) +\|.*$/gm)].map(
     ([text, source = '']) => ({

@@ -8,6 +8,7 @@ import { importer } from 'ipfs-unixfs-importer';
 import { create } from 'kubo-rpc-client';
 import { CID } from 'multiformats/cid';
 import { CARS } from './fixtures.ts';
+import { untarAsKubo } from './kubo-untar.ts';
 import { AUTHORIZATION, type Rig, TEST_TIMEOUT_MS, TOKEN } from './rig.ts';
 
 /** What the CIDs of Shoal are made with; the client's own defaults are another profile's. */
@@ -95,6 +96,34 @@ export function kuboRpcSuite(rig: () => Rig): void {
       );
       const path = `/ipfs/${added[1]?.cid.toString()}/inside.txt`;
       assert.equal(Buffer.concat(await collect(clientOf(3).cat(path))).toString(), 'inside\n');
+    });
+
+    it('ls lists a directory, and get gives it as a TAR', async () => {
+      const files = [
+        { path: 'listed/a.txt', content: 'a\n', mode: 0o755, mtime: new Date(0) },
+        { path: 'listed/sub/b.txt', content: 'bb\n' },
+      ];
+      const added = await collect(clientOf(0).addAll(files, ADD));
+      const cidOf = (path: string) => added.find((entry) => entry.path === path)?.cid.toString();
+      const root = cidOf('listed') ?? '';
+      const listed = await collect(clientOf(1).ls(CID.parse(root)));
+      assert.deepEqual(
+        listed.map(({ name, path, size, cid, type }) => [name, path, size, cid.toString(), type]),
+        [
+          ['a.txt', `${root}/a.txt`, 2, cidOf('listed/a.txt'), 'file'],
+          ['sub', `${root}/sub`, 0, cidOf('listed/sub'), 'dir'],
+        ],
+      );
+      const tar = Buffer.concat(await collect(clientOf(2).get(root)));
+      assert.deepEqual(
+        untarAsKubo(tar).entries.map(({ path, bytes }) => [path, String(bytes)]),
+        [
+          ['', ''],
+          ['a.txt', 'a\n'],
+          ['sub', ''],
+          ['sub/b.txt', 'bb\n'],
+        ],
+      );
     });
 
     it('block put, get and stat', async () => {

@@ -6,6 +6,7 @@ import { after, before, describe } from 'node:test';
 import { downloaderSuite } from './downloaders.ts';
 import { heliaSuite } from './helia.ts';
 import { ipfsCarSuite } from './ipfs-car.ts';
+import { kuboCommandLineSuite } from './kubo-command-line.ts';
 import { kuboHttpSuite } from './kubo-http.ts';
 import { kuboRpcSuite } from './kubo-rpc.ts';
 import { profileSuite } from './profiles.ts';
@@ -27,6 +28,7 @@ describe('clients that nobody here wrote', () => {
   profileSuite(running);
   ipfsCarSuite(running);
   kuboRpcSuite(running);
+  kuboCommandLineSuite(running);
   heliaSuite(running);
   kuboHttpSuite(running);
   downloaderSuite(running);

@@ -1,6 +1,6 @@
 export { type Attributes } from './attributes.ts';
 export * from './bits.ts';
-export { cidOf, codecOf, digestOf, hashBlock, partitionOf } from './cid.ts';
+export { cidOf, codecOf, digestOf, hashBlock, inVersion0, partitionOf } from './cid.ts';
 export * from './chunk.ts';
 export * from './dag.ts';
 export * from './directory.ts';

@@ -11,3 +11,17 @@ export function buildSymlink(target: Uint8Array, attributes?: Attributes): DagNo
   const bytes = encode(prepare(createNode(unixfs.marshal(), [])));
   return { cid: hashBlock('dag-pb', bytes), bytes };
 }
+
+/**
+ * Whether a symlink may lead out of the folder that it lies in, `depth` folders below the top. Steps up
+ * are counted where they stand first, in folders that we made; behind a name they can't be told, since
+ * that name may be a link itself. Links of which none leads out don't do so together.
+ */
+export function leadsOut(target: Uint8Array, depth: number): boolean {
+  const text = Buffer.from(target).toString('latin1'); // bytes, of which "/" and "." alone count
+  if (text.startsWith('/')) return true;
+  const steps = text.split('/').filter((step) => step !== '' && step !== '.');
+  const down = steps.findIndex((step) => step !== '..');
+  const ups = down < 0 ? steps.length : down;
+  return ups > depth || (down >= 0 && steps.slice(down).includes('..'));
+}

@@ -12,6 +12,7 @@ import {
   type CarBlock,
   codecOf,
   fileBytesOf,
+  leadsOut,
   listEntries,
   openCar,
   type ReadCid,
@@ -116,20 +117,6 @@ export async function writeTree(
     if (error instanceof Problem) throw new CommandFailure(error.message, { cause: error });
     throw error;
   }
-}
-
-/**
- * Whether a symlink may lead out of the folder that it lies in, `depth` folders below the top. Steps up
- * are counted where they stand first, in folders that we made; behind a name they can't be told, since
- * that name may be a link itself. Links of which none leads out don't do so together.
- */
-export function leadsOut(target: Uint8Array, depth: number): boolean {
-  const text = Buffer.from(target).toString('latin1'); // bytes, of which "/" and "." alone count
-  if (text.startsWith('/')) return true;
-  const steps = text.split('/').filter((step) => step !== '' && step !== '.');
-  const down = steps.findIndex((step) => step !== '..');
-  const ups = down < 0 ? steps.length : down;
-  return ups > depth || (down >= 0 && steps.slice(down).includes('..'));
 }
 
 async function setAttributes({

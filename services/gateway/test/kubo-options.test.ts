@@ -1,14 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { BlockNotFound, CHUNK_SIZE_BYTES, GiB, OriginRefused } from '@shoal/protocol';
-import {
-  ALWAYS,
-  holdTo,
-  NEVER,
-  onlyArg,
-  readOptions,
-  someArgs,
-  UNKNOWN,
-} from '../src/kubo/options.ts';
+import { ALWAYS, holdTo, NEVER, readOptions, UNKNOWN } from '../src/kubo/options.ts';
 import { gatewayPath, readIpfsPath } from '../src/kubo/paths.ts';
 import { toRpcError } from '../src/kubo/rpc-error.ts';
 import { treeSizeOf } from '../src/kubo/tree-size.ts';
@@ -29,14 +21,6 @@ describe('options', () => {
     expect(optionsOf('').count('n')).toBeUndefined();
     for (const text of ['-1', '1.5', 'x', '', '99999999999999999999'])
       expect(() => optionsOf(`n=${text}`).count('n')).toThrow(/whole number/);
-  });
-
-  it('want arguments where a command needs them', () => {
-    expect(someArgs(optionsOf('arg=a&arg=b'), 'x')).toEqual(['a', 'b']);
-    expect(onlyArg(optionsOf('arg=a'), 'x')).toBe('a');
-    for (const query of ['', 'arg=']) expect(() => someArgs(optionsOf(query), 'x')).toThrow(/"x"/);
-    for (const query of ['', 'arg=a&arg=b'])
-      expect(() => onlyArg(optionsOf(query), 'x')).toThrow(/"x"/);
   });
 
   it('are refused when they ask for what is not done, by name', () => {

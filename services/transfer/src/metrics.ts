@@ -28,7 +28,7 @@ export function createMetrics(register: Registry) {
     ipfsRequests: new Counter({
       name: 'shoal_transfer_ipfs_requests_total',
       help: 'Requests below /ipfs/, by what was asked for and how they ended.',
-      // file | directory | raw | car; complete | not-modified | reader-left | gave-way | absent | refused | unavailable | failed
+      // file | directory | raw | car | tar; complete | not-modified | reader-left | gave-way | absent | refused | unavailable | failed
       labelNames: ['kind', 'outcome'] as const,
       registers,
     }),

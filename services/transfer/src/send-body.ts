@@ -120,6 +120,23 @@ export function createSender(deps: {
   };
 }
 
+/** A block between bytes of our own. It is given back as well when the reader leaves before it. */
+export async function* framed(
+  before: Uint8Array,
+  block: Piece,
+  after: Uint8Array = NO_BYTES,
+): Pieces {
+  let isPassedOn = false;
+  try {
+    yield { bytes: before, release: () => {} };
+    isPassedOn = true;
+    yield block;
+    if (after.length > 0) yield { bytes: after, release: () => {} };
+  } finally {
+    if (!isPassedOn) block.release();
+  }
+}
+
 /** Writes head and body. The reply is hijacked: from here on nobody else answers. */
 async function pump(
   deps: { readonly metrics: Metrics; readonly log: Log; readonly config: TransferConfig },

@@ -20,7 +20,14 @@ describe('negotiate', () => {
     ['the first of equals', undefined, `${RAW}, ${CAR}`, { kind: 'raw', isByAccept: true }],
     ['anything rather than raw', undefined, `${RAW};q=0.1, */*;q=0.9`, { kind: 'file' }],
     ['what it refuses', undefined, `${RAW};q=0`, { kind: 'file' }],
-    ['what we have', undefined, `application/x-tar, ${RAW}`, { kind: 'raw', isByAccept: true }],
+    ['a TAR', 'tar', undefined, { kind: 'tar', isByAccept: false }],
+    ['a TAR by Accept', undefined, 'application/x-tar', { kind: 'tar', isByAccept: true }],
+    [
+      'what we have',
+      undefined,
+      `application/vnd.ipld.dag-json, ${RAW}`,
+      { kind: 'raw', isByAccept: true },
+    ],
   ])('reads a request for %s', (_, format, accept, form) => {
     expect(negotiate({ format }, accept)).toEqual(form);
   });
@@ -32,7 +39,7 @@ describe('negotiate', () => {
     expect(negotiate({ format: 'car' }, `${CAR};dups=y`)).toMatchObject({ dups: 'y' });
   });
 
-  it.each(['tar', 'json', 'cbor', 'dag-json', 'dag-cbor'])('does not have %s', (format) => {
+  it.each(['json', 'cbor', 'dag-json', 'dag-cbor'])('does not have %s', (format) => {
     expect(() => negotiate({ format }, undefined)).toThrow(FormatUnsupported);
   });
 

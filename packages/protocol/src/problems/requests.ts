@@ -66,7 +66,17 @@ export const FormatUnsupported = defineProblem({
   status: 406,
   fields: z.object({ format: z.string() }),
   detail: ({ format }) =>
-    `this can't be had as ${format}; ask for its block (format=raw), a CAR (format=car), or, when it is a file or directory, without a format`,
+    `this can't be had as ${format}; ask for its block (format=raw), a CAR (format=car), or, when it is a file or directory, a TAR (format=tar) or without a format`,
+});
+
+/** A directory holds something that would lie outside of it once it was unpacked. */
+export const LinkLeadsOut = defineProblem({
+  type: 'problems/link-leads-out',
+  title: 'Link leads out',
+  status: 422,
+  fields: z.object({ path: z.string() }),
+  detail: ({ path }) =>
+    `${path} leads out of the root, which is not allowed in a TAR: ask for a CAR (format=car), or for what lies beside it`,
 });
 
 /** A request's head is larger than what is read of one. */
@@ -163,6 +173,7 @@ export const REQUEST_PROBLEMS = [
   GatewayRefused,
   PathNotFound,
   FormatUnsupported,
+  LinkLeadsOut,
   HeadersTooLarge,
   HeadersTooSlow,
   RangeNotSatisfiable,

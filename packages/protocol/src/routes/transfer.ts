@@ -69,7 +69,7 @@ export const transferRoutes = {
     method: 'GET',
     path: '/ipfs/*',
     summary:
-      'Anything by CID and path: the bytes of a UnixFS file, a directory’s page, a block (?format=raw), a CAR (?format=car). As the IPFS gateway specifications say.',
+      'Anything by CID and path: the bytes of a UnixFS file, a directory’s page, a block (?format=raw), a CAR (?format=car), a TAR (?format=tar). As the IPFS gateway specifications say.',
     params: z.object({ '*': z.string() }),
     query: z.object({
       format: z.string().optional(),

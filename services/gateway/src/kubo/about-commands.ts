@@ -1,6 +1,7 @@
 /** `version` and `id`: who answers here, in the shape that Kubo's clients read. */
 import { routePath, routingRoutes } from '@shoal/protocol';
 import type { RpcCommand } from './call.ts';
+import { holdTo } from './options.ts';
 import { RpcError } from './rpc-error.ts';
 import PACKAGE from '../../package.json' with { type: 'json' };
 
@@ -17,6 +18,7 @@ export const version: RpcCommand = async () => ({
 
 /** This peer, or the one that is named. */
 export const id: RpcCommand = async ({ self, options, upstream, signal }) => {
+  holdTo({ 'peerid-base': /^b58mh$/ }, options, 'peers are named in base58');
   const peerId = options.args[0] || self;
   const { Peers: found } = await upstream.json(
     'discovery',

@@ -8,7 +8,7 @@
 import { randomUUID } from 'node:crypto';
 import { DirectoryReply, MiB, routePath, UploadReply } from '@shoal/protocol';
 import { readParts, type RpcCall, type RpcCommand } from './call.ts';
-import { ALWAYS, holdTo, NEVER, type Rules, UNKNOWN } from './options.ts';
+import { ALWAYS, holdTo, holdToSpelling, NEVER, type Rules, UNKNOWN } from './options.ts';
 import { openOutput, type Output } from './output.ts';
 import type { FormPart } from './read-form.ts';
 import { misused } from './rpc-error.ts';
@@ -21,7 +21,10 @@ const SYMLINK_TYPE = 'application/symlink';
 /** Bytes between two lines of progress. */
 const PROGRESS_BYTES = MiB;
 
-/** Options that would give another CID than the one they ask for; unset, they ask for nothing. */
+/**
+ * Options that would give another CID than the one they ask for; unset, they ask for nothing. Kubo's
+ * command line names the mode and time of every file in its part, wanted or not: only these ask for them.
+ */
 const RULES: Rules = {
   'cid-version': /^1$/,
   'raw-leaves': ALWAYS,
@@ -30,6 +33,7 @@ const RULES: Rules = {
   'max-file-links': /^1024$/,
   'max-hamt-fanout': /^256$/,
   'max-directory-links': /^0$/,
+  'empty-dirs': ALWAYS,
   trickle: NEVER,
   inline: NEVER,
   'preserve-mode': NEVER,
@@ -41,13 +45,20 @@ const RULES: Rules = {
 const PROFILE =
   'files are built by the profile unixfs-v1-2025 (cid-version=1, raw-leaves, chunker=size-1048576, max-file-links=1024), without mode and mtime';
 /** Options that ask for something else to be done with it. */
-const MANNERS: Rules = { 'only-hash': NEVER, nocopy: NEVER, pin: ALWAYS, 'to-files': UNKNOWN };
-const KEPT = 'what is added is stored and pinned; pin/rm ends that';
+const MANNERS: Rules = {
+  'only-hash': NEVER,
+  nocopy: NEVER,
+  pin: ALWAYS,
+  'pin-name': UNKNOWN,
+  'to-files': UNKNOWN,
+};
+const KEPT = 'what is added is stored, and pinned under its own name; pin/rm ends that';
 
 export const add: RpcCommand = async (call) => {
   const { options, reply, signal } = call;
   holdTo(RULES, options, PROFILE);
   holdTo(MANNERS, options, KEPT);
+  holdToSpelling(options);
   const output = openOutput(reply, { kind: 'values', type: 'application/json' }, { signal });
   const isSilent = options.flag('silent', false);
   const isWrapped = options.flag('wrap-with-directory', false);
@@ -194,8 +205,6 @@ function readPart(
   onBytes: Progress | undefined,
 ): AddedPart | undefined {
   if (part === undefined) return undefined;
-  if (/[?&](?:mode|mtime)=/.test(part.name))
-    throw misused(`mode and mtime are not kept: ${PROFILE}`);
   const names = decoded(part.fileName)
     .split('/')
     .filter((name) => name !== '');

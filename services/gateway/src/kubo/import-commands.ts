@@ -1,17 +1,18 @@
 /** `block/put` and `dag/import`: blocks as they are, verified by the chunker's `POST /ipfs`. */
-import { hashBlock } from '@shoal/blocks';
+import { hashBlock, inVersion0 } from '@shoal/blocks';
 import { BLOCK_SIZE_MAX_BYTES, type Codec, ImportReply, routePath } from '@shoal/protocol';
 import { readParts, type RpcCommand } from './call.ts';
-import { holdTo, NEVER, type Options } from './options.ts';
+import { holdTo, holdToSpelling, NEVER, type Options } from './options.ts';
 import { openOutput } from './output.ts';
 import { misused, RpcError } from './rpc-error.ts';
 
 const VALUES = { kind: 'values', type: 'application/json' } as const;
-/** Names of codecs, also those of old clients. */
-const CODECS: Readonly<Record<string, Codec>> = {
-  raw: 'raw',
-  'dag-pb': 'dag-pb',
+const CODECS: Readonly<Record<string, Codec>> = { raw: 'raw', 'dag-pb': 'dag-pb' };
+/** Names that only the option of old clients knows; `v0` is a version as well. */
+const OLD_FORMATS: Readonly<Record<string, Codec>> = {
+  ...CODECS,
   protobuf: 'dag-pb',
+  v0: 'dag-pb',
 };
 
 /** Stores blocks, each a part of the form; answers their names. */
@@ -20,7 +21,7 @@ export const blockPut: RpcCommand = async (call) => {
   const rules = { mhtype: /^sha2-256$/, mhlen: /^(?:-1|32)$/, 'allow-big-block': NEVER };
   holdTo(rules, options, 'blocks are at most 2 MiB and named by their sha2-256');
   holdTo({ 'cid-version': /^1$/, version: /^1$/ }, options, 'CIDs are of version 1');
-  const codec = readCodec(options);
+  const { codec, isV0 } = readCodec(options);
   const pin = options.flag('pin', false);
   const output = openOutput(reply, VALUES, { signal });
   let count = 0;
@@ -38,7 +39,7 @@ export const blockPut: RpcCommand = async (call) => {
       },
       { signal },
     );
-    await output.line({ Key: cid, Size: bytes.length });
+    await output.line({ Key: isV0 ? inVersion0(cid) : cid, Size: bytes.length });
     count += 1;
   }
   if (count === 0) throw misused('argument "data" is required: a part of the form');
@@ -49,6 +50,7 @@ export const blockPut: RpcCommand = async (call) => {
 export const dagImport: RpcCommand = async (call) => {
   const { options, reply, upstream, signal } = call;
   holdTo({ 'allow-big-block': NEVER }, options, 'blocks are at most 2 MiB');
+  holdToSpelling(options);
   const pin = options.flag('pin-roots', true);
   const isSilent = options.flag('silent', false);
   const output = openOutput(reply, VALUES, { signal });
@@ -82,12 +84,18 @@ const rootLine = (cid: string, reason: string) => ({
   Root: { Cid: { '/': cid }, PinErrorMsg: reason },
 });
 
-function readCodec(options: Options): Codec {
-  const given = options.text('cid-codec') ?? options.text('format') ?? 'raw';
-  const codec = Object.hasOwn(CODECS, given) ? CODECS[given] : undefined;
+/** Kubo's command line states `cid-codec=raw` whether or not one asks for it, so `format` beats that. */
+function readCodec(options: Options): { readonly codec: Codec; readonly isV0: boolean } {
+  const format = options.text('format') || undefined;
+  const given = options.text('cid-codec') || 'raw';
+  if (format !== undefined && given !== 'raw')
+    throw misused('option "format" and another "cid-codec" than raw exclude each other');
+  const names = format === undefined ? CODECS : OLD_FORMATS;
+  const name = format ?? given;
+  const codec = Object.hasOwn(names, name) ? names[name] : undefined;
   if (codec === undefined)
-    throw misused(`codec "${given.slice(0, 50)}" is not supported; raw and dag-pb are`);
-  return codec;
+    throw misused(`codec "${name.slice(0, 50)}" is not supported; raw and dag-pb are`);
+  return { codec, isV0: format === 'v0' };
 }
 
 /** A block is hashed before it is sent on, so it is held for a moment. */

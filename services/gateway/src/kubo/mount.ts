@@ -13,7 +13,9 @@ import { bodyOf } from '../proxy.ts';
 import { id, version } from './about-commands.ts';
 import { add } from './add.ts';
 import type { RpcCommand } from './call.ts';
+import { get } from './get.ts';
 import { blockPut, dagImport } from './import-commands.ts';
+import { ls } from './ls.ts';
 import { readOptions } from './options.ts';
 import { pinAdd, pinLs, pinRm } from './pin-commands.ts';
 import { blockGet, blockStat, cat, dagExport } from './read-commands.ts';
@@ -32,6 +34,8 @@ const COMMANDS: Readonly<Record<string, RpcCommand>> = {
   'block/stat': blockStat,
   'dag/export': dagExport,
   'dag/import': dagImport,
+  get,
+  ls,
   'pin/add': pinAdd,
   'pin/ls': pinLs,
   'pin/rm': pinRm,

@@ -56,16 +56,6 @@ export function holdTo(rules: Rules, options: Options, why: string): void {
   }
 }
 
-/** The one argument of a command. @throws RpcError */
-export function onlyArg({ args }: Options, name: string): string {
-  const [arg, ...more] = args;
-  if (arg === undefined || arg === '') throw misused(`argument "${name}" is required`);
-  if (more.length > 0) throw misused(`expected one argument "${name}", got ${args.length}`);
-  return arg;
-}
-
-/** All arguments of a command that wants some. @throws RpcError */
-export function someArgs({ args }: Options, name: string): readonly string[] {
-  if (args.length === 0 || args.includes('')) throw misused(`argument "${name}" is required`);
-  return args;
-}
+/** For commands whose answers Kubo spells in the base that is asked for. @throws RpcError */
+export const holdToSpelling = (options: Options): void =>
+  holdTo({ 'cid-base': /^base32$/ }, options, 'CIDs are answered in base32');

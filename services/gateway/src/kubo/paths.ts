@@ -1,5 +1,5 @@
 /** IPFS paths as RPC arguments: `/ipfs/<cid>/a/b`, `<cid>/a/b` or `<cid>` in any spelling. */
-import { readCid } from '@shoal/blocks';
+import { parseCid, readCid } from '@shoal/blocks';
 import type { Cid } from '@shoal/protocol';
 import type { RpcCall } from './call.ts';
 import { failureOf, RpcError } from './rpc-error.ts';
@@ -29,17 +29,31 @@ export function gatewayPath({ cid, names }: IpfsPath, query = ''): string {
   return query === '' ? path : `${path}?${query}`;
 }
 
-/**
- * The block that a path leads to, in our spelling.
- * @throws HashInvalid, CidUnsupported, RpcError
- */
-export async function resolveCid(call: RpcCall, arg: string): Promise<Cid> {
+/** The block that a path leads to. */
+export interface ResolvedCid {
+  /** In our spelling. */
+  readonly cid: Cid;
+  /** As Kubo would answer it: version 0 stays version 0, unless the call says otherwise. */
+  readonly answered: string;
+}
+
+/** @throws HashInvalid, CidUnsupported, RpcError */
+export async function resolveCid(call: RpcCall, arg: string): Promise<ResolvedCid> {
   const path = readIpfsPath(arg);
   const root = path.names.length === 0 ? path.cid : await lastRoot(call, path);
   const read = readCid(root);
   if (read.kind === 'identity')
     throw new RpcError(500, `${read.asGiven} holds its bytes itself: there is no block to keep`);
-  return read.cid;
+  return { cid: read.cid, answered: answeredCid(parseCid(read.asGiven), call) };
+}
+
+/** Naming a base asks for version 1 as well: version 0 has but one spelling. */
+export function answeredCid(cid: ReturnType<typeof parseCid>, { options }: RpcCall): string {
+  const isUpgraded = options.flag(
+    'upgrade-cidv0-in-output',
+    options.text('cid-base') !== undefined,
+  );
+  return String(isUpgraded ? cid.toV1() : cid);
 }
 
 /** The gateway names the CID of every step of a path; of a directory only behind its final slash. */

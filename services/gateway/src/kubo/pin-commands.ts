@@ -1,9 +1,9 @@
 /** `pin/add`, `pin/ls` and `pin/rm`. Every pin is recursive: a DAG is kept as a whole. */
 import { type Cid, discoveryRoutes, type FileEntry, FileName, UploadReply } from '@shoal/protocol';
-import type { RpcCall, RpcCommand } from './call.ts';
-import { ALWAYS, holdTo, someArgs } from './options.ts';
+import { type RpcCall, type RpcCommand, someArgs } from './call.ts';
+import { ALWAYS, holdTo, holdToSpelling } from './options.ts';
 import { openOutput } from './output.ts';
-import { resolveCid } from './paths.ts';
+import { type ResolvedCid, resolveCid } from './paths.ts';
 import { misused, RpcError } from './rpc-error.ts';
 
 const PAGE_SIZE = 1000;
@@ -14,12 +14,13 @@ const RECURSIVE = 'a pin keeps the whole DAG';
 export const pinAdd: RpcCommand = async (call) => {
   const { options, upstream, signal } = call;
   holdTo({ recursive: ALWAYS }, options, RECURSIVE);
+  holdToSpelling(options);
   const given = options.text('name') || undefined;
   const name = FileName.optional().safeParse(given);
   if (!name.success) throw misused(`option "name": ${name.error.issues[0]?.message}`);
-  const pins: Cid[] = [];
-  for (const arg of someArgs(options, 'ipfs-path')) {
-    const cid = await resolveCid(call, arg);
+  const pins: string[] = [];
+  for (const arg of await someArgs(call, 'ipfs-path')) {
+    const { cid, answered } = await resolveCid(call, arg);
     const request = {
       method: 'POST',
       path: '/pins',
@@ -27,8 +28,8 @@ export const pinAdd: RpcCommand = async (call) => {
       body: JSON.stringify({ cid, ...(given === undefined ? {} : { name: given }) }),
       reply: UploadReply,
     } as const;
-    const { cid: pinned } = await upstream.json('chunker', request, { signal });
-    pins.push(pinned);
+    await upstream.json('chunker', request, { signal });
+    pins.push(answered);
   }
   return { Pins: pins };
 };
@@ -37,13 +38,14 @@ export const pinAdd: RpcCommand = async (call) => {
 export const pinRm: RpcCommand = async (call) => {
   const { options, upstream, signal } = call;
   holdTo({ recursive: ALWAYS }, options, RECURSIVE);
-  const pins: Cid[] = [];
-  for (const arg of someArgs(options, 'ipfs-path')) {
-    const cid = await resolveCid(call, arg);
+  holdToSpelling(options);
+  const pins: string[] = [];
+  for (const arg of await someArgs(call, 'ipfs-path')) {
+    const { cid, answered } = await resolveCid(call, arg);
     const { reply } = discoveryRoutes.removeFile;
     const request = { method: 'DELETE', path: `/files/${cid}`, reply } as const;
     await upstream.json('discovery', request, { signal });
-    pins.push(cid);
+    pins.push(answered);
   }
   return { Pins: pins };
 };
@@ -54,6 +56,7 @@ export const pinLs: RpcCommand = async (call) => {
   const type = options.text('type') ?? 'all';
   if (!/^(?:all|recursive|direct|indirect)$/.test(type))
     throw misused('option "type" must be all, recursive, direct or indirect');
+  holdToSpelling(options);
   const isStream = options.flag('stream', false);
   const namePart = options.text('name') ?? '';
   const isNamed = options.flag('names', namePart !== '');
@@ -75,15 +78,19 @@ export const pinLs: RpcCommand = async (call) => {
   output.end();
 };
 
+type ListedPin = Readonly<Record<keyof Pick<FileEntry, 'cid' | 'name'>, string>>;
+
 /** @throws RpcError when one of them is no pin */
-async function findPins(call: RpcCall, asked: readonly Cid[]): Promise<FileEntry[]> {
-  const missing = new Set(asked);
-  const found: FileEntry[] = [];
-  for await (const pin of listPins(call)) {
-    if (missing.delete(pin.cid)) found.push(pin);
+async function findPins(call: RpcCall, asked: readonly ResolvedCid[]): Promise<ListedPin[]> {
+  const missing = new Map<Cid, string>(asked.map(({ cid, answered }) => [cid, answered]));
+  const found: ListedPin[] = [];
+  for await (const { cid, name } of listPins(call)) {
+    const answered = missing.get(cid as Cid); // an entry's CID is one
+    if (answered !== undefined) found.push({ cid: answered, name });
+    missing.delete(cid as Cid);
     if (missing.size === 0) return found;
   }
-  throw new RpcError(500, `path '${[...missing][0]}' is not pinned`);
+  throw new RpcError(500, `path '${[...missing.values()][0]}' is not pinned`);
 }
 
 async function* listPins({ upstream, signal }: RpcCall): AsyncGenerator<FileEntry, void> {

@@ -1,7 +1,6 @@
 /** `cat`, `block/get`, `block/stat` and `dag/export`: what the gateway has, without being changed. */
 import type { Dispatcher } from 'undici';
-import type { RpcCall, RpcCommand } from './call.ts';
-import { ALWAYS, holdTo, NEVER, onlyArg, someArgs } from './options.ts';
+import { ask, cachePolicy, onlyArg, type RpcCall, type RpcCommand, someArgs } from './call.ts';
 import { openOutput, type Output } from './output.ts';
 import { gatewayPath, readIpfsPath, resolveCid } from './paths.ts';
 import { failureOf, misused, RpcError } from './rpc-error.ts';
@@ -11,14 +10,15 @@ const BYTES_TYPE = 'application/octet-stream';
 /** The bytes of files, one after the other. */
 export const cat: RpcCommand = async (call) => {
   const { options, reply, signal } = call;
-  const args = someArgs(options, 'ipfs-path');
+  const args = await someArgs(call, 'ipfs-path');
+  const isForNothing = options.count('length') === 0;
   const range = rangeOf(call);
   if (range !== undefined && args.length > 1) throw misused('a range is for a single path');
   const output = openOutput(reply, { kind: 'stream', type: BYTES_TYPE }, { signal });
-  for (const arg of args) {
+  for (const arg of isForNothing ? [] : args) {
     const path = readIpfsPath(arg);
     const headers = range === undefined ? {} : { range };
-    const answer = await get(call, gatewayPath(path), headers);
+    const answer = await ask(call, gatewayPath(path), headers);
     const { statusCode: status } = answer;
     if (status === 416) await answer.body.dump(); // behind the end there is nothing
     else if (status >= 300 && status < 400) {
@@ -32,42 +32,39 @@ export const cat: RpcCommand = async (call) => {
 
 /** The bytes of a block. */
 export const blockGet: RpcCommand = async (call) => {
-  const arg = onlyArg(call.options, 'cid');
+  const arg = await onlyArg(call, 'cid');
   const { cid, names } = readIpfsPath(arg);
-  const name = names.length === 0 ? cid : await resolveCid(call, arg);
+  const name = names.length === 0 ? cid : (await resolveCid(call, arg)).cid;
   await pipeFrom(call, gatewayPath({ cid: name, names: [] }, 'format=raw'), BYTES_TYPE);
 };
 
 /** A block's name and size. */
 export const blockStat: RpcCommand = async (call) => {
   const { options, upstream, signal } = call;
-  const cid = await resolveCid(call, onlyArg(options, 'cid'));
+  const { cid, answered } = await resolveCid(call, await onlyArg(call, 'cid'));
   const path = gatewayPath({ cid, names: [] }, 'format=raw');
-  const answer = await upstream.ask('transfer', { method: 'HEAD', path }, { signal });
+  const headers = cachePolicy(options);
+  const answer = await upstream.ask('transfer', { method: 'HEAD', path, headers }, { signal });
   await answer.body.dump();
   if (answer.statusCode >= 300) throw new RpcError(500, `block ${cid} was not found in the swarm`);
-  return { Key: cid, Size: Number(answer.headers['content-length']) };
+  return { Key: answered, Size: Number(answer.headers['content-length']) };
 };
 
 /** The whole DAG of a root as a CAR. */
 export const dagExport: RpcCommand = async (call) => {
-  const { options } = call;
-  holdTo({ progress: NEVER, offline: ALWAYS }, options, 'the CAR is all there is in the answer');
-  const cid = await resolveCid(call, onlyArg(options, 'root'));
+  // As it is spelled: the name of the root is part of the CAR.
+  const { answered: cid } = await resolveCid(call, await onlyArg(call, 'root'));
   await pipeFrom(call, gatewayPath({ cid, names: [] }, 'format=car'), 'application/vnd.ipld.car');
 };
 
 async function pipeFrom(call: RpcCall, path: string, type: string): Promise<void> {
   const { reply, signal } = call;
-  const answer = await get(call, path);
+  const answer = await ask(call, path);
   if (answer.statusCode >= 300) throw await failureOf(answer);
   const output = openOutput(reply, { kind: 'stream', type }, { signal });
   await pipe(answer, output);
   output.end();
 }
-
-const get = ({ upstream, signal }: RpcCall, path: string, headers = {}) =>
-  upstream.ask('transfer', { method: 'GET', path, headers }, { signal });
 
 async function pipe({ body }: Dispatcher.ResponseData, output: Output): Promise<void> {
   for await (const bytes of body as AsyncIterable<Uint8Array>) await output.write(bytes);
@@ -77,7 +74,6 @@ async function pipe({ body }: Dispatcher.ResponseData, output: Output): Promise<
 function rangeOf({ options }: RpcCall): string | undefined {
   const offset = options.count('offset') ?? 0;
   const length = options.count('length');
-  if (length === 0) throw misused('option "length" must be above 0');
   if (offset === 0 && length === undefined) return undefined;
   return `bytes=${offset}-${length === undefined ? '' : offset + length - 1}`;
 }

@@ -8,7 +8,8 @@
 import { boundaryOf as readBoundary, readPartHeaders } from '@shoal/chassis';
 import { RpcError } from './rpc-error.ts';
 
-const HEADERS_MAX_BYTES = 16 * 1024;
+/** Kubo's command line writes two paths, escaped, of up to 4 KiB each. */
+const HEADERS_MAX_BYTES = 32 * 1024;
 const HEADERS_MAX = 32;
 /** Bytes between two boundaries that are no part: there is no use for any. */
 const PADDING_MAX_BYTES = 1024;

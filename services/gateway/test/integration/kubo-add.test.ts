@@ -147,7 +147,11 @@ describe('add', () => {
     'nocopy=true',
     'pin=false',
     'mode=0644',
+    'preserve-mode=true',
     'preserve-mtime=true',
+    'empty-dirs=false',
+    'cid-base=base58btc',
+    'pin-name=other',
     'to-files=/x',
   ])('refuses %s, since the CID would be another than was asked for', async (query) => {
     const asked: Asked[] = [];
@@ -162,6 +166,46 @@ describe('add', () => {
       Type: 'error',
     });
     expect(asked).toEqual([]);
+  });
+
+  it('takes the parts of Kubo’s command line, which name modes and times that nobody asked for', async () => {
+    const asked: Asked[] = [];
+    await using gateway = await open({
+      chunker: service(asked, ({ line, body }) =>
+        line.includes('/directories')
+          ? { ...entryOf(ROOT, 'dir', 1), kind: 'directory', entries: 1, treeSizeBytes: 9 }
+          : entryOf(hashBlock('raw', body), 'x', body.length),
+      ),
+    });
+    const deep = '%C3%A9%2F'.repeat(1300);
+    const file = part('dir%2Fa', 'A', undefined, { path: `%2Fhome%2F${deep}a` });
+    const body = form(
+      part('f', 'lone', undefined, {
+        name: 'file?mode=0644&mtime=1795863359&mtime-nsecs=578872248',
+      }),
+      part('dir', '', 'application/x-directory', {
+        name: 'file?mode=020000000755&mtime=1795863359',
+      }),
+      file,
+    );
+    // What the command line states by itself, beside what it always says.
+    const query =
+      'add?encoding=json&stream-channels=true&pin=true&progress=true&inline-limit=32&recursive=true&empty-dirs=true';
+    const { status, text } = await rpc(gateway.origin, query, { body });
+    expect(status).toBe(200);
+    expect(
+      lines(text)
+        .filter(({ Hash }) => Hash !== undefined)
+        .map(({ Name, Hash }) => [Name, Hash]),
+    ).toEqual([
+      ['f', cidOf('lone')],
+      ['dir', ROOT],
+    ]);
+    expect(asked.map(({ line }) => line)).toEqual([
+      'POST /files?name=f',
+      'POST /directories?encoded=true&items=true',
+    ]);
+    expect(String(asked[1]?.body)).not.toMatch(/mode=|mtime=/);
   });
 
   it('refuses a body that is no form, one without a part, and one that is cut off', async () => {

@@ -74,10 +74,16 @@ export async function rpc(
 }
 
 const FORM = { 'content-type': 'multipart/form-data; boundary=b' };
-export const part = (fileName: string, body: string | Buffer, type = 'application/octet-stream') =>
+export const part = (
+  fileName: string,
+  body: string | Buffer,
+  type = 'application/octet-stream',
+  /** Of the field, and where the file is at its sender, as Kubo's command line says them. */
+  { name = 'file', path }: { readonly name?: string; readonly path?: string } = {},
+) =>
   Buffer.concat([
     Buffer.from(
-      `--b\r\nContent-Disposition: form-data; name="file"; filename="${fileName}"\r\nContent-Type: ${type}\r\n\r\n`,
+      `--b\r\n${path === undefined ? '' : `Abspath-Encoded: ${path}\r\n`}Content-Disposition: form-data; name="${name}"; filename="${fileName}"\r\nContent-Type: ${type}\r\n\r\n`,
     ),
     Buffer.from(body),
     Buffer.from('\r\n'),

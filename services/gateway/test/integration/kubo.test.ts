@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { RequestListener } from 'node:http';
 import { describe, expect, it } from '@jest/globals';
-import { hashBlock } from '@shoal/blocks';
+import { hashBlock, parseCid } from '@shoal/blocks';
 import { FileNotFound, MiB } from '@shoal/protocol';
 import { request } from 'undici';
 import {
@@ -128,6 +128,71 @@ describe('reading', () => {
     expect([behind.status, behind.text]).toEqual([200, '']);
   });
 
+  it('asks for what this peer has itself, when the call says offline, and for no bytes at all of a length of 0', async () => {
+    const asked: (string | undefined)[] = [];
+    await using gateway = await open({
+      transfer: (incoming, outgoing) => {
+        asked.push(incoming.headers['cache-control']);
+        outgoing.end(bytes);
+      },
+    });
+    for (const command of ['cat', 'block/get', 'block/stat', 'dag/export'])
+      for (const query of ['&offline=true', '&offline=false', ''])
+        expect((await rpc(gateway.origin, `${command}?arg=${ROOT}${query}`)).status).toBe(200);
+    expect(asked).toEqual(
+      Array.from({ length: 4 }, () => ['only-if-cached', undefined, undefined]).flat(),
+    );
+    const none = await rpc(gateway.origin, `cat?arg=${ROOT}&length=0`);
+    expect([none.status, none.text, asked.length]).toEqual([200, '', 12]);
+  });
+
+  it('takes its arguments from the body, where the command line sends what came by standard input', async () => {
+    const asked: string[] = [];
+    await using gateway = await open({ transfer: transfer(asked) });
+    const body = form(part('stdin', `/ipfs/${ROOT}/a\n${ROOT}\r\n`));
+    expect((await rpc(gateway.origin, 'cat?progress=true', { body })).status).toBe(200);
+    expect(asked).toEqual([`GET /ipfs/${ROOT}/a`, `GET /ipfs/${ROOT}`]);
+    const refused: [string, Buffer][] = [
+      ['block/get', body],
+      ['cat', form(part('stdin', '\n'))],
+      ['cat', form(part('stdin', `${ROOT}\n`.repeat(8000)))],
+    ];
+    for (const [command, bad] of refused) {
+      const { status, text } = await rpc(gateway.origin, command, { body: bad });
+      expect([status, JSON.parse(text)]).toEqual([
+        400,
+        { Message: expect.stringContaining('argument'), Code: 1, Type: 'error' },
+      ]);
+    }
+  });
+
+  it('keeps version 0 of a CID in its answers, unless it is to be upgraded', async () => {
+    const v1 = hashBlock('dag-pb', Buffer.from('node'));
+    const v0 = parseCid(v1).toV0().toString();
+    await using gateway = await open({
+      transfer: transfer([]),
+      chunker: service([], () => entryOf(v1, 'x', 1)),
+      discovery: service([], ({ line }) =>
+        line.startsWith('DELETE')
+          ? { cid: v1, name: 'x', deletedAtMs: 1 }
+          : { total: 1, files: [entryOf(v1, 'x', 1)] },
+      ),
+    });
+    const keyOf = async (query: string) =>
+      JSON.parse((await rpc(gateway.origin, query)).text) as Record<string, unknown>;
+    for (const [query, name] of [
+      ['', v0],
+      ['&upgrade-cidv0-in-output=true', v1],
+      ['&cid-base=base32', v1],
+    ] as const) {
+      expect(await keyOf(`block/stat?arg=${v0}${query}`)).toHaveProperty('Key', name);
+      for (const command of ['pin/add', 'pin/rm'])
+        expect(await keyOf(`${command}?arg=${v0}${query}`)).toEqual({ Pins: [name] });
+      expect(Object.keys((await keyOf(`pin/ls?arg=${v0}${query}`))['Keys'] ?? {})).toEqual([name]);
+    }
+    expect((await rpc(gateway.origin, 'pin/ls?cid-base=base36')).status).toBe(400);
+  });
+
   it('cat says what is wrong with a directory, and with what is absent', async () => {
     await using gateway = await open({ transfer: transfer([]) });
     const directory = await rpc(gateway.origin, `cat?arg=${ROOT}/dir/`);
@@ -205,8 +270,38 @@ describe('importing', () => {
     expect(String(asked[0]?.body)).toBe('a block');
   });
 
+  it('block/put takes the format of old clients, beside the codec that the command line always states', async () => {
+    const asked: Asked[] = [];
+    await using gateway = await open({
+      chunker: service(asked, () => ({ ...imported, pinned: [] })),
+    });
+    const body = form(part('', 'a block', undefined, { name: 'file?mode=0644&mtime=1795863359' }));
+    const always = 'cid-codec=raw&mhlen=-1&mhtype=sha2-256&pin=false&allow-big-block=false';
+    const named = new Map<string, unknown>();
+    for (const format of ['v0', 'protobuf', 'dag-pb', 'raw', ''])
+      named.set(
+        format,
+        JSON.parse(
+          (await rpc(gateway.origin, `block/put?${always}&format=${format}`, { body })).text,
+        ).Key,
+      );
+    const nodeCid = hashBlock('dag-pb', Buffer.from('a block'));
+    expect(Object.fromEntries(named)).toEqual({
+      v0: parseCid(nodeCid).toV0().toString(),
+      protobuf: nodeCid,
+      'dag-pb': nodeCid,
+      raw: cidOf('a block'),
+      '': cidOf('a block'),
+    });
+    expect(asked[0]?.line).toBe(`POST /ipfs?pin=false&codec=dag-pb&cid=${nodeCid}`);
+    const both = await rpc(gateway.origin, 'block/put?cid-codec=dag-pb&format=v0', { body });
+    expect([both.status, both.text]).toEqual([400, expect.stringContaining('exclude each other')]);
+  });
+
   it.each([
-    'format=v0',
+    'format=v1',
+    'format=dag-cbor',
+    'cid-codec=protobuf',
     'cid-codec=dag-cbor',
     'mhtype=blake3',
     'allow-big-block=true',

@@ -27,7 +27,7 @@ import { seekAhead } from './loose-file.ts';
 import { CAR_TYPE, type Dups } from './negotiate.ts';
 import { linksOfNode } from './read-budget.ts';
 import { isNotModified } from '../range.ts';
-import type { Flow, Piece, Pieces, Sender } from '../send-body.ts';
+import { type Flow, framed, type Piece, type Pieces, type Sender } from '../send-body.ts';
 
 /** Blocks remembered so that none comes twice, some 100 bytes each: 1 TiB of ours. */
 const SEEN_MAX = 1024 * 1024;
@@ -111,8 +111,7 @@ async function* piecesOf(
     { signal },
   );
   for await (const { slice, block } of blocks) {
-    yield { bytes: carFrame(slice.entry, block.bytes.length), release: () => {} };
-    yield block;
+    yield* framed(carFrame(slice.entry, block.bytes.length), block);
   }
 }
 

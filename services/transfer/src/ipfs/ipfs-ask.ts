@@ -23,7 +23,7 @@ export interface IpfsAsk {
 export type IpfsOutcome = SendOutcome | 'not-modified';
 
 /** What `/metrics` tells apart. */
-export type IpfsKind = 'file' | 'directory' | 'raw' | 'car';
+export type IpfsKind = 'file' | 'directory' | 'raw' | 'car' | 'tar';
 
 export interface Answered {
   readonly kind: IpfsKind;

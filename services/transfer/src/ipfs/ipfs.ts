@@ -1,6 +1,6 @@
 /**
  * `GET|HEAD /ipfs/*`: the IPFS gateway (specs.ipfs.tech/http-gateways): blocks and CARs for clients
- * that check them, files and directories for everybody else.
+ * that check them, files, directories and TARs for everybody else.
  *
  * Every block that any member has is answered here: peers are listed as providers of whole files, and
  * clients drop a provider that lacks one block of it. What nobody has is 404, never 5xx, since clients
@@ -32,6 +32,7 @@ import type { Metrics } from '../metrics.ts';
 import { type Form, negotiate, readsJson } from './negotiate.ts';
 import { linksOfNode } from './read-budget.ts';
 import { createRawBlock } from './raw-block.ts';
+import { sendTar } from './tar-export.ts';
 
 const PREFIX = '/ipfs/';
 
@@ -66,6 +67,7 @@ function createIpfs(deps: IpfsDeps): (call: IpfsCall) => Promise<unknown> {
     const ask = await understand(call, form, deps);
     if (form.kind === 'raw') return { kind: 'raw', outcome: await sendBlock(ask, form) };
     if (form.kind === 'car') return { kind: 'car', outcome: await sendCar(ask, form) };
+    if (form.kind === 'tar') return { kind: 'tar', outcome: await sendTar(ask, form, deps) };
     return answerUnixfs(ask, deps);
   };
   return async (call) => {

@@ -24,16 +24,15 @@ const LEAF_COST_BYTES = 256;
 /** What is read: a block's DAG, or one whose root stands in an identity CID. */
 export type LooseRoot = { readonly cid: Cid } | { readonly bytes: Uint8Array };
 
-interface Slice {
+/** The part of one block that is wanted: of its file bytes, `from` (included) to `to` (excluded). */
+export interface Slice {
   readonly entry: DagEntry;
   readonly from: number;
   readonly to: number;
 }
 
-/** A slice whose block is being looked for. */
-interface Sought extends Slice {
-  readonly holders: Promise<readonly Member[]>;
-}
+/** One whose block is being looked for. */
+export type Sought<S extends Slice = Slice> = S & { readonly holders: Promise<readonly Member[]> };
 
 /**
  * The bytes of a range. What this peer lacks is known before this resolves when others may not be asked.
@@ -66,7 +65,7 @@ export async function openLooseFile(
 }
 
 /** The parts of blocks that make up a range of a file. @throws ManifestInvalid when they do not fit. */
-async function* slicesIn(
+export async function* slicesIn(
   root: LooseRoot,
   { start, end }: ByteRange,
   { getNode, holdLinks }: Pick<BlockReader, 'getNode' | 'holdLinks'>,
@@ -98,7 +97,7 @@ function rooted(root: LooseRoot, getNode: GetNode): { cid: Cid; get: GetNode } {
 const NOBODY: Promise<readonly Member[]> = Promise.resolve([]);
 
 /** Looks for a leaf; nodes were read by the walk, and bytes in links need no looking for. */
-const seek = ({ cid, kind, inline }: DagEntry, reader: BlockReader) =>
+export const seek = ({ cid, kind, inline }: DagEntry, reader: BlockReader) =>
   kind === 'node' || inline !== undefined ? NOBODY : reader.locate(cid);
 
 /**
@@ -129,7 +128,8 @@ export async function* seekAhead<S extends { readonly entry: DagEntry }>(
   if (failure !== undefined) throw failure.error;
 }
 
-async function getBlock(
+/** Gets what was looked for; the caller releases it. @throws BlockAbsent, BlockUnavailable */
+export async function getBlock(
   { entry: { cid, kind, inline }, holders }: Sought,
   root: LooseRoot,
   reader: BlockReader,

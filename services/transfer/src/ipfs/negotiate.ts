@@ -6,18 +6,19 @@ import { FormatUnsupported, RequestInvalid } from '@shoal/protocol';
 
 export const RAW_TYPE = 'application/vnd.ipld.raw';
 export const CAR_TYPE = 'application/vnd.ipld.car';
+export const TAR_TYPE = 'application/x-tar';
 
 /** Names of formats in `?format=`, and the media types that stand for them in `Accept`. */
 const TYPES: Readonly<Record<string, string>> = {
   [RAW_TYPE]: 'raw',
   [CAR_TYPE]: 'car',
-  'application/x-tar': 'tar',
+  [TAR_TYPE]: 'tar',
   'application/vnd.ipld.dag-json': 'dag-json',
   'application/vnd.ipld.dag-cbor': 'dag-cbor',
   'application/vnd.ipfs.ipns-record': 'ipns-record',
 };
 /** Forms that gateways know and this one does not have. */
-const FOREIGN = ['tar', 'dag-json', 'dag-cbor', 'json', 'cbor'];
+const FOREIGN = ['dag-json', 'dag-cbor', 'json', 'cbor'];
 /** Media ranges looked at in one `Accept`. */
 const RANGES_MAX = 32;
 
@@ -28,7 +29,8 @@ export type Form =
   | { readonly kind: 'file' }
   /** `isByAccept`: no parameter asked for it, so the answer names its own address. */
   | { readonly kind: 'raw'; readonly isByAccept: boolean }
-  | { readonly kind: 'car'; readonly isByAccept: boolean; readonly dups: Dups };
+  | { readonly kind: 'car'; readonly isByAccept: boolean; readonly dups: Dups }
+  | { readonly kind: 'tar'; readonly isByAccept: boolean };
 
 interface FormQuery {
   readonly format?: string | undefined;
@@ -50,13 +52,13 @@ export function negotiate(query: FormQuery, accept: string | undefined): Form {
   const byAccept = query.format === undefined;
   const format = query.format ?? formatOf(ranges);
   if (format === undefined) return { kind: 'file' };
-  if (format === 'raw') return { kind: 'raw', isByAccept: byAccept };
+  if (format === 'raw' || format === 'tar') return { kind: format, isByAccept: byAccept };
   if (format === 'car') return { kind: 'car', isByAccept: byAccept, dups: dupsOf(query, ranges) };
   if (format === 'ipns-record')
     throw new RequestInvalid({ reason: 'this gateway keeps no IPNS records, only what has a CID' });
   if (FOREIGN.includes(format)) throw new FormatUnsupported({ format });
   throw new RequestInvalid({
-    reason: `there is no format "${format.slice(0, 50)}"; "raw" and "car" are served`,
+    reason: `there is no format "${format.slice(0, 50)}"; "raw", "car" and "tar" are served`,
   });
 }
 
@@ -77,7 +79,7 @@ function formatOf(ranges: readonly MediaRange[]): string | undefined {
 
 /** What we don't have loses against anything that we do have. */
 const isForeign = ({ type }: MediaRange): boolean =>
-  !['raw', 'car', undefined].includes(TYPES[type]);
+  !['raw', 'car', 'tar', undefined].includes(TYPES[type]);
 
 /** Parameters of the address beat those of `Accept` (IPIP-524's order for CARs). */
 function dupsOf(query: FormQuery, ranges: readonly MediaRange[]): Dups {
