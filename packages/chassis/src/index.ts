@@ -11,6 +11,7 @@ export * from './mount.ts';
 export * from './openapi.ts';
 export * from './origin.ts';
 export * from './peer-client.ts';
+export * from './preconditions.ts';
 export * from './proof.ts';
 export * from './rate-rule.ts';
 export * from './repr-digest.ts';

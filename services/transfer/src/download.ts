@@ -37,7 +37,7 @@ export function createDownload(deps: DownloadDeps): (call: FileCall) => Promise<
         await reply.redirect(path, 302);
         return undefined;
       }
-      const selection = select(request.headers, etagOf(pin), pin.sizeBytes);
+      const selection = select(request, etagOf(pin), pin.sizeBytes);
       const range = rangeOf(selection, pin.sizeBytes);
       if (selection.kind === 'unsatisfiable') {
         void reply.header('content-range', `bytes */${pin.sizeBytes}`);

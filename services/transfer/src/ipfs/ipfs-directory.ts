@@ -8,6 +8,7 @@ import {
   targetOf,
   type UnixfsNode,
 } from '@shoal/blocks';
+import { isNotModified } from '@shoal/chassis';
 import {
   PAGE_END,
   PAGE_POLICY,
@@ -20,7 +21,6 @@ import {
 import { answerHead, type Answered, type IpfsAsk } from './ipfs-ask.ts';
 import { type IpfsFileDeps, sendFile } from './ipfs-file.ts';
 import { hintsOf } from './ipfs-headers.ts';
-import { isNotModified } from '../range.ts';
 import type { Pieces } from '../send-body.ts';
 
 const INDEX = 'index.html';
@@ -61,7 +61,7 @@ export async function sendDirectory(
     'x-content-type-options': 'nosniff',
     ...hintsOf(path, resolved.roots),
   };
-  if (isNotModified(call.request.headers, [etag, `"${asGiven}"`])) {
+  if (isNotModified(call.request, [etag, `"${asGiven}"`])) {
     answerHead(call, 304, headers);
     return { kind: 'directory', outcome: 'not-modified' };
   }
