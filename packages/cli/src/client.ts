@@ -138,12 +138,13 @@ export function createClient(peerUrl: string, token?: string): Client {
     call,
     async listFiles({ deleted = false, signal }) {
       const files: FilesReply['files'] = [];
-      for (;;) {
+      for (let after: string | undefined; ;) {
         const which = deleted ? ({ deleted: 'true' } as const) : {};
-        const query = { limit: PAGE_SIZE, offset: files.length, ...which };
+        const query = { limit: PAGE_SIZE, after, ...which };
         const page = await call(discoveryRoutes.listFiles, { query }, { signal });
         files.push(...page.files);
-        if (page.files.length < PAGE_SIZE) return { total: page.total, files };
+        after = page.next;
+        if (after === undefined) return { total: page.total, files };
       }
     },
     callSlow: (route, args, options) => callWithin(SLOW_ANSWER_TIMEOUT_MS, route, args, options),
