@@ -302,11 +302,11 @@ export function createPins(deps: {
       .find((found) => found !== undefined);
   const findAny = (hash: FileHash): Pin | undefined =>
     findStored(hash)?.pin ?? findRecoverable(hash)?.pin;
-  const missing = (hash: FileHash, peersAsked: number): Problem => {
+  const missing = (hash: FileHash, peersAsked: number, peersSilent = 0): Problem => {
     const found = findRecoverable(hash);
     const latest = found?.pin ?? pinsOf(hash)[0]?.pin;
     return latest === undefined
-      ? new FileNotFound({ hash, peersAsked })
+      ? new FileNotFound({ hash, peersAsked, ...(peersSilent === 0 ? {} : { peersSilent }) })
       : goneAs(hash, latest, found);
   };
   const search: Pins['search'] = async (hash, { ask, orDeleted = false, signal }) => {
@@ -333,7 +333,7 @@ export function createPins(deps: {
     }
     const found = findStored(hash)?.pin ?? unstored.toSorted((a, b) => b.clock - a.clock)[0];
     if (found !== undefined) return found;
-    throw missing(hash, asked);
+    throw missing(hash, asked, asked - answers.size);
   };
 
   wire.listen('pins', Signed, (from, signed) => {
