@@ -13,6 +13,7 @@ export * from './origin.ts';
 export * from './peer-client.ts';
 export * from './preconditions.ts';
 export * from './proof.ts';
+export * from './proxy-path.ts';
 export * from './rate-rule.ts';
 export * from './repr-digest.ts';
 export * from './run.ts';
