@@ -83,6 +83,31 @@ describe('path gateway: files', () => {
       expect([status, headers['content-range']]).toEqual([416, 'bytes */31']);
     });
 
+    it('M: HEAD has no ranges, and conditions hold wherever there is an ETag', async () => {
+      const file = `/ipfs/${files.cidOf('ascii.txt')}`;
+      for (const path of [
+        ascii(),
+        file,
+        `${file}?format=raw`,
+        `${file}?format=car`,
+        `/ipfs/${files.root}/`,
+      ]) {
+        const head = (headers: Record<string, string> = {}) =>
+          get(path, headers, { method: 'HEAD' });
+        const { etag = '' } = (await head()).headers;
+        const statuses = [
+          await head({ range: 'bytes=0-1' }),
+          await head({ range: 'bytes=9999999-' }),
+          await head({ 'if-match': etag }),
+          await get(path, { 'if-match': '"other"' }),
+          await get(path, { 'if-match': `W/${etag}` }),
+          await head({ 'if-match': '"other"', 'if-none-match': etag }),
+          await get(path, { 'if-match': etag, 'if-none-match': etag, range: 'bytes=0-1' }),
+        ].map(({ status }) => status);
+        expect([path, ...statuses]).toEqual([path, 200, 200, 200, 412, 412, 412, 304]);
+      }
+    });
+
     it('S: If-Range with another ETag is the whole file', async () => {
       const { status } = await get(ascii(), { range: 'bytes=0-0', 'if-range': '"other"' });
       expect(status).toBe(200);

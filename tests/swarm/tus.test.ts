@@ -72,7 +72,7 @@ async function begin(
     ...headers,
   });
   expect(answer.status).toBe(201);
-  return `${origin}${String(answer.headers['location'])}`;
+  return new URL(String(answer.headers['location']), `${origin}/uploads`).href;
 }
 
 const head = (url: string): Promise<Answer> => ask('HEAD', url, TUS);

@@ -22,6 +22,7 @@ import fastify, { type FastifyError, type FastifyInstance, LogController } from 
 import type { Registry } from 'prom-client';
 import type { Log } from './log.ts';
 import type { Clients } from './clients.ts';
+import { endAfterReading, lingerAfterEarlyAnswers } from './linger.ts';
 import { createRequestHistogram } from './metrics.ts';
 import { describeRoutes } from './openapi.ts';
 import { guardWrites } from './write-token.ts';
@@ -105,6 +106,10 @@ export function createServer(options: ServerOptions): Server {
       reply.elapsedTime / 1000,
     );
   });
+  lingerAfterEarlyAnswers(app.server);
+  app.addHook('onSend', async ({ raw }, reply) => {
+    if (!raw.complete) void reply.header('connection', 'close'); // a sender that is told stops
+  });
   const unused = unusedConnections(app);
   app.addHook('preClose', async () => {
     isStopping = true;
@@ -164,6 +169,7 @@ function problemOf(error: FastifyError): Problem {
 
 /** What could not be parsed as HTTP gets a problem too, then the connection ends. */
 function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (socket.writableEnded) return; // the parser meets what comes behind the fault: it is read away
   if (error.code === 'ECONNRESET' || !socket.writable || socket.destroyed) {
     socket.destroy();
     return;
@@ -175,7 +181,8 @@ function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void
   }
   const problem = brokenRequest(error.code);
   const body = JSON.stringify(problem.toBody(`urn:request:${randomUUID()}`));
-  socket.end(
+  endAfterReading(
+    socket,
     `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\nConnection: close\r\nContent-Type: ${PROBLEM_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
 }

@@ -42,8 +42,10 @@ interface CallArgs<P extends z.ZodObject, Q extends z.ZodObject, B> {
 }
 
 export interface Client extends AsyncDisposable {
-  /** Origin of the gateway. */
+  /** Of the gateway: its origin, and the path of a proxy that it is behind. */
   readonly peerUrl: string;
+  /** A path that the peer names, as an address for anybody. */
+  urlOf(path: string): string;
   /** Calls a route that answers JSON. @throws CommandFailure */
   call<
     P extends z.ZodObject,
@@ -89,6 +91,8 @@ export function createClient(peerUrl: string, token?: string): Client {
     headersTimeout: ANSWER_TIMEOUT_MS,
     bodyTimeout: SILENCE_TIMEOUT_MS,
   });
+  const { origin, pathname } = new URL(peerUrl);
+  const before = pathname.replace(/\/$/, '');
   const send = async (
     path: string,
     options: Omit<Dispatcher.RequestOptions, 'path' | 'origin'>,
@@ -96,8 +100,8 @@ export function createClient(peerUrl: string, token?: string): Client {
     let answer: Dispatcher.ResponseData;
     try {
       answer = await agent.request({
-        origin: peerUrl,
-        path,
+        origin,
+        path: before + path,
         ...options,
         headers: { ...(options.headers as Record<string, string> | undefined), ...authorization },
       });
@@ -135,15 +139,17 @@ export function createClient(peerUrl: string, token?: string): Client {
     callWithin(ANSWER_TIMEOUT_MS, route, args, options);
   return {
     peerUrl,
+    urlOf: (path) => new URL(before + path, origin).href,
     call,
     async listFiles({ deleted = false, signal }) {
       const files: FilesReply['files'] = [];
-      for (;;) {
+      for (let after: string | undefined; ;) {
         const which = deleted ? ({ deleted: 'true' } as const) : {};
-        const query = { limit: PAGE_SIZE, offset: files.length, ...which };
+        const query = { limit: PAGE_SIZE, after, ...which };
         const page = await call(discoveryRoutes.listFiles, { query }, { signal });
         files.push(...page.files);
-        if (page.files.length < PAGE_SIZE) return { total: page.total, files };
+        after = page.next;
+        if (after === undefined) return { total: page.total, files };
       }
     },
     callSlow: (route, args, options) => callWithin(SLOW_ANSWER_TIMEOUT_MS, route, args, options),

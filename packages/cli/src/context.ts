@@ -9,6 +9,8 @@ export interface Context {
   readonly err: (text: string) => void;
   /** Whether somebody watches stderr. */
   readonly isWatched: boolean;
+  /** Columns of that terminal now; a person may make it narrower. */
+  readonly columns?: () => number | undefined;
   /** From now on a reader of stdout that leaves does not end the command. */
   readonly outliveReaders?: () => void;
 }

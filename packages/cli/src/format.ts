@@ -1,5 +1,6 @@
 /** How figures look to people. */
 import { KiB } from '@shoal/protocol';
+import { widthOf } from './fit-line.ts';
 import { printable } from './printable.ts';
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
@@ -71,9 +72,4 @@ export function formatTable(heading: readonly string[], rows: readonly string[][
 export function formatFields(fields: readonly (readonly [name: string, value: string])[]): string {
   const width = Math.max(...fields.map(([name]) => name.length));
   return fields.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join('');
-}
-
-/** Counts characters as people see them: a name may hold combining marks. */
-function widthOf(text: string): number {
-  return [...new Intl.Segmenter().segment(text)].length;
 }

@@ -1,7 +1,7 @@
 /** Several peers on this machine, as real processes, each with data and a port range of its own. */
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { discoveryRoutes } from '@shoal/protocol';
+import { dialable, discoveryRoutes, hostPort } from '@shoal/protocol';
 import { request } from 'undici';
 import { CommandFailure } from './failure.ts';
 import { type LaunchDeps, type LaunchedPeer, launchPeer } from './launch-peer.ts';
@@ -63,7 +63,6 @@ export function peerPlans({ peers, basePort, host, dataDir, keyFile }: SwarmPlan
   const ports = Array.from({ length: peers }, (_, index) =>
     portsOf(basePort + index * PORTS_PER_PEER),
   );
-  const seedHost = host === '0.0.0.0' ? '127.0.0.1' : host;
   return ports.map((own, index) => ({
     label: `peer ${index + 1}`,
     dataDir: join(dataDir, `peer-${index + 1}`),
@@ -73,7 +72,7 @@ export function peerPlans({ peers, basePort, host, dataDir, keyFile }: SwarmPlan
     seeds: ports
       .filter((other) => other !== own)
       .slice(0, SEEDS_MAX)
-      .map((other) => `${seedHost}:${other.libp2p}`),
+      .map((other) => hostPort(dialable(host), other.libp2p)),
     hasMdns: false,
     staysDownWhenKilled: true,
   }));

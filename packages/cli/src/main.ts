@@ -27,6 +27,7 @@ const context: Context = {
   out: (text) => void process.stdout.write(printable(text)),
   err: (text) => void process.stderr.write(printableAfterErase(text)),
   isWatched: process.stderr.isTTY,
+  columns: () => process.stderr.columns,
   outliveReaders: () => {
     endsWithReaders = false;
   },

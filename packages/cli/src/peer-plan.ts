@@ -3,11 +3,11 @@
  * environment that tells each of them. The same for services that are processes and for a peer in one.
  */
 import { mkdirSync } from 'node:fs';
-import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 // Not chassis as a whole: the launcher lives as long as the peer, without a server or a queue.
+import { announcedHost } from '@shoal/chassis/addresses';
 import { openIdentity, putAsideIdentity } from '@shoal/chassis/identity';
-import { type PeerId, SERVICES, type Service } from '@shoal/protocol';
+import { dialable, hostPort, type PeerId, SERVICES, type Service } from '@shoal/protocol';
 import type { PeerPorts } from './ports.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -54,7 +54,7 @@ export function describePeer(
   return {
     peerId,
     origins,
-    libp2p: hostPort(plan.advertiseHost ?? announced(plan.host), plan.ports.libp2p),
+    libp2p: hostPort(plan.advertiseHost ?? announcedHost(plan.host), plan.ports.libp2p),
     env: environmentOf(plan, env, { peerId, origins, socket }),
   };
 }
@@ -106,25 +106,7 @@ export function compileCacheDir(env: Environment): string | undefined {
 function originsOf({ host, ports }: PeerPlan): Readonly<Record<Service, string>> {
   const pairs = SERVICES.map((service) => [
     service,
-    `http://${hostPort(reachable(host), ports[service])}`,
+    `http://${hostPort(dialable(host), ports[service])}`,
   ]);
   return Object.fromEntries(pairs) as Record<Service, string>; // every service is in SERVICES
-}
-
-/** The address that discovery announces when it is told none: for "all of them", the first one of a network. */
-function announced(host: string): string {
-  if (host !== '0.0.0.0') return reachable(host);
-  const all = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
-  const outer = all.find(({ internal, family }) => !internal && family === 'IPv4');
-  return outer?.address ?? reachable(host);
-}
-
-/** An address that this machine can dial, for one that means "all of them". */
-function reachable(host: string): string {
-  if (host === '0.0.0.0') return '127.0.0.1';
-  return host === '::' ? '::1' : host;
-}
-
-function hostPort(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { runCli } from '../src/cli.ts';
 import { readFileName, readSha256 } from '../src/client.ts';
+import { UsageError } from '../src/failure.ts';
 import { peerPlans } from '../src/launch-swarm.ts';
 import { readPeerUrl } from '../src/peer-url.ts';
 import { restartDelayMs } from '../src/supervise.ts';
@@ -100,6 +101,13 @@ describe('readPeerUrl', () => {
     expect(readPeerUrl(undefined, withEnv)).toBe('https://a.example');
     expect(readPeerUrl(undefined, context)).toBe('http://127.0.0.1:7100');
   });
+
+  it('keeps the path of a proxy, and refuses what is more than a place', () => {
+    expect(readPeerUrl('https://a.example/shoal/', context)).toBe('https://a.example/shoal');
+    expect(readPeerUrl('[::1]:7100', context)).toBe('http://[::1]:7100');
+    for (const text of ['a.example/?x=1', 'a.example/#x', 'http://me@a.example', '::1:7100'])
+      expect(() => readPeerUrl(text, context)).toThrow(UsageError);
+  });
 });
 
 describe('peerPlans', () => {
@@ -126,6 +134,14 @@ describe('peerPlans', () => {
       expect(seeds.length).toBeGreaterThan(0);
       expect(seeds).not.toContain(`127.0.0.1:${ports.libp2p}`);
     }
+  });
+});
+
+describe('seeds of a swarm', () => {
+  it.each(['::1', '::', '0.0.0.0', 'fd00::2', 'peer.local'])('on %s are host and port', (host) => {
+    const plans = peerPlans({ peers: 2, basePort: 7100, host, dataDir: '/d', keyFile: '/d/k' });
+    for (const { seeds } of plans)
+      for (const seed of seeds) expect(seed).toMatch(/^(?:\[[0-9a-f:]+\]|[^:[\]]+):\d+$/);
   });
 });
 

@@ -1,5 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
 import { formatAge, formatBytes, formatTable } from '../src/format.ts';
+import { fit, widthOf } from '../src/fit-line.ts';
 import { progressLine } from '../src/progress.ts';
 
 describe('formatBytes', () => {
@@ -41,7 +43,7 @@ describe('formatTable', () => {
 });
 
 describe('progressLine', () => {
-  const state = { title: 'x', elapsedMs: 1000, remark: undefined };
+  const state = { title: 'x', elapsedMs: 1000, remark: undefined, columns: 120 };
 
   it('shows the share and the speed', () => {
     const line = progressLine({ ...state, totalBytes: 4096, doneBytes: 1024 });
@@ -52,5 +54,48 @@ describe('progressLine', () => {
   it('never passes 100 %, and an empty file is done at once', () => {
     expect(progressLine({ ...state, totalBytes: 10, doneBytes: 11 })).toContain('100 %');
     expect(progressLine({ ...state, totalBytes: 0, doneBytes: 0 })).toContain('100 %');
+  });
+
+  it('says how much there is in all, and how long it takes', () => {
+    const line = progressLine({ ...state, elapsedMs: 10_000, totalBytes: 4096, doneBytes: 1024 });
+    expect(line).toContain('1.0 KiB of 4.0 KiB');
+    expect(line).toContain('30 s left');
+    const waiting = { ...state, elapsedMs: 10_000, remark: 'waiting for copies' };
+    expect(progressLine({ ...waiting, totalBytes: 9, doneBytes: 9 })).not.toContain('left');
+    expect(progressLine({ ...state, totalBytes: 9, doneBytes: 1 })).not.toContain('left'); // too early
+  });
+
+  it('fits any terminal, whatever the name, and says the share as long as that fits', () => {
+    fc.assert(
+      fc.property(
+        fc.string({ unit: 'grapheme', maxLength: 100 }),
+        fc.integer({ min: 1, max: 200 }),
+        fc.option(fc.nat(2 ** 40), { nil: undefined }),
+        fc.nat(2 ** 40),
+        fc.nat(10_000_000),
+        fc.option(fc.constant('waiting for copies'), { nil: undefined }),
+        (title, columns, totalBytes, doneBytes, elapsedMs, remark) => {
+          const line = progressLine({
+            title,
+            columns,
+            totalBytes,
+            doneBytes,
+            elapsedMs,
+            remark,
+          });
+          expect(widthOf(line)).toBeLessThanOrEqual(columns);
+          const hasShare = totalBytes !== undefined && columns >= 6;
+          expect(hasShare ? line : '0 %').toMatch(/\d %/);
+        },
+      ),
+      { seed: 20261129 },
+    );
+  });
+
+  it('counts columns as a terminal does', () => {
+    expect(fit('日本語のファイル', 7)).toBe('日本語…');
+    expect(fit('a\u001b[2K', 20)).toBe('a\\u001b[2K');
+    expect(fit('report', 6)).toBe('report');
+    expect(fit('reports', 6)).toBe('repor…');
   });
 });

@@ -6,6 +6,7 @@ export * from './entry-name.ts';
 export * from './file.ts';
 export * from './frames.ts';
 export * from './have-map.ts';
+export * from './host-port.ts';
 export * from './jobs.ts';
 export * from './member.ts';
 export * from './pin.ts';

@@ -21,7 +21,7 @@ import {
   portsOf,
   programOf,
 } from '@shoal/cli';
-import { PeerId, SERVICES, type Service } from '@shoal/protocol';
+import { hostPort, PeerId, SERVICES, type Service } from '@shoal/protocol';
 import * as z from 'zod';
 import { eventually } from './eventually.ts';
 import { isRunning, listChildren, signalProcess } from './processes.ts';
@@ -309,7 +309,7 @@ async function hold(port: number): Promise<boolean> {
 
 /** `host:port` that a peer at `basePort` can be joined at. */
 export function seedOf(basePort: number, host = HOST): string {
-  return `${host}:${portsOf(basePort).libp2p}`;
+  return hostPort(host, portsOf(basePort).libp2p);
 }
 
 /** Writes a new swarm key. */

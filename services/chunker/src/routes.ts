@@ -1,5 +1,12 @@
 /** The chunker's routes: what a request says, turned into what is to be taken in. */
-import { type Call, formatSha256, mount, type Mounting, wantsSha256 } from '@shoal/chassis';
+import {
+  type Call,
+  formatSha256,
+  mount,
+  type Mounting,
+  relativeReference,
+  wantsSha256,
+} from '@shoal/chassis';
 import type { Attributes } from '@shoal/blocks';
 import type { BYTES } from '@shoal/protocol';
 import {
@@ -80,10 +87,10 @@ export function mountChunker(
 /** The answer for one file, with the headers that say where it is and, if asked, what it hashes to. */
 function described<File extends UploadReply>(
   file: File,
-  { headers }: FastifyRequest,
+  { headers, url }: FastifyRequest,
   reply: FastifyReply,
 ): File {
-  void reply.header('location', file.url);
+  void reply.header('location', relativeReference(url, file.url));
   if (file.sha256 !== undefined && wantsSha256(headers['want-repr-digest'], { unasked: false }))
     void reply.header('repr-digest', formatSha256(file.sha256));
   return file;

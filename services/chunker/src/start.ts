@@ -21,7 +21,6 @@ import type { IntakeDeps } from './intake.ts';
 import { createGateways } from './import/gateways.ts';
 import { mountImports } from './import/import-routes.ts';
 import { createLeases } from './leases.ts';
-import { lingerAfterEarlyAnswers } from './linger.ts';
 import { createMembers } from './members.ts';
 import { createMetrics } from './metrics.ts';
 import { createProgressEvents } from './progress.ts';
@@ -96,7 +95,6 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
     await server.close();
     clearTimeout(late);
   });
-  lingerAfterEarlyAnswers(app);
   refuseForeignPages(app, []); // pages write through the gateway, if they may
   await app.register(multipart);
   const mounting = { app, prover, self };

@@ -22,6 +22,7 @@ import { countCopies, type Holding, oldestCheck } from './count-copies.ts';
 import type { Holders } from './holders.ts';
 import type { ReadHaveMap } from './own-have-maps.ts';
 import type { PinAges } from './pin-ages.ts';
+import type { PageAsked } from './pin-store.ts';
 import type { Pins } from './pins.ts';
 import { ANSWER_AGE_MAX_MS, type Standing, standingOf } from './standing.ts';
 import type { Want } from './want.ts';
@@ -44,9 +45,9 @@ export interface Health {
   /** @throws FileNotFound, FileGone */
   examine(hash: FileHash, signal: AbortSignal): Promise<FileHealth>;
   list(
-    page: { offset: number; limit: number },
+    page: PageAsked,
     signal: AbortSignal,
-  ): Promise<{ total: number; files: FileEntry[] }>;
+  ): Promise<{ total: number; files: FileEntry[]; next: string | undefined }>;
   /** The same of the deleted files that can be brought back. */
   listDeleted: Health['list'];
   /** Where these files stand, in their order, from answers that are still fresh or given now. */
@@ -181,12 +182,12 @@ export function createHealth(deps: {
         }),
       };
     },
-    async list({ offset, limit }, signal) {
-      const { total, pins: page } = pins.newest(offset, limit);
-      return { total, files: await inspect(page, signal) };
+    async list(page, signal) {
+      const { total, pins: found, next } = pins.newest(page);
+      return { total, files: await inspect(found, signal), next };
     },
-    async listDeleted({ offset, limit }, signal) {
-      const { total, files } = pins.recoverable(offset, limit);
+    async listDeleted(page, signal) {
+      const { total, files, next } = pins.recoverable(page);
       const entries = await inspect(
         files.map(({ pin }) => pin),
         signal,
@@ -195,7 +196,7 @@ export function createHealth(deps: {
         const { deletedAtMs, purgeAtMs } = files[index] ?? {};
         return { ...entry, deletedAtMs, purgeAtMs };
       });
-      return { total, files: dated };
+      return { total, files: dated, next };
     },
     inspect,
   };

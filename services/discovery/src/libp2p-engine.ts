@@ -56,8 +56,8 @@ const MDNS_INTERVAL_MS = 10_000;
 export interface Libp2pOptions {
   readonly privateKeyRaw: Uint8Array;
   readonly swarmKey: Uint8Array;
-  /** Multiaddr to listen on. */
-  readonly listen: string;
+  /** Multiaddrs to listen on. */
+  readonly listen: readonly string[];
   readonly mdns: boolean;
   readonly events: EngineEvents;
   /** Whom a broadcast must reach: the members that are alive. */
@@ -280,7 +280,7 @@ async function createNode(
   return await createLibp2p<Services>({
     start: false,
     privateKey: privateKeyFromRaw(privateKeyRaw),
-    addresses: { listen: [listen] },
+    addresses: { listen: [...listen] },
     transports: [tcp()],
     connectionEncrypters: [noise()],
     streamMuxers: [yamux()],

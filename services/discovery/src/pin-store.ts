@@ -39,6 +39,19 @@ export interface Recoverable {
   readonly purgeAtMs: number;
 }
 
+/** Part of a list: behind a cursor, or from an offset. */
+export interface PageAsked {
+  readonly limit: number;
+  readonly after?: string | undefined;
+  readonly offset?: number | undefined;
+}
+
+export interface RootsPage {
+  readonly roots: Cid[];
+  /** Asks for what comes behind; undefined at the end. */
+  readonly next: string | undefined;
+}
+
 export interface PinStore {
   get(root: Cid): StoredPin | undefined;
   /** Roots of all pins of a file, tombstones too. */
@@ -57,15 +70,13 @@ export interface PinStore {
   /** Pins, tombstones too, in the order of their roots, after this root. */
   after(root: string): Iterable<StoredPin>;
   /** Roots of listed pins, the newest first. */
-  newestRoots(offset: number, limit: number): Cid[];
+  newestRoots(page: PageAsked): RootsPage;
   /** The deleted file that is there to be brought back; undefined for any other pin. */
   recoverable(root: Cid): Recoverable | undefined;
-  /** Roots of those, the one that is purged next first; or last, in the order of deletion then. */
-  recoverableRoots(options: {
-    readonly limit: number;
-    readonly offset?: number;
-    readonly isLastFirst?: boolean;
-  }): Cid[];
+  /** Roots of those, the one that is purged next first. */
+  purgeableRoots(limit: number): Cid[];
+  /** The same, the one that was deleted last first. */
+  recoverableRoots(page: PageAsked): RootsPage;
   /** `deleted` are those that can't be brought back. */
   counts(): { readonly live: number; readonly recoverable: number; readonly deleted: number };
   /**
@@ -211,8 +222,7 @@ export function openPinStore(deps: {
       for (const { key, value } of pins.getRange(root === '' ? {} : { start: root }))
         if (key !== root) yield value;
     },
-    newestRoots: (offset, limit) =>
-      [...byTime.getKeys({ reverse: true, offset, limit })].map(([, root]) => Cid.parse(root)),
+    newestRoots: (page) => readPage(byTime, page),
     recoverable(root) {
       const stored = pins.get(root);
       const { deletedSeenMs: deletedAtMs } = stored ?? {};
@@ -221,10 +231,8 @@ export function openPinStore(deps: {
         return undefined;
       return { pin: stored.pin, deletedAtMs, purgeAtMs };
     },
-    recoverableRoots: ({ limit, offset = 0, isLastFirst = false }) =>
-      [...purging.getKeys({ limit, offset, reverse: isLastFirst })].map(([, root]) =>
-        Cid.parse(root),
-      ),
+    purgeableRoots: (limit) => [...purging.getKeys({ limit })].map(([, root]) => Cid.parse(root)),
+    recoverableRoots: (page) => readPage(purging, page),
     counts() {
       const [live, recoverable] = [countOf(byTime), countOf(purging)];
       return { live, recoverable, deleted: countOf(pins) - live - countOf(ended) - recoverable };
@@ -245,6 +253,29 @@ export function openPinStore(deps: {
       });
     },
   };
+}
+
+/** The last first. A cursor names the last key that was given, whether or not it is still there. */
+function readPage(
+  table: Database<true, TimeKey>,
+  { limit, after, offset = 0 }: PageAsked,
+): RootsPage {
+  const last = after === undefined ? undefined : keyOf(after);
+  const from = last === undefined ? {} : { start: last };
+  const isLast = ([atMs, root]: TimeKey) => atMs === last?.[0] && root === last[1];
+  const keys = [...table.getKeys({ reverse: true, offset, limit: limit + 2, ...from })]; // the last one, and one more
+  const behind = keys.filter((key) => !isLast(key));
+  const page = behind.slice(0, limit);
+  const end = page.at(-1);
+  return {
+    roots: page.map(([, root]) => Cid.parse(root)),
+    next: end === undefined || behind.length <= limit ? undefined : end.join('.'),
+  };
+}
+
+function keyOf(cursor: string): TimeKey {
+  const dot = cursor.indexOf('.');
+  return [Number(cursor.slice(0, dot)), cursor.slice(dot + 1)];
 }
 
 const pinsOf = (stored: readonly StoredPin[]): Pin[] => stored.map(({ pin }) => pin);

@@ -37,7 +37,7 @@ import {
 import type { AskAll } from './ask.ts';
 import { PINS_PER_MESSAGE_MAX } from './messages.ts';
 import type { Metrics } from './metrics.ts';
-import type { PinStore, Recoverable, StoredPin } from './pin-store.ts';
+import type { PageAsked, PinStore, Recoverable, StoredPin } from './pin-store.ts';
 import type { OwnClock } from './own-clock.ts';
 import type { Refusals } from './refusals.ts';
 import { isAuthentic, peek, read, Signed, type Signer } from './signed.ts';
@@ -117,9 +117,9 @@ export interface Pins {
     limit: number,
     options?: { readonly endedForMs?: number; readonly orDeleted?: boolean },
   ): { pins: Pin[]; next?: string };
-  newest(offset: number, limit: number): { total: number; pins: Pin[] };
+  newest(page: PageAsked): { total: number; pins: Pin[]; next: string | undefined };
   /** Deleted files that can be brought back, the last one deleted first. */
-  recoverable(offset: number, limit: number): { total: number; files: Recoverable[] };
+  recoverable(page: PageAsked): { total: number; files: Recoverable[]; next: string | undefined };
   /** Roots of those, the one that is purged next first. */
   purgeable(limit: number): Cid[];
   /** Whether a stamp counts: none is from too far ahead, by a clock that is known to be right. */
@@ -302,11 +302,11 @@ export function createPins(deps: {
       .find((found) => found !== undefined);
   const findAny = (hash: FileHash): Pin | undefined =>
     findStored(hash)?.pin ?? findRecoverable(hash)?.pin;
-  const missing = (hash: FileHash, peersAsked: number): Problem => {
+  const missing = (hash: FileHash, peersAsked: number, peersSilent = 0): Problem => {
     const found = findRecoverable(hash);
     const latest = found?.pin ?? pinsOf(hash)[0]?.pin;
     return latest === undefined
-      ? new FileNotFound({ hash, peersAsked })
+      ? new FileNotFound({ hash, peersAsked, ...(peersSilent === 0 ? {} : { peersSilent }) })
       : goneAs(hash, latest, found);
   };
   const search: Pins['search'] = async (hash, { ask, orDeleted = false, signal }) => {
@@ -333,7 +333,7 @@ export function createPins(deps: {
     }
     const found = findStored(hash)?.pin ?? unstored.toSorted((a, b) => b.clock - a.clock)[0];
     if (found !== undefined) return found;
-    throw missing(hash, asked);
+    throw missing(hash, asked, asked - answers.size);
   };
 
   wire.listen('pins', Signed, (from, signed) => {
@@ -426,23 +426,23 @@ export function createPins(deps: {
       }
       return { pins };
     },
-    newest(offset, limit) {
+    newest(page) {
       const nowMs = Date.now();
-      const pins = store
-        .newestRoots(offset, limit)
+      const { roots, next } = store.newestRoots(page);
+      const pins = roots
         .map((root) => store.get(root)?.pin)
         .filter((pin) => pin !== undefined)
         .filter((pin) => isLive(pin, nowMs)); // its end may have come since the last look
-      return { total: store.counts().live, pins };
+      return { total: store.counts().live, pins, next };
     },
-    recoverable(offset, limit) {
-      const files = store
-        .recoverableRoots({ offset, limit, isLastFirst: true })
+    recoverable(page) {
+      const { roots, next } = store.recoverableRoots(page);
+      const files = roots
         .map((root) => store.recoverable(root))
         .filter((found) => found !== undefined);
-      return { total: store.counts().recoverable, files };
+      return { total: store.counts().recoverable, files, next };
     },
-    purgeable: (limit) => store.recoverableRoots({ limit }),
+    purgeable: (limit) => store.purgeableRoots(limit),
   };
 }
 

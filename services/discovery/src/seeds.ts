@@ -7,7 +7,7 @@ import { lookup } from 'node:dns/promises';
 import { isIP, isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { multiaddr } from '@multiformats/multiaddr';
-import { PORT_MAX } from '@shoal/protocol';
+import { isAnyAddress, PORT_MAX } from '@shoal/protocol';
 
 /** Seeds that one peer may be given. */
 const SEEDS_MAX = 64;
@@ -90,10 +90,10 @@ export function hostOf(address: string): { host: string; port: number } | undefi
   return { host: match[1], port };
 }
 
-/** The first address of this machine that others may reach; loopback when there is none. */
-export function firstAddress(): string {
-  const all = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
-  return all.find(({ family, internal }) => family === 'IPv4' && !internal)?.address ?? '127.0.0.1';
+/** What libp2p listens on. It takes `::` for IPv6 alone, where every other service takes both. */
+export function listenAddresses(host: string, port: number): string[] {
+  const own = tcpAddress(host, port);
+  return isAnyAddress(host) && isIPv6(host) ? [own, tcpAddress('0.0.0.0', port)] : [own];
 }
 
 /** Whether an address is one of this machine's. */

@@ -15,11 +15,14 @@ import {
   readSwarmKey,
   readWriteToken,
 } from '@shoal/chassis';
+import { announcedHost } from '@shoal/chassis/addresses';
 import { connectEvents } from '@shoal/chassis/events';
 import { createProducer } from '@shoal/chassis/queue';
 import {
+  bareHost,
   type Cid,
   type Endpoints,
+  hostPort,
   type Member,
   type MemberRecord,
   type PeerId,
@@ -52,7 +55,7 @@ import { createRefusals } from './refusals.ts';
 import { repeat } from './repeat.ts';
 import { mountRoutes } from './routes.ts';
 import { mountRouting } from './routing.ts';
-import { firstAddress, hostOf, isLocalHost, tcpAddress } from './seeds.ts';
+import { hostOf, isLocalHost, listenAddresses, tcpAddress } from './seeds.ts';
 import { startSettler } from './settle.ts';
 import { createSigner, isAuthentic, read, type Signed } from './signed.ts';
 import { openState } from './state.ts';
@@ -277,7 +280,7 @@ export async function startDiscovery(
   const engine = await startLibp2p({
     privateKeyRaw: identity.privateKeyRaw,
     swarmKey,
-    listen: tcpAddress(await numericHost(config.BIND_HOST), config.DISCOVERY_LIBP2P_PORT),
+    listen: listenAddresses(await numericHost(config.BIND_HOST), config.DISCOVERY_LIBP2P_PORT),
     mdns: config.DISCOVERY_MDNS,
     events: wire.events,
     audience: () =>
@@ -396,8 +399,8 @@ function spaceOf(stats: StorageStats): Omit<StorageStats, 'limit'> {
 
 /** What others are told to call: never the wildcard address. */
 function advertisedHost({ DISCOVERY_ADVERTISE_HOST, BIND_HOST }: DiscoveryConfig): string {
-  if (DISCOVERY_ADVERTISE_HOST !== '') return DISCOVERY_ADVERTISE_HOST;
-  return BIND_HOST === '0.0.0.0' || BIND_HOST === '::' ? firstAddress() : BIND_HOST;
+  if (DISCOVERY_ADVERTISE_HOST !== '') return bareHost(DISCOVERY_ADVERTISE_HOST);
+  return announcedHost(BIND_HOST);
 }
 
 /** Origins of the services as others reach them: the ports are those that we use ourselves. */
@@ -406,10 +409,9 @@ function advertisedEndpoints(
   host: string,
   discoveryPort: number,
 ): Endpoints {
-  const name = host.includes(':') ? `[${host}]` : host;
   const originOf = (service: keyof Endpoints) => {
     const { protocol, port } = new URL(own[service]);
-    return `${protocol}//${name}:${service === 'discovery' ? discoveryPort : port}`;
+    return `${protocol}//${hostPort(host, service === 'discovery' ? discoveryPort : port)}`;
   };
   // fromEntries forgets the keys; they are exactly the services.
   return Object.fromEntries(SERVICES.map((each) => [each, originOf(each)])) as Endpoints;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { hostOf, parseSeeds, resolveSeeds, tcpAddress } from '../src/seeds.ts';
+import { hostOf, listenAddresses, parseSeeds, resolveSeeds, tcpAddress } from '../src/seeds.ts';
 
 const nobody = () => false;
 const fail = (_: string, error: unknown) => {
@@ -28,6 +28,12 @@ describe('seeds', () => {
     const isOwn = (host: string) => host === '10.0.0.1';
     expect(await resolveSeeds(seeds, isOwn, fail)).toEqual(['/ip4/10.0.0.2/tcp/1']);
     expect(await resolveSeeds(seeds, nobody, fail)).toHaveLength(2);
+  });
+
+  it('are listened for on both families, when that is what :: means to the services', () => {
+    expect(listenAddresses('::', 5)).toEqual(['/ip6/::/tcp/5', '/ip4/0.0.0.0/tcp/5']);
+    for (const host of ['::1', '0.0.0.0', '127.0.0.1'])
+      expect(listenAddresses(host, 5)).toEqual([tcpAddress(host, 5)]);
   });
 
   it('are multiaddrs and back', () => {

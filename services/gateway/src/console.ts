@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { extname } from 'node:path';
-import type { Server } from '@shoal/chassis';
+import { isNotModified, type Server } from '@shoal/chassis';
 
 /**
  * The page loads only what this gateway serves, and can't be framed. `default-src` doesn't reach the
@@ -41,7 +41,7 @@ export async function mountConsole(app: Server): Promise<void> {
         'cache-control': 'no-cache',
         etag,
       });
-      if (request.headers['if-none-match'] === etag) return reply.code(304).send();
+      if (isNotModified(request, [etag])) return reply.code(304).send();
       return reply.type(type).send(bytes);
     });
   }

@@ -4,9 +4,7 @@
  * Written on undici's dispatch and not on a proxy library, because the rules that matter here are
  * about how things break. A client that leaves ends the request upstream, before and after the
  * answer began. An answer that breaks in its middle destroys the client's socket: a clean end would
- * make a short file look whole. An answer that comes before the body is complete still reaches the
- * client: the rest of the body is read away for a while, since closing a socket with unread bytes
- * resets it and takes the answer along. Nothing is tried twice: a body can't be sent again.
+ * make a short file look whole. Nothing is tried twice: a body can't be sent again.
  */
 import { PassThrough } from 'node:stream';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
@@ -35,8 +33,6 @@ import type { Row } from './table.ts';
 const CONNECT_TIMEOUT_MS = 2000;
 /** Idle connections are closed by us before the service does it, so that none is reused dying. */
 const KEEP_ALIVE_MS = 30_000;
-/** How long the rest of a body is read away after its answer: a client notices in a round trip. */
-export const LINGER_MS = 10_000;
 
 /** Headers that belong to one connection (RFC 9110 §7.6.1), and those that undici writes itself. */
 const HOP_HEADERS: ReadonlySet<string> = new Set([
@@ -243,15 +239,6 @@ export function bodyOf(raw: IncomingMessage): PassThrough {
     raw.resume();
   });
   return body;
-}
-
-/** After an answer to a body that is still coming: reads it away, but not for ever. */
-export function linger({ raw }: FastifyRequest): void {
-  if (raw.complete || raw.destroyed) return;
-  raw.resume();
-  const timer = setTimeout(() => raw.destroy(), LINGER_MS);
-  raw.once('close', () => clearTimeout(timer));
-  raw.once('end', () => clearTimeout(timer));
 }
 
 /**

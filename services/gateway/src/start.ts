@@ -12,7 +12,7 @@ import { mountConsole } from './console.ts';
 import { startEvents } from './events.ts';
 import { mountKubo } from './kubo/mount.ts';
 import { createMetrics } from './metrics.ts';
-import { linger, mountProxy } from './proxy.ts';
+import { mountProxy } from './proxy.ts';
 import { whyNotReady } from './readiness.ts';
 import { TABLE } from './table.ts';
 
@@ -38,7 +38,6 @@ export async function startGateway(
     clients,
   });
   refuseForeignPages(app, config.GATEWAY_HOST_NAMES);
-  app.addHook('onResponse', async (request) => linger(request));
   const patience = {
     answerTimeoutMs: config.GATEWAY_ANSWER_TIMEOUT_MS,
     uploadAnswerTimeoutMs: config.GATEWAY_UPLOAD_ANSWER_TIMEOUT_MS,

@@ -1,5 +1,5 @@
 /** `GET|HEAD /files/:hash`: a pinned file, by its CID or its sha-256. */
-import { type Call, type PeerClient, wantsSha256 } from '@shoal/chassis';
+import { type Call, type PeerClient, relativeReference, wantsSha256 } from '@shoal/chassis';
 import { RangeNotSatisfiable, type transferRoutes } from '@shoal/protocol';
 import { linkHeader } from './describe/alternates.ts';
 import { headOf, isYes, nameAsked, rangeOf } from './file-answer.ts';
@@ -34,10 +34,10 @@ export function createDownload(deps: DownloadDeps): (call: FileCall) => Promise<
       if (pin.kind !== 'file') {
         // What it is called below /ipfs/: a directory's page, or a DAG's own blocks.
         const path = pin.kind === 'directory' ? `/ipfs/${pin.root}/` : `/ipfs/${pin.root}`;
-        await reply.redirect(path, 302);
+        await reply.redirect(relativeReference(request.url, path), 302);
         return undefined;
       }
-      const selection = select(request.headers, etagOf(pin), pin.sizeBytes);
+      const selection = select(request, etagOf(pin), pin.sizeBytes);
       const range = rangeOf(selection, pin.sizeBytes);
       if (selection.kind === 'unsatisfiable') {
         void reply.header('content-range', `bytes */${pin.sizeBytes}`);

@@ -1,4 +1,5 @@
-/** Which bytes a request asks for: RFC 9110 §13 (conditions) and §14 (ranges). */
+/** Which bytes a request asks for: RFC 9110 §14 (ranges), once its conditions hold. */
+import { type ConditionalRequest, isNotModified, rangeAsked } from '@shoal/chassis';
 
 /** The part to send: all of it, one range, nothing new (304), or no such range (416). */
 export type Selection =
@@ -7,37 +8,15 @@ export type Selection =
   | { readonly kind: 'not-modified' }
   | { readonly kind: 'unsatisfiable' };
 
-interface Conditions {
-  readonly range?: string | undefined;
-  readonly 'if-range'?: string | undefined;
-  readonly 'if-none-match'?: string | undefined;
-}
-
 /**
- * Reads the conditions of a GET. Of several ranges the first counts, and ranges that can't be read are
+ * Reads the conditions of a read. Of several ranges the first counts, and ranges that can't be read are
  * answered with the whole file, as the RFC allows both. `etag` is strong and includes its quotes.
+ * @throws PreconditionFailed
  */
-export function select(headers: Conditions, etag: string, sizeBytes: number): Selection {
-  if (isNotModified(headers, [etag])) return { kind: 'not-modified' };
-  const { range } = headers;
-  if (range === undefined) return { kind: 'whole' };
-  const ifRange = headers['if-range'];
-  if (ifRange !== undefined && ifRange.trim() !== etag) return { kind: 'whole' };
-  return parseRange(range, sizeBytes);
-}
-
-/** Whether the reader has one of these already. Each is strong and includes its quotes. */
-export function isNotModified(headers: Conditions, etags: readonly string[]): boolean {
-  const noneMatch = headers['if-none-match'];
-  return noneMatch !== undefined && etags.some((etag) => isListed(noneMatch, etag));
-}
-
-/** If-None-Match compares weakly: `W/` makes no difference. */
-function isListed(list: string, etag: string): boolean {
-  return list
-    .split(',')
-    .map((item) => item.trim().replace(/^W\//, ''))
-    .some((item) => item === '*' || item === etag);
+export function select(request: ConditionalRequest, etag: string, sizeBytes: number): Selection {
+  if (isNotModified(request, [etag])) return { kind: 'not-modified' };
+  const range = rangeAsked(request, etag);
+  return range === undefined ? { kind: 'whole' } : parseRange(range, sizeBytes);
 }
 
 function parseRange(text: string, sizeBytes: number): Selection {

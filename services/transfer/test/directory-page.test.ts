@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { pageHead, pageRow } from '../src/ipfs/directory-page.ts';
 
-const path = { root: 'bafyroot', segments: ['a b', 'ü'] };
+const path = { prefix: '', root: 'bafyroot', segments: ['a b', 'ü'] };
 const entry = { name: 'file.txt', cid: 'bafkreiabcdef', treeSizeBytes: 1536, isDirectory: false };
 
 describe('the page of a directory', () => {
@@ -12,7 +12,7 @@ describe('the page of a directory', () => {
       '<a href="/ipfs/bafyroot/a%20b">a b</a>/<a href="/ipfs/bafyroot/a%20b/%C3%BC">ü</a>',
     );
     expect(html).toContain('<a href="/ipfs/bafyroot/a%20b/%C3%BC/..">..</a>');
-    expect(pageHead({ root: 'bafyroot', segments: [] })).not.toContain('>..<');
+    expect(pageHead({ ...path, segments: [] })).not.toContain('>..<');
   });
 
   it('links entries below its own address, directories with a final slash', () => {
@@ -22,6 +22,14 @@ describe('the page of a directory', () => {
     expect(pageRow(path, entry)).toContain('<td>1.50 KiB</td>');
     const folder = { ...entry, name: 'sub', isDirectory: true };
     expect(pageRow(path, folder)).toContain('href="/ipfs/bafyroot/a%20b/%C3%BC/sub/"');
+  });
+
+  it('has all its links below the path of a proxy', () => {
+    const below = { ...path, prefix: '/shoal' };
+    const html = pageHead(below) + pageRow(below, entry);
+    const addresses = [...html.matchAll(/href="([^"]*)"/g)].map(([, address]) => address);
+    expect(addresses).toHaveLength(6);
+    for (const address of addresses) expect(address).toMatch(/^\/shoal\/ipfs\//);
   });
 
   it('has no link for names that every client takes for a step', () => {

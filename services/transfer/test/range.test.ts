@@ -1,9 +1,14 @@
+import type { ConditionalRequest } from '@shoal/chassis';
 import { describe, expect, it } from '@jest/globals';
+import { PreconditionFailed } from '@shoal/protocol';
 import fc from 'fast-check';
 import { select } from '../src/range.ts';
 
 const etag = '"bafk"';
-const of = (range: string, sizeBytes = 100) => select({ range }, etag, sizeBytes);
+const asked = (headers: ConditionalRequest['headers'], method = 'GET') =>
+  select({ method, headers }, etag, 9);
+const of = (range: string, sizeBytes = 100) =>
+  select({ method: 'GET', headers: { range } }, etag, sizeBytes);
 
 describe('select', () => {
   it.each([
@@ -50,16 +55,38 @@ describe('select', () => {
 
   it('sends the whole file when If-Range names another', () => {
     const range = 'bytes=1-2';
-    expect(select({ range, 'if-range': etag }, etag, 9).kind).toBe('range');
-    expect(select({ range, 'if-range': '"other"' }, etag, 9).kind).toBe('whole');
-    expect(select({ range, 'if-range': `W/${etag}` }, etag, 9).kind).toBe('whole');
+    expect(asked({ range, 'if-range': etag }).kind).toBe('range');
+    expect(asked({ range, 'if-range': '"other"' }).kind).toBe('whole');
+    expect(asked({ range, 'if-range': `W/${etag}` }).kind).toBe('whole');
   });
 
   it('sends nothing when the reader has it already', () => {
     for (const list of [etag, `W/${etag}`, `"x", ${etag}`, '*'])
-      expect(select({ 'if-none-match': list, range: 'bytes=0-1' }, etag, 9).kind).toBe(
-        'not-modified',
-      );
-    expect(select({ 'if-none-match': '"x"' }, etag, 9).kind).toBe('whole');
+      expect(asked({ 'if-none-match': list, range: 'bytes=0-1' }).kind).toBe('not-modified');
+    expect(asked({ 'if-none-match': '"x"' }).kind).toBe('whole');
+  });
+
+  it('has ranges for GET alone', () => {
+    for (const range of ['bytes=0-1', 'bytes=99-'])
+      expect(asked({ range }, 'HEAD')).toEqual({ kind: 'whole' });
+  });
+
+  it('sends nothing of what is not what If-Match names', () => {
+    for (const list of ['"x"', `W/${etag}`, `"x", W/${etag}`])
+      for (const method of ['GET', 'HEAD'])
+        expect(() => asked({ 'if-match': list }, method)).toThrow(PreconditionFailed);
+    for (const list of [etag, `"x", ${etag}`, '*'])
+      expect(asked({ 'if-match': list })).toEqual({ kind: 'whole' });
+  });
+
+  it('looks at If-Match, then If-None-Match, then If-Range', () => {
+    const range = 'bytes=1-2';
+    const all = { 'if-match': '"x"', 'if-none-match': etag, 'if-range': etag, range };
+    expect(() => asked(all)).toThrow(PreconditionFailed);
+    expect(asked({ ...all, 'if-match': etag }).kind).toBe('not-modified');
+    expect(asked({ ...all, 'if-match': etag, 'if-none-match': '"x"' }).kind).toBe('range');
+    expect(
+      asked({ ...all, 'if-match': etag, 'if-none-match': '"x"', 'if-range': '"x"' }).kind,
+    ).toBe('whole');
   });
 });

@@ -216,8 +216,8 @@ async function isFolder(full: string): Promise<boolean> {
   }
 }
 
-function resultLine({ cid, url }: UploadReply, { peerUrl }: Client): string {
-  return `${cid}  ${new URL(url, peerUrl).href}\n`;
+function resultLine({ cid, url }: UploadReply, client: Pick<Client, 'urlOf'>): string {
+  return `${cid}  ${client.urlOf(url)}\n`;
 }
 
 function describe(reply: UploadReply): string {

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { chunkerRoutes, type ImportReply } from '@shoal/protocol';
-import { createClient } from '../client.ts';
+import { type Client, createClient } from '../client.ts';
 import type { Command, Context } from '../context.ts';
 import { EXIT_FAILURE, UsageError } from '../failure.ts';
 import { formatBytes, plural } from '../format.ts';
@@ -53,16 +53,16 @@ export const importCar: Command = async (args, context) => {
   const order = { query, type, body, sizeBytes };
   const reply = await client.upload(route, route.reply, order, stop);
   if (values.json) context.out(`${JSON.stringify(reply)}\n`);
-  else report(reply, client.peerUrl, context);
+  else report(reply, client, context);
   return reply.unpinned.length === 0 ? 0 : EXIT_FAILURE;
 };
 
 function report(
   { blocks, blockBytes, pinned, unpinned }: ImportReply,
-  peerUrl: string,
+  client: Client,
   { out, err, isWatched }: Context,
 ): void {
-  for (const { cid, url } of pinned) out(`${cid}  ${new URL(url, peerUrl).href}\n`);
+  for (const { cid, url } of pinned) out(`${cid}  ${client.urlOf(url)}\n`);
   for (const { cid, reason } of unpinned) err(`shoal: ${cid} is not kept: ${reason}\n`);
   if (isWatched) err(`${plural(blocks, 'block')}, ${formatBytes(blockBytes)}\n`);
 }

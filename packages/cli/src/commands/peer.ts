@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { readSwarmKey } from '@shoal/chassis/config';
+import { bareHost } from '@shoal/protocol';
 import type { Command, Context } from '../context.ts';
 import { UsageError } from '../failure.ts';
 import { type LaunchedPeer, launchPeer } from '../launch-peer.ts';
@@ -14,7 +15,7 @@ export const USAGE = `shoal peer [options]           run one peer until Ctrl-C
   --data-dir D       where its data is (default: ~/.local/share/shoal)
   --slots            share D with other peers: each takes a folder D/slots/<n> for itself
   --base-port B      first of its six ports (default: ${BASE_PORT_DEFAULT})
-  --host H           address to listen on (default: 127.0.0.1; 0.0.0.0 for the network)
+  --host H           address to listen on (default: 127.0.0.1; 0.0.0.0 or :: for the network)
   --advertise H      address that other peers reach it at
   --seed HOST:PORT   libp2p address of a peer to join (may be given several times)
   --key-file F       swarm key (default: SWARM_KEY_FILE, else D/swarm.key, made when missing)
@@ -71,8 +72,8 @@ export const peer: Command = async (args, context) => {
             label: slot === undefined ? 'this peer' : `peer in slot ${slot.index}`,
             dataDir: slot?.dataDir ?? root,
             keyFile,
-            host: values.host,
-            advertiseHost: values.advertise,
+            host: bareHost(values.host),
+            advertiseHost: values.advertise && bareHost(values.advertise),
             ports: portsOf(basePort),
             seeds: values.seed,
             hasMdns: !values['no-mdns'],

@@ -44,11 +44,7 @@ export const pin: Command = async (args, context) => {
   const reply = await client.callSlow(chunkerRoutes.addPin, { body }, stop);
   const { copies, replicas, sizeBytes, state, url } = reply;
   const why = whyText(reply, Date.now());
-  context.out(
-    values.json
-      ? `${JSON.stringify(reply)}\n`
-      : `${reply.cid}  ${new URL(url, client.peerUrl).href}\n`,
-  );
+  context.out(values.json ? `${JSON.stringify(reply)}\n` : `${reply.cid}  ${client.urlOf(url)}\n`);
   if (context.isWatched)
     status.show(
       `${reply.kind}, ${formatBytes(sizeBytes)}, ${copies} of ${replicas} copies (${state})${why === '' ? '' : `: ${why}`}\n`,

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { bareHost } from '@shoal/protocol';
 import type { Command } from '../context.ts';
 import type { LaunchedPeer } from '../launch-peer.ts';
 import { type LaunchedSwarm, launchSwarm } from '../launch-swarm.ts';
@@ -44,7 +45,11 @@ export const swarm: Command = async (args, context) => {
   return runLauncher(context, {
     logTo: values.verbose ? 'terminal' : 'files',
     launch: (deps, options) =>
-      launchSwarm({ peers, basePort, host: values.host, dataDir, keyFile }, deps, options),
+      launchSwarm(
+        { peers, basePort, host: bareHost(values.host), dataDir, keyFile },
+        deps,
+        options,
+      ),
     onReady: (launched) =>
       context.out(values.json ? `${JSON.stringify(asJson(launched))}\n` : describe(launched)),
   });

@@ -149,7 +149,7 @@ describe('commands about files and upkeep', () => {
   it('ls --deleted lists what can be brought back, and until when', async () => {
     const purgeAtMs = Date.now() + 5 * 86_400_000;
     const deleted = { ...ENTRY, deletedAtMs: Date.now() - 2 * 86_400_000, purgeAtMs };
-    answers['GET /files?limit=1000&offset=0&deleted=true'] = [{ total: 1, files: [deleted] }];
+    answers['GET /files?limit=1000&deleted=true'] = [{ total: 1, files: [deleted] }];
     const { exitCode, out } = await shoal('ls', '--deleted');
     const [heading = '', line = ''] = out.split('\n');
     expect(exitCode).toBe(0);

@@ -98,6 +98,16 @@ export const HeadersTooSlow = defineProblem({
   detail: ({ withinMs }) => `the request's head was not complete after ${withinMs} ms`,
 });
 
+/** What is there is not what the request's If-Match names. */
+export const PreconditionFailed = defineProblem({
+  type: 'problems/precondition-failed',
+  title: 'Precondition failed',
+  status: 412,
+  fields: z.object({ etag: z.string() }),
+  detail: ({ etag }) =>
+    `what is here has the ETag ${etag}, which the request's If-Match does not name`,
+});
+
 /** A range begins behind the end of the file. */
 export const RangeNotSatisfiable = defineProblem({
   type: 'problems/range-not-satisfiable',
@@ -176,6 +186,7 @@ export const REQUEST_PROBLEMS = [
   LinkLeadsOut,
   HeadersTooLarge,
   HeadersTooSlow,
+  PreconditionFailed,
   RangeNotSatisfiable,
   MediaTypeUnsupported,
   RouteUnknown,

@@ -8,9 +8,14 @@ export const FileNotFound = defineProblem({
   type: 'problems/file-not-found',
   title: 'File not found',
   status: 404,
-  fields: z.object({ hash: z.string(), peersAsked: z.int().nonnegative() }),
-  detail: ({ hash, peersAsked }) =>
-    `no file ${hash} is known here, and none of ${peersAsked} other peers answered for it`,
+  fields: z.object({
+    hash: z.string(),
+    peersAsked: z.int().nonnegative(),
+    /** Of those, the ones that gave no answer: one of them may know it. */
+    peersSilent: z.int().nonnegative().optional(),
+  }),
+  detail: ({ hash, peersAsked, peersSilent = 0 }) =>
+    `no file ${hash} is known here, nor by any of the ${peersAsked - peersSilent} other peers that answered${peersSilent === 0 ? '' : `; ${peersSilent} did not answer`}`,
 });
 
 /** The file was here, and is not kept any more: somebody deleted it, or its end has come. */

@@ -16,6 +16,11 @@ const TIMES_MAX = 2 ** 31 - 1;
 /** Files that a list may skip. */
 const OFFSET_MAX = 2 ** 31 - 1;
 
+/** Where a page of files ended: the date that it is ordered by, and a root. Text that only discovery reads. */
+export const FilesCursor = z
+  .string()
+  .regex(/^\d{1,15}\.[a-z2-7]{59}$/, 'is not what a page calls `next`');
+
 /** Deleted files in one list of those that can be purged, or in one request to purge some. */
 export const PURGES_MAX = 1000;
 
@@ -117,13 +122,20 @@ export const discoveryRoutes = {
     params: none,
     query: z.object({
       limit: z.coerce.number().int().min(1).max(1000).default(100),
-      /** Skips this many of the newest. */
+      /** Goes on behind this page: its `next`. Files that come or go between two pages move nothing. */
+      after: FilesCursor.optional(),
+      /** Skips this many. What goes meanwhile moves the files behind it, so `after` is for reading all. */
       offset: z.coerce.number().int().min(0).max(OFFSET_MAX).default(0),
       /** Lists the deleted files that can be brought back instead, the last one deleted first. */
       deleted: Flag,
     }),
     body: undefined,
-    reply: z.object({ total: z.int().nonnegative(), files: z.array(FileEntry) }),
+    reply: z.object({
+      total: z.int().nonnegative(),
+      files: z.array(FileEntry),
+      /** Given back as `after`, it asks for the next page; absent on the last one. */
+      next: FilesCursor.optional(),
+    }),
   }),
   fileHealth: route({
     service: 'discovery',

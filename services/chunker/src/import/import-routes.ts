@@ -1,6 +1,6 @@
 /** The routes that take blocks as given, and DAGs by name. */
 import { hashBlock, openCar, parseCid, readCid } from '@shoal/blocks';
-import { mount, type Mounting } from '@shoal/chassis';
+import { mount, type Mounting, relativeReference } from '@shoal/chassis';
 import {
   BLOCK_SIZE_MAX_BYTES,
   BodyTooLarge,
@@ -39,18 +39,19 @@ export function mountImports(mounting: Mounting, deps: AddPinDeps, limits: Reque
       importBlocks(open, wishes, { ...deps, onKeeping }, { signal }),
     );
     const [only, ...others] = answer.pinned;
-    if (only !== undefined && others.length === 0) void reply.header('location', only.url);
+    if (only !== undefined && others.length === 0)
+      void reply.header('location', relativeReference(request.url, only.url));
     return answer;
   });
 
   mount(mounting, chunkerRoutes.addPin, async (call) => {
-    const { body, reply } = call;
+    const { body, request, reply } = call;
     const { files } = await take(call, ({ signal, onKeeping }) =>
       addPin({ ...body, expiresAtMs: expiryOf(body) }, { ...deps, onKeeping }, { signal }),
     );
     const [file] = files;
     if (file === undefined) throw new Error('one DAG was kept');
-    void reply.header('location', file.url);
+    void reply.header('location', relativeReference(request.url, file.url));
     return file;
   });
 }

@@ -8,7 +8,7 @@
  * What goes wrong is answered as a problem, like everywhere; a plain text only where tus itself has
  * no more to say than a status.
  */
-import { type Mounting, type RateWatch, Shares } from '@shoal/chassis';
+import { type Mounting, type RateWatch, relativeReference, Shares } from '@shoal/chassis';
 import {
   BodyIncomplete,
   chunkerRoutes,
@@ -186,7 +186,7 @@ function createAnswer(
       datastore: new TusStore(resumables, options.expiresMs, bodyOf(request, gone.signal)),
       locker,
       maxSize: options.sizeMaxBytes,
-      relativeLocation: true, // right behind every proxy
+      relativeLocation: true, // a path alone: below, it is made relative
       exposedHeaders: EXPOSED_HEADERS,
       namingFunction: () => createdId,
       async onIncomingRequest(_, uploadId) {
@@ -209,7 +209,11 @@ function createAnswer(
       );
       void reply.code(response.status);
       for (const [name, value] of response.headers)
-        if (name !== 'content-length') void reply.header(name, value);
+        if (name !== 'content-length')
+          void reply.header(
+            name,
+            name === 'location' ? relativeReference(request.url, value) : value,
+          );
       nameFile(reply, resumables, response.headers.get('location')?.split('/').pop() ?? id);
       // Taken over, its body is not wanted any more; unread it would keep the connection open for ever.
       if (!request.raw.complete) void reply.header('connection', 'close');

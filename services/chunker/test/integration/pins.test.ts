@@ -105,7 +105,7 @@ describe('a pin', () => {
       name: 'kept',
       blocks: 4,
     });
-    expect(answer.headers.get('location')).toBe(`/files/${dag.root.toString()}`);
+    expect(answer.headers.get('location')).toBe(`./files/${dag.root.toString()}`);
     for (const { cid } of dag.blocks) expect(await stand.hasBlock(cidIn(cid))).toBe(true);
   });
 

@@ -49,7 +49,7 @@ function clientOf(origin: string) {
         'upload-metadata': metadata({ filename: 'a.bin', ...fields }),
       });
       expect(answer.status).toBe(201);
-      return answer.headers.get('location') ?? '';
+      return addressIn(answer);
     },
     head: (url: string) => call(url, { method: 'HEAD', headers: TUS }),
     patch: (url: string, offset: number, bytes: Uint8Array, headers: Record<string, string> = {}) =>
@@ -86,6 +86,10 @@ function clientOf(origin: string) {
 }
 
 const offsetIn = (answer: Response): number => Number(answer.headers.get('upload-offset'));
+
+/** Where the answer says that the upload is. */
+const addressIn = ({ headers, url }: Response): string =>
+  new URL(headers.get('location') ?? '', url).pathname;
 
 describe('a resumable upload', () => {
   let stand: Stand;
@@ -344,7 +348,7 @@ describe('a resumable upload', () => {
     for (;;) {
       last = await client.create(5);
       if (last.status !== 201) break;
-      urls.push(last.headers.get('location') ?? '');
+      urls.push(addressIn(last));
     }
     expect([last.status, urls.length <= 12]).toEqual([503, true]);
     for (const url of urls) await client.remove(url);
@@ -379,7 +383,7 @@ describe('a resumable upload on a small disk', () => {
     await client.remove(other);
     await until('it knows of the room', async () => {
       const answer = await client.create(3 * MiB - offset); // what the last request below needs
-      await client.remove(answer.headers.get('location') ?? '/uploads/none');
+      await client.remove(answer.status === 201 ? addressIn(answer) : '/uploads/none');
       return answer.status === 201;
     });
     const last = await client.patch(url, offset, bytes.subarray(offset), {

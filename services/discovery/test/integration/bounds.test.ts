@@ -623,7 +623,9 @@ describe('what comes from outside', () => {
         deletedAtMs: nowMs + days * DAY_MS,
       });
       await request({ kind: 'pins-put', pins: [signed('pin', pin, stand.liar)] });
-      const found = stand.pins.recoverable(0, 1000).files.find((each) => each.pin.root === root);
+      const found = stand.pins
+        .recoverable({ limit: 1000 })
+        .files.find((each) => each.pin.root === root);
       return found && Math.round((found.purgeAtMs - nowMs) / DAY_MS);
     };
     expect(await leftOf(6, 'ahead')).toBe(7); // not after we heard of it

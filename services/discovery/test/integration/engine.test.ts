@@ -20,7 +20,7 @@ it('takes a connection that takes no more streams for none, though its socket st
   const engine = await startLibp2p({
     privateKeyRaw: openIdentity(join(folder.path, 'identity.key')).privateKeyRaw,
     swarmKey: SWARM_KEY,
-    listen: '/ip4/127.0.0.1/tcp/0',
+    listen: ['/ip4/127.0.0.1/tcp/0'],
     mdns: false,
     audience: () => [],
     events: {

@@ -38,7 +38,7 @@ async function startLiar(target: TestPeer): Promise<Liar> {
   const engine = await startLibp2p({
     privateKeyRaw: Buffer.concat([jwk('d', key), raw]),
     swarmKey: readSwarmKey(peers.keyFile),
-    listen: '/ip4/127.0.0.1/tcp/0',
+    listen: ['/ip4/127.0.0.1/tcp/0'],
     audience: () => [],
     mdns: false,
     log: createLog('discovery', 'silent'),

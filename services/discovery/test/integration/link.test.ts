@@ -35,7 +35,7 @@ async function open(): Promise<Node> {
   node.engine = await startLibp2p({
     privateKeyRaw: raw,
     swarmKey,
-    listen: '/ip4/127.0.0.1/tcp/0',
+    listen: ['/ip4/127.0.0.1/tcp/0'],
     mdns: false,
     audience: () => node.audience,
     log: createLog('discovery', 'silent'),

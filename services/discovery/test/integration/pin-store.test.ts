@@ -38,7 +38,7 @@ function pinOf(name: string, part: Partial<Pin> = {}): Pin {
   return { ...draft(name), ...made, ...part };
 }
 const store = (pin: Pin) => state.pins.update(pin.root, () => ({ pin, signed }));
-const listed = () => state.pins.newestRoots(0, 10);
+const listed = () => state.pins.newestRoots({ limit: 10 }).roots;
 const openHere = (undeleteMs = UNDELETE_MS): State =>
   openState(folder.path, () => nowMs, undefined, undeleteMs);
 const reopen = async (undeleteMs?: number) => {
@@ -111,12 +111,55 @@ describe('pins with an end', () => {
   });
 });
 
+describe('pages of a list', () => {
+  it.each(['live', 'deleted'] as const)(
+    'of %s files have each one once, whatever comes and goes between them',
+    async (kind) => {
+      const put = (name: string, atMs: number, part: Partial<Pin> = {}) => {
+        const pin = pinOf(name, { createdAtMs: atMs, ...part });
+        return kind === 'live'
+          ? store(pin)
+          : state.pins.update(pin.root, () => ({
+              pin: { ...pin, deleted: true, deletedAtMs: atMs },
+              signed,
+              deletedSeenMs: atMs,
+            }));
+      };
+      const drop = (name: string) => store(pinOf(name, { deleted: true, epoch: 2 }));
+      const read = (after?: string) =>
+        kind === 'live'
+          ? state.pins.newestRoots({ limit: 2, after })
+          : state.pins.recoverableRoots({ limit: 2, after });
+      const rootsOf = (...names: string[]) => names.map((name) => draft(name).root);
+      for (const [index, name] of ['a', 'b', 'c', 'd', 'e'].entries()) await put(name, 100 + index);
+      const first = read();
+      expect(first.roots).toEqual(rootsOf('e', 'd'));
+      // Two of the page before go, its last one too, and another one comes before it.
+      for (const name of ['e', 'd']) await drop(name);
+      await put('f', 200);
+      const second = read(first.next);
+      expect(second.roots).toEqual(rootsOf('c', 'b'));
+      await drop('c');
+      expect(read(second.next)).toEqual({ roots: rootsOf('a'), next: undefined });
+      expect(read()).toMatchObject({ roots: rootsOf('f', 'b') });
+    },
+  );
+
+  it('of files of one moment go on behind the right one, and the last one says so', async () => {
+    for (const name of ['a', 'b', 'c', 'd']) await store(pinOf(name));
+    const first = state.pins.newestRoots({ limit: 2 });
+    const second = state.pins.newestRoots({ limit: 2, after: first.next });
+    expect(second.next).toBeUndefined();
+    expect([...first.roots, ...second.roots]).toEqual(state.pins.newestRoots({ limit: 4 }).roots);
+  });
+});
+
 describe('deleted files that can be brought back', () => {
   const deletedOf = (name: string, part: Partial<Pin> = {}): Pin =>
     pinOf(name, { deleted: true, deletedAtMs: nowMs, ...part });
   const remove = (pin: Pin, deletedSeenMs = nowMs) =>
     state.pins.update(pin.root, () => ({ pin, signed, deletedSeenMs }));
-  const roots = () => state.pins.recoverableRoots({ limit: 10 });
+  const roots = () => state.pins.purgeableRoots(10);
 
   it('stand by the time of their purge, also after a restart, and are purged when it comes', async () => {
     const [a, b] = [deletedOf('a'), deletedOf('b')];
@@ -124,7 +167,7 @@ describe('deleted files that can be brought back', () => {
     await remove(a, 1000);
     await store(pinOf('c'));
     expect(roots()).toEqual([a.root, b.root]);
-    expect(state.pins.recoverableRoots({ limit: 1, isLastFirst: true })).toEqual([b.root]);
+    expect(state.pins.recoverableRoots({ limit: 1 }).roots).toEqual([b.root]);
     expect(state.pins.counts()).toEqual({ live: 1, deleted: 0, recoverable: 2 });
     await reopen();
     expect(state.pins.recoverable(a.root)).toEqual({ pin: a, deletedAtMs: 1000, purgeAtMs: 6000 });

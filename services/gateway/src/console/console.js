@@ -11,13 +11,13 @@ import { refreshPeers } from './peers.js';
 import { addPart, refresh, refreshSoon, setLive } from './refresh.js';
 import { addFiles, isBusy } from './uploads.js';
 import { addUpkeepButtons, refreshUpkeep } from './upkeep.js';
-import { bytesText, copiesText, plural, shortId } from './words.js';
+import { BASE, bytesText, copiesText, plural, shortId } from './words.js';
 
 /** After a refusal (too many listeners) the browser doesn't come back by itself. */
 const LISTEN_AGAIN_MS = 10_000;
 
 function listen() {
-  const events = new EventSource('/events');
+  const events = new EventSource('events');
   events.addEventListener('open', () => setLive(true));
   events.addEventListener('error', () => {
     setLive(false);
@@ -56,11 +56,11 @@ function listen() {
   });
 }
 
-setText(byId('add-curl'), `curl -T report.pdf ${location.origin}/files/`);
-setText(byId('files-curl'), `curl ${location.origin}/files`);
-setText(byId('deleted-curl'), `curl ${location.origin}/files?deleted`);
-setText(byId('peers-curl'), `curl ${location.origin}/peers`);
-setText(byId('upkeep-curl'), `curl ${location.origin}/upkeep`);
+setText(byId('add-curl'), `curl -T report.pdf ${BASE}files/`);
+setText(byId('files-curl'), `curl ${BASE}files`);
+setText(byId('deleted-curl'), `curl ${BASE}files?deleted`);
+setText(byId('peers-curl'), `curl ${BASE}peers`);
+setText(byId('upkeep-curl'), `curl ${BASE}upkeep`);
 
 byId('picker').addEventListener('change', ({ target }) => {
   addFiles(target.files);

@@ -13,7 +13,7 @@ const rows = new Map();
 let wanted = FILES_PER_PAGE;
 
 export async function refreshDeleted() {
-  const { files, total } = await ask(`/files?deleted&limit=${wanted}`);
+  const { files, total } = await ask(`files?deleted&limit=${wanted}`);
   const body = byId('deleted').tBodies[0];
   const seen = new Set(files.map(({ cid }) => cid));
   for (const [cid, row] of rows)
@@ -51,13 +51,13 @@ function deletedRow({ cid }) {
   let current;
   const tellAll = () => refreshSoon('files', 'deleted');
   const back = actionButton('Bring back', fault, async () => {
-    await tell('POST', `/files/${cid}/undelete`);
+    await tell('POST', `files/${cid}/undelete`);
     tellAll();
   });
   const purge = actionButton('Purge now', fault, async () => {
     if (!confirm(`Purge “${current.name}” at every peer of the swarm? This can't be undone.`))
       return;
-    await tell('DELETE', `/files/${cid}?now`);
+    await tell('DELETE', `files/${cid}?now`);
     tellAll();
   });
   purge.className = 'danger';

@@ -32,7 +32,7 @@ export function fileDetails({ cid, name, replicas }) {
   const cell = element('td', { colSpan: 5 }, healthFault, health, form, commands);
   const refresh = async () => {
     try {
-      const answer = await ask(`/files/${cid}/health`);
+      const answer = await ask(`files/${cid}/health`);
       health.replaceChildren(...healthLines(answer));
       setReplicas(answer.replicas);
       showFault(healthFault, undefined);
@@ -91,7 +91,7 @@ function changeForm({ cid, name, replicas }) {
   });
   const change = actionButton('Keep this many', fault, async () => {
     if (!count.reportValidity()) return;
-    const changed = await tell('PATCH', `/files/${cid}`, { replicas: Number(count.value) });
+    const changed = await tell('PATCH', `files/${cid}`, { replicas: Number(count.value) });
     isEdited = false;
     const few = (changed?.causes ?? []).filter(({ kind }) => kind === 'few-peers');
     const limit = whyText({ ...changed, causes: few });
@@ -103,7 +103,7 @@ function changeForm({ cid, name, replicas }) {
       `Delete “${name}” from every peer of the swarm? It can be brought back for a while, unless its room is needed.`,
     );
     if (!isSure) return;
-    await tell('DELETE', `/files/${cid}`);
+    await tell('DELETE', `files/${cid}`);
     refreshSoon('files', 'deleted');
   });
   remove.className = 'danger';

@@ -13,7 +13,7 @@ const rows = new Map();
 let wanted = FILES_PER_PAGE;
 
 export async function refreshFiles() {
-  const { files, total } = await ask(`/files?limit=${wanted}`);
+  const { files, total } = await ask(`files?limit=${wanted}`);
   const table = byId('files');
   const seen = new Set(files.map(({ cid }) => cid));
   for (const [cid, row] of rows)
@@ -49,7 +49,7 @@ export function refreshDetails(cid) {
 }
 
 function fileRow({ cid }) {
-  const link = element('a', { href: `/files/${cid}` });
+  const link = element('a', { href: `files/${cid}` });
   const health = element('span', { className: 'quiet health' });
   const size = element('td', { className: 'number' });
   const state = element('span');
@@ -57,11 +57,7 @@ function fileRow({ cid }) {
   const detailsRow = element('tr', { className: 'details', hidden: true });
   const more = element('button', { type: 'button' }, 'Details');
   more.setAttribute('aria-expanded', 'false');
-  const download = element(
-    'a',
-    { className: 'button', href: `/files/${cid}?download` },
-    'Download',
-  );
+  const download = element('a', { className: 'button', href: `files/${cid}?download` }, 'Download');
   const buttons = element(
     'div',
     { className: 'actions' },

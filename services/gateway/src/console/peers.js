@@ -6,7 +6,7 @@ import { agoText, bytesText, capitalised, shortId, spanText } from './words.js';
 const STATE_ORDER = ['alive', 'suspect', 'down', 'out'];
 
 export async function refreshPeers() {
-  const { peers, disks, summary, twin } = await ask('/peers');
+  const { peers, disks, summary, twin } = await ask('peers');
   const order = ({ isSelf, state }) => (isSelf ? -1 : STATE_ORDER.indexOf(state));
   const sorted = peers.toSorted(
     (one, other) => order(one) - order(other) || (one.peerId < other.peerId ? -1 : 1),

@@ -24,14 +24,14 @@ class Refused extends Error {}
  * `onTrouble` why it waits before it tries again. An abort ends the upload, here and at the peer.
  */
 export async function sendInPieces(file, { onSent, onTrouble, signal }) {
-  const created = await send('POST', '/uploads', {
+  const created = await send('POST', 'uploads', {
     headers: {
       'upload-length': String(file.size),
       'upload-metadata': `filename ${base64Of(file.name)}`,
     },
     signal,
   });
-  const url = created.headers.get('location');
+  const url = new URL(created.headers.get('location'), created.url).href;
   signal.addEventListener('abort', () => void send('DELETE', url, {}).catch(() => {}));
   let offset = 0;
   let isKept = file.size === 0;

@@ -5,7 +5,7 @@ import { refreshSoon } from './refresh.js';
 import { bytesText, plural, sinceText, spanText } from './words.js';
 
 export async function refreshUpkeep() {
-  const [upkeep, drain] = await Promise.all([ask('/upkeep'), ask('/drain')]);
+  const [upkeep, drain] = await Promise.all([ask('upkeep'), ask('drain')]);
   setText(byId('upkeep-scrub'), scrubText(upkeep.scrub));
   const damaged = byId('upkeep-damaged');
   damaged.className = upkeep.damaged.blocks === 0 ? '' : 'warn';
@@ -23,13 +23,13 @@ export function addUpkeepButtons() {
   const fault = element('p', { className: 'fault', role: 'alert', hidden: true });
   const said = element('span', { className: 'quiet', role: 'status' });
   const scrubNow = actionButton('Scrub now', fault, async () => {
-    await tell('POST', '/scrub');
+    await tell('POST', 'scrub');
     setText(said, 'The scrub has begun.');
     refreshSoon('upkeep');
   });
   const sweep = (isDryRun) => async () => {
     setText(said, 'Sweeping…');
-    const report = await tell('POST', `/sweep?dryRun=${isDryRun}`).catch((error) => {
+    const report = await tell('POST', `sweep?dryRun=${isDryRun}`).catch((error) => {
       setText(said, '');
       throw error;
     });

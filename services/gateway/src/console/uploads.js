@@ -4,7 +4,7 @@ import { byId, copyButton, element, setState, setText, showFault } from './build
 import { refreshSoon } from './refresh.js';
 import { PIECES_FROM_BYTES, sendInPieces } from './send-pieces.js';
 import { renewToken, token, tokenHeaders } from './token.js';
-import { bytesText, fileUrl, quoted, safetyText, stateText, whyText } from './words.js';
+import { BASE, bytesText, fileUrl, quoted, safetyText, stateText, whyText } from './words.js';
 
 /** A file that spreads is asked about this often at first, then less and less. */
 const HEALTH_FIRST_MS = 500;
@@ -41,7 +41,7 @@ function uploadCard(file) {
   const command = element(
     'code',
     { className: 'aside' },
-    `curl -T ${quoted(file.name)} ${location.origin}/files/`,
+    `curl -T ${quoted(file.name)} ${BASE}files/`,
   );
   const actions = element('span', { className: 'actions' }, stop);
   const card = element(
@@ -79,7 +79,7 @@ function uploadCard(file) {
   };
   const done = (reply) => {
     end();
-    const link = element('a', { href: `/files/${reply.cid}` }, fileUrl(reply.cid));
+    const link = element('a', { href: `files/${reply.cid}` }, fileUrl(reply.cid));
     command.replaceWith(element('code', { className: 'cid' }, link));
     card.append(
       element('code', { className: 'aside' }, `curl -o ${quoted(file.name)} ${fileUrl(reply.cid)}`),
@@ -128,7 +128,7 @@ function uploadCard(file) {
       const startedAt = performance.now();
       setState(state, 'receiving', 'Uploading');
       request = new XMLHttpRequest();
-      request.open('POST', `/files?name=${encodeURIComponent(file.name)}`);
+      request.open('POST', `files?name=${encodeURIComponent(file.name)}`);
       request.setRequestHeader('content-type', 'application/octet-stream');
       for (const [name, value] of Object.entries(tokenHeaders()))
         request.setRequestHeader(name, value);
@@ -176,7 +176,7 @@ async function followHealth(reply, { card, state }) {
     waitMs = Math.min(waitMs * 1.4, HEALTH_LAST_MS)
   ) {
     try {
-      const health = await ask(`/files/${reply.cid}/health`);
+      const health = await ask(`files/${reply.cid}/health`);
       const isSafe = health.state === 'safe';
       setState(state, health.state, isSafe ? `Safe ${safetyText(health)}` : stateText(health));
       state.title = whyText(health);

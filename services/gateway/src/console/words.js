@@ -47,7 +47,10 @@ export const copiesText = (count) => `${count} ${count === 1 ? 'copy' : 'copies'
 export const capitalised = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 export const shortId = (peerId) => `…${peerId.slice(-8)}`;
 export const quoted = (text) => `'${text.replaceAll("'", String.raw`'\''`)}'`;
-export const fileUrl = (cid) => `${location.origin}/files/${cid}`;
+/** Where this peer is, for programs: also when a proxy serves it below a path of its own. */
+export const BASE = new URL('.', location.href).href;
+
+export const fileUrl = (cid) => `${BASE}files/${cid}`;
 
 export const stateWord = (state) => STATE_WORDS[state] ?? state;
 

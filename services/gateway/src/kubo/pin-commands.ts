@@ -1,5 +1,12 @@
 /** `pin/add`, `pin/ls` and `pin/rm`. Every pin is recursive: a DAG is kept as a whole. */
-import { type Cid, discoveryRoutes, type FileEntry, FileName, UploadReply } from '@shoal/protocol';
+import {
+  type Cid,
+  discoveryRoutes,
+  type FileEntry,
+  FileName,
+  routePath,
+  UploadReply,
+} from '@shoal/protocol';
 import { type RpcCall, type RpcCommand, someArgs } from './call.ts';
 import { ALWAYS, holdTo, holdToSpelling } from './options.ts';
 import { openOutput } from './output.ts';
@@ -94,14 +101,15 @@ async function findPins(call: RpcCall, asked: readonly ResolvedCid[]): Promise<L
 }
 
 async function* listPins({ upstream, signal }: RpcCall): AsyncGenerator<FileEntry, void> {
-  for (let offset = 0; ; offset += PAGE_SIZE) {
+  for (let after: string | undefined; ;) {
     const request = {
       method: 'GET',
-      path: `/files?limit=${PAGE_SIZE}&offset=${offset}`,
+      path: routePath(discoveryRoutes.listFiles.path, {}, { limit: PAGE_SIZE, after }),
       reply: discoveryRoutes.listFiles.reply,
     } as const;
-    const { files } = await upstream.json('discovery', request, { signal });
+    const { files, next } = await upstream.json('discovery', request, { signal });
     yield* files;
-    if (files.length < PAGE_SIZE) return;
+    after = next;
+    if (after === undefined) return;
   }
 }

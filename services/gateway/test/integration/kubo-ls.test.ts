@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { RequestListener } from 'node:http';
 import { gunzipSync } from 'node:zlib';
-import { afterAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import {
   type Attributes,
   buildDirectory,
@@ -13,10 +13,8 @@ import {
 import type { Cid } from '@shoal/protocol';
 import { createNode, encode } from '@ipld/dag-pb';
 import { UnixFS } from 'ipfs-unixfs';
-import { getGlobalDispatcher, request } from 'undici';
+import { request } from 'undici';
 import { BEARER, form, lines, open, part, ROOT, rpc } from './kubo-stand.ts';
-
-afterAll(() => getGlobalDispatcher().destroy());
 
 /** A transfer that gives blocks from memory, as `?format=raw`. */
 function memory() {

@@ -391,8 +391,11 @@ describe('pins', () => {
     await using gateway = await open({
       discovery: service([], ({ line }) => {
         const query = new URL(line.split(' ')[1] ?? '', 'http://x').searchParams;
-        const offset = Number(query.get('offset'));
-        return { total: all.length, files: all.slice(offset, offset + Number(query.get('limit'))) };
+        const after = query.get('after');
+        const from = after === null ? 0 : all.findIndex(({ cid }) => `1.${cid}` === after) + 1;
+        const files = all.slice(from, from + Number(query.get('limit')));
+        const isLast = from + files.length === all.length;
+        return { total: all.length, files, ...(isLast ? {} : { next: `1.${files.at(-1)?.cid}` }) };
       }),
     });
     const { text } = await rpc(gateway.origin, 'pin/ls');

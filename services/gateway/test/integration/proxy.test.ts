@@ -12,6 +12,7 @@ import { MiB, PROOF_HEADER, ProblemBody } from '@shoal/protocol';
 import { programOf } from '@shoal/testkit';
 import type { FastifyRequest } from 'fastify';
 import { request } from 'undici';
+import { TABLE } from '../../src/table.ts';
 import { openGateway, openUpstreams, until } from './support.ts';
 
 const cid = 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku';
@@ -561,7 +562,9 @@ describe('the console', () => {
     expect(page.headers['x-content-type-options']).toBe('nosniff');
     expect(page.headers['referrer-policy']).toBe('no-referrer');
     const html = await page.body.text();
-    const parts = [...html.matchAll(/(?:src|href)="(\/console\/[^"]*)"/g)].map(([, url]) => url);
+    const parts = [...html.matchAll(/(?:src|href)="(console\/[^"]*)"/g)].map(
+      ([, url]) => `/${url}`,
+    );
     expect(new Set(parts)).toEqual(
       new Set(['/console/console.css', '/console/console.js', '/console/icon.svg']),
     );
@@ -573,6 +576,23 @@ describe('the console', () => {
         headers: { 'if-none-match': String(headers['etag']) },
       });
       expect(again.statusCode).toBe(304);
+    }
+  });
+
+  it('refers to this peer relatively, so that it works below a path of a proxy', async () => {
+    await using gateway = await openGateway({});
+    const texts = await Promise.all(
+      ['/', ...(await scriptsOf(gateway.origin))].map(async (path) =>
+        (await request(`${gateway.origin}${path}`)).body.text(),
+      ),
+    );
+    const firsts = new Set(['console', 'openapi', 'metrics', 'events']);
+    for (const { path } of TABLE) firsts.add(path.split('/')[1] ?? '');
+    for (const text of texts) {
+      const code = text.replaceAll(/\/\*[^]*?\*\//g, '');
+      const rooted = [...code.matchAll(/["'`]\/([\w-]+)/g)].map(([, first = '']) => first);
+      expect(rooted.filter((first) => firsts.has(first))).toEqual([]);
+      expect(code).not.toContain('location.origin');
     }
   });
 

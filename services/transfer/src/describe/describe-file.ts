@@ -1,7 +1,7 @@
 /** A file's torrent and its Metalink: what clients of other protocols need to get it from our peers. */
 import { createHash } from 'node:crypto';
 import { codecOf, type DagEntry, digestOf } from '@shoal/blocks';
-import type { Call, PeerClient } from '@shoal/chassis';
+import { type Call, isNotModified, type PeerClient } from '@shoal/chassis';
 import { DescriptionImpossible, type Pin, type transferRoutes } from '@shoal/protocol';
 import { fileUrls, whyNoTorrent } from './alternates.ts';
 import type { BlockSource } from '../block-source.ts';
@@ -11,7 +11,6 @@ import { type HashPieces, PIECE_SIZE_BYTES, piecesOf } from './hash-pieces.ts';
 import { listEntries, type Manifests } from '../manifests.ts';
 import type { MemberView } from '../member-view.ts';
 import { METALINK_TYPE, metalinkOf, SHA256_SIZE_BYTES } from './metalink.ts';
-import { select } from '../range.ts';
 import { TORRENT_TYPE, torrentOf } from './torrent.ts';
 
 /** Pieces listed in a Metalink, 64 GiB: some 6 MB of XML. A larger file has its own hash alone. */
@@ -72,8 +71,7 @@ function createDescribe(form: Form, deps: DescribeDeps): (call: DescribeCall) =>
       'x-content-type-options': 'nosniff',
     });
     // It is small: ranges of it are answered with all of it.
-    const { kind } = select({ 'if-none-match': request.headers['if-none-match'] }, etag, 0);
-    return kind === 'not-modified' ? reply.code(304).send() : reply.send(body);
+    return isNotModified(request, [etag]) ? reply.code(304).send() : reply.send(body);
   };
 }
 

@@ -13,7 +13,7 @@ import {
   reassemble,
   walkDag,
 } from '@shoal/blocks';
-import { Shares, watchReader } from '@shoal/chassis';
+import { isNotModified, Shares, watchReader } from '@shoal/chassis';
 import { Overloaded } from '@shoal/protocol';
 import type { BlockReader } from './block-reader.ts';
 import { carFrame, carHeader } from './car-frames.ts';
@@ -26,7 +26,6 @@ import { hintsOf, locationOf } from './ipfs-headers.ts';
 import { seekAhead } from './loose-file.ts';
 import { CAR_TYPE, type Dups } from './negotiate.ts';
 import { linksOfNode } from './read-budget.ts';
-import { isNotModified } from '../range.ts';
 import { type Flow, framed, type Piece, type Pieces, type Sender } from '../send-body.ts';
 
 /** Blocks remembered so that none comes twice, some 100 bytes each: 1 TiB of ours. */
@@ -58,7 +57,7 @@ export function createCarExport({
     const carQuery = readCarQuery(call.query);
     const etag = etagOf(ask, carQuery, form);
     const headers = headersOf(ask, form, etag);
-    if (isNotModified(call.request.headers, [etag])) {
+    if (isNotModified(call.request, [etag])) {
       answerHead(call, 304, headers);
       return 'not-modified';
     }

@@ -13,6 +13,8 @@ export const PAGE_POLICY =
   "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 export interface PagePath {
+  /** The path of a proxy before ours; empty without. */
+  readonly prefix: string;
   /** The CID that stands in the address. */
   readonly root: string;
   readonly segments: readonly string[];
@@ -64,7 +66,7 @@ export function pageRow(
   const isStep = name === '.' || name === '..' || name === '';
   const named = isStep ? text : `<a href="${address}">${text}</a>`;
   // The name is escaped twice, as on Kubo's page: the suite compares the link.
-  const own = `/ipfs/${cid}?filename=${encodeURIComponent(escaped)}`;
+  const own = `${path.prefix}/ipfs/${cid}?filename=${encodeURIComponent(escaped)}`;
   const short = `${cid.slice(0, 4)}…${cid.slice(-6)}`;
   const hash = `<a class="ipfs-hash" translate="no" href="${own}">${short}</a>`;
   return `<tr><td>${named}</td><td>${hash}</td><td>${sizeText(treeSizeBytes)}</td></tr>\n`;
@@ -82,9 +84,9 @@ function crumbsOf(path: PagePath): string {
 }
 
 /** The address of the first `depth` segments. */
-function addressOf({ root, segments }: PagePath, depth: number): string {
+function addressOf({ prefix, root, segments }: PagePath, depth: number): string {
   const steps = [root, ...segments.slice(0, depth)];
-  return `/ipfs/${steps.map((step) => encodeURIComponent(step)).join('/')}`;
+  return `${prefix}/ipfs/${steps.map((step) => encodeURIComponent(step)).join('/')}`;
 }
 
 /** As people read it, in powers of 1024. */

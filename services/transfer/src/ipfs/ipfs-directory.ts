@@ -8,6 +8,7 @@ import {
   targetOf,
   type UnixfsNode,
 } from '@shoal/blocks';
+import { isNotModified } from '@shoal/chassis';
 import {
   PAGE_END,
   PAGE_POLICY,
@@ -20,7 +21,6 @@ import {
 import { answerHead, type Answered, type IpfsAsk } from './ipfs-ask.ts';
 import { type IpfsFileDeps, sendFile } from './ipfs-file.ts';
 import { hintsOf } from './ipfs-headers.ts';
-import { isNotModified } from '../range.ts';
 import type { Pieces } from '../send-body.ts';
 
 const INDEX = 'index.html';
@@ -39,7 +39,7 @@ export async function sendDirectory(
   if (!path.hasFinalSlash) {
     // Without it, relative links of a page would lead beside the directory.
     const query = path.search === '' ? '' : `?${path.search}`;
-    await call.reply.redirect(`${path.asked}/${query}`, 301);
+    await call.reply.redirect(`${path.prefix}${path.asked}/${query}`, 301);
     return { kind: 'directory', outcome: 'complete' };
   }
   const { asGiven } = resolved.target;
@@ -50,18 +50,21 @@ export async function sendDirectory(
     const found = { ...file, etag: `"${asGiven}"`, name: INDEX, pin: undefined };
     return { kind: 'file', outcome: await sendFile(ask, found, deps) };
   }
-  const etag = `"DirIndex-${PAGE_VERSION}_CID-${asGiven}"`;
+  // Behind a proxy's path the page has other links.
+  const place = Buffer.from(path.prefix).toString('base64url');
+  const etag = `"DirIndex-${PAGE_VERSION}_CID-${asGiven}${place === '' ? '' : `_${place}`}"`;
   const headers = {
     // Not for ever: the page may look different tomorrow, though it lists the same.
     'cache-control': 'public, max-age=604800, stale-while-revalidate=2678400',
     'content-security-policy': PAGE_POLICY,
     'content-type': 'text/html; charset=utf-8',
     etag,
+    vary: 'X-Forwarded-Prefix',
     'referrer-policy': 'no-referrer',
     'x-content-type-options': 'nosniff',
     ...hintsOf(path, resolved.roots),
   };
-  if (isNotModified(call.request.headers, [etag, `"${asGiven}"`])) {
+  if (isNotModified(call.request, [etag, `"${asGiven}"`])) {
     answerHead(call, 304, headers);
     return { kind: 'directory', outcome: 'not-modified' };
   }
@@ -87,7 +90,11 @@ async function fileOf(link: NodeLink, { reader }: IpfsAsk) {
 
 /** The page, as the directory is read: a sharded one may have more entries than memory should hold. */
 async function* pageOf(node: UnixfsNode, { path, reader }: IpfsAsk): Pieces {
-  const page: PagePath = { root: path.root.asGiven, segments: path.segments };
+  const page: PagePath = {
+    prefix: path.prefix,
+    root: path.root.asGiven,
+    segments: path.segments,
+  };
   const piece = (text: string) => ({ bytes: Buffer.from(text), release: () => {} });
   let rows: NamedLink[] = [];
   let lookInto = LOOKED_INTO_MAX;

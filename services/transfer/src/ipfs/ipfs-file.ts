@@ -1,6 +1,6 @@
 /** `/ipfs/{cid}/{path}`: the bytes of a file, whichever way its DAG is laid out. */
 import { type ReadCid, type UnixfsNode } from '@shoal/blocks';
-import { wantsSha256 } from '@shoal/chassis';
+import { isNotModified, wantsSha256 } from '@shoal/chassis';
 import { FormatUnsupported, type Pin, RangeNotSatisfiable } from '@shoal/protocol';
 import { linkHeader } from '../describe/alternates.ts';
 import { headOf, isYes, nameAsked, rangeOf } from '../file-answer.ts';
@@ -11,7 +11,7 @@ import { hintsOf } from './ipfs-headers.ts';
 import { type LooseRoot, openLooseFile } from './loose-file.ts';
 import type { MemberView } from '../member-view.ts';
 import { openPinnedFile, type PinnedFileDeps } from '../pinned-file.ts';
-import { isNotModified, select } from '../range.ts';
+import { select } from '../range.ts';
 import type { Body, Flow, Piece, Pieces, Sender } from '../send-body.ts';
 import { sniff } from './sniff.ts';
 
@@ -57,7 +57,7 @@ export async function sendFile(
   const { query, request, reply } = call;
   const name = nameAsked(query.filename) ?? file.name ?? file.pin?.name;
   const headersFor = (type: string) => headersOf(ask, file, { name, type }, deps.view);
-  if (isNotModified(request.headers, [file.etag])) {
+  if (isNotModified(request, [file.etag])) {
     answerHead(call, 304, headersFor(typeByName(name ?? '') ?? UNKNOWN_TYPE));
     return 'not-modified';
   }
@@ -66,7 +66,7 @@ export async function sendFile(
     let isOpen = false;
     try {
       const { sizeBytes } = content;
-      const selection = select(request.headers, file.etag, sizeBytes);
+      const selection = select(request, file.etag, sizeBytes);
       if (selection.kind === 'unsatisfiable') {
         void reply.header('content-range', `bytes */${sizeBytes}`);
         throw new RangeNotSatisfiable({ sizeBytes });

@@ -8,6 +8,8 @@ const SEGMENTS_MAX = 128;
 export interface IpfsPath {
   /** As it was asked for, escapes and all. */
   readonly asked: string;
+  /** What a proxy takes off before `asked`. */
+  readonly prefix: string;
   /** What followed the `?`, without it. */
   readonly search: string;
   readonly root: ReadCid;
@@ -17,7 +19,7 @@ export interface IpfsPath {
 }
 
 /** @param url Path and query as they came. @throws HashInvalid, CidUnsupported, RequestInvalid */
-export function readIpfsPath(url: string): IpfsPath {
+export function readIpfsPath(url: string, prefix = ''): IpfsPath {
   const [asked, search] = splitAt(url, '?');
   const [first = '', ...rest] = asked
     .slice('/ipfs/'.length)
@@ -26,7 +28,8 @@ export function readIpfsPath(url: string): IpfsPath {
   const segments = rest.filter((segment) => segment !== '');
   if (segments.length > SEGMENTS_MAX)
     throw new RequestInvalid({ reason: `a path has at most ${SEGMENTS_MAX} segments` });
-  return { asked, search, root: readCid(first), segments, hasFinalSlash: asked.endsWith('/') };
+  const hasFinalSlash = asked.endsWith('/');
+  return { asked, prefix, search, root: readCid(first), segments, hasFinalSlash };
 }
 
 function splitAt(text: string, mark: string): [string, string] {

@@ -7,7 +7,7 @@
  * take that for a sick host.
  */
 import { readTarget, resolvePath } from '@shoal/blocks';
-import { type Log, mountRaw, type Mounting, type PeerClient } from '@shoal/chassis';
+import { type Log, mountRaw, type Mounting, type PeerClient, proxyPath } from '@shoal/chassis';
 import {
   BlockAbsent,
   Cid,
@@ -96,7 +96,7 @@ async function understand(
   { client, readerFor, log }: IpfsDeps,
 ): Promise<IpfsAsk> {
   const { request, signal } = call;
-  const path = readIpfsPath(request.url);
+  const path = readIpfsPath(request.url, proxyPath(request.headers));
   // One that is registered for a whole CID would answer for every page below it.
   if (request.headers['service-worker'] === 'script')
     throw new RequestInvalid({ reason: 'nothing below /ipfs/ is served as a service worker' });
@@ -128,7 +128,7 @@ async function answerUnixfs(ask: IpfsAsk, deps: IpfsDeps): Promise<Answered> {
     return await sendDirectory(ask, node, deps);
   if (path.hasFinalSlash) {
     const query = path.search === '' ? '' : `?${path.search}`;
-    await call.reply.redirect(`${path.asked.replace(/\/+$/, '')}${query}`, 301);
+    await call.reply.redirect(`${path.prefix}${path.asked.replace(/\/+$/, '')}${query}`, 301);
     return { kind: 'file', outcome: 'complete' };
   }
   const found = { target, node, etag: `"${target.asGiven}"`, name: path.segments.at(-1), pin };

@@ -2,7 +2,7 @@
  * `/ipfs/{cid}?format=raw`: one block, verified. The path of Kubo, Helia and all who check for
  * themselves, with their rules: no redirect, few headers, and 404 soon for what nobody has.
  */
-import { Shares, watchReader } from '@shoal/chassis';
+import { isNotModified, Shares, watchReader } from '@shoal/chassis';
 import { RangeNotSatisfiable } from '@shoal/protocol';
 import type { TransferConfig } from '../config.ts';
 import { headOf, nameAsked, rangeOf } from '../file-answer.ts';
@@ -10,7 +10,7 @@ import { contentDisposition, IMMUTABLE } from '../file-headers.ts';
 import { answerHead, type IpfsAsk, type IpfsOutcome } from './ipfs-ask.ts';
 import { hintsOf, locationOf } from './ipfs-headers.ts';
 import { RAW_TYPE } from './negotiate.ts';
-import { isNotModified, select } from '../range.ts';
+import { select } from '../range.ts';
 import type { Piece } from '../send-body.ts';
 
 /** Characters for path, roots and address: with the rest the head stays below Kubo's 2 KiB. */
@@ -32,7 +32,7 @@ export function createRawBlock({
     const { target } = resolved;
     const etag = `"${target.asGiven}.raw"`;
     const headers = headersOf(ask, etag, isByAccept);
-    if (isNotModified(request.headers, [etag])) {
+    if (isNotModified(request, [etag])) {
       answerHead(call, 304, headers);
       return 'not-modified';
     }
@@ -63,7 +63,7 @@ export function createRawBlock({
           ? { bytes: target.bytes, release: () => {} }
           : await reader.get(target.cid);
       const sizeBytes = block.bytes.length;
-      const selection = select(request.headers, etag, sizeBytes);
+      const selection = select(request, etag, sizeBytes);
       if (selection.kind === 'unsatisfiable') {
         void reply.header('content-range', `bytes */${sizeBytes}`);
         throw new RangeNotSatisfiable({ sizeBytes });

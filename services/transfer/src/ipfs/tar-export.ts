@@ -8,6 +8,7 @@
  * on breaks the connection.
  */
 import { type DagEntry, reassemble } from '@shoal/blocks';
+import { isNotModified } from '@shoal/chassis';
 import { type Cid, entryNameFault } from '@shoal/protocol';
 import type { BlockReader } from './block-reader.ts';
 import { nameAsked } from '../file-answer.ts';
@@ -17,7 +18,6 @@ import { answerHead, type IpfsAsk, type IpfsOutcome } from './ipfs-ask.ts';
 import { hintsOf, locationOf } from './ipfs-headers.ts';
 import { getBlock, type LooseRoot, seek, seekAhead, type Slice, slicesIn } from './loose-file.ts';
 import { TAR_TYPE } from './negotiate.ts';
-import { isNotModified } from '../range.ts';
 import { type Flow, framed, type Pieces, type Sender } from '../send-body.ts';
 import { TAR_END, tarHeader, tarPadding } from './tar-frames.ts';
 import { tarEntries, type TarEntry } from './tar-entries.ts';
@@ -42,7 +42,7 @@ export async function sendTar(
   const { call, reader } = ask;
   const tag = `"${ask.resolved.target.asGiven}.x-tar"`;
   const headers = headersOf(ask, tag, isByAccept);
-  if (isNotModified(call.request.headers, [tag])) {
+  if (isNotModified(call.request, [tag])) {
     answerHead(call, 304, headers);
     return 'not-modified';
   }
