@@ -38,6 +38,7 @@ function serverWith(writeToken: string | undefined) {
     log: createLog('test', 'silent'),
     registry: createRegistry('storage'),
     whyNotReady: () => undefined,
+    hostNames: [],
     writeToken,
   });
   for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const)
