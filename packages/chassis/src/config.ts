@@ -25,7 +25,8 @@ export const PeerConfig = z.object({
   SWARM_KEY_FILE: z.string().min(1),
   /**
    * Token that every write over the public routes must carry, as `Authorization: Bearer <token>`: 16 to
-   * 256 printable characters. Without one, whoever reaches the ports may write.
+   * 256 printable characters. Without one it is made from the swarm key (`shoal token` prints it); a peer that
+   * only this machine reaches has none then, and whoever does may write.
    */
   WRITE_TOKEN: z
     .string()
@@ -33,6 +34,8 @@ export const PeerConfig = z.object({
     .optional(),
   /** File that holds that token, instead. */
   WRITE_TOKEN_FILE: z.string().optional(),
+  /** Whether whoever reaches the ports may write, on a network too, as long as no token is given. */
+  WRITE_OPEN: z.stringbool().default(false),
   /** Unix socket of this peer's own Redis. */
   REDIS_SOCKET: z.string().min(1),
   /** Address that the HTTP servers listen on. The default lets nobody in from outside. */

@@ -24,6 +24,13 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
       return { run: swarm, usage: USAGE };
     },
   },
+  token: {
+    summary: 'print the token that writes need on a network',
+    load: async () => {
+      const { token, USAGE } = await import('./commands/token.ts');
+      return { run: token, usage: USAGE };
+    },
+  },
   add: {
     summary: 'upload files and folders',
     load: async () => {

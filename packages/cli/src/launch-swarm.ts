@@ -20,6 +20,8 @@ export interface SwarmPlan {
   readonly host: string;
   readonly dataDir: string;
   readonly keyFile: string;
+  /** Whoever reaches it may write, on a network too. */
+  readonly isOpen?: boolean;
 }
 
 export interface LaunchedSwarm extends AsyncDisposable {
@@ -59,7 +61,14 @@ export async function launchSwarm(
 }
 
 /** The plan of each peer. mDNS is off: all addresses are known, and other swarms needn't hear of it. */
-export function peerPlans({ peers, basePort, host, dataDir, keyFile }: SwarmPlan): PeerPlan[] {
+export function peerPlans({
+  peers,
+  basePort,
+  host,
+  dataDir,
+  keyFile,
+  isOpen = false,
+}: SwarmPlan): PeerPlan[] {
   const ports = Array.from({ length: peers }, (_, index) =>
     portsOf(basePort + index * PORTS_PER_PEER),
   );
@@ -75,6 +84,7 @@ export function peerPlans({ peers, basePort, host, dataDir, keyFile }: SwarmPlan
       .slice(0, SEEDS_MAX)
       .map((other) => `${seedHost}:${other.libp2p}`),
     hasMdns: false,
+    isOpen,
     staysDownWhenKilled: true,
   }));
 }

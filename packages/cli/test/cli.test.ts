@@ -5,11 +5,13 @@ import { peerPlans } from '../src/launch-swarm.ts';
 import { readPeerUrl } from '../src/peer-url.ts';
 import { restartDelayMs } from '../src/supervise.ts';
 
-async function run(...argv: string[]) {
+const run = (...argv: string[]) => runIn({}, ...argv);
+
+async function runIn(env: Record<string, string>, ...argv: string[]) {
   let out = '';
   let err = '';
   const exitCode = await runCli(argv, {
-    env: {},
+    env,
     cwd: '/nowhere',
     out: (text) => (out += text),
     err: (text) => (err += text),
@@ -55,6 +57,7 @@ describe('runCli', () => {
     ['swarm', '--peers', '100', '--base-port', '65000'],
     ['peer', '--seed', 'nowhere'],
     ['peer', '--colour'],
+    ['token', 'x'],
     ['add', 'x', '--expires', 'soon'],
     ['add', 'x', '--expires', '2001-01-01'],
     ['stat'],
@@ -151,5 +154,30 @@ describe('headers of a download', () => {
 describe('restartDelayMs', () => {
   it('begins at 300 ms, doubles, and stops at 5 s', () => {
     expect([0, 1, 2, 9].map(restartDelayMs)).toEqual([300, 600, 1200, 5000]);
+  });
+});
+
+describe('shoal token', () => {
+  const env = { SWARM_KEY: '5a'.repeat(32) };
+
+  it('prints what a peer on a network takes', async () => {
+    const { exitCode, out } = await runIn(env, 'token');
+    expect([exitCode, out]).toEqual([0, '2de9ced6f3623ca4a836db36428000a66c92d098c4f24172\n']);
+  });
+
+  it('prints the token that was given instead', async () => {
+    const given = { ...env, WRITE_TOKEN: 'a-token-of-my-own' };
+    expect((await runIn(given, 'token')).out).toBe('a-token-of-my-own\n');
+  });
+
+  it('says which key it misses, and makes none', async () => {
+    const { exitCode, out, err } = await runIn({}, 'token', '--data-dir', '/nowhere');
+    expect([exitCode, out]).toEqual([1, '']);
+    expect(err).toContain('/nowhere/swarm.key');
+  });
+
+  it('prints nothing for a token or a key that is none', async () => {
+    for (const wrong of [{ SWARM_KEY: 'x' }, { ...env, WRITE_TOKEN: 'short' }])
+      expect(await runIn(wrong, 'token')).toMatchObject({ exitCode: 1, out: '' });
   });
 });

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Command } from '../context.ts';
+import { type Door, openDoor } from '../door.ts';
 import type { LaunchedPeer } from '../launch-peer.ts';
 import { type LaunchedSwarm, launchSwarm } from '../launch-swarm.ts';
 import { readNumber, readOptions, readPath, refusePositionals } from '../options.ts';
@@ -16,6 +17,7 @@ export const USAGE = `shoal swarm [options]          run a whole swarm on this m
   --base-port B      first port; peer i begins at B + ${PORTS_PER_PEER}·(i−1) (default: ${BASE_PORT_DEFAULT})
   --data-dir D       where their data is (default: .shoal)
   --host H           address to listen on (default: 127.0.0.1)
+  --open             on a network, let whoever reaches it write; else writes need a token
   --json             print one line of JSON once all peers see each other
   --verbose          show what the services log`;
 
@@ -26,6 +28,7 @@ export const swarm: Command = async (args, context) => {
     'base-port': { type: 'string', default: String(BASE_PORT_DEFAULT) },
     'data-dir': { type: 'string', default: '.shoal' },
     host: { type: 'string', default: '127.0.0.1' },
+    open: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
   });
@@ -41,12 +44,17 @@ export const swarm: Command = async (args, context) => {
   const dataDir = readPath(values['data-dir'], context);
   const keyFile = join(dataDir, 'swarm.key');
   ensureSwarmKey(keyFile);
+  const door = openDoor({ host: values.host, keyFile, isOpen: values.open }, context);
   return runLauncher(context, {
     logTo: values.verbose ? 'terminal' : 'files',
     launch: (deps, options) =>
-      launchSwarm({ peers, basePort, host: values.host, dataDir, keyFile }, deps, options),
+      launchSwarm(
+        { peers, basePort, host: values.host, dataDir, keyFile, isOpen: values.open },
+        deps,
+        options,
+      ),
     onReady: (launched) =>
-      context.out(values.json ? `${JSON.stringify(asJson(launched))}\n` : describe(launched)),
+      context.out(values.json ? `${JSON.stringify(asJson(launched))}\n` : describe(launched, door)),
   });
 };
 
@@ -56,7 +64,7 @@ function asJson({ peers }: LaunchedSwarm) {
   };
 }
 
-function describe({ peers }: LaunchedSwarm): string {
+function describe({ peers }: LaunchedSwarm, { curlFlag }: Door): string {
   const [first] = peers;
   if (first === undefined) return '';
   const second = peers[1] ?? first;
@@ -68,7 +76,7 @@ function describe({ peers }: LaunchedSwarm): string {
     ...peers.map(({ label, origins }) => `  ${label}  ${origins.gateway}`),
     '',
     'try it:',
-    `  curl -F file=@README.md ${first.origins.gateway}/files      # upload to peer 1: answers the file's cid`,
+    `  curl ${curlFlag}-F file=@README.md ${first.origins.gateway}/files      # upload to peer 1: answers the file's cid`,
     `  curl -O -J ${second.origins.gateway}/files/<cid>            # download from ${second.label}`,
   ];
   if (third !== undefined)

@@ -132,7 +132,7 @@ export const TokenRequired = defineProblem({
   status: 401,
   fields: z.object({}),
   detail: () =>
-    'this peer takes writes with its token alone (its setting WRITE_TOKEN): send the header "Authorization: Bearer <token>"; shoal\'s commands read it from SHOAL_TOKEN or --token-file',
+    'this peer takes writes with its token alone (its setting WRITE_TOKEN, else what "shoal token" prints there): send the header "Authorization: Bearer <token>"; shoal\'s commands read it from SHOAL_TOKEN or --token-file',
 });
 
 /** A write came with another token than this peer's. */
@@ -142,7 +142,7 @@ export const TokenWrong = defineProblem({
   status: 401,
   fields: z.object({}),
   detail: () =>
-    'the header Authorization does not hold the token of this peer; it is "Bearer <token>", and the token is the one in the peer\'s setting WRITE_TOKEN',
+    'the header Authorization does not hold the token of this peer; it is "Bearer <token>", and the token is the one in the peer\'s setting WRITE_TOKEN, else what "shoal token" prints there',
 });
 
 /** A browser asked on behalf of a page that is not of this peer; such pages may read `/ipfs/` and `/routing/v1/`. */
