@@ -48,14 +48,15 @@ export function refuseForeignPages(app: Server, hostNames: readonly string[]): v
   app.addHook('onRequest', async (request: FastifyRequest, reply: FastifyReply) => {
     checkHost(request, hostNames);
     const asked = { ...request.headers, method: request.method, path: request.url };
-    const isPublic = isPublicRead(asked);
-    if (!isPublic) {
-      const reason = originFault(asked);
-      if (reason !== undefined) throw new OriginRefused({ reason });
-    }
     // On the response itself: not every answer is written by the framework.
-    if (isPublic) reply.raw.setHeader('access-control-allow-origin', '*');
-    else reply.raw.setHeader('cross-origin-resource-policy', 'same-origin');
+    if (isPublicRead(asked)) {
+      reply.raw.setHeader('access-control-allow-origin', '*');
+      return;
+    }
+    // Before it may be refused: a page needn't even see that it was.
+    reply.raw.setHeader('cross-origin-resource-policy', 'same-origin');
+    const reason = originFault(asked);
+    if (reason !== undefined) throw new OriginRefused({ reason });
   });
 }
 

@@ -70,6 +70,7 @@ describe('every route at every port', () => {
     const refused = answers.filter(({ asked }) => !isPublic(asked));
     expect(othersThan(refused, 403, 'came from a web page')).toEqual([]);
     expect(refused.filter(({ opensTo }) => opensTo !== undefined)).toEqual([]);
+    expect(refused.filter(({ policy }) => policy !== 'same-origin')).toEqual([]);
     const open = answers.filter(({ asked }) => isPublic(asked));
     expect(open.length).toBeGreaterThan(30);
     expect(open.filter(({ status }) => status === 403)).toEqual([]);
