@@ -2,6 +2,7 @@
 import { loadConfig, PeerConfig } from '@shoal/chassis/config';
 import { isThisMachine, readWriteToken } from '@shoal/chassis/own-token';
 import type { Context } from './context.ts';
+import { shellWord } from './shell-word.ts';
 
 const Settings = PeerConfig.pick({ WRITE_TOKEN: true, WRITE_TOKEN_FILE: true, WRITE_OPEN: true });
 
@@ -23,9 +24,10 @@ export function openDoor(
   const token = readWriteToken({ ...settings, BIND_HOST: host, SWARM_KEY_FILE: keyFile });
   if (token === undefined && !isThisMachine(host))
     err(`shoal: open: whoever reaches ${host} may write and delete\n`);
-  const file = /^[\w./-]+$/.test(keyFile) ? keyFile : `'${keyFile.replaceAll("'", "'\\''")}'`;
   return {
     curlFlag:
-      token === undefined ? '' : `-H "Authorization: Bearer $(shoal token --key-file ${file})" `,
+      token === undefined
+        ? ''
+        : `-H "Authorization: Bearer $(shoal token --key-file ${shellWord(keyFile)})" `,
   };
 }

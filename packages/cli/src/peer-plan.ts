@@ -32,6 +32,8 @@ export interface PeerPlan {
   readonly hasNewIdentity?: boolean;
   /** When all services are gone at once, somebody killed the peer: leave it down. */
   readonly staysDownWhenKilled: boolean;
+  /** The line that brings it back then. */
+  readonly revivedBy?: string;
 }
 
 export interface DescribedPeer {
