@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import PACKAGE from '../package.json' with { type: 'json' };
 import { runCli } from '../src/cli.ts';
 import { readFileName, readSha256 } from '../src/client.ts';
 import { peerPlans } from '../src/launch-swarm.ts';
@@ -34,8 +35,22 @@ describe('runCli', () => {
     expect((await run('swarm', '--help')).out).toBe(out);
   });
 
+  it.each(['--version', '-V', 'version'])('says its version on %s', async (word) => {
+    expect(await run(word)).toEqual({ exitCode: 0, out: `shoal ${PACKAGE.version}\n`, err: '' });
+  });
+
+  it.each(['help', '--help', '-h'])('gives the overview on stdout for %s', async (word) => {
+    const { exitCode, out } = await run(word);
+    expect(exitCode).toBe(0);
+    expect(out).toContain('usage: shoal <command>');
+    expect((await run('help', word)).out).toBe(out);
+  });
+
   it.each([
     ['fly'],
+    ['help', 'nosuch'],
+    ['--help', 'nosuch'],
+    ['help', 'constructor'],
     ['constructor'],
     ['add'],
     ['add', '--copies', '99', 'x'],
