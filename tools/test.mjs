@@ -8,6 +8,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { argv, exit, stdout } from 'node:process';
+import { withoutYes } from './consent.mjs';
 import { jestCommand } from './run-jest.mjs';
 import {
   buildPrograms,
@@ -29,7 +30,7 @@ const WORKERS = 2;
 setUp();
 buildPrograms();
 const folder = mkdtempSync(join(tmpdir(), 'shoal-counts-'));
-const args = argv.slice(2);
+const args = withoutYes(argv.slice(2));
 if (args.length === 0) {
   setUpInterop();
   setUpChaos();

@@ -120,7 +120,8 @@ function boundsOf({ name, rule }: Setting): string {
   if (rule.type === 'boolean') return '`true` or `false`';
   if (rule.type === 'integer') return rangeOf(name, rule);
   if (rule.format === 'uri') return 'an http or https origin';
-  if (rule.pattern !== undefined) return 'a peer id';
+  if (name === 'PEER_ID') return 'a peer id';
+  if (name === 'WRITE_TOKEN') return '16 to 256 printable characters';
   if (rule.maxLength === undefined) return 'text, not empty';
   return `text of up to ${rule.maxLength} characters`;
 }

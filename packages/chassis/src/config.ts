@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { PeerId, type Service } from '@shoal/protocol';
+import { isIPv6 } from 'node:net';
+import { HOST, PeerId, type Service } from '@shoal/protocol';
 import * as z from 'zod';
 import { isNetwork } from './client-address.ts';
 
@@ -24,7 +25,8 @@ export const PeerConfig = z.object({
   SWARM_KEY_FILE: z.string().min(1),
   /**
    * Token that every write over the public routes must carry, as `Authorization: Bearer <token>`: 16 to
-   * 256 printable characters. Without one, whoever reaches the ports may write.
+   * 256 printable characters. Without one it is made from the swarm key (`shoal token` prints it); a peer that
+   * only this machine reaches has none then, and whoever does may write.
    */
   WRITE_TOKEN: z
     .string()
@@ -32,10 +34,34 @@ export const PeerConfig = z.object({
     .optional(),
   /** File that holds that token, instead. */
   WRITE_TOKEN_FILE: z.string().optional(),
+  /** Whether whoever reaches the ports may write, on a network too, as long as no token is given. */
+  WRITE_OPEN: z.stringbool().default(false),
   /** Unix socket of this peer's own Redis. */
   REDIS_SOCKET: z.string().min(1),
   /** Address that the HTTP servers listen on. The default lets nobody in from outside. */
   BIND_HOST: z.string().min(1).default('127.0.0.1'),
+  /** Host that other peers are told; the address we bind, or the first one of this machine, when empty. */
+  DISCOVERY_ADVERTISE_HOST: z
+    .string()
+    .max(253)
+    .refine((host) => host === '' || isIPv6(host) || HOST.test(host), {
+      message: 'is neither a host name in ASCII nor an address',
+    })
+    .default(''),
+  /**
+   * Public DNS names, with commas between, under which this peer answers. Addresses, `localhost`, names of one
+   * label, of a local network, and what DISCOVERY_ADVERTISE_HOST says need no mention.
+   */
+  GATEWAY_HOST_NAMES: z
+    .string()
+    .max(4096)
+    .default('')
+    .transform((text) =>
+      text
+        .split(',')
+        .map((name) => name.trim().toLowerCase())
+        .filter((name) => name !== ''),
+    ),
   /**
    * Proxies in front of this peer whose `X-Forwarded-For` is believed: addresses and networks, with
    * commas between, such as `10.0.0.0/8, fd00::/8`. Clients behind any other share what one client may have.

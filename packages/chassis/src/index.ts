@@ -10,6 +10,7 @@ export * from './metrics.ts';
 export * from './mount.ts';
 export * from './openapi.ts';
 export * from './origin.ts';
+export * from './own-token.ts';
 export * from './peer-client.ts';
 export * from './preconditions.ts';
 export * from './proof.ts';

@@ -25,6 +25,7 @@ import type { Clients } from './clients.ts';
 import { endAfterReading, lingerAfterEarlyAnswers } from './linger.ts';
 import { createRequestHistogram } from './metrics.ts';
 import { describeRoutes } from './openapi.ts';
+import { refuseForeignPages } from './origin.ts';
 import { guardWrites } from './write-token.ts';
 
 /** JSON bodies are lists of ids: this is ten times the largest. */
@@ -42,6 +43,8 @@ export interface ServerOptions {
   readonly registry: Registry;
   /** Why this service can't serve yet; undefined when it can. */
   readonly whyNotReady: () => Promise<string | undefined> | string | undefined;
+  /** Names under which it answers, beside those that are local anyway: see `ownHostNames`. */
+  readonly hostNames: readonly string[];
   /** What writes over its public routes must carry; nothing without it. */
   readonly writeToken?: string | undefined;
   /** Tells whose requests they are; without it, by the address of the connection. */
@@ -52,7 +55,7 @@ export type Server = FastifyInstance;
 
 /** Builds the server; `listen` is the caller's. */
 export function createServer(options: ServerOptions): Server {
-  const { service, log, registry, whyNotReady, writeToken, clients } = options;
+  const { service, log, registry, whyNotReady, hostNames, writeToken, clients } = options;
   const app: FastifyInstance = fastify({
     loggerInstance: log,
     // A line for each block would cost more than the block: /metrics counts requests instead.
@@ -98,6 +101,7 @@ export function createServer(options: ServerOptions): Server {
       throw new RequestInvalid({ reason: 'the address is not percent-encoded UTF-8' }, { cause });
     }
   });
+  refuseForeignPages(app, hostNames);
   if (writeToken !== undefined) guardWrites(app, writeToken);
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'none';

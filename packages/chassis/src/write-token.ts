@@ -6,9 +6,7 @@
  * not forgotten. Peers and own services prove themselves by the swarm key and need no token.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { TokenRequired, TokenWrong } from '@shoal/protocol';
-import { ConfigError, type PeerConfig, WRITE_TOKEN_PATTERN } from './config.ts';
 import type { Server } from './server.ts';
 
 declare module 'fastify' {
@@ -16,24 +14,6 @@ declare module 'fastify' {
     /** What stands before writes: the write token as a rule, the proof, or what the route itself does. */
     readonly guard?: 'token' | 'proof' | 'own';
   }
-}
-
-/** The token that this peer was given, if any. @throws ConfigError */
-export function readWriteToken({
-  WRITE_TOKEN: given,
-  WRITE_TOKEN_FILE: file,
-}: Pick<PeerConfig, 'WRITE_TOKEN' | 'WRITE_TOKEN_FILE'>): string | undefined {
-  if (!file) return given || undefined;
-  if (given) throw new ConfigError('give WRITE_TOKEN or WRITE_TOKEN_FILE, not both');
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8').trim();
-  } catch (cause) {
-    throw new ConfigError(`WRITE_TOKEN_FILE: can't read ${file}`, { cause });
-  }
-  if (text === '' || !WRITE_TOKEN_PATTERN.test(text))
-    throw new ConfigError(`WRITE_TOKEN_FILE: ${file} must hold 16 to 256 printable characters`);
-  return text;
 }
 
 /** Lets writes pass only with this token. */

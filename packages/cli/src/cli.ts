@@ -1,4 +1,5 @@
 /** Finds the command, runs it, and turns what went wrong into a sentence and an exit code. */
+import PACKAGE from '../package.json' with { type: 'json' };
 import { type Command, type Context } from './context.ts';
 import { CommandFailure, EXIT_FAILURE, EXIT_USAGE, UsageError } from './failure.ts';
 import { StopRequested } from './watch-stop.ts';
@@ -22,6 +23,13 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     load: async () => {
       const { swarm, USAGE } = await import('./commands/swarm.ts');
       return { run: swarm, usage: USAGE };
+    },
+  },
+  token: {
+    summary: 'print the token that writes need on a network',
+    load: async () => {
+      const { token, USAGE } = await import('./commands/token.ts');
+      return { run: token, usage: USAGE };
     },
   },
   add: {
@@ -125,6 +133,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
 };
 
 const HELP_WORDS = ['help', '--help', '-h'];
+const VERSION_WORDS = ['version', '--version', '-V'];
 
 /** Runs one command line; answers the exit code. */
 export async function runCli(argv: readonly string[], context: Context): Promise<number> {
@@ -133,15 +142,24 @@ export async function runCli(argv: readonly string[], context: Context): Promise
     context.err(overview());
     return EXIT_USAGE;
   }
-  if (HELP_WORDS.includes(name)) {
-    const about = args[0] === undefined ? undefined : COMMANDS[args[0]];
-    context.out(about === undefined ? overview() : `${(await about.load()).usage}\n`);
+  if (VERSION_WORDS.includes(name)) {
+    context.out(`shoal ${PACKAGE.version}\n`);
     return 0;
   }
-  const entry = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  const isHelp = HELP_WORDS.includes(name);
+  const [wanted] = isHelp ? args : [name];
+  if (wanted === undefined || (isHelp && HELP_WORDS.includes(wanted))) {
+    context.out(overview());
+    return 0;
+  }
+  const entry = Object.hasOwn(COMMANDS, wanted) ? COMMANDS[wanted] : undefined;
   if (entry === undefined) {
-    context.err(`shoal: there is no command "${name}"\n\n${overview()}`);
+    context.err(`shoal: there is no command "${wanted}"\n\n${overview()}`);
     return EXIT_USAGE;
+  }
+  if (isHelp) {
+    context.out(`${(await entry.load()).usage}\n`);
+    return 0;
   }
   const { run, usage } = await entry.load();
   // Behind "--" are names, whatever they look like.
@@ -189,6 +207,6 @@ usage: shoal <command> [options]
 
 ${lines.join('\n')}
 
-"shoal help <command>" tells more.
+"shoal help <command>" tells more, "shoal --version" which one this is.
 `;
 }

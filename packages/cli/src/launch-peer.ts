@@ -1,59 +1,29 @@
 /**
- * One peer: its Redis and its five services as child processes, started in the order in which they
- * lean on each other and stopped in the reverse one.
- *
- * Children are in process groups of their own, so that Ctrl-C reaches only the launcher and the
- * order holds. A launcher that is killed takes them along all the same: services watch for its end
- * (chassis), and Redis has a guard.
+ * One peer on this machine: its data folder, held for as long as this process wants it, and its processes,
+ * which come and go. A peer of a swarm that was killed as a whole stays down, since somebody did that to
+ * see what happens, until it is told to come back: alone, while the others run.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { get, type IncomingMessage } from 'node:http';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { setTimeout as wait } from 'node:timers/promises';
-// Not chassis as a whole: the launcher lives as long as the peer, without a server or a queue.
-import { EXIT_CONFIG } from '@shoal/chassis/config';
-import { type PeerId, SERVICES, type Service, START_ORDER } from '@shoal/protocol';
+import type { PeerId, Service } from '@shoal/protocol';
 import { CommandFailure } from './failure.ts';
-import { openLogFile, readTail } from './log-file.ts';
 import { describePeer, type PeerPlan } from './peer-plan.ts';
+import {
+  type LaunchDeps,
+  type PeerProcesses,
+  type ProcessName,
+  SlowStart,
+  startProcesses,
+  STOP_TIMEOUT_MS,
+} from './peer-processes.ts';
 import { checkPorts } from './ports.ts';
-import { programOf } from './programs.ts';
-import { findRedisServer, spawnRedis, waitForRedis } from './redis-server.ts';
+import { findRedisServer } from './redis-server.ts';
+import { serveRevival } from './revival.ts';
 import { closeRunFolder, lockFolder, openRunFolder } from './run-folder.ts';
-import { supervise, type Supervised } from './supervise.ts';
+import { join } from 'node:path';
+
+export type { LaunchDeps, ProcessName } from './peer-processes.ts';
 
 /** A service takes one to three seconds to start; more on a machine with work to do. */
-const READY_TIMEOUT_MS = 60_000;
-const READY_POLL_MS = 150;
-const PROBE_TIMEOUT_MS = 2000;
-/** A service that crashed this often before it was ever ready will not become so. */
-const START_CRASHES_MAX = 4;
-/** Above the services' own limit (SHUTDOWN_TIMEOUT_MS), so that they report what held them up. */
-const STOP_TIMEOUT_MS = 12_000;
-/**
- * Socket buffers die young, and a large nursery keeps many MiB of them before it looks: 28 MiB more
- * for each process, and twice the CPU a block (measured on storage: 930 ms for 512 MiB, not 2000).
- */
-const NODE_FLAGS = ['--max-semi-space-size=2'];
-/** File reads, writes and syncs of storage run side by side; Node's default is 4. */
-const STORAGE_THREADS = '8';
-
-export interface LaunchDeps {
-  readonly env: Readonly<Record<string, string | undefined>>;
-  /** Tells the person at the terminal about crashes and restarts. */
-  readonly say: (line: string) => void;
-  /** Takes the children's output, a line at a time, instead of their log files. */
-  readonly echo?: ((source: string, line: string) => void) | undefined;
-  /** Everything that was started is put here, for a caller who must end it at once. */
-  readonly started: Set<Supervised>;
-  /** Where the program of a service is. */
-  readonly mainOf?: (service: Service) => string;
-}
-
-/** Names of a peer's processes, as in the line of `--json`. */
-export type ProcessName = Service | 'redis';
+export const READY_TIMEOUT_MS = 60_000;
 
 export interface LaunchedPeer extends AsyncDisposable {
   readonly peerId: PeerId;
@@ -66,6 +36,21 @@ export interface LaunchedPeer extends AsyncDisposable {
   readonly pids: () => Readonly<Record<ProcessName, number | undefined>>;
 }
 
+/** A peer that may not be ready, and may be down. */
+export interface OpenedPeer extends LaunchedPeer {
+  /** The line that brings it back, of its plan. */
+  readonly revivedBy: string | undefined;
+  /**
+   * Resolves when all services can serve.
+   * @throws SlowStart past `patienceMs`; CommandFailure when one of them never will.
+   */
+  untilReady(options: { patienceMs?: number; signal: AbortSignal }): Promise<void>;
+  /** Ends its processes, in order; it can be revived. */
+  putDown(): Promise<void>;
+  /** Starts it again when it is down. @throws CommandFailure when it is not, or does not become ready. */
+  revive(options: { signal: AbortSignal }): Promise<void>;
+}
+
 /**
  * Starts a peer and waits until all its services can serve.
  * @throws CommandFailure when a port, the data folder or a program is not to be had, or when a
@@ -74,10 +59,26 @@ export interface LaunchedPeer extends AsyncDisposable {
 export async function launchPeer(
   plan: PeerPlan,
   deps: LaunchDeps,
-  { signal }: { signal: AbortSignal },
+  options: { signal: AbortSignal },
 ): Promise<LaunchedPeer> {
+  await using starting = new AsyncDisposableStack();
+  const peer = starting.use(await openPeer(plan, deps, options));
+  await peer.untilReady(options);
+  const running = starting.move();
+  return { ...peer, [Symbol.asyncDispose]: () => running.disposeAsync() };
+}
+
+/**
+ * Starts a peer, and leaves the waiting to the caller.
+ * @throws CommandFailure when a port, the data folder or a program is not to be had.
+ */
+export async function openPeer(
+  plan: PeerPlan,
+  deps: LaunchDeps,
+  options: { signal: AbortSignal },
+): Promise<OpenedPeer> {
   const { label, dataDir, host, ports } = plan;
-  const redisProgram = findRedisServer(deps.env);
+  const program = findRedisServer(deps.env);
   const runDir = openRunFolder(dataDir);
   await using starting = new AsyncDisposableStack();
   starting.defer(() => closeRunFolder(runDir, dataDir));
@@ -85,122 +86,71 @@ export async function launchPeer(
   const patienceMs = wasLeftBehind ? STOP_TIMEOUT_MS : 0;
   await checkPorts(ports, { host, whose: label, patienceMs });
   const socket = join(runDir, 'redis.sock');
-  const { peerId, origins, libp2p, env } = describePeer(plan, { env: deps.env, socket });
+  const described = describePeer(plan, { env: deps.env, socket });
+  const start = ({ signal }: { signal: AbortSignal }) =>
+    startProcesses(plan, { described, redis: { program, socket }, deps }, { signal });
 
-  const children = new Map<ProcessName, Supervised>();
-  let isDown = false;
-  const isServiceAlive = () => SERVICES.some((name) => children.get(name)?.pid !== undefined);
-  const mayRestart = (): boolean => {
-    if (!plan.staysDownWhenKilled || isServiceAlive()) return true;
-    if (!isDown)
-      deps.say(`${label} was killed and stays down; stop and start the swarm to revive it`);
-    isDown = true;
-    children.get('redis')?.kill();
-    return false;
+  const closing = new AbortController();
+  let processes: PeerProcesses | undefined;
+  let isReviving = false;
+  const putDown = async (): Promise<void> => {
+    const last = processes;
+    processes = undefined;
+    await last?.[Symbol.asyncDispose]();
   };
-  const say = (line: string) => deps.say(`${label}: ${line}`);
-  const add = (
-    name: ProcessName,
-    start: (output: number | 'ignore') => ChildProcess,
-  ): Supervised => {
-    const log = starting.use(openLogFile(logPath(dataDir, name), { say }));
-    const child = supervise(
-      { name, start: () => echoed(start(log.output()), `${label} ${name}`, deps.echo) },
-      { mayRestart, say, stopTimeoutMs: STOP_TIMEOUT_MS },
-    );
-    children.set(name, child);
-    deps.started.add(child);
-    return starting.use(child);
-  };
-
-  add('redis', (log) =>
-    spawnRedis({ program: redisProgram, socket, output: deps.echo === undefined ? log : 'pipe' }),
-  );
-  await waitForRedis(socket, { signal });
-  const mainOf = deps.mainOf ?? serviceMain;
-  const services = START_ORDER.map((service) => {
-    const child = add(service, (log) => {
-      const output = deps.echo === undefined ? log : 'pipe';
-      return spawn(process.execPath, [...NODE_FLAGS, mainOf(service)], {
-        env: service === 'storage' ? { ...env, UV_THREADPOOL_SIZE: STORAGE_THREADS } : env,
-        stdio: ['ignore', output, output],
-        detached: true,
-      });
+  starting.defer(putDown);
+  processes = await start(options);
+  const untilReady: OpenedPeer['untilReady'] = async ({
+    patienceMs: ms = READY_TIMEOUT_MS,
+    signal,
+  }) => {
+    if (processes === undefined) throw new CommandFailure(`${label} is down`);
+    await processes.untilReady({
+      patienceMs: ms,
+      signal: AbortSignal.any([signal, closing.signal]),
     });
-    return [service, child] as const;
-  });
-  await Promise.all(
-    services.map(([service, child]) =>
-      untilReady(child, { origin: origins[service], label, dataDir }, { signal }),
-    ),
-  );
-
+  };
+  const revive: OpenedPeer['revive'] = async ({ signal }) => {
+    if (isReviving || processes?.isDown() === false)
+      throw new CommandFailure(`${label} is not down`);
+    isReviving = true;
+    try {
+      await putDown(); // what is left of it: its log files
+      await checkPorts(ports, { host, whose: label, patienceMs: STOP_TIMEOUT_MS });
+      const either = AbortSignal.any([signal, closing.signal]);
+      processes = await start({ signal: either });
+      await untilReady({ signal: either });
+      deps.say(`${label} is back`);
+    } catch (error) {
+      if (!(error instanceof SlowStart)) await putDown();
+      throw error;
+    } finally {
+      isReviving = false;
+    }
+  };
+  if (plan.revivedBy !== undefined)
+    starting.use(await serveRevival(runDir, () => revive({ signal: closing.signal })));
+  starting.defer(() => closing.abort(new Error('the peer is being stopped')));
   const running = starting.move();
   return {
-    peerId,
+    peerId: described.peerId,
     label,
-    origins,
-    libp2p,
-    pids: () =>
-      Object.fromEntries(
-        [...SERVICES, 'redis' as const].map((name) => [name, children.get(name)?.pid]),
-      ) as Record<ProcessName, number | undefined>, // all names are there
+    origins: described.origins,
+    libp2p: described.libp2p,
+    revivedBy: plan.revivedBy,
+    pids: () => processes?.pids() ?? NONE,
+    untilReady,
+    putDown,
+    revive,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }
 
-async function untilReady(
-  child: Supervised,
-  { origin, label, dataDir }: { origin: string; label: string; dataDir: string },
-  { signal }: { signal: AbortSignal },
-): Promise<void> {
-  const deadlineMs = performance.now() + READY_TIMEOUT_MS;
-  let reason = 'it does not answer';
-  for (;;) {
-    signal.throwIfAborted();
-    const answer = await probe(`${origin}/readyz`, { signal });
-    if (answer === true && child.pid !== undefined) return;
-    if (typeof answer === 'string') reason = answer;
-    const isHopeless = child.lastExitCode === EXIT_CONFIG || child.crashes >= START_CRASHES_MAX;
-    if (isHopeless || performance.now() > deadlineMs) {
-      const path = logPath(dataDir, child.name);
-      const how = isHopeless ? `ended (${child.lastEnd})` : `is not ready: ${reason}`;
-      throw new CommandFailure(`${child.name} of ${label} ${how}\n${readTail(path)}\n(${path})`);
-    }
-    await wait(READY_POLL_MS, undefined, { signal });
-  }
-}
-
-/** True when ready, a reason when it says why not, undefined without an answer. */
-async function probe(
-  url: string,
-  { signal }: { signal: AbortSignal },
-): Promise<true | string | undefined> {
-  const either = AbortSignal.any([signal, AbortSignal.timeout(PROBE_TIMEOUT_MS)]);
-  try {
-    // Node's own client: the launcher stays as long as the peer, and asks nothing else over HTTP.
-    const asking = get(url, { agent: false, signal: either });
-    const [answer] = (await once(asking, 'response')) as [IncomingMessage]; // what that event gives
-    let text = '';
-    for await (const piece of answer.setEncoding('utf8')) text += String(piece);
-    return answer.statusCode === 200 ? true : text.slice(0, 300);
-  } catch {
-    signal.throwIfAborted();
-    return undefined; // not listening yet
-  }
-}
-
-function echoed(child: ChildProcess, name: string, echo: LaunchDeps['echo']): ChildProcess {
-  if (echo === undefined) return child;
-  for (const stream of [child.stdout, child.stderr])
-    if (stream) createInterface({ input: stream }).on('line', (line) => echo(name, line));
-  return child;
-}
-
-function logPath(dataDir: string, name: string): string {
-  return join(dataDir, 'logs', `${name}.log`);
-}
-
-function serviceMain(service: Service): string {
-  return programOf(`services/${service}`);
-}
+const NONE = {
+  gateway: undefined,
+  chunker: undefined,
+  storage: undefined,
+  transfer: undefined,
+  discovery: undefined,
+  redis: undefined,
+};

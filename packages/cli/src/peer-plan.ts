@@ -26,10 +26,14 @@ export interface PeerPlan {
   /** Addresses to join at: `host:port` of other peers' libp2p. */
   readonly seeds: readonly string[];
   readonly hasMdns: boolean;
+  /** Whoever reaches it may write, on a network too. */
+  readonly isOpen?: boolean;
   /** The peer's key is put aside, and another one made. */
   readonly hasNewIdentity?: boolean;
   /** When all services are gone at once, somebody killed the peer: leave it down. */
   readonly staysDownWhenKilled: boolean;
+  /** The line that brings it back then. */
+  readonly revivedBy?: string;
 }
 
 export interface DescribedPeer {
@@ -81,6 +85,7 @@ function environmentOf(
     SWARM_KEY_FILE: plan.keyFile,
     REDIS_SOCKET: made.socket,
     BIND_HOST: host,
+    ...(plan.isOpen === true ? { WRITE_OPEN: 'true' } : {}),
     LAUNCHER_PID: String(process.pid),
     ...Object.fromEntries(perService),
     DISCOVERY_LIBP2P_PORT: String(ports.libp2p),

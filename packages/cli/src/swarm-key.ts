@@ -24,12 +24,18 @@ export function ensureSwarmKey(file: string): boolean {
  *   to one swarm must not take it into another.
  */
 export function writeSwarmKey(file: string, hex: string): void {
-  if (!/^[0-9a-f]{64}$/i.test(hex)) throw new ConfigError('SWARM_KEY must hold 64 hex digits');
+  readHexKey(hex);
   putKey(file, hex.toLowerCase());
   if (Buffer.from(readSwarmKey(file)).toString('hex') !== hex.toLowerCase())
     throw new ConfigError(
       `SWARM_KEY is not the key in ${file}; remove that file to move this peer to another swarm`,
     );
+}
+
+/** The key in SWARM_KEY. @throws ConfigError when it is none. */
+export function readHexKey(hex: string): Uint8Array {
+  if (!/^[0-9a-f]{64}$/i.test(hex)) throw new ConfigError('SWARM_KEY must hold 64 hex digits');
+  return Buffer.from(hex, 'hex');
 }
 
 /** Unless there is one already; answers whether it was put. */

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import PACKAGE from '../package.json' with { type: 'json' };
 import { runCli } from '../src/cli.ts';
 import { readFileName, readSha256 } from '../src/client.ts';
 import { UsageError } from '../src/failure.ts';
@@ -6,11 +7,13 @@ import { peerPlans } from '../src/launch-swarm.ts';
 import { readPeerUrl } from '../src/peer-url.ts';
 import { restartDelayMs } from '../src/supervise.ts';
 
-async function run(...argv: string[]) {
+const run = (...argv: string[]) => runIn({}, ...argv);
+
+async function runIn(env: Record<string, string>, ...argv: string[]) {
   let out = '';
   let err = '';
   const exitCode = await runCli(argv, {
-    env: {},
+    env,
     cwd: '/nowhere',
     out: (text) => (out += text),
     err: (text) => (err += text),
@@ -33,8 +36,22 @@ describe('runCli', () => {
     expect((await run('swarm', '--help')).out).toBe(out);
   });
 
+  it.each(['--version', '-V', 'version'])('says its version on %s', async (word) => {
+    expect(await run(word)).toEqual({ exitCode: 0, out: `shoal ${PACKAGE.version}\n`, err: '' });
+  });
+
+  it.each(['help', '--help', '-h'])('gives the overview on stdout for %s', async (word) => {
+    const { exitCode, out } = await run(word);
+    expect(exitCode).toBe(0);
+    expect(out).toContain('usage: shoal <command>');
+    expect((await run('help', word)).out).toBe(out);
+  });
+
   it.each([
     ['fly'],
+    ['help', 'nosuch'],
+    ['--help', 'nosuch'],
+    ['help', 'constructor'],
     ['constructor'],
     ['add'],
     ['add', '--copies', '99', 'x'],
@@ -56,6 +73,7 @@ describe('runCli', () => {
     ['swarm', '--peers', '100', '--base-port', '65000'],
     ['peer', '--seed', 'nowhere'],
     ['peer', '--colour'],
+    ['token', 'x'],
     ['add', 'x', '--expires', 'soon'],
     ['add', 'x', '--expires', '2001-01-01'],
     ['stat'],
@@ -167,5 +185,30 @@ describe('headers of a download', () => {
 describe('restartDelayMs', () => {
   it('begins at 300 ms, doubles, and stops at 5 s', () => {
     expect([0, 1, 2, 9].map(restartDelayMs)).toEqual([300, 600, 1200, 5000]);
+  });
+});
+
+describe('shoal token', () => {
+  const env = { SWARM_KEY: '5a'.repeat(32) };
+
+  it('prints what a peer on a network takes', async () => {
+    const { exitCode, out } = await runIn(env, 'token');
+    expect([exitCode, out]).toEqual([0, '2de9ced6f3623ca4a836db36428000a66c92d098c4f24172\n']);
+  });
+
+  it('prints the token that was given instead', async () => {
+    const given = { ...env, WRITE_TOKEN: 'a-token-of-my-own' };
+    expect((await runIn(given, 'token')).out).toBe('a-token-of-my-own\n');
+  });
+
+  it('says which key it misses, and makes none', async () => {
+    const { exitCode, out, err } = await runIn({}, 'token', '--data-dir', '/nowhere');
+    expect([exitCode, out]).toEqual([1, '']);
+    expect(err).toContain('/nowhere/swarm.key');
+  });
+
+  it('prints nothing for a token or a key that is none', async () => {
+    for (const wrong of [{ SWARM_KEY: 'x' }, { ...env, WRITE_TOKEN: 'short' }])
+      expect(await runIn(wrong, 'token')).toMatchObject({ exitCode: 1, out: '' });
   });
 });

@@ -10,7 +10,7 @@ import {
   ownEndpoints,
   isAlive,
   type PeerClient,
-  refuseForeignPages,
+  ownHostNames,
   readWriteToken,
 } from '@shoal/chassis';
 import { connectEvents } from '@shoal/chassis/events';
@@ -84,6 +84,7 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
     log,
     registry,
     whyNotReady: () => whyNotReady(peers),
+    hostNames: ownHostNames(config),
     writeToken: token,
     clients: openClients(config, { token, prover }),
   });
@@ -95,7 +96,6 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
     await server.close();
     clearTimeout(late);
   });
-  refuseForeignPages(app, []); // pages write through the gateway, if they may
   await app.register(multipart);
   const mounting = { app, prover, self };
   const limits = {

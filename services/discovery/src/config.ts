@@ -1,6 +1,4 @@
 import { PeerConfig, portSetting } from '@shoal/chassis';
-import { HOST } from '@shoal/protocol';
-import { isIPv6 } from 'node:net';
 import * as z from 'zod';
 import { parseSeeds } from './seeds.ts';
 
@@ -12,14 +10,6 @@ export const DiscoveryConfig = PeerConfig.extend({
   DISCOVERY_PORT: portSetting(7104),
   /** Port on which libp2p listens for other peers. */
   DISCOVERY_LIBP2P_PORT: portSetting(7105),
-  /** Host that other peers are told; the address we bind, or the first one of this machine, when empty. */
-  DISCOVERY_ADVERTISE_HOST: z
-    .string()
-    .max(253)
-    .refine((host) => host === '' || isIPv6(host) || HOST.test(host), {
-      message: 'is neither a host name in ASCII nor an address',
-    })
-    .default(''),
   /** Peers to join through, comma-separated: `host:port` (a DNS name may have several addresses) or multiaddrs. */
   DISCOVERY_SEEDS: z
     .string()

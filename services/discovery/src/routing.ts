@@ -32,9 +32,8 @@ const STALE_S = 600;
 /** Longer keys are shown cut. */
 const KEY_SHOWN_CHARS = 100;
 
-/** Pages of any origin may read this: it is a directory, and takes nothing. */
+/** What pages may send, whose reading the chassis allows. */
 const CORS_HEADERS = {
-  'access-control-allow-origin': '*',
   'access-control-allow-methods': 'GET, HEAD, OPTIONS',
   'access-control-allow-headers': 'Accept, Content-Type, User-Agent, X-Requested-With',
   'access-control-max-age': '86400',

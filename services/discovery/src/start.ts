@@ -13,6 +13,7 @@ import {
   openProver,
   ownEndpoints,
   readSwarmKey,
+  ownHostNames,
   readWriteToken,
 } from '@shoal/chassis';
 import { announcedHost } from '@shoal/chassis/addresses';
@@ -303,6 +304,7 @@ export async function startDiscovery(
     log,
     registry: metrics.registry,
     whyNotReady: () => (joining.isTried() ? undefined : 'the seeds have not been asked yet'),
+    hostNames: ownHostNames(config),
     writeToken: token,
     clients: openClients(config, { token, prover }),
   });

@@ -21,19 +21,5 @@ export const GatewayConfig = PeerConfig.extend({
   GATEWAY_EVENTS_CLIENTS_MAX: count().min(0).max(10_000).default(100),
   /** How often a quiet `/events` says that it lives: below the idle limit of common proxies. */
   GATEWAY_EVENTS_HEARTBEAT_MS: count().min(10).max(60_000).default(15_000),
-  /**
-   * Public DNS names, with commas between, under which a browser may write here. Addresses,
-   * `localhost` and names of a local network need no mention.
-   */
-  GATEWAY_HOST_NAMES: z
-    .string()
-    .max(4096)
-    .default('')
-    .transform((text) =>
-      text
-        .split(',')
-        .map((name) => name.trim().toLowerCase())
-        .filter((name) => name !== ''),
-    ),
 });
 export type GatewayConfig = z.infer<typeof GatewayConfig>;

@@ -4,7 +4,7 @@ import {
   type Log,
   openClients,
   ownEndpoints,
-  refuseForeignPages,
+  ownHostNames,
   readWriteToken,
 } from '@shoal/chassis';
 import type { GatewayConfig } from './config.ts';
@@ -34,10 +34,10 @@ export async function startGateway(
     log,
     registry,
     whyNotReady: () => whyNotReady(origins),
+    hostNames: ownHostNames(config),
     writeToken,
     clients,
   });
-  refuseForeignPages(app, config.GATEWAY_HOST_NAMES);
   const patience = {
     answerTimeoutMs: config.GATEWAY_ANSWER_TIMEOUT_MS,
     uploadAnswerTimeoutMs: config.GATEWAY_UPLOAD_ANSWER_TIMEOUT_MS,

@@ -6,7 +6,7 @@ import {
   type Log,
   openProver,
   ownEndpoints,
-  refuseForeignPages,
+  ownHostNames,
   readWriteToken,
 } from '@shoal/chassis';
 import type { Cid } from '@shoal/protocol';
@@ -78,12 +78,12 @@ export async function startStorage(
       log,
       registry,
       whyNotReady: () => store.whyNotWritable(),
+      hostNames: ownHostNames(config),
       writeToken: readWriteToken(config),
     }),
     (server) => server.close(),
   );
   app.addHook('preClose', () => upkeep[Symbol.asyncDispose]()); // whoever waits for a sweep is told
-  refuseForeignPages(app, []); // pages write through the gateway, if they may
   mountRoutes({
     mounting: { app, prover, self: config.PEER_ID },
     store,

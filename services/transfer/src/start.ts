@@ -9,6 +9,7 @@ import {
   openClients,
   openProver,
   ownEndpoints,
+  ownHostNames,
   readWriteToken,
 } from '@shoal/chassis';
 import { connectEvents } from '@shoal/chassis/events';
@@ -122,6 +123,7 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
       log,
       registry,
       whyNotReady,
+      hostNames: ownHostNames(config),
       writeToken: token,
       clients: openClients(config, { token, prover }),
     }),

@@ -48,7 +48,7 @@ async function openStage(): Promise<NetworkStage> {
       env: { TRANSFER_SETTLE_DELAY_MS: '500' },
       optionsOf: (index) => {
         const { address, runThrough } = at(network.hosts, index);
-        return { host: address, runThrough };
+        return { host: address, runThrough, env: { WRITE_OPEN: 'true' } };
       },
     }),
   );

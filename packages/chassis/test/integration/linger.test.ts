@@ -36,6 +36,7 @@ describe('a refusal that comes before the body was sent', () => {
     log: createLog('test', 'silent'),
     registry: createRegistry('storage'),
     whyNotReady: () => undefined,
+    hostNames: [],
   });
   const mounting = { app, self, prover: createProver(Buffer.alloc(32), self, Buffer.alloc(64)) };
   let port = 0;

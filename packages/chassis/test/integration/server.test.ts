@@ -39,6 +39,7 @@ describe('a service', () => {
     log: createLog('test', 'silent'),
     registry,
     whyNotReady: () => unready,
+    hostNames: [],
   });
   const prover = createProver(key, self, localSecret);
   for (const audience of ['public', 'peer', 'local'] as const)
@@ -80,6 +81,7 @@ describe('a service', () => {
       log: createLog('test', 'silent'),
       registry: createRegistry('storage'),
       whyNotReady: () => undefined,
+      hostNames: [],
     });
     const { port } = new URL(await ending.listen({ port: 0, host: '127.0.0.1' }));
     const accepted = once(ending.server, 'connection');

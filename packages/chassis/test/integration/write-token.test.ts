@@ -10,8 +10,10 @@ import {
   createProver,
   createRegistry,
   createServer,
+  deriveWriteToken,
   isSameToken,
   mount,
+  readGivenToken,
   readWriteToken,
 } from '../../src/index.ts';
 
@@ -38,6 +40,7 @@ function serverWith(writeToken: string | undefined) {
     log: createLog('test', 'silent'),
     registry: createRegistry('storage'),
     whyNotReady: () => undefined,
+    hostNames: [],
     writeToken,
   });
   for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const)
@@ -144,20 +147,47 @@ describe('the setting', () => {
   };
 
   it('is a value, a file, or nothing', () => {
-    expect(readWriteToken({ WRITE_TOKEN: token })).toBe(token);
-    expect(readWriteToken({ WRITE_TOKEN_FILE: fileWith(`${token}\n`) })).toBe(token);
-    expect(readWriteToken({})).toBeUndefined();
-    expect(readWriteToken({ WRITE_TOKEN: '', WRITE_TOKEN_FILE: '' })).toBeUndefined();
+    expect(readGivenToken({ WRITE_TOKEN: token })).toBe(token);
+    expect(readGivenToken({ WRITE_TOKEN_FILE: fileWith(`${token}\n`) })).toBe(token);
+    expect(readGivenToken({})).toBeUndefined();
+    expect(readGivenToken({ WRITE_TOKEN: '', WRITE_TOKEN_FILE: '' })).toBeUndefined();
+  });
+
+  const peer = (host: string, more: { WRITE_TOKEN?: string; WRITE_OPEN?: boolean } = {}) => {
+    const SWARM_KEY_FILE = join(folder, 'swarm.key');
+    writeFileSync(SWARM_KEY_FILE, `${'5a'.repeat(32)}\n`);
+    return readWriteToken({ BIND_HOST: host, SWARM_KEY_FILE, WRITE_OPEN: false, ...more });
+  };
+
+  it.each(['127.0.0.1', '127.3.2.1', '::1', 'localhost', 'Shoal.localhost'])(
+    'need not be where only this machine comes in: %s',
+    (host) => {
+      expect(peer(host)).toBeUndefined();
+      expect(peer(host, { WRITE_TOKEN: token })).toBe(token);
+    },
+  );
+
+  it.each(['0.0.0.0', '::', '192.0.2.7', '10.0.0.1', 'nas', '::ffff:192.0.2.7'])(
+    'is made from the swarm key on a network, unless one is given or it is to be open: %s',
+    (host) => {
+      expect(peer(host)).toBe('2de9ced6f3623ca4a836db36428000a66c92d098c4f24172');
+      expect(peer(host, { WRITE_TOKEN: token, WRITE_OPEN: true })).toBe(token);
+      expect(peer(host, { WRITE_OPEN: true })).toBeUndefined();
+    },
+  );
+
+  it('is another for another key', () => {
+    expect(deriveWriteToken(Buffer.alloc(32, 1))).not.toBe(deriveWriteToken(Buffer.alloc(32, 2)));
   });
 
   it('is refused when it is given twice, or its file is absent, empty or holds no token', () => {
     const file = fileWith(token);
-    expect(() => readWriteToken({ WRITE_TOKEN: token, WRITE_TOKEN_FILE: file })).toThrow(
+    expect(() => readGivenToken({ WRITE_TOKEN: token, WRITE_TOKEN_FILE: file })).toThrow(
       ConfigError,
     );
-    expect(() => readWriteToken({ WRITE_TOKEN_FILE: join(folder, 'absent') })).toThrow(ConfigError);
+    expect(() => readGivenToken({ WRITE_TOKEN_FILE: join(folder, 'absent') })).toThrow(ConfigError);
     for (const text of ['', 'too short', 'has a blank in its middle'])
-      expect(() => readWriteToken({ WRITE_TOKEN_FILE: fileWith(text) })).toThrow(ConfigError);
+      expect(() => readGivenToken({ WRITE_TOKEN_FILE: fileWith(text) })).toThrow(ConfigError);
   });
 });
 

@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import { readSwarmKey } from '@shoal/chassis/config';
 import { bareHost } from '@shoal/protocol';
 import type { Command, Context } from '../context.ts';
+import { defaultDataDir } from '../data-dir.ts';
+import { type Door, openDoor } from '../door.ts';
 import { UsageError } from '../failure.ts';
 import { type LaunchedPeer, launchPeer } from '../launch-peer.ts';
 import { readNumber, readOptions, readPath, refusePositionals } from '../options.ts';
@@ -16,6 +18,7 @@ export const USAGE = `shoal peer [options]           run one peer until Ctrl-C
   --slots            share D with other peers: each takes a folder D/slots/<n> for itself
   --base-port B      first of its six ports (default: ${BASE_PORT_DEFAULT})
   --host H           address to listen on (default: 127.0.0.1; 0.0.0.0 or :: for the network)
+  --open             on a network, let whoever reaches it write; else writes need a token
   --advertise H      address that other peers reach it at
   --seed HOST:PORT   libp2p address of a peer to join (may be given several times)
   --key-file F       swarm key (default: SWARM_KEY_FILE, else D/swarm.key, made when missing)
@@ -33,6 +36,7 @@ export const peer: Command = async (args, context) => {
     slots: { type: 'boolean', default: false },
     'base-port': { type: 'string', default: String(BASE_PORT_DEFAULT) },
     host: { type: 'string', default: '127.0.0.1' },
+    open: { type: 'boolean', default: false },
     advertise: { type: 'string' },
     seed: { type: 'string', multiple: true, default: [] },
     'key-file': { type: 'string' },
@@ -59,6 +63,7 @@ export const peer: Command = async (args, context) => {
     context.err(
       `shoal: ${keyFile} was made now, so this is a swarm of its own; to join the one at ${values.seed.join(', ')}, give its key with --key-file\n`,
     );
+  const door = openDoor({ host: values.host, keyFile, isOpen: values.open }, context);
   return runLauncher(context, {
     logTo,
     launch: async (deps, options) => {
@@ -77,6 +82,7 @@ export const peer: Command = async (args, context) => {
             ports: portsOf(basePort),
             seeds: values.seed,
             hasMdns: !values['no-mdns'],
+            isOpen: values.open,
             hasNewIdentity: values['new-identity'],
             staysDownWhenKilled: false,
           },
@@ -91,7 +97,7 @@ export const peer: Command = async (args, context) => {
       context.out(
         values.json || logTo === 'stdout'
           ? `${JSON.stringify(asJson(launched))}\n`
-          : describe(launched),
+          : describe(launched, door),
       ),
   });
 };
@@ -129,16 +135,10 @@ function asJson({ peerId, origins, pids, libp2p }: LaunchedPeer) {
   return { peerId, ...origins, pids: pids(), libp2p };
 }
 
-function describe({ peerId, origins, libp2p }: LaunchedPeer): string {
+function describe({ peerId, origins, libp2p }: LaunchedPeer, { curlFlag }: Door): string {
   return `peer ${peerId} is ready
   open    ${origins.gateway}
-  upload  curl -F file=@FILE ${origins.gateway}/files
+  upload  curl ${curlFlag}-F file=@FILE ${origins.gateway}/files
   join    shoal peer --seed ${libp2p} --key-file <a copy of its swarm.key>
 `;
-}
-
-function defaultDataDir({ env }: Context): string {
-  const data = env['XDG_DATA_HOME'] ?? (env['HOME'] && join(env['HOME'], '.local', 'share'));
-  if (!data) throw new UsageError('there is no home folder: give --data-dir');
-  return join(data, 'shoal');
 }

@@ -1,13 +1,17 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { bareHost } from '@shoal/protocol';
-import type { Command } from '../context.ts';
+import type { Command, Context } from '../context.ts';
+import { type Door, openDoor } from '../door.ts';
 import type { LaunchedPeer } from '../launch-peer.ts';
 import { type LaunchedSwarm, launchSwarm } from '../launch-swarm.ts';
 import { readNumber, readOptions, readPath, refusePositionals } from '../options.ts';
 import { BASE_PORT_DEFAULT, BASE_PORT_MAX, PORTS_PER_PEER } from '../ports.ts';
 import { runLauncher } from '../run-launcher.ts';
 import { ensureSwarmKey } from '../swarm-key.ts';
-import { UsageError } from '../failure.ts';
+import { CommandFailure, EXIT_FAILURE, UsageError } from '../failure.ts';
+import { askForRevival } from '../revival.ts';
+import { watchStop } from '../watch-stop.ts';
 
 /** Six processes a peer: more of them belong on more machines. */
 const PEERS_MAX = 100;
@@ -17,6 +21,8 @@ export const USAGE = `shoal swarm [options]          run a whole swarm on this m
   --base-port B      first port; peer i begins at B + ${PORTS_PER_PEER}·(i−1) (default: ${BASE_PORT_DEFAULT})
   --data-dir D       where their data is (default: .shoal)
   --host H           address to listen on (default: 127.0.0.1)
+  --open             on a network, let whoever reaches it write; else writes need a token
+  --revive I         bring peer I of the swarm that runs in D back, after it was killed
   --json             print one line of JSON once all peers see each other
   --verbose          show what the services log`;
 
@@ -27,6 +33,8 @@ export const swarm: Command = async (args, context) => {
     'base-port': { type: 'string', default: String(BASE_PORT_DEFAULT) },
     'data-dir': { type: 'string', default: '.shoal' },
     host: { type: 'string', default: '127.0.0.1' },
+    open: { type: 'boolean', default: false },
+    revive: { type: 'string' },
     json: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
   });
@@ -40,28 +48,45 @@ export const swarm: Command = async (args, context) => {
   if (basePort + (peers - 1) * PORTS_PER_PEER > BASE_PORT_MAX)
     throw new UsageError(`--base-port ${basePort} leaves no room for ${peers} peers`);
   const dataDir = readPath(values['data-dir'], context);
+  if (values.revive !== undefined) return revive(values.revive, dataDir, context);
   const keyFile = join(dataDir, 'swarm.key');
   ensureSwarmKey(keyFile);
+  const door = openDoor({ host: values.host, keyFile, isOpen: values.open }, context);
   return runLauncher(context, {
     logTo: values.verbose ? 'terminal' : 'files',
     launch: (deps, options) =>
       launchSwarm(
-        { peers, basePort, host: bareHost(values.host), dataDir, keyFile },
+        { peers, basePort, host: bareHost(values.host), dataDir, keyFile, isOpen: values.open },
         deps,
         options,
       ),
     onReady: (launched) =>
-      context.out(values.json ? `${JSON.stringify(asJson(launched))}\n` : describe(launched)),
+      context.out(values.json ? `${JSON.stringify(asJson(launched))}\n` : describe(launched, door)),
   });
 };
 
-function asJson({ peers }: LaunchedSwarm) {
+/** Has the launcher in the other terminal do it: peers and their logs stay where they are. */
+async function revive(index: string, dataDir: string, context: Context): Promise<number> {
+  const number = readNumber(index, { name: '--revive', min: 1, max: PEERS_MAX });
+  const folder = join(dataDir, `peer-${number}`);
+  if (!existsSync(folder)) throw new CommandFailure(`${folder}: there is no such peer`);
+  using stop = watchStop(() => process.exit(EXIT_FAILURE));
+  await askForRevival(folder, stop);
+  context.out(`peer ${number} is back\n`);
+  return 0;
+}
+
+function asJson({ peers, missing }: LaunchedSwarm) {
   return {
-    peers: peers.map(({ peerId, origins, pids }) => ({ peerId, ...origins, pids: pids() })),
+    peers: [...peers, ...missing].map(({ peerId, origins, pids }) => ({
+      peerId,
+      ...origins,
+      pids: pids(),
+    })),
   };
 }
 
-function describe({ peers }: LaunchedSwarm): string {
+function describe({ peers, missing }: LaunchedSwarm, { curlFlag }: Door): string {
   const [first] = peers;
   if (first === undefined) return '';
   const second = peers[1] ?? first;
@@ -71,14 +96,16 @@ function describe({ peers }: LaunchedSwarm): string {
       ? 'a swarm of one peer is ready'
       : `a swarm of ${peers.length} peers is ready`,
     ...peers.map(({ label, origins }) => `  ${label}  ${origins.gateway}`),
+    ...missing.map(({ label, origins }) => `  ${label}  ${origins.gateway}  (not ready)`),
     '',
     'try it:',
-    `  curl -F file=@README.md ${first.origins.gateway}/files      # upload to peer 1: answers the file's cid`,
+    `  curl ${curlFlag}-F file=@README.md ${first.origins.gateway}/files      # upload to peer 1: answers the file's cid`,
     `  curl -O -J ${second.origins.gateway}/files/<cid>            # download from ${second.label}`,
   ];
   if (third !== undefined)
     lines.push(
       `  kill -9 ${pidsOf(third)} && curl -O -J ${second.origins.gateway}/files/<cid>  # lose ${third.label}, download again`,
+      `  ${third.revivedBy ?? ''}  # bring ${third.label} back`,
     );
   return `${[...lines, '', `console: ${first.origins.gateway}    stop: Ctrl-C`].join('\n')}\n`;
 }

@@ -13,6 +13,7 @@ import { SERVICES } from '@shoal/protocol';
 import { type LaunchDeps, launchPeer } from '../../src/launch-peer.ts';
 import type { PeerPlan } from '../../src/peer-plan.ts';
 import { arePortsFree, portsOf } from '../../src/ports.ts';
+import { askForRevival } from '../../src/revival.ts';
 import { ensureSwarmKey } from '../../src/swarm-key.ts';
 
 const { signal } = new AbortController();
@@ -100,6 +101,31 @@ describe('launchPeer', () => {
     await until(() => said.some((line) => line.includes('stays down')));
     expect(Object.values(peer.pids()).every((id) => id === undefined)).toBe(true);
     expect(said).toHaveLength(1);
+  });
+
+  it('brings a killed peer back when it is told to', async () => {
+    const revivedBy = 'shoal swarm --revive 1';
+    await using peer = await launchPeer({ ...plan, revivedBy }, deps, { signal });
+    await expect(askForRevival(plan.dataDir, { signal })).rejects.toThrow('peer 1 is not down');
+    const before = Object.values(peer.pids());
+    for (const id of before) process.kill(id ?? 0, 'SIGKILL');
+    await until(() => said.some((line) => line.endsWith(`to bring it back: ${revivedBy}`)));
+    await Promise.all([
+      askForRevival(plan.dataDir, { signal }),
+      expect(askForRevival(plan.dataDir, { signal })).rejects.toThrow('is not down'),
+    ]);
+    for (const origin of Object.values(peer.origins))
+      expect((await fetch(`${origin}/readyz`)).status).toBe(200);
+    const after = Object.values(peer.pids());
+    expect(after.filter((id) => id !== undefined && !before.includes(id))).toHaveLength(6);
+    // Supervised as before, and stopped with the launcher.
+    process.kill(peer.pids().chunker ?? 0, 'SIGKILL');
+    await until(() => said.some((line) => line.includes('chunker ended (SIGKILL)')));
+    await until(() => peer.pids().chunker !== undefined);
+    const last = Object.values(peer.pids());
+    await peer[Symbol.asyncDispose]();
+    expect(last.some(isAlive)).toBe(false);
+    await expect(askForRevival(plan.dataDir, { signal })).rejects.toThrow('no swarm runs');
   });
 
   it('starts a lone peer again even when all of it was killed', async () => {

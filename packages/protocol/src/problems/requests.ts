@@ -152,7 +152,7 @@ export const TokenRequired = defineProblem({
   status: 401,
   fields: z.object({}),
   detail: () =>
-    'this peer takes writes with its token alone (its setting WRITE_TOKEN): send the header "Authorization: Bearer <token>"; shoal\'s commands read it from SHOAL_TOKEN or --token-file',
+    'this peer takes writes with its token alone (its setting WRITE_TOKEN, else what "shoal token" prints there): send the header "Authorization: Bearer <token>"; shoal\'s commands read it from SHOAL_TOKEN or --token-file',
 });
 
 /** A write came with another token than this peer's. */
@@ -162,17 +162,27 @@ export const TokenWrong = defineProblem({
   status: 401,
   fields: z.object({}),
   detail: () =>
-    'the header Authorization does not hold the token of this peer; it is "Bearer <token>", and the token is the one in the peer\'s setting WRITE_TOKEN',
+    'the header Authorization does not hold the token of this peer; it is "Bearer <token>", and the token is the one in the peer\'s setting WRITE_TOKEN, else what "shoal token" prints there',
 });
 
-/** A browser sent a write on behalf of a page that is not of this peer. */
+/** A browser asked on behalf of a page that is not of this peer; such pages may read `/ipfs/` and `/routing/v1/`. */
 export const OriginRefused = defineProblem({
   type: 'problems/origin-refused',
   title: 'Origin refused',
   status: 403,
   fields: z.object({ reason: z.string() }),
   detail: ({ reason }) =>
-    `this write came from a web page that may not make it: ${reason}; use this peer's own console, or a program`,
+    `this request came from a web page that may not make it: ${reason}; use this peer's own console, or a program`,
+});
+
+/** The request called this peer by a name that it was not told of, as a page that moved its DNS name here does. */
+export const HostRefused = defineProblem({
+  type: 'problems/host-refused',
+  title: 'Host refused',
+  status: 403,
+  fields: z.object({ host: z.string() }),
+  detail: ({ host }) =>
+    `this peer does not answer as "${host}": call it by its address, or list the name in its setting GATEWAY_HOST_NAMES`,
 });
 
 export const REQUEST_PROBLEMS = [
@@ -194,4 +204,5 @@ export const REQUEST_PROBLEMS = [
   TokenRequired,
   TokenWrong,
   OriginRefused,
+  HostRefused,
 ] as const;

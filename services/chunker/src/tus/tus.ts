@@ -38,7 +38,6 @@ import { type TusBody, TusStore } from './tus-store.ts';
 const TUS_VERSION = '1.0.0';
 /** What the library reads. The rest is ours, or the connection's. */
 const TUS_HEADER = /^(?:tus-resumable|content-type|content-length|upload-[a-z-]+)$/;
-const EXPOSED_HEADERS = ['X-Cid', 'X-Sha256', 'Upload-Expires'];
 const RESUMABLE_ID = `${RESUMABLE_PATH}/:id`;
 
 export interface TusOptions {
@@ -170,8 +169,6 @@ function createAnswer(
         .headers({
           'tus-version': TUS_VERSION,
           'tus-resumable': TUS_VERSION,
-          'access-control-allow-origin': '*',
-          'access-control-expose-headers': 'Tus-Version, Tus-Resumable',
         })
         .type('text/plain')
         .send(`Tus-Resumable must be ${TUS_VERSION}\n`);
@@ -187,7 +184,6 @@ function createAnswer(
       locker,
       maxSize: options.sizeMaxBytes,
       relativeLocation: true, // a path alone: below, it is made relative
-      exposedHeaders: EXPOSED_HEADERS,
       namingFunction: () => createdId,
       async onIncomingRequest(_, uploadId) {
         if (uploadId !== createdId) resumables.find(uploadId);
@@ -209,7 +205,7 @@ function createAnswer(
       );
       void reply.code(response.status);
       for (const [name, value] of response.headers)
-        if (name !== 'content-length')
+        if (isOurs(name))
           void reply.header(
             name,
             name === 'location' ? relativeReference(request.url, value) : value,
@@ -221,7 +217,6 @@ function createAnswer(
       return await (text === '' ? reply.send() : reply.send(text));
     } catch (error) {
       void reply.header('tus-resumable', TUS_VERSION);
-      void reply.header('access-control-allow-origin', '*');
       if (error instanceof TusRefusal) {
         const problem = problemOf(error, id, resumables);
         if (problem !== undefined) throw problem;
@@ -285,6 +280,11 @@ function tusHeaders({ headers }: FastifyRequest): Record<string, string> {
       TUS_HEADER.test(name) && typeof value === 'string' ? [[name, value]] : [],
     ),
   );
+}
+
+/** The library would let pages of any origin in; what they may is decided for all routes at once. */
+function isOurs(name: string): boolean {
+  return name !== 'content-length' && !name.startsWith('access-control-');
 }
 
 /** A coded body would be stored as it is and served as if it were the file. */

@@ -161,6 +161,7 @@ export async function openStand(
     log,
     registry: createRegistry('discovery'),
     whyNotReady: () => undefined,
+    hostNames: [],
   });
   const mounting = { app: discovery, prover, self: peerId };
   mount(mounting, discoveryRoutes.putPin, async ({ body }) => {
@@ -254,6 +255,7 @@ export async function openStand(
     log,
     registry: createRegistry('transfer'),
     whyNotReady: () => undefined,
+    hostNames: [],
   });
   mountRaw(
     { app: transfer, prover, self: peerId },

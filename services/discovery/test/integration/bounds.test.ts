@@ -687,6 +687,7 @@ describe('routes', () => {
     log,
     registry: createRegistry('discovery'),
     whyNotReady: () => undefined,
+    hostNames: [],
   });
   const all = [chunkerRoutes, discoveryRoutes, routingRoutes, storageRoutes, transferRoutes]
     .flatMap((routes): Route[] => Object.values(routes))

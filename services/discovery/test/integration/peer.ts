@@ -104,6 +104,7 @@ export async function startPeer(
     log: createLog('storage', 'silent'),
     registry: createRegistry('storage'),
     whyNotReady: () => undefined,
+    hostNames: [],
   });
   const mounting = { app: storage, prover, self: peerId };
   mount(mounting, storageRoutes.stats, async () => ({

@@ -15,8 +15,8 @@ export function renewToken(used) {
   if (token() !== used) return true; // another write asked meanwhile
   const given = prompt(
     used === undefined
-      ? 'Writing to this peer needs its token (its setting WRITE_TOKEN):'
-      : 'That was not the token of this peer. Its setting WRITE_TOKEN is:',
+      ? 'Writing to this peer needs its token (its setting WRITE_TOKEN, else what "shoal token" prints there):'
+      : 'That was not the token of this peer. Its setting WRITE_TOKEN, else what "shoal token" prints there:',
   )?.trim();
   if (!given) return false;
   sessionStorage.setItem(KEY, given);

@@ -1,5 +1,5 @@
 /** Failures as Kubo's RPC tells them: a status that says little, and a body with one sentence. */
-import { Problem, PROBLEM_TYPE, ProblemBody } from '@shoal/protocol';
+import { Problem, PROBLEM_TYPE, ProblemBody, RequestInvalid } from '@shoal/protocol';
 import type { Dispatcher } from 'undici';
 
 /** Of an answer that is no problem of ours, at most this much is shown. */
@@ -34,8 +34,11 @@ export const misused = (message: string): RpcError => new RpcError(400, message)
 /** Any error as one that may be shown. What is a fault of our own says nothing. */
 export function toRpcError(error: unknown): RpcError {
   if (error instanceof RpcError) return error;
-  if (error instanceof Problem)
-    return new RpcError(error.status === 403 ? 403 : 500, error.message, { cause: error });
+  if (error instanceof Problem) {
+    // Said before any command is looked at; of what a command met, Kubo says no more than that it failed.
+    const isAtTheDoor = error.status === 403 || error instanceof RequestInvalid;
+    return new RpcError(isAtTheDoor ? error.status : 500, error.message, { cause: error });
+  }
   return new RpcError(500, 'the peer met a fault of its own; its log has the details', {
     cause: error,
   });

@@ -58,7 +58,7 @@ describe('who may call', () => {
       method: 'OPTIONS',
       headers: { origin: 'https://app.example', 'access-control-request-method': 'POST' },
     });
-    expect(preflight.statusCode).toBe(405);
+    expect(preflight.statusCode).toBe(403);
     expect(preflight.headers['access-control-allow-origin']).toBeUndefined();
     await preflight.body.dump();
   });

@@ -30,6 +30,7 @@ export async function startNeighbours(peer: PeerFolder) {
     log: createLog('discovery', 'silent'),
     registry: createRegistry('discovery'),
     whyNotReady: () => undefined,
+    hostNames: [],
   });
   const state = {
     // ── discovery ──

@@ -1,14 +1,10 @@
 /** Headers that every answer below `/ipfs/` shares. */
 import type { IpfsPath } from './ipfs-path.ts';
 
-/**
- * Anybody's page may read what a CID names: it is the same everywhere, and no cookie decides what is
- * given. (The list is that of the gateway specification.)
- */
+/** What pages may send and see, whose reading the chassis allows. (The list is that of the gateway specification.) */
 export const CORS_HEADERS: Readonly<Record<string, string>> = {
   'access-control-allow-headers': 'Content-Type, Range, User-Agent, X-Requested-With',
   'access-control-allow-methods': 'GET, HEAD, OPTIONS',
-  'access-control-allow-origin': '*',
   'access-control-expose-headers':
     'Content-Range, Content-Length, X-Ipfs-Path, X-Ipfs-Roots, X-Chunked-Output, X-Stream-Output',
 };
