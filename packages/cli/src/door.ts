@@ -24,10 +24,9 @@ export function openDoor(
   const token = readWriteToken({ ...settings, BIND_HOST: host, SWARM_KEY_FILE: keyFile });
   if (token === undefined && !isThisMachine(host))
     err(`shoal: open: whoever reaches ${host} may write and delete\n`);
-  return {
-    curlFlag:
-      token === undefined
-        ? ''
-        : `-H "Authorization: Bearer $(shoal token --key-file ${shellWord(keyFile)})" `,
-  };
+  if (token === undefined) return { curlFlag: '' };
+  const { WRITE_TOKEN: text, WRITE_TOKEN_FILE: file } = given;
+  const derived = `$(shoal token --key-file ${shellWord(keyFile)})`;
+  const source = text ? '$WRITE_TOKEN' : file ? `$(cat ${shellWord(file)})` : derived;
+  return { curlFlag: `-H "Authorization: Bearer ${source}" ` };
 }

@@ -41,6 +41,18 @@ describe('the router at the front door', () => {
     expect(seen[0]?.headers.accept).toBe('application/x-ndjson');
   });
 
+  it('tells pages too when nobody is behind the door', async () => {
+    await using gateway = await openGateway({});
+    for (const path of ['/routing/v1/providers/bafy', '/ipfs/bafy']) {
+      const answer = await request(`${gateway.origin}${path}`, { headers: FOREIGN });
+      expect([answer.statusCode, answer.headers['access-control-allow-origin']]).toEqual([
+        503,
+        '*',
+      ]);
+      await answer.body.dump();
+    }
+  });
+
   it('takes nothing', async () => {
     await using gateway = await openGateway({ discovery: echo([]) });
     const url = `${gateway.origin}/routing/v1/providers/bafy`;
