@@ -4,6 +4,7 @@ import { chmod, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { gunzipSync } from 'node:zlib';
+import { CarReader } from '@ipld/car';
 import { MiB } from '@shoal/protocol';
 import { seededBytes } from '@shoal/testkit';
 import { importer } from 'ipfs-unixfs-importer';
@@ -176,6 +177,39 @@ export function kuboCommandLineSuite(rig: () => Rig): void {
       const stdin = Buffer.from(`${root}\n`);
       assert.deepEqual(await ipfs(1).values('pin/rm', { stdin }), [{ Pins: [root] }]);
       await assert.rejects(ipfs(1).values('pin/ls', { args }), /is not pinned/);
+    });
+
+    it('version 0 stays version 0: import, list, stat, export, get, and the pin', async () => {
+      const file = 'path_gateway_unixfs_symlink.car';
+      const path = join(import.meta.dirname, '..', 'fixtures', 'gateway', file);
+      const [root] = await (await CarReader.fromBytes(await readFile(path))).getRoots();
+      const name = String(root);
+      assert.match(name, /^Qm/);
+      assert.deepEqual(await ipfs(0).values('dag/import', { paths: [path] }), [
+        { Root: { Cid: { '/': name }, PinErrorMsg: '' } },
+      ]);
+      const args = [name];
+      const [pins] = await ipfs(1).values('pin/ls', { args });
+      assert.deepEqual(Object.keys(pins?.['Keys'] ?? {}), [name]);
+      const [stat] = await ipfs(1).values('block/stat', { args });
+      assert.equal(stat?.['Key'], name);
+      const car = await ipfs(2).bytes('dag/export', { args });
+      assert.deepEqual((await (await CarReader.fromBytes(car)).getRoots()).map(String), [name]);
+      const stream = await ipfs(3).values('ls', { args, options: { stream: true } });
+      const links = stream.flatMap(({ Objects }) => Objects as { Links: { Hash: string }[] }[]);
+      assert.equal(links.length, 2);
+      assert(links.every(({ Links }) => Links[0]?.Hash.startsWith('Qm')));
+      const { root: unpacked, entries } = untarAsKubo(await ipfs(4).bytes('get', { args }));
+      assert.equal(unpacked, name);
+      assert.deepEqual(
+        entries.map((entry) => [entry.path, entry.kind]),
+        [
+          ['', 'directory'],
+          ['bar', 'symlink'],
+          ['foo', 'file'],
+        ],
+      );
+      assert.deepEqual(await ipfs(2).values('pin/rm', { args }), [{ Pins: [name] }]);
     });
 
     it('id and version; what is absent, unknown or without the token is said in words', async () => {

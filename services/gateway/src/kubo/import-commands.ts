@@ -1,12 +1,21 @@
 /** `block/put` and `dag/import`: blocks as they are, verified by the chunker's `POST /ipfs`. */
-import { hashBlock, inVersion0 } from '@shoal/blocks';
-import { BLOCK_SIZE_MAX_BYTES, type Codec, ImportReply, routePath } from '@shoal/protocol';
-import { readParts, type RpcCommand } from './call.ts';
+import { hashBlock, inVersion0, openCar } from '@shoal/blocks';
+import {
+  BLOCK_SIZE_MAX_BYTES,
+  CarInvalid,
+  type Codec,
+  ImportReply,
+  routePath,
+} from '@shoal/protocol';
+import { readParts, type RpcCall, type RpcCommand } from './call.ts';
 import { holdTo, holdToSpelling, NEVER, type Options } from './options.ts';
 import { openOutput } from './output.ts';
+import { answeredCid } from './paths.ts';
 import { misused, RpcError } from './rpc-error.ts';
 
 const VALUES = { kind: 'values', type: 'application/json' } as const;
+/** The header of a CAR, whose bound is the same, and what version 2 has before it. */
+const HEAD_MAX_BYTES = 65 * 1024;
 const CODECS: Readonly<Record<string, Codec>> = { raw: 'raw', 'dag-pb': 'dag-pb' };
 /** Names that only the option of old clients knows; `v0` is a version as well. */
 const OLD_FORMATS: Readonly<Record<string, Codec>> = {
@@ -57,13 +66,14 @@ export const dagImport: RpcCommand = async (call) => {
   let count = 0;
   const stats = { BlockCount: 0, BlockBytesCount: 0 };
   for await (const { body } of readParts(call)) {
+    const car = tapped(body);
     const imported = await upstream.json(
       'chunker',
       {
         method: 'POST',
         path: routePath('/ipfs', {}, { pin }),
         headers: { 'content-type': 'application/vnd.ipld.car' },
-        body,
+        body: car.body,
         reply: ImportReply,
       },
       { signal },
@@ -72,13 +82,45 @@ export const dagImport: RpcCommand = async (call) => {
     stats.BlockCount += imported.blocks;
     stats.BlockBytesCount += imported.blockBytes;
     if (!pin || isSilent) continue;
-    for (const { cid } of imported.pinned) await output.line(rootLine(cid, ''));
+    const spelled = await spellingsOf(car.head(), call);
+    for (const { cid } of imported.pinned) await output.line(rootLine(spelled.get(cid) ?? cid, ''));
     for (const { cid, reason } of imported.unpinned) await output.line(rootLine(cid, reason));
   }
   if (count === 0) throw misused('argument "path" is required: a CAR as a part of the form');
   if (options.flag('stats', false)) await output.line({ Stats: stats });
   output.end();
 };
+
+/** A body, of which the first bytes are kept as they pass. */
+function tapped(source: AsyncIterable<Uint8Array>) {
+  const kept: Uint8Array[] = [];
+  let keptBytes = 0;
+  const body = async function* () {
+    for await (const bytes of source) {
+      const part = bytes.subarray(0, HEAD_MAX_BYTES - keptBytes);
+      if (part.length > 0) kept.push(Uint8Array.from(part));
+      keptBytes += part.length;
+      yield bytes;
+    }
+  };
+  return { body: body(), head: () => Buffer.concat(kept) };
+}
+
+/** The roots that a CAR spells in version 0, as they are answered: the chunker names all in version 1. */
+async function spellingsOf(head: Uint8Array, call: RpcCall): Promise<Map<string, string>> {
+  try {
+    const { roots } = await openCar(once(head));
+    return new Map(
+      roots
+        .filter(({ version }) => version === 0)
+        .map((root) => [String(root.toV1()), answeredCid(root, call)]),
+    );
+  } catch (error) {
+    // The chunker took it all the same: one of version 2, whose roots lie further in.
+    if (error instanceof CarInvalid) return new Map();
+    throw error;
+  }
+}
 
 const rootLine = (cid: string, reason: string) => ({
   Root: { Cid: { '/': cid }, PinErrorMsg: reason },

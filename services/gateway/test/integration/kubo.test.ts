@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { RequestListener } from 'node:http';
 import { describe, expect, it } from '@jest/globals';
+import { CarWriter } from '@ipld/car';
 import { hashBlock, parseCid } from '@shoal/blocks';
 import { FileNotFound, MiB } from '@shoal/protocol';
 import { request } from 'undici';
@@ -341,6 +342,22 @@ describe('importing', () => {
       ['POST /ipfs?pin=true', 'application/vnd.ipld.car', car],
       ['POST /ipfs?pin=true', 'application/vnd.ipld.car', car],
     ]);
+    // A CAR that names its root in version 0 hears of it under that name.
+    const v1 = hashBlock('dag-pb', Buffer.from('x'));
+    const v0 = parseCid(v1).toV0();
+    const { writer, out } = CarWriter.create([v0]);
+    void writer.close();
+    const oldCar = Buffer.concat(await Array.fromAsync(out));
+    await using old = await open({
+      chunker: service([], () => ({ ...imported, pinned: [entryOf(v1, 'x', 5)], unpinned: [] })),
+    });
+    for (const [query, name] of [
+      ['', v0.toString()],
+      ['?cid-base=base32', v1],
+    ] as const) {
+      const told = await rpc(old.origin, `dag/import${query}`, { body: form(part('c', oldCar)) });
+      expect(lines(told.text)).toEqual([{ Root: { Cid: { '/': name }, PinErrorMsg: '' } }]);
+    }
     const loose = await rpc(gateway.origin, 'dag/import?pin-roots=false', { body });
     expect([loose.status, loose.text]).toEqual([200, '']);
     expect(asked.at(-1)?.line).toBe('POST /ipfs?pin=false');
