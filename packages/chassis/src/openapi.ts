@@ -53,8 +53,8 @@ function operation(route: Route): Record<string, unknown> {
     responses: {
       '2XX': { description: 'Done.', content: contentOf(route.reply, route.replyTypes) },
       ...(hasOtherPlaces(route) ? { '3XX': { description: 'Elsewhere, or as it was.' } } : {}),
-      '4XX': problem('A problem (RFC 9457): the request, or what it is about.'),
-      '5XX': problem('A problem (RFC 9457): this peer can not serve it now.'),
+      '4XX': problem('A problem (RFC 9457): the request, or what it is about.', route.problemTypes),
+      '5XX': problem('A problem (RFC 9457): this peer can not serve it now.', route.problemTypes),
     },
   };
 }
@@ -73,9 +73,12 @@ function headOperation(route: Route): Record<string, unknown> {
 /** Redirects and conditions are those of files: what is served as the media type that it has. */
 const hasOtherPlaces = ({ method, reply }: Route): boolean => method === 'GET' && reply === BYTES;
 
-const problem = (description: string) => ({
+const problem = (description: string, others: readonly string[] = []) => ({
   description,
-  content: { [PROBLEM_TYPE]: { schema: jsonSchema(ProblemBody) } },
+  content: {
+    [PROBLEM_TYPE]: { schema: jsonSchema(ProblemBody) },
+    ...Object.fromEntries(others.map((type) => [type, {}])),
+  },
 });
 
 function contentOf(

@@ -35,7 +35,10 @@ export const YesNo = z.stringbool().meta({
 });
 
 /** A flag in a query: `?name` says yes, as `?name=true` does. */
-export const Flag = z.stringbool({ truthy: ['', 'true', '1', 'yes', 'on'] }).default(false);
+export const Flag = z
+  .stringbool({ truthy: ['', 'true', '1', 'yes', 'on'] })
+  .meta({ enum: ['', 'true', '1', 'yes', 'on', 'false', '0', 'no', 'off', 'n', 'disabled'] })
+  .default(false);
 
 /** RFC 3339 with an offset or Z, and not past the last date. */
 export const DateText = z.iso

@@ -91,6 +91,7 @@ export const transferRoutes = {
     body: undefined,
     reply: BYTES,
     replyTypes: ['*/*'],
+    problemTypes: ['text/plain'],
   }),
   offerReplicas: route({
     service: 'transfer',
