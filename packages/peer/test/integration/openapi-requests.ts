@@ -143,6 +143,10 @@ export function requestsOf(path: string, { parameters, requestBody }: Operation)
         else filled = filled.replace(`{${name}}`, encodeURIComponent(value.text));
       }
       const isValid = Object.values(given).every((value) => value?.isRight !== false);
-      return { ...sent, path: query.size === 0 ? filled : `${filled}?${query}`, isValid };
+      return {
+        ...sent,
+        path: query.size === 0 ? filled : `${filled}?${query.toString()}`,
+        isValid,
+      };
     });
 }
