@@ -120,10 +120,16 @@ export function mountRaw<
       method: route.method === 'GET' ? ['GET', 'HEAD'] : route.method,
       url: route.path,
       exposeHeadRoute: false,
-      config: { guard: route.audience === 'public' ? 'token' : 'proof' },
+      config: { guard: route.audience === 'public' ? 'token' : 'proof', takes: takenBy(route) },
       handler,
     });
   });
+}
+
+/** The media types that a route takes, in words for a person. */
+function takenBy({ body, bodyTypes = ['any type'] }: Pick<Route, 'body' | 'bodyTypes'>): string {
+  if (body === undefined) return 'no body';
+  return body === BYTES ? bodyTypes.join(' or ') : 'application/json';
 }
 
 function parse<S extends z.ZodType>(schema: S, value: unknown, where: string): z.output<S> {

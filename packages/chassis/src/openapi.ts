@@ -28,8 +28,9 @@ export function describeRoutes(service: Service): Record<string, unknown> {
   );
   const paths: Record<string, Record<string, unknown>> = {};
   for (const route of routes) {
-    const path = route.path.replace(/:(\w+)/g, '{$1}');
-    paths[path] = { ...paths[path], [route.method.toLowerCase()]: operation(route) };
+    const path = route.path.replace(/:(\w+)/g, '{$1}').replace('*', '{path}');
+    const reads = route.method === 'GET' ? { head: headOperation(route) } : {};
+    paths[path] = { ...paths[path], [route.method.toLowerCase()]: operation(route), ...reads };
   }
   return {
     openapi: '3.1.0',
@@ -39,10 +40,6 @@ export function describeRoutes(service: Service): Record<string, unknown> {
 }
 
 function operation(route: Route): Record<string, unknown> {
-  const content = (schema: Route['body']) =>
-    schema === BYTES || schema === undefined
-      ? { 'application/octet-stream': {} }
-      : { 'application/json': { schema: jsonSchema(schema) } };
   return {
     summary: route.summary,
     'x-audience': route.audience,
@@ -50,22 +47,62 @@ function operation(route: Route): Record<string, unknown> {
       ...parameters('path', route.params, true),
       ...parameters('query', route.query, false),
     ],
-    ...(route.body === undefined ? {} : { requestBody: { content: content(route.body) } }),
+    ...(route.body === undefined
+      ? {}
+      : { requestBody: { content: contentOf(route.body, route.bodyTypes) } }),
     responses: {
-      '2XX': { description: 'Done.', content: content(route.reply) },
-      '4XX': {
-        description: 'A problem (RFC 9457).',
-        content: { [PROBLEM_TYPE]: { schema: jsonSchema(ProblemBody) } },
-      },
+      '2XX': { description: 'Done.', content: contentOf(route.reply, route.replyTypes) },
+      ...(hasOtherPlaces(route) ? { '3XX': { description: 'Elsewhere, or as it was.' } } : {}),
+      '4XX': problem('A problem (RFC 9457): the request, or what it is about.', route.problemTypes),
+      '5XX': problem('A problem (RFC 9457): this peer can not serve it now.', route.problemTypes),
     },
   };
 }
 
+/** The same without bodies. */
+function headOperation(route: Route): Record<string, unknown> {
+  const { responses, ...rest } = operation(route);
+  // As `operation` made it.
+  const statuses = Object.entries(responses as Record<string, { description: string }>);
+  return {
+    ...rest,
+    responses: Object.fromEntries(statuses.map(([key, { description }]) => [key, { description }])),
+  };
+}
+
+/** Redirects and conditions are those of files: what is served as the media type that it has. */
+const hasOtherPlaces = ({ method, reply }: Route): boolean => method === 'GET' && reply === BYTES;
+
+const problem = (description: string, others: readonly string[] = []) => ({
+  description,
+  content: {
+    [PROBLEM_TYPE]: { schema: jsonSchema(ProblemBody) },
+    ...Object.fromEntries(others.map((type) => [type, {}])),
+  },
+});
+
+function contentOf(
+  schema: Route['body'],
+  types: readonly string[] = [isBytes(schema) ? '*/*' : 'application/json'],
+): Record<string, object> {
+  return Object.fromEntries(
+    types.map((type) => [
+      type,
+      isBytes(schema) || type !== 'application/json' ? {} : { schema: jsonSchema(schema) },
+    ]),
+  );
+}
+
+const isBytes = (schema: Route['body']): schema is typeof BYTES | undefined =>
+  schema === BYTES || schema === undefined;
+
 function parameters(place: 'path' | 'query', schema: z.ZodObject, required: boolean) {
   return Object.entries(schema.shape).map(([name, value]) => ({
-    name,
+    name: name === '*' ? 'path' : name,
     in: place,
     required,
+    // A subtree's slashes are part of it.
+    ...(name === '*' ? { allowReserved: true } : {}),
     schema: jsonSchema(value as z.ZodType),
   }));
 }

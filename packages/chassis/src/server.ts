@@ -15,7 +15,7 @@ import {
   RequestInvalid,
   BodyTooLarge,
   MediaTypeUnsupported,
-  RouteUnknown,
+  MethodNotAllowed,
   type Service,
 } from '@shoal/protocol';
 import fastify, { type FastifyError, type FastifyInstance, LogController } from 'fastify';
@@ -26,6 +26,7 @@ import { endAfterReading, lingerAfterEarlyAnswers } from './linger.ts';
 import { createRequestHistogram } from './metrics.ts';
 import { describeRoutes } from './openapi.ts';
 import { refuseForeignPages } from './origin.ts';
+import { refuseUnknownRoutes } from './unknown-route.ts';
 import { guardWrites } from './write-token.ts';
 
 /** JSON bodies are lists of ids: this is ten times the largest. */
@@ -103,6 +104,7 @@ export function createServer(options: ServerOptions): Server {
   });
   refuseForeignPages(app, hostNames);
   if (writeToken !== undefined) guardWrites(app, writeToken);
+  refuseUnknownRoutes(app, { maxParamLength: PARAM_LENGTH_MAX });
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'none';
     histogram.observe(
@@ -124,7 +126,8 @@ export function createServer(options: ServerOptions): Server {
       request.log.debug({ err: error }, 'the caller left');
       return reply.hijack();
     }
-    const problem = problemOf(error);
+    const problem = problemOf(error, request.routeOptions.config.takes);
+    if (problem instanceof MethodNotAllowed) void reply.header('allow', problem.fields.allow);
     // 503 and 507 are degraded and handled; only a fault of our own needs a person.
     if (problem.status === 500) request.log.error({ err: error }, 'request failed');
     else if (problem.status > 500) request.log.warn({ err: error }, 'request not served');
@@ -139,10 +142,6 @@ export function createServer(options: ServerOptions): Server {
         // As bytes: fastify would add a charset to a string's type, which this one does not have.
         .send(Buffer.from(JSON.stringify(problem.toBody(`urn:request:${request.id}`))))
     );
-  });
-  app.setNotFoundHandler((request) => {
-    const path = request.url.split('?')[0] ?? '';
-    throw new RouteUnknown({ method: request.method, path: path.slice(0, 200) });
   });
   app.get('/healthz', { logLevel: 'silent' }, async () => ({ status: 'alive', service }));
   app.get('/readyz', { logLevel: 'silent' }, async (_, reply) => {
@@ -160,12 +159,12 @@ export function createServer(options: ServerOptions): Server {
 }
 
 /** Any error as the problem that goes over the wire; what is not ours to explain is a 500 without detail. */
-function problemOf(error: FastifyError): Problem {
+function problemOf(error: FastifyError, takes = 'application/json'): Problem {
   if (error instanceof Problem) return error;
   if (error.code === 'FST_ERR_CTP_BODY_TOO_LARGE')
     return new BodyTooLarge({ sizeMaxBytes: JSON_SIZE_MAX_BYTES });
   if (error.code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE')
-    return new MediaTypeUnsupported({ expected: 'application/json' });
+    return new MediaTypeUnsupported({ expected: takes });
   if (error.statusCode !== undefined && error.statusCode < 500)
     return new RequestInvalid({ reason: error.message });
   return new InternalError({}, { cause: error });

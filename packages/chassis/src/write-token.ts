@@ -13,6 +13,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** What stands before writes: the write token as a rule, the proof, or what the route itself does. */
     readonly guard?: 'token' | 'proof' | 'own';
+    /** Media types of a body, in words for a person. */
+    readonly takes?: string;
   }
 }
 

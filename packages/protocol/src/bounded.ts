@@ -28,8 +28,17 @@ export const PORT_MAX = 65_535;
 /** Milliseconds of the wall clock. */
 export const TimeMs = z.int().min(0).max(DATE_MAX_MS);
 
+/** Yes or no in a query. */
+export const YesNo = z.stringbool().meta({
+  pattern:
+    '^(?:[Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee]|1|0|[Yy][Ee][Ss]|[Nn][Oo]|[Oo][Nn]|[Oo][Ff][Ff]|[Yy]|[Nn]|[Ee][Nn][Aa][Bb][Ll][Ee][Dd]|[Dd][Ii][Ss][Aa][Bb][Ll][Ee][Dd])$',
+});
+
 /** A flag in a query: `?name` says yes, as `?name=true` does. */
-export const Flag = z.stringbool({ truthy: ['', 'true', '1', 'yes', 'on'] }).default(false);
+export const Flag = z
+  .stringbool({ truthy: ['', 'true', '1', 'yes', 'on'] })
+  .meta({ enum: ['', 'true', '1', 'yes', 'on', 'false', '0', 'no', 'off', 'n', 'disabled'] })
+  .default(false);
 
 /** RFC 3339 with an offset or Z, and not past the last date. */
 export const DateText = z.iso

@@ -22,11 +22,24 @@ export function fileNameFault(name: string): string | undefined {
   return undefined;
 }
 
+/** The same for those who read schemas; its length is in characters there. */
+const NAME_SHAPE = {
+  minLength: 1,
+  maxLength: FILE_NAME_MAX_BYTES,
+  pattern: String.raw`^[^/\\\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]+$`,
+};
+
+/** A name that is judged as `FileName` is, once it is known which of several counts. */
+export const NameText = z.string().meta(NAME_SHAPE);
+
 /** A name that a file may be uploaded under: one path segment, shown as it is, safe in a header. */
-export const FileName = z.string().superRefine((name, context) => {
-  const fault = fileNameFault(name);
-  if (fault !== undefined) context.addIssue({ code: 'custom', message: fault });
-});
+export const FileName = z
+  .string()
+  .superRefine((name, context) => {
+    const fault = fileNameFault(name);
+    if (fault !== undefined) context.addIssue({ code: 'custom', message: fault });
+  })
+  .meta(NAME_SHAPE);
 
 /**
  * What a root is. `file`: a UnixFS file in any layout. `directory`: a UnixFS directory, flat or HAMT.

@@ -30,6 +30,12 @@ export interface Route<
   readonly query: Q;
   readonly body: B;
   readonly reply: R;
+  /** Media types of a body that is bytes; without, any. */
+  readonly bodyTypes?: readonly string[];
+  /** Media types of the answer, where it is not JSON alone. */
+  readonly replyTypes?: readonly string[];
+  /** Media types that refusals have beside that of problems. */
+  readonly problemTypes?: readonly string[];
 }
 
 /** A route whose bodies are JSON: what `call` can call and `mount` can mount. */

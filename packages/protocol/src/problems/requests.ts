@@ -126,7 +126,7 @@ export const MediaTypeUnsupported = defineProblem({
   detail: ({ expected }) => `this route takes ${expected}`,
 });
 
-/** No route has this method and path; through the gateway, no public one. */
+/** No route has this path; through the gateway, no public one. */
 export const RouteUnknown = defineProblem({
   type: 'problems/route-unknown',
   title: 'No such route',
@@ -134,6 +134,15 @@ export const RouteUnknown = defineProblem({
   fields: z.object({ method: z.string(), path: z.string() }),
   detail: ({ method, path }) =>
     `there is no ${method} ${path} here; /openapi.json lists what there is`,
+});
+
+/** A path was asked with a method that it does not have. */
+export const MethodNotAllowed = defineProblem({
+  type: 'problems/method-not-allowed',
+  title: 'Method not allowed',
+  status: 405,
+  fields: z.object({ method: z.string(), path: z.string(), allow: z.string() }),
+  detail: ({ method, path, allow }) => `${path} has no ${method}; it takes ${allow}`,
 });
 
 /** A route between peers was called without the proof of the swarm key, or by the wrong peer. */
@@ -200,6 +209,7 @@ export const REQUEST_PROBLEMS = [
   RangeNotSatisfiable,
   MediaTypeUnsupported,
   RouteUnknown,
+  MethodNotAllowed,
   ProofRefused,
   TokenRequired,
   TokenWrong,

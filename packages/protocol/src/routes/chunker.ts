@@ -1,8 +1,10 @@
 import * as z from 'zod';
-import { DateText } from '../bounded.ts';
+import { DateText, YesNo } from '../bounded.ts';
+import { AnyCid } from '../cid.ts';
 import {
   DirectoryReply,
   FileName,
+  NameText,
   ImportReply,
   UploadProgress,
   UploadReply,
@@ -21,7 +23,7 @@ export const UploadQuery = z.object({
   /** Confirmed copies to wait for; at most `replicas` and the number of members. */
   copies: z.coerce.number().int().min(0).max(REPLICAS_MAX).default(COPIES_DEFAULT),
   /** When the file ends by itself (RFC 3339); never without. */
-  expiresAt: DateText.optional(),
+  expiresAt: DateText.meta({ description: 'in the future' }).optional(),
 });
 export type UploadQuery = z.infer<typeof UploadQuery>;
 
@@ -48,7 +50,7 @@ export const GATEWAYS_MAX = 8;
 /** A DAG to be kept from now on, and where to look for blocks that no member has. */
 export const PinRequest = z.strictObject({
   /** In any spelling. */
-  cid: z.string().max(512),
+  cid: AnyCid,
   /** The CID without. */
   name: FileName.optional(),
   ...UploadQuery.shape,
@@ -72,8 +74,9 @@ export const chunkerRoutes = {
     summary:
       'Uploads: a multipart form with one or more `file` parts, or a raw body with ?name= (and ?mode= and ?mtime=, when the file is to carry them). 201 when the copies asked for are confirmed, 202 when they are still spreading.',
     params: z.object({}),
-    query: UploadQuery.extend({ name: z.string().optional(), ...AttributesQuery.shape }),
+    query: UploadQuery.extend({ name: NameText.optional(), ...AttributesQuery.shape }),
     body: BYTES,
+    bodyTypes: ['multipart/form-data', '*/*'],
     reply: z.union([UploadReply, UploadsReply]),
   }),
   putFile: route({
@@ -82,7 +85,7 @@ export const chunkerRoutes = {
     method: 'PUT',
     path: '/files/:name',
     summary: 'Uploads a raw body under a name (curl -T).',
-    params: z.object({ name: z.string() }),
+    params: z.object({ name: NameText }),
     query: UploadQuery,
     body: BYTES,
     reply: UploadReply,
@@ -96,13 +99,14 @@ export const chunkerRoutes = {
       'Uploads a directory: a form whose `file` parts have relative paths as names; a field called `file?mode=0644&mtime=1700000000` states what UnixFS 1.5 keeps. With ?name= they lie in a new directory of that name, without it they must share their first segment. 201 or 202 as for a file.',
     params: z.object({}),
     query: UploadQuery.extend({
-      name: z.string().optional(),
+      name: NameText.optional(),
       /** File names in the form are percent-encoded paths, as Kubo's clients write them. */
-      encoded: z.stringbool().default(false),
+      encoded: YesNo.default(false),
       /** Answers each entry of the directory as well. */
-      items: z.stringbool().default(false),
+      items: YesNo.default(false),
     }),
     body: BYTES,
+    bodyTypes: ['multipart/form-data'],
     reply: DirectoryReply,
   }),
   importBlocks: route({
@@ -115,14 +119,15 @@ export const chunkerRoutes = {
     params: z.object({}),
     query: UploadQuery.extend({
       /** Of the root, when there is one; the CID without. */
-      name: z.string().optional(),
-      pin: z.stringbool().default(true),
+      name: NameText.optional(),
+      pin: YesNo.default(true),
       /** Of a lone block: how to read it. */
       codec: z.enum(['raw', 'dag-pb']).default('raw'),
       /** Of a lone block: refuses bytes that do not hash to it. */
-      cid: z.string().max(512).optional(),
+      cid: AnyCid.optional(),
     }),
     body: BYTES,
+    bodyTypes: ['application/vnd.ipld.car', 'application/vnd.ipld.raw'],
     reply: ImportReply,
   }),
   resumableUpload: route({

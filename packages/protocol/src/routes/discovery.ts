@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { Flag } from '../bounded.ts';
+import { Flag, YesNo } from '../bounded.ts';
 import { CIDS_PER_BATCH_MAX } from '../bytes.ts';
 import { Cid, FileHash, PeerId } from '../cid.ts';
 import { FileEntry, FileHealth } from '../file.ts';
@@ -274,7 +274,7 @@ export const discoveryRoutes = {
     params: z.object({ hash: FileHash }),
     query: z.object({
       /** False answers from what is known here, at once. */
-      ask: z.stringbool().default(true),
+      ask: YesNo.default(true),
       /** Also that of a deleted file that can be brought back. */
       deleted: Flag,
     }),
@@ -292,7 +292,7 @@ export const discoveryRoutes = {
       after: z.string().max(64).default(''),
       limit: z.coerce.number().int().min(1).max(1000).default(500),
       /** Also those that ended so lately that a wrong clock might be all there is to it. */
-      justExpired: z.stringbool().default(false),
+      justExpired: YesNo.default(false),
       /** Also those of deleted files that can be brought back. */
       deleted: Flag,
     }),

@@ -1,6 +1,6 @@
 /** Delegated Routing V1 (specs.ipfs.tech/routing/http-routing-v1): who may be asked for a CID. */
 import * as z from 'zod';
-import { PeerId } from '../cid.ts';
+import { AnyCid, PeerId } from '../cid.ts';
 import { route } from '../route.ts';
 
 /** Records in one answer: the specification's limit. */
@@ -35,10 +35,11 @@ export const routingRoutes = {
     path: '/routing/v1/providers/:cid',
     summary:
       'Peers to get a block from, in rotating order: all that are up when the swarm holds it, none otherwise (also HEAD). JSON, or ndjson for an Accept that names that alone.',
-    params: z.object({ cid: z.string() }),
+    params: z.object({ cid: AnyCid }),
     query: filters,
     body: undefined,
     reply: z.object({ Providers: z.array(RoutingRecord).max(ROUTING_RECORDS_MAX) }),
+    replyTypes: ['application/json', 'application/x-ndjson'],
   }),
   findPeers: route({
     service: 'discovery',
@@ -47,9 +48,14 @@ export const routingRoutes = {
     path: '/routing/v1/peers/:peerId',
     summary:
       'Where a peer is, by its id in base58 or as a CID (also HEAD). JSON, or ndjson for an Accept that names that alone.',
-    params: z.object({ peerId: z.string() }),
+    params: z.object({
+      peerId: z.string().meta({
+        pattern: '^(?:1[1-9A-HJ-NP-Za-km-z]+|Qm[1-9A-HJ-NP-Za-km-z]{44}|[bzk][0-9A-Za-z]+)$',
+      }),
+    }),
     query: filters,
     body: undefined,
     reply: z.object({ Peers: z.array(RoutingRecord).max(ROUTING_RECORDS_MAX) }),
+    replyTypes: ['application/json', 'application/x-ndjson'],
   }),
 } as const;

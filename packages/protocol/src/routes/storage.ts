@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { Flag } from '../bounded.ts';
+import { Flag, YesNo } from '../bounded.ts';
 import { CIDS_PER_BATCH_MAX, DAG_BLOCKS_MAX } from '../bytes.ts';
 import { Cid, PeerId } from '../cid.ts';
 import { CopyProof, Nonce } from '../copy-proof.ts';
@@ -179,7 +179,7 @@ export const storageRoutes = {
     summary:
       'Which of these blocks are held durably here and are not about to be dropped; with ?forGood=true without those that only unfinished uploads hold.',
     params: none,
-    query: z.object({ forGood: z.stringbool().default(false) }),
+    query: z.object({ forGood: YesNo.default(false) }),
     body: Cids,
     reply: Bits,
   }),
@@ -191,7 +191,7 @@ export const storageRoutes = {
     summary:
       'Proves to the caller that these blocks are held here: a proof for each that haveBlocks would confirm, bound to the nonce and to both peers.',
     params: none,
-    query: z.object({ forGood: z.stringbool().default(false) }),
+    query: z.object({ forGood: YesNo.default(false) }),
     body: Cids.extend({ nonce: Nonce }),
     reply: CopyProofs,
   }),
@@ -251,7 +251,7 @@ export const storageRoutes = {
     summary:
       'Ends a lease. Without `keep`, blocks that only this lease held and no pin reached are deleted.',
     params: z.object({ lease: Lease }),
-    query: z.object({ keep: z.stringbool().default(false) }),
+    query: z.object({ keep: YesNo.default(false) }),
     body: undefined,
     reply: z.object({ deletedBlocks: z.int().nonnegative() }),
   }),
@@ -353,7 +353,7 @@ export const storageRoutes = {
     summary:
       'Runs a round of the sweep on this peer now and answers what it did; with ?dryRun=true what it would do.',
     params: none,
-    query: z.object({ dryRun: z.stringbool().default(false) }),
+    query: z.object({ dryRun: YesNo.default(false) }),
     body: undefined,
     reply: SweepReport,
   }),

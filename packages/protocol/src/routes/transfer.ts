@@ -1,6 +1,8 @@
 import * as z from 'zod';
+import { YesNo } from '../bounded.ts';
 import { CIDS_PER_BATCH_MAX } from '../bytes.ts';
 import { Cid, FileHash } from '../cid.ts';
+import { NameText } from '../file.ts';
 import { Nonce } from '../copy-proof.ts';
 import { Lease } from '../jobs.ts';
 import { BYTES, route } from '../route.ts';
@@ -35,9 +37,10 @@ export const transferRoutes = {
     path: '/files/:hash',
     summary: 'A file by its CID or sha-256 (also HEAD, Range, If-Range, If-None-Match).',
     params: z.object({ hash: FileHash }),
-    query: z.object({ download: z.string().optional(), filename: z.string().optional() }),
+    query: z.object({ download: z.string().optional(), filename: NameText.optional() }),
     body: undefined,
     reply: BYTES,
+    replyTypes: ['*/*'],
   }),
   getTorrent: route({
     service: 'transfer',
@@ -50,6 +53,7 @@ export const transferRoutes = {
     query: none,
     body: undefined,
     reply: BYTES,
+    replyTypes: ['application/x-bittorrent'],
   }),
   getMetalink: route({
     service: 'transfer',
@@ -62,6 +66,7 @@ export const transferRoutes = {
     query: none,
     body: undefined,
     reply: BYTES,
+    replyTypes: ['application/metalink4+xml'],
   }),
   getIpfs: route({
     service: 'transfer',
@@ -70,10 +75,12 @@ export const transferRoutes = {
     path: '/ipfs/*',
     summary:
       'Anything by CID and path: the bytes of a UnixFS file, a directory’s page, a block (?format=raw), a CAR (?format=car), a TAR (?format=tar). As the IPFS gateway specifications say.',
-    params: z.object({ '*': z.string() }),
+    params: z.object({
+      '*': z.string().meta({ description: 'a CID in any spelling, and a path below it' }),
+    }),
     query: z.object({
       format: z.string().optional(),
-      filename: z.string().optional(),
+      filename: NameText.optional(),
       download: z.string().optional(),
       'dag-scope': z.string().optional(),
       'entity-bytes': z.string().optional(),
@@ -83,6 +90,8 @@ export const transferRoutes = {
     }),
     body: undefined,
     reply: BYTES,
+    replyTypes: ['*/*'],
+    problemTypes: ['text/plain'],
   }),
   offerReplicas: route({
     service: 'transfer',
@@ -109,7 +118,7 @@ export const transferRoutes = {
     summary:
       'The upload that offered blocks under this lease is over: pinned (`keep`), or given up.',
     params: z.object({ lease: Lease }),
-    query: z.object({ keep: z.stringbool().default(false) }),
+    query: z.object({ keep: YesNo.default(false) }),
     body: undefined,
     reply: z.object({ deletedBlocks: z.int().nonnegative() }),
   }),

@@ -13,9 +13,9 @@ import {
   BodyIncomplete,
   chunkerRoutes,
   MediaTypeUnsupported,
+  MethodNotAllowed,
   Problem,
   RESUMABLE_PATH,
-  RouteUnknown,
   StorageFull,
   UploadExpired,
   UploadNotFound,
@@ -38,6 +38,8 @@ import { type TusBody, TusStore } from './tus-store.ts';
 const TUS_VERSION = '1.0.0';
 /** What the library reads. The rest is ours, or the connection's. */
 const TUS_HEADER = /^(?:tus-resumable|content-type|content-length|upload-[a-z-]+)$/;
+/** Of one upload: POST is how some clients say another of them. */
+const UPLOAD_METHODS = 'GET, HEAD, PATCH, DELETE, OPTIONS';
 const RESUMABLE_ID = `${RESUMABLE_PATH}/:id`;
 
 export interface TusOptions {
@@ -161,7 +163,7 @@ function createAnswer(
     const [path = ''] = request.url.split('?', 1); // the library would take a query for a part of the id
     const method = methodOf(request);
     if (method === 'POST' && id !== '')
-      throw new RouteUnknown({ method, path: path.slice(0, 200) });
+      throw new MethodNotAllowed({ method, path: path.slice(0, 200), allow: UPLOAD_METHODS });
     // The library answers 400 to another version, and leaves out the one that it speaks.
     if (method !== 'OPTIONS' && request.headers['tus-resumable'] !== TUS_VERSION)
       return reply

@@ -57,7 +57,7 @@ describe('the router at the front door', () => {
     await using gateway = await openGateway({ discovery: echo([]) });
     const url = `${gateway.origin}/routing/v1/providers/bafy`;
     const answer = await request(url, { method: 'PUT', body: '{}' });
-    expect(answer.statusCode).toBe(404);
+    expect([answer.statusCode, answer.headers['allow']]).toEqual([405, 'GET, HEAD, OPTIONS']);
     await answer.body.dump();
   });
 });
