@@ -28,7 +28,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
  * `isPatient` leaves the processor to all others that run.
  */
 export async function runTask(task) {
-  const { name, program, args, env, countedBy, isPatient = false, timeoutMs = 900_000 } = task;
+  const { name, program, args, env, countedBy, isPatient = false, timeoutMs = 1_800_000 } = task;
   const startedAtMs = performance.now();
   const child = spawn(program, args, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] });
   if (isPatient && child.pid !== undefined) setPriority(child.pid, PATIENT_PRIORITY);

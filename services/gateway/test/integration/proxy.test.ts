@@ -610,7 +610,7 @@ describe('the console', () => {
     await using gateway = await openGateway({});
     const answer = await request(`${gateway.origin}/openapi.json`);
     const { paths } = (await answer.body.json()) as { paths: Record<string, object> };
-    expect(Object.keys(paths['/files'] ?? {}).toSorted()).toEqual(['get', 'post']);
+    expect(Object.keys(paths['/files'] ?? {}).toSorted()).toEqual(['get', 'head', 'post']);
     expect(Object.keys(paths['/pins'] ?? {})).toEqual(['post']); // GET is for our own services
   });
 });
