@@ -26,7 +26,8 @@ export function refuseUnknownRoutes(app: Server, { maxParamLength }: { maxParamL
     const [path = ''] = url.split('?', 1);
     const allow = [...methods].filter((each) => routes.find(each, path) !== null);
     const shown = { method, path: path.slice(0, PATH_SHOWN_CHARS) };
-    throw allow.length === 0
+    // OPTIONS of everything below a prefix, for browsers that ask first, makes no route of each path there.
+    throw allow.every((each) => each === 'OPTIONS')
       ? new RouteUnknown(shown)
       : new MethodNotAllowed({ ...shown, allow: allow.join(', ') });
   });
