@@ -14,10 +14,11 @@ export const Cid = z
 export type Cid = z.infer<typeof Cid>;
 
 /** A CID in any spelling of any version, as those who speak IPFS write it; what it names is looked at later. */
-export const AnyCid = z
+export const CidText = z
   .string()
-  .max(512)
   .meta({ pattern: '^(?:Qm[1-9A-HJ-NP-Za-km-z]{44}|[bBzZfFkKmMuU][0-9A-Za-z_+/=-]+)$' });
+/** The same where what is longer than any is refused at once. */
+export const AnyCid = CidText.max(512);
 
 /** The sha-256 of a whole file, as `sha256sum` prints it: 64 lower-case hex digits. */
 export const Sha256 = z

@@ -1,6 +1,6 @@
 /** Delegated Routing V1 (specs.ipfs.tech/routing/http-routing-v1): who may be asked for a CID. */
 import * as z from 'zod';
-import { AnyCid, PeerId } from '../cid.ts';
+import { CidText, PeerId } from '../cid.ts';
 import { route } from '../route.ts';
 
 /** Records in one answer: the specification's limit. */
@@ -35,7 +35,7 @@ export const routingRoutes = {
     path: '/routing/v1/providers/:cid',
     summary:
       'Peers to get a block from, in rotating order: all that are up when the swarm holds it, none otherwise (also HEAD). JSON, or ndjson for an Accept that names that alone.',
-    params: z.object({ cid: AnyCid }),
+    params: z.object({ cid: CidText }), // one that is none is the router's to refuse, by 422
     query: filters,
     body: undefined,
     reply: z.object({ Providers: z.array(RoutingRecord).max(ROUTING_RECORDS_MAX) }),
