@@ -12,13 +12,30 @@ import type { Socket } from 'node:net';
 
 /** Time for a sender to see the answer and stop, or to get rid of a body of some MB; a guess. */
 const LINGER_MAX_MS = 10_000;
+/** The same for a service that is told to stop, which others wait for: enough for a bad line's round trips. */
+const LINGER_STOPPING_MS = 1000;
 
-/** Makes every answer of a server that overtakes its request's body reach its sender. */
+/**
+ * Makes every answer of a server that overtakes its request's body reach its sender; from `hurry` on it
+ * takes little time for that.
+ */
 export function lingerAfterEarlyAnswers(
   server: Server,
   { lingerMaxMs = LINGER_MAX_MS } = {},
-): void {
+): { hurry(): void } {
   const current = new WeakMap<Socket, IncomingMessage>();
+  const lingering = new Set<Socket>();
+  let isHurried = false;
+  const endSoon = (socket: Socket): void => {
+    const timer = setTimeout(() => socket.destroy(), LINGER_STOPPING_MS);
+    socket.once('close', () => clearTimeout(timer));
+  };
+  const readAwayOf = (request: IncomingMessage, socket: Socket, onRead: () => void): void => {
+    lingering.add(socket);
+    socket.once('close', () => lingering.delete(socket));
+    if (isHurried) endSoon(socket);
+    readAway(request, socket, { lingerMaxMs, onRead });
+  };
   server.on('connection', (socket: Socket) => {
     const close = socket.destroySoon.bind(socket);
     // How Node ends a connection after its last answer.
@@ -26,7 +43,7 @@ export function lingerAfterEarlyAnswers(
       const request = current.get(socket);
       if (request === undefined || request.complete || socket.destroyed) return close();
       socket.end();
-      readAway(request, socket, { lingerMaxMs, onRead: close });
+      readAwayOf(request, socket, close);
     };
   });
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
@@ -36,9 +53,15 @@ export function lingerAfterEarlyAnswers(
     current.set(socket, request);
     response.once('finish', () => {
       const isKept = socket.writable && !request.complete;
-      if (isKept) readAway(request, socket, { lingerMaxMs, onRead: () => {} });
+      if (isKept) readAwayOf(request, socket, () => void lingering.delete(socket));
     });
   });
+  return {
+    hurry() {
+      isHurried = true;
+      for (const socket of lingering) endSoon(socket);
+    },
+  };
 }
 
 /** Sends the last words to a sender whose bytes nobody parses any more, and lets it read them. */

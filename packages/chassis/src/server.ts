@@ -112,7 +112,7 @@ export function createServer(options: ServerOptions): Server {
       reply.elapsedTime / 1000,
     );
   });
-  lingerAfterEarlyAnswers(app.server);
+  const linger = lingerAfterEarlyAnswers(app.server);
   app.addHook('onSend', async ({ raw }, reply) => {
     if (!raw.complete) void reply.header('connection', 'close'); // a sender that is told stops
   });
@@ -120,6 +120,7 @@ export function createServer(options: ServerOptions): Server {
   app.addHook('preClose', async () => {
     isStopping = true;
     unused.close();
+    linger.hurry();
   });
   app.setErrorHandler((error: FastifyError, request, reply) => {
     if (reply.raw.destroyed || request.raw.socket.destroyed) {

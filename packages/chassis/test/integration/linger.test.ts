@@ -104,6 +104,24 @@ describe('a refusal that comes before the body was sent', () => {
   });
 });
 
+it('a server that stops cuts such senders off soon', async () => {
+  const server = createHttpServer((_, response) => response.writeHead(400).end('no'));
+  const linger = lingerAfterEarlyAnswers(server, { lingerMaxMs: 60_000 });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const sockets = ['keep-alive', 'close'].map((connection) => {
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    socket.write(
+      `POST / HTTP/1.1\r\nHost: a\r\nConnection: ${connection}\r\nContent-Length: 100\r\n\r\n`,
+    );
+    return socket.on('error', () => {});
+  });
+  await Promise.all(sockets.map((socket) => once(socket, 'data')));
+  linger.hurry();
+  server.close();
+  await once(server, 'close');
+  expect(server.listening).toBe(false);
+}, 10_000);
+
 it('a sender that never ends is cut off', async () => {
   const server = createHttpServer((_, response) => response.writeHead(400).end('no'));
   lingerAfterEarlyAnswers(server, { lingerMaxMs: 100 });
