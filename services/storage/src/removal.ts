@@ -18,8 +18,12 @@ export async function removeBlocks(
     const record = table.find(digest);
     return record === undefined ? [] : [{ digest, record }];
   });
-  for (const digest of digests) retired.delete(digest);
-  if (found.length === 0) return 0;
+  // Retired until it is gone: a record that is just being removed must be confirmed to nobody.
+  const unretire = () => digests.forEach((digest) => retired.delete(digest));
+  if (found.length === 0) {
+    unretire();
+    return 0;
+  }
   try {
     await table.write({ remove: found.map(({ digest }) => digest) }, { isFreeing: true });
   } catch (error) {
@@ -29,6 +33,7 @@ export async function removeBlocks(
     const first = await removeBlocks(parts, ordered.slice(0, half), reason);
     return first + (await removeBlocks(parts, ordered.slice(half), reason));
   }
+  unretire();
   for (const { digest } of found) leases.forget(digest);
   const inFiles = found.filter(({ record }) => record.place === 'file');
   await Promise.all(

@@ -205,6 +205,20 @@ describe('the storage service', () => {
     }
   });
 
+  it('confirms a retired block to nobody while it is dropped', async () => {
+    for (let round = 0; round < 20; round += 1) {
+      const { cid, bytes } = newBlock(100_000);
+      await client.put(cid, bytes);
+      await client.retire([cid], 3);
+      let isDropped = false;
+      const drop = client.drop([cid]).finally(() => (isDropped = true));
+      const confirmed: boolean[] = [];
+      while (!isDropped) confirmed.push(...(await client.have([cid])));
+      expect(await drop).toBe(1);
+      expect(confirmed).not.toContain(true);
+    }
+  });
+
   it('takes a retirement back at a restart', async () => {
     const { cid, bytes } = newBlock(10);
     await client.put(cid, bytes);
