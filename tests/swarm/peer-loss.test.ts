@@ -94,8 +94,9 @@ describe('when a peer fails', () => {
     await victim.kill();
     const outcome = await download(reader.transfer, reply.cid).catch((error: unknown) => error);
     // Either nothing was sent yet (a clean 503), or the connection broke before the last byte.
-    const isHonest = outcome instanceof Error || (outcome as { status: number }).status === 503;
-    expect(isHonest).toBe(true);
+    const end =
+      outcome instanceof Error ? outcome.message : `${(outcome as { status: number }).status}`;
+    expect(end).toMatch(/^503$|terminated|closed|reset|hang up|aborted/);
     expect(await health(reader.discovery, reply.cid)).toMatchObject({
       state: 'reduced',
       copies: 0,
