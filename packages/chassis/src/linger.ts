@@ -24,17 +24,29 @@ export function lingerAfterEarlyAnswers(
   { lingerMaxMs = LINGER_MAX_MS } = {},
 ): { hurry(): void } {
   const current = new WeakMap<Socket, IncomingMessage>();
-  const lingering = new Set<Socket>();
-  let isHurried = false;
-  const endSoon = (socket: Socket): void => {
-    const timer = setTimeout(() => socket.destroy(), LINGER_STOPPING_MS);
-    socket.once('close', () => clearTimeout(timer));
-  };
-  const readAwayOf = (request: IncomingMessage, socket: Socket, onRead: () => void): void => {
-    lingering.add(socket);
-    socket.once('close', () => lingering.delete(socket));
-    if (isHurried) endSoon(socket);
-    readAway(request, socket, { lingerMaxMs, onRead });
+  const hurries = new Set<() => void>();
+  let maxMs = lingerMaxMs;
+  const readAway = (request: IncomingMessage, socket: Socket, onRead: () => void): void => {
+    const cut = () => socket.destroy();
+    let timer = setTimeout(cut, maxMs);
+    const hurry = () => {
+      clearTimeout(timer);
+      timer = setTimeout(cut, maxMs);
+    };
+    const stop = () => {
+      clearTimeout(timer);
+      hurries.delete(hurry);
+    };
+    hurries.add(hurry);
+    socket.once('close', stop);
+    request.once('end', () => {
+      stop();
+      socket.off('close', stop);
+      onRead();
+    });
+    request.on('error', () => {}); // a sender that leaves now misses nothing
+    request.unpipe();
+    request.resume();
   };
   server.on('connection', (socket: Socket) => {
     const close = socket.destroySoon.bind(socket);
@@ -43,7 +55,7 @@ export function lingerAfterEarlyAnswers(
       const request = current.get(socket);
       if (request === undefined || request.complete || socket.destroyed) return close();
       socket.end();
-      readAwayOf(request, socket, close);
+      readAway(request, socket, close);
     };
   });
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
@@ -53,13 +65,13 @@ export function lingerAfterEarlyAnswers(
     current.set(socket, request);
     response.once('finish', () => {
       const isKept = socket.writable && !request.complete;
-      if (isKept) readAwayOf(request, socket, () => void lingering.delete(socket));
+      if (isKept) readAway(request, socket, () => {});
     });
   });
   return {
     hurry() {
-      isHurried = true;
-      for (const socket of lingering) endSoon(socket);
+      maxMs = Math.min(maxMs, LINGER_STOPPING_MS);
+      for (const hurry of hurries) hurry();
     },
   };
 }
@@ -73,22 +85,4 @@ export function endAfterReading(
   socket.end(lastWords);
   const timer = setTimeout(() => socket.destroy(), lingerMaxMs);
   socket.once('close', () => clearTimeout(timer));
-}
-
-function readAway(
-  request: IncomingMessage,
-  socket: Socket,
-  { lingerMaxMs, onRead }: { readonly lingerMaxMs: number; readonly onRead: () => void },
-): void {
-  const timer = setTimeout(() => socket.destroy(), lingerMaxMs);
-  const stop = () => clearTimeout(timer);
-  socket.once('close', stop);
-  request.once('end', () => {
-    stop();
-    socket.off('close', stop);
-    onRead();
-  });
-  request.on('error', () => {}); // a sender that leaves now misses nothing
-  request.unpipe();
-  request.resume();
 }

@@ -27,7 +27,7 @@ export const DiscoveryConfig = PeerConfig.extend({
   DISCOVERY_MDNS: z.stringbool().default(true),
   /** Time between two presence messages; stretched in large swarms so that their number stays the same. */
   DISCOVERY_HEARTBEAT_MS: milliseconds(200, 120_000, 5000),
-  /** Time between two pings of a connected peer, and how long an answer may take. */
+  /** Silence after which a connected peer is pinged, and how long its answer may take. */
   DISCOVERY_PING_MS: milliseconds(200, 60_000, 1500),
   /** Time between two rounds of asking members to prove a few of the blocks that they say they hold; longer in large swarms. */
   DISCOVERY_PROOF_INTERVAL_MS: milliseconds(500, 24 * 3_600_000, 10_000),

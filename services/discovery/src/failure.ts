@@ -42,7 +42,7 @@ export function startFailureDetector(deps: {
   const pinging = new Set<PeerId>();
   let lastTickMs = clock();
   let pausedAtMs = -Infinity;
-  /** Of connected peers. */
+  /** Of connected peers, by what they sent themselves: the table's date counts what others relayed, too. */
   const heardAtMs = new Map<PeerId, number>();
 
   const isCalm = () => clock() - pausedAtMs > CALM_AFTER_PAUSE_MS;

@@ -68,7 +68,8 @@ export async function addPin(
   } catch (error) {
     // What contradicts itself is not mended by more blocks.
     const isHopeless = error instanceof ManifestInvalid || error instanceof CidUnsupported;
-    // Those that came and still wait for their batch to fill are what the next request goes on from.
+    // Those that came and still wait for their batch to fill are what the next request goes on from. A disk
+    // that can't take them makes it fetch them again; the caller is told why there is no pin.
     if (!isHopeless) await puts.finish().catch(() => undefined);
     hold.endAfter(puts.settle());
     const dropped = {
