@@ -18,7 +18,11 @@ export default {
     {
       ...shared,
       displayName: 'unit',
-      testMatch: ['**/{packages,services}/*/test/*.test.ts', '<rootDir>/tests/*.test.ts'],
+      testMatch: [
+        '**/{packages,services}/*/test/*.test.ts',
+        '**/{packages,services}/*/test/!(integration)/**/*.test.ts',
+        '<rootDir>/tests/*.test.ts',
+      ],
       setupFilesAfterEnv: ['<rootDir>/tools/test-timeout.mjs'],
       // They run at a low priority beside the others: what takes half a second alone may take ten.
       globals: { TEST_TIMEOUT_MS: 60_000 },

@@ -1,4 +1,4 @@
-/** The shape of the house: who may import whom, what is pure, and where the nine verbs are. */
+/** The shape of the house: who may import whom, which rooms there are, what is pure, where the nine verbs are. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -35,6 +35,69 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
     SERVICES.map((name) => [`services/${name}`, ['protocol', 'blocks', 'swarm', 'chassis']]),
   ),
 };
+
+/**
+ * The rooms of each part, in the order in which they stand on each other: a file imports from its own room
+ * and from those before it. `ground` names the files beside the rooms that every room may import; the
+ * other files there (the wiring, the routes, the verb) may import all.
+ */
+const ROOMS: Readonly<Record<string, { ground: readonly string[]; rooms: readonly string[] }>> = {
+  'packages/protocol': {
+    ground: [
+      'bounded',
+      'bytes',
+      'cid',
+      'copy-proof',
+      'file',
+      'have-map',
+      'jobs',
+      'member',
+      'pin',
+      'route',
+    ],
+    rooms: ['problems', 'routes'],
+  },
+  'packages/blocks': { ground: ['cid', 'read-cid'], rooms: ['dag'] },
+  'packages/swarm': { ground: [], rooms: [] },
+  'packages/chassis': { ground: [], rooms: ['process', 'shares', 'client', 'http'] },
+  'packages/cli': {
+    ground: ['context', 'failure', 'options'],
+    rooms: ['terminal', 'launch', 'call', 'files', 'commands/peers', 'commands/files'],
+  },
+  'packages/peer': { ground: [], rooms: [] },
+  'packages/testkit': { ground: [], rooms: [] },
+  'services/chunker': {
+    ground: ['config', 'metrics'],
+    rooms: ['intake', 'directory', 'resumable', 'request', 'import', 'tus'],
+  },
+  'services/storage': {
+    ground: ['config', 'metrics'],
+    rooms: ['disk', 'index', 'store', 'dags', 'serve', 'upkeep'],
+  },
+  'services/transfer': {
+    ground: ['config', 'metrics'],
+    rooms: [
+      'peers',
+      'fetch',
+      'copies',
+      'file',
+      'settle',
+      'leave',
+      'answer',
+      'describe',
+      'ipfs/request',
+      'ipfs/archive',
+      'ipfs',
+    ],
+  },
+  'services/discovery': {
+    ground: ['config', 'metrics', 'repeat'],
+    rooms: ['network', 'routing', 'members', 'pins', 'holders', 'trust'],
+  },
+  'services/gateway': { ground: ['config', 'metrics'], rooms: ['proxy', 'kubo/rpc', 'kubo'] },
+};
+/** A folder is read at a glance up to here. */
+const FILES_PER_FOLDER_MAX = 15;
 
 /** What would make a pure package depend on more than its arguments. */
 const IMPURE = [
@@ -92,6 +155,55 @@ describe('dependencies', () => {
   });
 });
 
+describe('rooms', () => {
+  it('are listed for every package and service', () => {
+    expect(Object.keys(ROOMS).toSorted()).toEqual(parts.toSorted());
+  });
+
+  it.each(parts)('%s has the rooms that are listed, and no other', (part) => {
+    const found = new Set(sourcesOf(part).map((path) => roomOf(path, part)));
+    found.delete('');
+    expect([...found].toSorted()).toEqual([...(ROOMS[part]?.rooms ?? [])].toSorted());
+  });
+
+  it.each(parts)('%s: a room imports from rooms that come before it', (part) => {
+    const { ground = [], rooms = [] } = ROOMS[part] ?? {};
+    const wrong = sourcesOf(part).flatMap((path) => {
+      const room = roomOf(path, part);
+      if (room === '') return [];
+      return ownImportsOf(path, part)
+        .filter((target) => {
+          const other = roomOf(target, part);
+          return other === ''
+            ? !ground.includes(basename(target, '.ts'))
+            : rooms.indexOf(other) > rooms.indexOf(room);
+        })
+        .map((target) => `${path} imports ${target}`);
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it.each(parts)('%s has no circle of imports, types counted', (part) => {
+    const targets = new Map(sourcesOf(part).map((path) => [path, ownImportsOf(path, part)]));
+    // What imports nothing that is left goes, again and again; what can't go stands in a circle, or above one.
+    for (let before = Infinity; targets.size < before;) {
+      before = targets.size;
+      for (const [path, all] of targets)
+        if (!all.some((target) => targets.has(target))) targets.delete(path);
+    }
+    expect([...targets.keys()]).toEqual([]);
+  });
+
+  it(`has at most ${FILES_PER_FOLDER_MAX} files in a folder of sources or tests`, () => {
+    const counts = new Map<string, number>();
+    for (const path of files.filter((each) =>
+      /^(?:packages|services)\/[^/]+\/(?:src|test)\//.test(each),
+    ))
+      counts.set(dirname(path), (counts.get(dirname(path)) ?? 0) + 1);
+    expect([...counts].filter(([, count]) => count > FILES_PER_FOLDER_MAX)).toEqual([]);
+  });
+});
+
 describe('purity', () => {
   it.each(['packages/blocks', 'packages/swarm'])('%s has no I/O, clock or chance', (part) => {
     const wrong = sourcesOf(part).flatMap((path) => {
@@ -118,6 +230,19 @@ function isOwn(name: string, path: string, part: string): boolean {
   if (!name.startsWith('.')) return false;
   if (join(dirname(path), name) === join(part, 'package.json')) return true; // its version
   return !relative(join(part, 'src'), join(dirname(path), name)).startsWith('..');
+}
+
+/** The folder below `src`; empty for what stands beside the rooms. */
+function roomOf(path: string, part: string): string {
+  return relative(join(part, 'src'), dirname(path));
+}
+
+/** The sources of its own part that a file imports, types counted. */
+function ownImportsOf(path: string, part: string): string[] {
+  return importsOf(path)
+    .filter((name) => name.startsWith('.'))
+    .map((name) => join(dirname(path), name))
+    .filter((target) => target.startsWith(`${part}/src/`));
 }
 
 /** `@scope/name/deep` and `name/deep` without what is deep. */

@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
-import * as problems from '../packages/protocol/src/problems.ts';
+import * as problems from '../packages/protocol/src/problems/index.ts';
 import { METRICS, PROBLEM_ENTRIES, ROOT, SETTINGS } from '../tools/catalogue.ts';
 import { renderPages } from '../tools/write-docs.ts';
 

@@ -6,8 +6,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { PeerConfig } from '../packages/chassis/src/config.ts';
-import { createRegistry, createRequestHistogram } from '../packages/chassis/src/metrics.ts';
+import { PeerConfig } from '../packages/chassis/src/process/config.ts';
+import { createRegistry, createRequestHistogram } from '../packages/chassis/src/process/metrics.ts';
 import { PROBLEMS } from '../packages/protocol/src/index.ts';
 import { ChunkerConfig } from '../services/chunker/src/config.ts';
 import { createMetrics as createChunkerMetrics } from '../services/chunker/src/metrics.ts';
@@ -15,12 +15,10 @@ import { DiscoveryConfig } from '../services/discovery/src/config.ts';
 import { createMetrics as createDiscoveryMetrics } from '../services/discovery/src/metrics.ts';
 import { GatewayConfig } from '../services/gateway/src/config.ts';
 import { createMetrics as createGatewayMetrics } from '../services/gateway/src/metrics.ts';
-import type { Blockstore } from '../services/storage/src/blockstore.ts';
+import type { Blockstore } from '../services/storage/src/store/blockstore.ts';
 import { StorageConfig } from '../services/storage/src/config.ts';
-import {
-  createMetrics as createStorageMetrics,
-  watchStore,
-} from '../services/storage/src/metrics.ts';
+import { createMetrics as createStorageMetrics } from '../services/storage/src/metrics.ts';
+import { watchStore } from '../services/storage/src/upkeep/store-gauges.ts';
 import { TransferConfig } from '../services/transfer/src/config.ts';
 import { createMetrics as createTransferMetrics } from '../services/transfer/src/metrics.ts';
 
@@ -91,13 +89,13 @@ interface Schema {
 type Registry = ReturnType<typeof createRegistry>;
 
 export const PROBLEM_ENTRIES: Group<ProblemEntry> = problemsOf(
-  'packages/protocol/src/problems.ts',
+  'packages/protocol/src/problems/index.ts',
   ['requests', 'uploads', 'swarm'].map((part) => `packages/protocol/src/problems/${part}.ts`),
 );
 
 /** What all services share stands in the first group alone. */
 export const SETTINGS: readonly Group<Setting>[] = [
-  settingsOf('every service', 'packages/chassis/src/config.ts', PeerConfig.shape),
+  settingsOf('every service', 'packages/chassis/src/process/config.ts', PeerConfig.shape),
   settingsOf('gateway', 'services/gateway/src/config.ts', GatewayConfig.shape),
   settingsOf('chunker', 'services/chunker/src/config.ts', ChunkerConfig.shape),
   settingsOf('storage', 'services/storage/src/config.ts', StorageConfig.shape),
@@ -107,7 +105,7 @@ export const SETTINGS: readonly Group<Setting>[] = [
 
 /** Our own metrics; those of Node, which every service has as well, are left out. */
 export const METRICS: readonly Group<Metric>[] = [
-  metricsOf('every service', 'packages/chassis/src/metrics.ts', createRequestHistogram),
+  metricsOf('every service', 'packages/chassis/src/process/metrics.ts', createRequestHistogram),
   metricsOf('gateway', 'services/gateway/src/metrics.ts', createGatewayMetrics),
   metricsOf('chunker', 'services/chunker/src/metrics.ts', createChunkerMetrics),
   metricsOf('storage', 'services/storage/src/metrics.ts', (registry) => {

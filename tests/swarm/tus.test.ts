@@ -20,7 +20,7 @@ import { CID } from 'multiformats/cid';
 import { request } from 'undici';
 
 /** What the console's page loads. */
-const CONSOLE_SENDER = '../../services/gateway/src/console/send-pieces.js';
+const CONSOLE_SENDER = '../../services/gateway/src/console/files/send-pieces.js';
 interface ConsoleSender {
   sendInPieces(
     file: Blob & { readonly name: string },

@@ -6,7 +6,7 @@
  * fetching of the others in the window. The first failure ends the stream with that error: what was
  * yielded before is right, what follows was never sent.
  */
-import type { DagEntry } from './walk-dag.ts';
+import type { DagEntry } from './dag/walk-dag.ts';
 
 /** The part of one block that a reader wants: of its file bytes, `from` (included) to `to` (excluded). */
 export interface Slice {

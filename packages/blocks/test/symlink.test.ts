@@ -1,5 +1,5 @@
 import { expect, it } from '@jest/globals';
-import { leadsOut } from '../src/symlink.ts';
+import { leadsOut } from '../src/dag/symlink.ts';
 
 it.each([
   ['a', 0, false],

@@ -1,6 +1,6 @@
 import { expect, it } from '@jest/globals';
-import { connectEvents } from '../src/events.ts';
-import { createLog } from '../src/log.ts';
+import { connectEvents } from '../src/process/events.ts';
+import { createLog } from '../src/process/log.ts';
 
 it('tells nothing, and holds nobody up, while Redis is away', () => {
   using events = connectEvents('/nowhere/redis.sock', createLog('test', 'silent'));

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { writeLogLine } from '../src/log-lines.ts';
+import { writeLogLine } from '../src/process/log-lines.ts';
 
 const failing = (code: string) => () => {
   throw Object.assign(new Error(code), { code });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { Sha256 } from '@shoal/protocol';
-import { formatSha256, readSha256, wantsSha256 } from '../src/repr-digest.ts';
+import { formatSha256, readSha256, wantsSha256 } from '../src/http/repr-digest.ts';
 
 describe('wantsSha256', () => {
   it.each<[string | string[] | undefined, boolean]>([

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { createTokenBucket } from '../src/token-bucket.ts';
+import { createTokenBucket } from '../src/shares/token-bucket.ts';
 
 describe('createTokenBucket', () => {
   it('lets a second’s worth go at once, then as much as comes in', () => {

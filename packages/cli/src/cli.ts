@@ -2,7 +2,7 @@
 import PACKAGE from '../package.json' with { type: 'json' };
 import { type Command, type Context } from './context.ts';
 import { CommandFailure, EXIT_FAILURE, EXIT_USAGE, UsageError } from './failure.ts';
-import { StopRequested } from './watch-stop.ts';
+import { StopRequested } from './terminal/watch-stop.ts';
 
 interface Entry {
   readonly summary: string;
@@ -14,119 +14,119 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   peer: {
     summary: 'run one peer',
     load: async () => {
-      const { peer, USAGE } = await import('./commands/peer.ts');
+      const { peer, USAGE } = await import('./commands/peers/peer.ts');
       return { run: peer, usage: USAGE };
     },
   },
   swarm: {
     summary: 'run a whole swarm on this machine',
     load: async () => {
-      const { swarm, USAGE } = await import('./commands/swarm.ts');
+      const { swarm, USAGE } = await import('./commands/peers/swarm.ts');
       return { run: swarm, usage: USAGE };
     },
   },
   token: {
     summary: 'print the token that writes need on a network',
     load: async () => {
-      const { token, USAGE } = await import('./commands/token.ts');
+      const { token, USAGE } = await import('./commands/peers/token.ts');
       return { run: token, usage: USAGE };
     },
   },
   add: {
     summary: 'upload files and folders',
     load: async () => {
-      const { add, USAGE } = await import('./commands/add.ts');
+      const { add, USAGE } = await import('./commands/files/add.ts');
       return { run: add, usage: USAGE };
     },
   },
   import: {
     summary: 'take in a CAR, and keep its roots',
     load: async () => {
-      const { importCar, USAGE } = await import('./commands/import.ts');
+      const { importCar, USAGE } = await import('./commands/files/import.ts');
       return { run: importCar, usage: USAGE };
     },
   },
   pin: {
     summary: 'keep what a CID names, also from gateways',
     load: async () => {
-      const { pin, USAGE } = await import('./commands/pin.ts');
+      const { pin, USAGE } = await import('./commands/files/pin.ts');
       return { run: pin, usage: USAGE };
     },
   },
   get: {
     summary: 'download a file or a directory by its hash',
     load: async () => {
-      const { get, USAGE } = await import('./commands/get.ts');
+      const { get, USAGE } = await import('./commands/files/get.ts');
       return { run: get, usage: USAGE };
     },
   },
   ls: {
     summary: 'list the files of the swarm',
     load: async () => {
-      const { ls, USAGE } = await import('./commands/ls.ts');
+      const { ls, USAGE } = await import('./commands/files/ls.ts');
       return { run: ls, usage: USAGE };
     },
   },
   stat: {
     summary: 'tell how safe a file is',
     load: async () => {
-      const { stat, USAGE } = await import('./commands/stat.ts');
+      const { stat, USAGE } = await import('./commands/files/stat.ts');
       return { run: stat, usage: USAGE };
     },
   },
   set: {
     summary: 'change the name, the copies or the end of a file',
     load: async () => {
-      const { set, USAGE } = await import('./commands/set.ts');
+      const { set, USAGE } = await import('./commands/files/set.ts');
       return { run: set, usage: USAGE };
     },
   },
   rm: {
     summary: 'delete files from the whole swarm',
     load: async () => {
-      const { rm, USAGE } = await import('./commands/rm.ts');
+      const { rm, USAGE } = await import('./commands/files/rm.ts');
       return { run: rm, usage: USAGE };
     },
   },
   undelete: {
     summary: 'bring deleted files back',
     load: async () => {
-      const { undelete, USAGE } = await import('./commands/undelete.ts');
+      const { undelete, USAGE } = await import('./commands/files/undelete.ts');
       return { run: undelete, usage: USAGE };
     },
   },
   peers: {
     summary: 'list the members of the swarm',
     load: async () => {
-      const { peers, USAGE } = await import('./commands/peers.ts');
+      const { peers, USAGE } = await import('./commands/peers/peers.ts');
       return { run: peers, usage: USAGE };
     },
   },
   drain: {
     summary: 'hand over what a peer holds, so that it may go',
     load: async () => {
-      const { drain, USAGE } = await import('./commands/drain.ts');
+      const { drain, USAGE } = await import('./commands/peers/drain.ts');
       return { run: drain, usage: USAGE };
     },
   },
   upkeep: {
     summary: 'tell how a peer looks after its blocks',
     load: async () => {
-      const { upkeep, USAGE } = await import('./commands/upkeep.ts');
+      const { upkeep, USAGE } = await import('./commands/peers/upkeep.ts');
       return { run: upkeep, usage: USAGE };
     },
   },
   scrub: {
     summary: 're-hash every block of a peer now',
     load: async () => {
-      const { scrub, USAGE } = await import('./commands/scrub.ts');
+      const { scrub, USAGE } = await import('./commands/peers/scrub.ts');
       return { run: scrub, usage: USAGE };
     },
   },
   sweep: {
     summary: 'free what no file reaches at a peer now',
     load: async () => {
-      const { sweep, USAGE } = await import('./commands/sweep.ts');
+      const { sweep, USAGE } = await import('./commands/peers/sweep.ts');
       return { run: sweep, usage: USAGE };
     },
   },

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** Entry of the command line: the only file here that reads the process's own state. */
 import type { Context } from './context.ts';
-import { printable, printableAfterErase } from './printable.ts';
+import { printable, printableAfterErase } from './terminal/printable.ts';
 
 const NODE_MAJOR_MIN = 24;
 

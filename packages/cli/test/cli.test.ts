@@ -1,11 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
 import PACKAGE from '../package.json' with { type: 'json' };
 import { runCli } from '../src/cli.ts';
-import { readFileName, readSha256 } from '../src/client.ts';
+import { readFileName, readSha256 } from '../src/call/client.ts';
 import { UsageError } from '../src/failure.ts';
-import { peerPlans } from '../src/launch-swarm.ts';
-import { readPeerUrl } from '../src/peer-url.ts';
-import { restartDelayMs } from '../src/supervise.ts';
+import { peerPlans } from '../src/launch/launch-swarm.ts';
+import { readPeerUrl } from '../src/call/peer-url.ts';
+import { restartDelayMs } from '../src/launch/supervise.ts';
 
 const run = (...argv: string[]) => runIn({}, ...argv);
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { CommandFailure } from '../src/failure.ts';
-import { follow } from '../src/follow.ts';
+import { follow } from '../src/terminal/follow.ts';
 
 const never = new AbortController().signal;
 

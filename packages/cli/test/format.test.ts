@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { formatAge, formatBytes, formatTable } from '../src/format.ts';
-import { fit, widthOf } from '../src/fit-line.ts';
-import { progressLine } from '../src/progress.ts';
+import { formatAge, formatBytes, formatTable } from '../src/terminal/format.ts';
+import { fit, widthOf } from '../src/terminal/fit-line.ts';
+import { progressLine } from '../src/terminal/progress.ts';
 
 describe('formatBytes', () => {
   it.each([

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { PeerId } from '@shoal/protocol';
-import { peersTable } from '../src/commands/peers.ts';
+import { peersTable } from '../src/commands/peers/peers.ts';
 
 describe('the list of peers', () => {
   it('ends with what a file survives, in the words of the peer that was asked', () => {

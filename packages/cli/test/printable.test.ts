@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
-import { clockLine, twinLine } from '../src/commands/peers.ts';
-import { formatTable } from '../src/format.ts';
-import { ERASE_LINE, printable, printableAfterErase } from '../src/printable.ts';
+import { clockLine, twinLine } from '../src/commands/peers/peers.ts';
+import { formatTable } from '../src/terminal/format.ts';
+import { ERASE_LINE, printable, printableAfterErase } from '../src/terminal/printable.ts';
 
 const NASTY = 'a\u001b[2J\u0007\u009b1m\u007f\u0000\r\u202eb';
 const ESCAPED = 'a\\u001b[2J\\u0007\\u009b1m\\u007f\\u0000\\u000d\\u202eb';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { UsageError } from '../src/failure.ts';
-import { readExpiry } from '../src/read-expiry.ts';
+import { readExpiry } from '../src/files/read-expiry.ts';
 
 const NOW_MS = Date.UTC(2026, 0, 15, 12);
 

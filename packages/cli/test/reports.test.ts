@@ -8,14 +8,14 @@ import {
   Sha256,
   type UpkeepReport,
 } from '@shoal/protocol';
-import { describeDrain } from '../src/commands/drain.ts';
-import { filesTable } from '../src/commands/ls.ts';
-import { stateOf } from '../src/commands/peers.ts';
-import { createScrubWatch, describeScrub } from '../src/commands/scrub.ts';
-import { healthReport } from '../src/commands/stat.ts';
-import { describeSweep } from '../src/commands/sweep.ts';
-import { upkeepReport } from '../src/commands/upkeep.ts';
-import { formatTime } from '../src/format.ts';
+import { describeDrain } from '../src/commands/peers/drain.ts';
+import { filesTable } from '../src/commands/files/ls.ts';
+import { stateOf } from '../src/commands/peers/peers.ts';
+import { createScrubWatch, describeScrub } from '../src/commands/peers/scrub.ts';
+import { healthReport } from '../src/commands/files/stat.ts';
+import { describeSweep } from '../src/commands/peers/sweep.ts';
+import { upkeepReport } from '../src/commands/peers/upkeep.ts';
+import { formatTime } from '../src/terminal/format.ts';
 
 const NOW_MS = Date.UTC(2026, 0, 15, 12);
 const MINUTE_MS = 60_000;

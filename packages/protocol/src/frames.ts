@@ -3,7 +3,7 @@
  * block as 4 bytes big-endian, then the block. Frames follow each other until the body ends.
  */
 import { BLOCK_SIZE_MAX_BYTES } from './bytes.ts';
-import { RequestInvalid } from './problems.ts';
+import { RequestInvalid } from './problems/index.ts';
 import type { Codec } from './routes/storage.ts';
 
 const HEADER_SIZE_BYTES = 5;

@@ -17,14 +17,14 @@ import {
 } from '@shoal/protocol';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type * as z from 'zod';
-import { readAttributes } from './attributes.ts';
-import { statedSha256 } from './digest.ts';
-import type { IntakeDeps } from './intake.ts';
-import { oneName } from './names.ts';
-import { expiryOf, formEntries, formFiles, rawFile } from './read-body.ts';
-import { createTakeRequest, type RequestLimits } from './take-request.ts';
+import { readAttributes } from './request/attributes.ts';
+import { statedSha256 } from './request/digest.ts';
+import type { IntakeDeps } from './intake/intake.ts';
+import { oneName } from './request/names.ts';
+import { expiryOf, formEntries, formFiles, rawFile } from './request/read-body.ts';
+import { createTakeRequest, type RequestLimits } from './request/take-request.ts';
 import { upload } from './upload.ts';
-import { uploadDirectory } from './upload-directory.ts';
+import { uploadDirectory } from './directory/upload-directory.ts';
 
 export interface ChunkerRoutesOptions extends RequestLimits {
   readonly formFilesMax: number;

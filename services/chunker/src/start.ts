@@ -15,18 +15,18 @@ import {
 } from '@shoal/chassis';
 import { connectEvents } from '@shoal/chassis/events';
 import { CHUNK_SIZE_BYTES, ServiceUnavailable } from '@shoal/protocol';
-import { createBufferPool } from './buffer-pool.ts';
+import { createBufferPool } from './intake/buffer-pool.ts';
 import type { ChunkerConfig } from './config.ts';
-import type { IntakeDeps } from './intake.ts';
+import type { IntakeDeps } from './intake/intake.ts';
 import { createGateways } from './import/gateways.ts';
 import { mountImports } from './import/import-routes.ts';
-import { createLeases } from './leases.ts';
-import { createMembers } from './members.ts';
+import { createLeases } from './intake/leases.ts';
+import { createMembers } from './intake/members.ts';
 import { createMetrics } from './metrics.ts';
-import { createProgressEvents } from './progress.ts';
-import { startReplicator } from './replication.ts';
-import { openResumables } from './tus/resumable.ts';
-import { createRoom } from './room.ts';
+import { createProgressEvents } from './intake/progress.ts';
+import { startReplicator } from './intake/replication.ts';
+import { openResumables } from './resumable/uploads.ts';
+import { createRoom } from './intake/room.ts';
 import { mountChunker } from './routes.ts';
 import { mountTus } from './tus/tus.ts';
 

@@ -9,27 +9,12 @@
  * Nothing is listed before it is whole: the pin comes last, and for a form after its last part. What
  * fails before that ends its lease, and its blocks go, here and elsewhere.
  */
-import type { Attributes } from '@shoal/blocks';
-import { DigestMismatch, type Sha256 } from '@shoal/protocol';
-import { type IntakeDeps, openHold } from './intake.ts';
-import { dropDag, keepDags, type KeptDags, type ReceivedDag } from './keep-dags.ts';
-import { createBlockPuts } from './put-blocks.ts';
-import { receiveFile } from './receive-file.ts';
-
-/** A file that is about to come in. */
-export interface IncomingFile {
-  readonly name: string;
-  /** Copies of each block to keep. */
-  readonly replicas: number;
-  /** Copies to wait for. */
-  readonly copies: number;
-  /** When it need not be kept any more, by wall clock; never without. */
-  readonly expiresAtMs: number | undefined;
-  readonly expectedSha256: Sha256 | undefined;
-  readonly attributes?: Attributes | undefined;
-  /** Its bytes, until `signal` fires. */
-  readonly body: (options: { signal: AbortSignal }) => AsyncIterable<Uint8Array>;
-}
+import { DigestMismatch } from '@shoal/protocol';
+import type { IncomingFile } from './request/incoming-file.ts';
+import { type IntakeDeps, openHold } from './intake/intake.ts';
+import { dropDag, keepDags, type KeptDags, type ReceivedDag } from './intake/keep-dags.ts';
+import { createBlockPuts } from './intake/put-blocks.ts';
+import { receiveFile } from './intake/receive-file.ts';
 
 /**
  * Takes files in, all or none, and waits for their copies. `signal` fires when the sender leaves.

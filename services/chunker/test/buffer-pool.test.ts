@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { createBufferPool } from '../src/buffer-pool.ts';
+import { createBufferPool } from '../src/intake/buffer-pool.ts';
 
 const signal = new AbortController().signal;
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
 import { RequestInvalid } from '@shoal/protocol';
-import { statedSha256 } from '../src/digest.ts';
+import { statedSha256 } from '../src/request/digest.ts';
 
 const hash = createHash('sha256').update('shoal').digest();
 const hex = hash.toString('hex');

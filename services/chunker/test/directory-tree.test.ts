@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { buildDirectory, hashBlock, listDag, listEntries, readUnixfs } from '@shoal/blocks';
 import type { Cid, DirectoryItem } from '@shoal/protocol';
 import { DirectoryInvalid, PATH_SEGMENTS_MAX, PATH_SIZE_MAX_BYTES } from '@shoal/protocol';
-import { createDirectoryTree, type ItemKind } from '../src/directory-tree.ts';
+import { createDirectoryTree, type ItemKind } from '../src/directory/directory-tree.ts';
 
 const leafOf = (text: string) => ({
   cid: hashBlock('raw', Buffer.from(text)),

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { createFormCheck } from '../src/form-check.ts';
+import { createFormCheck } from '../src/request/form-check.ts';
 
 const B = 'a-boundary';
 const TYPE = `multipart/form-data; boundary=${B}`;

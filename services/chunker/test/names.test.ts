@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { FileNameInvalid } from '@shoal/protocol';
-import { oneName } from '../src/names.ts';
+import { oneName } from '../src/request/names.ts';
 
 describe('oneName', () => {
   it('takes the one name that was given, however often', () => {

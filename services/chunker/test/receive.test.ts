@@ -1,7 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from '@jest/globals';
 import { BodyIncomplete } from '@shoal/protocol';
-import { receive } from '../src/receive.ts';
+import { receive } from '../src/request/read-stream.ts';
 
 const signal = new AbortController().signal;
 

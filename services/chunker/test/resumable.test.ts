@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
 import { hashBlock } from '@shoal/blocks';
-import { createFileHash } from '../src/tus/resumable-hash.ts';
-import { createLeaves } from '../src/tus/resumable-leaves.ts';
+import { createFileHash } from '../src/resumable/hash.ts';
+import { createLeaves } from '../src/resumable/leaves.ts';
 import { createTusLocks } from '../src/tus/tus-locks.ts';
 import { readWishes } from '../src/tus/tus-wishes.ts';
 

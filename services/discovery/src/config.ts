@@ -1,6 +1,6 @@
 import { PeerConfig, portSetting } from '@shoal/chassis';
 import * as z from 'zod';
-import { parseSeeds } from './seeds.ts';
+import { parseSeeds } from './members/seeds.ts';
 
 const milliseconds = (min: number, max: number, fallback: number) =>
   z.coerce.number().int().min(min).max(max).default(fallback);

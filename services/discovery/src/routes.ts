@@ -12,16 +12,16 @@ import {
   RequestInvalid,
 } from '@shoal/protocol';
 import { describeSurvival, type PinEdit, spreadOf, survivalOf } from '@shoal/swarm';
-import type { Announce } from './announce.ts';
-import { type Health, onlyUp } from './health.ts';
-import type { Holders } from './holders.ts';
-import type { Membership } from './membership.ts';
-import type { Opinions } from './opinions.ts';
-import type { OwnClock } from './own-clock.ts';
-import type { PinSync } from './pin-sync.ts';
-import type { Pins } from './pins.ts';
-import type { Twins } from './twins.ts';
-import type { Want } from './want.ts';
+import type { Announce } from './holders/announce.ts';
+import { type Health, onlyUp } from './holders/health.ts';
+import type { Holders } from './holders/holders.ts';
+import type { Membership } from './members/membership.ts';
+import type { Opinions } from './trust/opinions.ts';
+import type { OwnClock } from './members/own-clock.ts';
+import type { PinSync } from './pins/pin-sync.ts';
+import type { Pins } from './pins/pins.ts';
+import type { Twins } from './members/twins.ts';
+import type { Want } from './holders/want.ts';
 
 export function mountRoutes(
   mounting: Mounting,

@@ -5,7 +5,8 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
-import { extname } from 'node:path';
+import { extname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { isNotModified, type Server } from '@shoal/chassis';
 
 /**
@@ -27,7 +28,11 @@ const TYPES: Readonly<Record<string, string>> = {
 
 /** Mounts the page and its parts. */
 export async function mountConsole(app: Server): Promise<void> {
-  for (const name of await readdir(FOLDER)) {
+  const entries = await readdir(FOLDER, { recursive: true, withFileTypes: true });
+  const names = entries
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => relative(fileURLToPath(FOLDER), join(parentPath, name)));
+  for (const name of names) {
     const type = TYPES[extname(name)];
     assert(type !== undefined, `the console has a file of no known type: ${name}`);
     const bytes = await readFile(new URL(name, FOLDER));

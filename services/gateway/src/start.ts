@@ -12,9 +12,9 @@ import { mountConsole } from './console.ts';
 import { startEvents } from './events.ts';
 import { mountKubo } from './kubo/mount.ts';
 import { createMetrics } from './metrics.ts';
-import { mountProxy } from './proxy.ts';
-import { whyNotReady } from './readiness.ts';
-import { TABLE } from './table.ts';
+import { mountProxy } from './proxy/proxy.ts';
+import { whyNotReady } from './proxy/readiness.ts';
+import { TABLE } from './proxy/table.ts';
 
 export { GatewayConfig } from './config.ts';
 

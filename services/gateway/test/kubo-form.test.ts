@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { boundaryOf, type FormPart, readForm } from '../src/kubo/read-form.ts';
-import { RpcError } from '../src/kubo/rpc-error.ts';
+import { boundaryOf, type FormPart, readForm } from '../src/kubo/rpc/read-form.ts';
+import { RpcError } from '../src/kubo/rpc/rpc-error.ts';
 
 const B = 'a-boundary';
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import { BlockNotFound, CHUNK_SIZE_BYTES, GiB, OriginRefused } from '@shoal/protocol';
-import { ALWAYS, holdTo, NEVER, readOptions, UNKNOWN } from '../src/kubo/options.ts';
-import { gatewayPath, readIpfsPath } from '../src/kubo/paths.ts';
-import { toRpcError } from '../src/kubo/rpc-error.ts';
+import { ALWAYS, holdTo, NEVER, readOptions, UNKNOWN } from '../src/kubo/rpc/options.ts';
+import { gatewayPath, readIpfsPath } from '../src/kubo/rpc/paths.ts';
+import { toRpcError } from '../src/kubo/rpc/rpc-error.ts';
 import { treeSizeOf } from '../src/kubo/tree-size.ts';
 
 const optionsOf = (query: string) => readOptions(`/api/v0/add?${query}`);

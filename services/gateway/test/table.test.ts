@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { chunkerRoutes, discoveryRoutes, storageRoutes, transferRoutes } from '@shoal/protocol';
-import { publicRows, type Row, TABLE } from '../src/table.ts';
+import { publicRows, type Row, TABLE } from '../src/proxy/table.ts';
 
 const lines = TABLE.map(
   ({ methods, path, service }) => `${methods.join('|')} ${path} → ${service}`,

@@ -18,15 +18,16 @@ import {
   StorageFull,
   storageRoutes as routes,
 } from '@shoal/protocol';
-import { type Blockstore, type Digest, digestOfCid, digestOfHash } from './blockstore.ts';
-import { announcedSize, assertNotEmpty, readBody } from './body.ts';
-import { createBufferPool } from './buffers.ts';
-import type { DagListings } from './dag-listing.ts';
-import { haveMapOf, keepDag, nameBlocks } from './dags.ts';
-import { haveMapsOf } from './have-maps.ts';
+import { type Digest, digestOfCid, digestOfHash } from './disk/block-record.ts';
+import { type Blockstore } from './store/blockstore.ts';
+import { announcedSize, assertNotEmpty, readBody } from './serve/body.ts';
+import { createBufferPool } from './disk/buffers.ts';
+import type { DagListings } from './dags/dag-listing.ts';
+import { haveMapOf, keepDag, nameBlocks } from './dags/dags.ts';
+import { haveMapsOf } from './dags/have-maps.ts';
 import type { Metrics } from './metrics.ts';
-import { createProveBlocks, OWN_WAITING_MAX } from './prove-blocks.ts';
-import type { Upkeep } from './upkeep.ts';
+import { createProveBlocks, OWN_WAITING_MAX } from './serve/prove-blocks.ts';
+import type { Upkeep } from './upkeep/upkeep.ts';
 
 /** Largest body of `POST /blocks/batch`. */
 export const BATCH_SIZE_MAX_BYTES = 4 * MiB;

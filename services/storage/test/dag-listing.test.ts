@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { buildDirectory } from '@shoal/blocks';
 import type { Cid } from '@shoal/protocol';
-import { createDagListings } from '../src/dag-listing.ts';
+import { createDagListings } from '../src/dags/dag-listing.ts';
 
 const BLOCKS = 1 + 40 + 40 * 40;
 

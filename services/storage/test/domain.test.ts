@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { readDisk, readDomain } from '../src/domain.ts';
+import { readDisk, readDomain } from '../src/disk/domain.ts';
 
 const MOUNTS = `
 21 1 8:1 / / rw - ext4 /dev/sda1 rw

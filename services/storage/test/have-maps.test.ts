@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { createLog } from '@shoal/chassis';
 import { BlockNotFound, type Cid, type HaveMap, ManifestIncomplete } from '@shoal/protocol';
-import { haveMapsOf } from '../src/have-maps.ts';
+import { haveMapsOf } from '../src/dags/have-maps.ts';
 
 const log = createLog('storage', 'silent');
 const { signal } = new AbortController();

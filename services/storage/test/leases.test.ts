@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Lease } from '@shoal/protocol';
 import fc from 'fast-check';
-import type { Digest } from '../src/blockstore.ts';
-import { createLeases } from '../src/leases.ts';
+import type { Digest } from '../src/disk/block-record.ts';
+import { createLeases } from '../src/store/leases.ts';
 
 const A = '00000000-0000-4000-8000-00000000000a' as Lease;
 const B = '00000000-0000-4000-8000-00000000000b' as Lease;

@@ -1,7 +1,7 @@
 import { describe, it } from '@jest/globals';
 import type { Cid } from '@shoal/protocol';
 import fc from 'fast-check';
-import { chooseFiles } from '../src/make-room.ts';
+import { chooseFiles } from '../src/upkeep/make-room.ts';
 
 const plans = fc.record({
   garbageBytes: fc.nat(50),

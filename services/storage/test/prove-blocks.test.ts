@@ -2,7 +2,7 @@ import { expect, it } from '@jest/globals';
 import { hashBlock } from '@shoal/blocks';
 import { Overloaded, type PeerId } from '@shoal/protocol';
 import { createMetrics } from '../src/metrics.ts';
-import { createProveBlocks } from '../src/prove-blocks.ts';
+import { createProveBlocks } from '../src/serve/prove-blocks.ts';
 import { Registry } from 'prom-client';
 
 const CALLS_MAX = 16;

@@ -1,13 +1,13 @@
 import { describe, expect, it } from '@jest/globals';
 import { hashBlock } from '@shoal/blocks';
 import { type Lease, Overloaded } from '@shoal/protocol';
-import { decodeRecord, encodeRecord } from '../src/block-index.ts';
-import type { BlockRecord } from '../src/blockstore.ts';
-import { createBufferPool, OWN } from '../src/buffers.ts';
-import { createCommitQueue } from '../src/commit.ts';
-import { createDagListings } from '../src/dag-listing.ts';
-import { recordAfterKeep, recordAfterPut } from '../src/records.ts';
-import { mayRetire } from '../src/retire.ts';
+import { decodeRecord, encodeRecord } from '../src/index/block-index.ts';
+import type { BlockRecord } from '../src/disk/block-record.ts';
+import { createBufferPool, OWN } from '../src/disk/buffers.ts';
+import { createCommitQueue } from '../src/store/commit-queue.ts';
+import { createDagListings } from '../src/dags/dag-listing.ts';
+import { recordAfterKeep, recordAfterPut } from '../src/index/records.ts';
+import { mayRetire } from '../src/store/retire.ts';
 
 const A = '00000000-0000-4000-8000-00000000000a' as Lease;
 const B = '00000000-0000-4000-8000-00000000000b' as Lease;

@@ -1,18 +1,18 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Lease } from '@shoal/protocol';
 import fc from 'fast-check';
-import type { BlockRecord, Digest } from '../src/blockstore.ts';
-import { isOverdue } from '../src/census.ts';
-import { createDigestMarks } from '../src/digest-marks.ts';
-import { isDamage } from '../src/inspect.ts';
-import { verdictOn } from '../src/judge.ts';
+import type { BlockRecord, Digest } from '../src/disk/block-record.ts';
+import { isOverdue } from '../src/store/census.ts';
+import { createDigestMarks } from '../src/index/digest-marks.ts';
+import { isDamage } from '../src/store/inspect.ts';
+import { verdictOn } from '../src/store/judge.ts';
 import {
   recordAfterCondemning,
   recordAfterJoin,
   recordAfterKeep,
   recordAfterPut,
   recordAfterReach,
-} from '../src/records.ts';
+} from '../src/index/records.ts';
 
 const A = '00000000-0000-4000-8000-00000000000a' as Lease;
 const B = '00000000-0000-4000-8000-00000000000b' as Lease;

@@ -2,19 +2,19 @@
 import { type Call, type PeerClient, relativeReference, wantsSha256 } from '@shoal/chassis';
 import { RangeNotSatisfiable, type transferRoutes } from '@shoal/protocol';
 import { linkHeader } from './describe/alternates.ts';
-import { headOf, isYes, nameAsked, rangeOf } from './file-answer.ts';
+import { headOf, isYes, nameAsked, rangeOf } from './answer/file-answer.ts';
 import {
   contentDisposition,
   contentHeaders,
   contentType,
   etagOf,
   pinHeaders,
-} from './file-headers.ts';
-import { findPin } from './find-pin.ts';
-import type { MemberView } from './member-view.ts';
-import { openPinnedFile, type PinnedFileDeps } from './pinned-file.ts';
-import { select } from './range.ts';
-import type { Sender } from './send-body.ts';
+} from './answer/file-headers.ts';
+import { findPin } from './peers/find-pin.ts';
+import type { MemberView } from './peers/member-view.ts';
+import { openPinnedFile, type PinnedFileDeps } from './file/pinned-file.ts';
+import { select } from './answer/range.ts';
+import type { Sender } from './answer/send-body.ts';
 
 type GetFile = typeof transferRoutes.getFile;
 type FileCall = Call<GetFile['params'], GetFile['query'], undefined>;

@@ -8,26 +8,26 @@ import {
   type PeerClient,
 } from '@shoal/chassis';
 import { transferRoutes } from '@shoal/protocol';
-import { createAcceptReplicas, endLease } from './accept-replicas.ts';
-import type { BlockReader, ReadOptions } from './ipfs/block-reader.ts';
-import type { BlockSource } from './block-source.ts';
+import { createAcceptReplicas, endLease } from './copies/accept-replicas.ts';
+import type { BlockReader, ReadOptions } from './fetch/block-reader.ts';
+import type { BlockSource } from './fetch/listed-blocks.ts';
 import type { TransferConfig } from './config.ts';
-import type { Limit } from './copy.ts';
-import { createCopyBlocks } from './copy-blocks.ts';
+import type { Limit } from './copies/copy.ts';
+import { createCopyBlocks } from './copies/copy-blocks.ts';
 import { createGetMetalink, createGetTorrent } from './describe/describe-file.ts';
 import { createDownload } from './download.ts';
-import type { Drain } from './drain.ts';
+import type { Drain } from './leave/drain.ts';
 import type { HashPieces } from './describe/hash-pieces.ts';
-import type { Incoming } from './incoming.ts';
-import { mountIpfs } from './ipfs/ipfs.ts';
-import type { Manifests } from './manifests.ts';
-import type { MemberView } from './member-view.ts';
+import type { Incoming } from './copies/incoming.ts';
+import { mountIpfs } from './ipfs/gateway.ts';
+import type { Manifests } from './file/manifests.ts';
+import type { MemberView } from './peers/member-view.ts';
 import type { Metrics } from './metrics.ts';
-import type { ReleasedLeases } from './released-leases.ts';
-import type { Repairs } from './repairs.ts';
-import type { ReportCorrupt } from './report-corrupt.ts';
-import type { Sender } from './send-body.ts';
-import type { SettleLoop } from './settle-loop.ts';
+import type { ReleasedLeases } from './copies/released-leases.ts';
+import type { Repairs } from './copies/repairs.ts';
+import type { ReportCorrupt } from './peers/report-corrupt.ts';
+import type { Sender } from './answer/send-body.ts';
+import type { SettleLoop } from './settle/settle-loop.ts';
 
 export function mountRoutes(
   mounting: Mounting,

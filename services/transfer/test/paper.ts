@@ -3,7 +3,7 @@ import { createBits, encodeBits, setBit } from '@shoal/blocks';
 import type { PeerClient, Target } from '@shoal/chassis';
 import type { Cid, HaveMap, Member, PeerId, Pin } from '@shoal/protocol';
 import { createPlacement } from '@shoal/swarm';
-import type { MemberView } from '../src/member-view.ts';
+import type { MemberView } from '../src/peers/member-view.ts';
 
 export const peerOf = (index: number) => `peer-${index}` as PeerId; // nothing here parses it
 

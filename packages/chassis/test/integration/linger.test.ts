@@ -12,7 +12,7 @@ import {
   mount,
   mountRaw,
 } from '../../src/index.ts';
-import { lingerAfterEarlyAnswers } from '../../src/linger.ts';
+import { lingerAfterEarlyAnswers } from '../../src/http/linger.ts';
 
 /** More than the buffers of both ends hold: whoever refuses it unread must read it away. */
 const BODY_BYTES = 12 * 1024 * 1024;

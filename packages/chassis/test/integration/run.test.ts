@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 
-const RUN = new URL('../../src/run.ts', import.meta.url).href;
+const RUN = new URL('../../src/process/run.ts', import.meta.url).href;
 
 let folder: string;
 beforeEach(async () => {

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { openDoor } from '../../src/door.ts';
+import { openDoor } from '../../src/call/door.ts';
 
 let folder: string;
 beforeAll(() => {

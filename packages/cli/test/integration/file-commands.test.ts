@@ -15,7 +15,7 @@ import {
   TokenRequired,
 } from '@shoal/protocol';
 import { runCli } from '../../src/cli.ts';
-import { formatTime } from '../../src/format.ts';
+import { formatTime } from '../../src/terminal/format.ts';
 
 const CID = 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku';
 const SHA256 = 'ab'.repeat(32);

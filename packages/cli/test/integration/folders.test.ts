@@ -27,10 +27,10 @@ import {
   listDag,
 } from '@shoal/blocks';
 import type { Cid } from '@shoal/protocol';
-import { folderForm } from '../../src/folder-form.ts';
-import { type Hidden, listFolder } from '../../src/list-folder.ts';
-import { openFile, openSource } from '../../src/open-file.ts';
-import { writeTree } from '../../src/write-tree.ts';
+import { folderForm } from '../../src/files/folder-form.ts';
+import { type Hidden, listFolder } from '../../src/files/list-folder.ts';
+import { openFile, openSource } from '../../src/files/open-file.ts';
+import { writeTree } from '../../src/files/write-tree.ts';
 
 let folder: string;
 beforeEach(() => {

@@ -10,15 +10,15 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { SERVICES } from '@shoal/protocol';
-import { type LaunchDeps, launchPeer } from '../../src/launch-peer.ts';
-import type { PeerPlan } from '../../src/peer-plan.ts';
-import { arePortsFree, portsOf } from '../../src/ports.ts';
-import { askForRevival } from '../../src/revival.ts';
-import { ensureSwarmKey } from '../../src/swarm-key.ts';
+import { type LaunchDeps, launchPeer } from '../../src/launch/launch-peer.ts';
+import type { PeerPlan } from '../../src/launch/peer-plan.ts';
+import { arePortsFree, portsOf } from '../../src/launch/ports.ts';
+import { askForRevival } from '../../src/launch/revival.ts';
+import { ensureSwarmKey } from '../../src/launch/swarm-key.ts';
 
 const { signal } = new AbortController();
 const IDLE_SERVICE = new URL('../fixtures/idle-service.ts', import.meta.url).href;
-const LAUNCH_PEER = new URL('../../src/launch-peer.ts', import.meta.url).href;
+const LAUNCH_PEER = new URL('../../src/launch/launch-peer.ts', import.meta.url).href;
 
 let folder: string;
 let said: string[];

@@ -6,11 +6,11 @@ import { env } from 'node:process';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { SERVICES } from '@shoal/protocol';
-import type { LaunchDeps } from '../../src/launch-peer.ts';
-import { launchSwarm, type SwarmPlan } from '../../src/launch-swarm.ts';
-import { arePortsFree, PORTS_PER_PEER } from '../../src/ports.ts';
-import { askForRevival } from '../../src/revival.ts';
-import { ensureSwarmKey } from '../../src/swarm-key.ts';
+import type { LaunchDeps } from '../../src/launch/launch-peer.ts';
+import { launchSwarm, type SwarmPlan } from '../../src/launch/launch-swarm.ts';
+import { arePortsFree, PORTS_PER_PEER } from '../../src/launch/ports.ts';
+import { askForRevival } from '../../src/launch/revival.ts';
+import { ensureSwarmKey } from '../../src/launch/swarm-key.ts';
 
 const IDLE_SERVICE = new URL('../fixtures/idle-service.ts', import.meta.url).href;
 const { signal } = new AbortController();

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { describe, expect, it } from '@jest/globals';
-import { CLI_MAIN } from '../../src/programs.ts';
+import { CLI_MAIN } from '../../src/launch/programs.ts';
 
 const NASTY = 'a\u001b[2J\u0007\u009b1m\u007f\u0000\r\u202eb';
 

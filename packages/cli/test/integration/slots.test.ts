@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { env } from 'node:process';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { claimSlot } from '../../src/slots.ts';
-import { ensureSwarmKey, writeSwarmKey } from '../../src/swarm-key.ts';
+import { claimSlot } from '../../src/launch/slots.ts';
+import { ensureSwarmKey, writeSwarmKey } from '../../src/launch/swarm-key.ts';
 
-const SLOTS = new URL('../../src/slots.ts', import.meta.url).href;
-const KEYS = new URL('../../src/swarm-key.ts', import.meta.url).href;
+const SLOTS = new URL('../../src/launch/slots.ts', import.meta.url).href;
+const KEYS = new URL('../../src/launch/swarm-key.ts', import.meta.url).href;
 const { signal } = new AbortController();
 
 let root: string;

@@ -1,6 +1,6 @@
 /** What is wrong with a request before its body is looked at: what it names, how, and who sends it. */
 import * as z from 'zod';
-import { defineProblem } from '../problem.ts';
+import { defineProblem } from './problem.ts';
 
 /** A request can't be read as the route states it: its body, query, headers or path. */
 export const RequestInvalid = defineProblem({

@@ -1,7 +1,7 @@
 /** What the swarm, this peer or its disk lacks. */
 import * as z from 'zod';
 import { DateText } from '../bounded.ts';
-import { defineProblem } from '../problem.ts';
+import { defineProblem } from './problem.ts';
 
 /** No live pin has this hash, here or at the members that answered. */
 export const FileNotFound = defineProblem({

@@ -1,6 +1,6 @@
 /** What is wrong with what is sent to be kept. */
 import * as z from 'zod';
-import { defineProblem } from '../problem.ts';
+import { defineProblem } from './problem.ts';
 
 /** A CAR breaks off, or is not one. */
 export const CarInvalid = defineProblem({

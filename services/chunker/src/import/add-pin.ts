@@ -14,9 +14,9 @@ import { createElsewhere } from './elsewhere.ts';
 import { gatherDag } from './gather-dag.ts';
 import type { Gateways } from './gateways.ts';
 import { findKnownPin } from './known-pin.ts';
-import { type IntakeDeps, leftToAge, openHold } from '../intake.ts';
-import { dropDag, keepDags, type KeptDags, type ReceivedDag } from '../keep-dags.ts';
-import { createBlockPuts } from '../put-blocks.ts';
+import { type IntakeDeps, leftToAge, openHold } from '../intake/intake.ts';
+import { dropDag, keepDags, type KeptDags, type ReceivedDag } from '../intake/keep-dags.ts';
+import { createBlockPuts } from '../intake/put-blocks.ts';
 
 export interface AddPinDeps extends IntakeDeps {
   readonly gateways: Gateways;

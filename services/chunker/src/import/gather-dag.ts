@@ -34,8 +34,8 @@ import {
 } from '@shoal/protocol';
 import { holdPresent, readOwn } from './block-reads.ts';
 import type { Elsewhere } from './elsewhere.ts';
-import type { Hold, IntakeDeps } from '../intake.ts';
-import type { BlockPuts } from '../put-blocks.ts';
+import type { Hold, IntakeDeps } from '../intake/intake.ts';
+import type { BlockPuts } from '../intake/put-blocks.ts';
 
 /** Leaves that are read or fetched at once; each may take 2 MiB. */
 const LEAVES_AT_ONCE = 8;

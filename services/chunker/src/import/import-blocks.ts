@@ -10,9 +10,9 @@ import { BlockCorrupt, type Cid, CidUnsupported, type ImportReply, Problem } fro
 import { createElsewhere } from './elsewhere.ts';
 import { gatherDag } from './gather-dag.ts';
 import { findKnownPin } from './known-pin.ts';
-import { type IntakeDeps, leftToAge, openHold } from '../intake.ts';
-import { dropDag, keepDags, type ReceivedDag } from '../keep-dags.ts';
-import { type BlockPuts, createBlockPuts } from '../put-blocks.ts';
+import { type IntakeDeps, leftToAge, openHold } from '../intake/intake.ts';
+import { dropDag, keepDags, type ReceivedDag } from '../intake/keep-dags.ts';
+import { type BlockPuts, createBlockPuts } from '../intake/put-blocks.ts';
 
 /** Blocks and roots that are named with a reason; of more there is a count. */
 const UNPINNED_NAMED_MAX = 100;

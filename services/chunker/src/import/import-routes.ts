@@ -14,8 +14,8 @@ import type { FastifyRequest } from 'fastify';
 import type * as z from 'zod';
 import { addPin, type AddPinDeps } from './add-pin.ts';
 import { importBlocks, type IncomingBlocks } from './import-blocks.ts';
-import { expiryOf, rawBody } from '../read-body.ts';
-import { createTakeRequest, type RequestLimits } from '../take-request.ts';
+import { expiryOf, rawBody } from '../request/read-body.ts';
+import { createTakeRequest, type RequestLimits } from '../request/take-request.ts';
 
 const CAR_TYPE = 'application/vnd.ipld.car';
 const BLOCK_TYPE = 'application/vnd.ipld.raw';

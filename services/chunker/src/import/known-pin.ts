@@ -1,5 +1,5 @@
 import { type Cid, discoveryRoutes, isFileMissing, type PinDraft } from '@shoal/protocol';
-import type { IntakeDeps } from '../intake.ts';
+import type { IntakeDeps } from '../intake/intake.ts';
 
 /** What the swarm says of a root that it keeps already: its members have the blocks then. */
 export async function findKnownPin(

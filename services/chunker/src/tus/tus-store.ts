@@ -1,8 +1,8 @@
 /** Resumable uploads as the tus library asks for them, on behalf of one request. */
 import type { Readable } from 'node:stream';
 import { DataStore, Upload } from '@tus/utils';
-import type { Resumables } from './resumable.ts';
-import { offsetOf } from './resumable-upload.ts';
+import type { Resumables } from '../resumable/uploads.ts';
+import { offsetOf } from '../resumable/upload-state.ts';
 import { readWishes } from './tus-wishes.ts';
 
 /** What the library does not hand on: the request's own query and body. */

@@ -26,11 +26,11 @@ import {
 import { Server as TusServer } from '@tus/server';
 import type { Locker } from '@tus/utils';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { IntakeDeps } from '../intake.ts';
-import { PinDoubtful } from '../put-pin.ts';
-import { receive, watchRate } from '../receive.ts';
-import { newUploadId, type Resumables } from './resumable.ts';
-import { offsetOf } from './resumable-upload.ts';
+import type { IntakeDeps } from '../intake/intake.ts';
+import { PinDoubtful } from '../intake/put-pin.ts';
+import { receive, watchRate } from '../request/read-stream.ts';
+import { newUploadId, type Resumables } from '../resumable/uploads.ts';
+import { offsetOf } from '../resumable/upload-state.ts';
 import { createTusLocks } from './tus-locks.ts';
 import { type TusBody, TusStore } from './tus-store.ts';
 

@@ -5,15 +5,15 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { hashBlock } from '@shoal/blocks';
 import { CHUNK_SIZE_BYTES, MiB, StorageFull } from '@shoal/protocol';
-import { readTail, removeTail, writeTail } from '../../src/tus/resumable-tail.ts';
-import { UploadHead } from '../../src/tus/resumable-log.ts';
+import { readTail, removeTail, writeTail } from '../../src/resumable/tail.ts';
+import { UploadHead } from '../../src/resumable/log.ts';
 import {
   beginUpload,
   cutTo,
   isWhole,
   offsetOf,
   restoreUpload,
-} from '../../src/tus/resumable-upload.ts';
+} from '../../src/resumable/upload-state.ts';
 
 const HEAD = UploadHead.parse({
   v: 1,

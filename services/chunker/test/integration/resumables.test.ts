@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { createLog, createRegistry } from '@shoal/chassis';
 import { Overloaded, UploadExpired, UploadNotFound } from '@shoal/protocol';
-import type { IntakeDeps } from '../../src/intake.ts';
+import type { IntakeDeps } from '../../src/intake/intake.ts';
 import { createMetrics } from '../../src/metrics.ts';
-import { newUploadId, openResumables } from '../../src/tus/resumable.ts';
-import { offsetOf } from '../../src/tus/resumable-upload.ts';
+import { newUploadId, openResumables } from '../../src/resumable/uploads.ts';
+import { offsetOf } from '../../src/resumable/upload-state.ts';
 import { until } from './stand.ts';
 
 const WISHES = { name: 'a.bin', replicas: 1, copies: 1 };

@@ -33,24 +33,24 @@ import {
 import { openTemporaryFolder } from '@shoal/testkit';
 import { base58btc } from 'multiformats/bases/base58';
 import * as z from 'zod';
-import { createAnnounce } from '../../src/announce.ts';
-import { type AskAll, createAsk } from '../../src/ask.ts';
-import type { Engine } from '../../src/engine.ts';
-import { createHealth } from '../../src/health.ts';
-import { createHolders } from '../../src/holders.ts';
-import { createMembership, type OwnFacts } from '../../src/membership.ts';
-import { AgedRecord, Ask, Holdings, REPLIES, Request, Stamp } from '../../src/messages.ts';
+import { createAnnounce } from '../../src/holders/announce.ts';
+import { type AskAll, createAsk } from '../../src/network/ask.ts';
+import type { Engine } from '../../src/network/engine.ts';
+import { createHealth } from '../../src/holders/health.ts';
+import { createHolders } from '../../src/holders/holders.ts';
+import { createMembership, type OwnFacts } from '../../src/members/membership.ts';
+import { AgedRecord, Ask, Holdings, REPLIES, Request, Stamp } from '../../src/network/messages.ts';
 import { createMetrics } from '../../src/metrics.ts';
-import { createOwnClock } from '../../src/own-clock.ts';
-import { startPinSync } from '../../src/pin-sync.ts';
-import { createPinAges } from '../../src/pin-ages.ts';
-import { createPins } from '../../src/pins.ts';
-import { toRecords } from '../../src/provider-records.ts';
-import { createRefusals, type Refusal } from '../../src/refusals.ts';
-import { createSigner, Signed } from '../../src/signed.ts';
-import { openState } from '../../src/state.ts';
-import { createWant } from '../../src/want.ts';
-import { createWire } from '../../src/wire.ts';
+import { createOwnClock } from '../../src/members/own-clock.ts';
+import { startPinSync } from '../../src/pins/pin-sync.ts';
+import { createPinAges } from '../../src/pins/pin-ages.ts';
+import { createPins } from '../../src/pins/pins.ts';
+import { toRecords } from '../../src/routing/provider-records.ts';
+import { createRefusals, type Refusal } from '../../src/network/refusals.ts';
+import { createSigner, Signed } from '../../src/network/signed.ts';
+import { openState } from '../../src/pins/state.ts';
+import { createWant } from '../../src/holders/want.ts';
+import { createWire } from '../../src/network/wire.ts';
 import {
   fieldsOf,
   type Json,

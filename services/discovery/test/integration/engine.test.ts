@@ -9,7 +9,7 @@ import { createLog, openIdentity } from '@shoal/chassis';
 import { eventually, openTemporaryFolder } from '@shoal/testkit';
 import { createLibp2p } from 'libp2p';
 import { join } from 'node:path';
-import { startLibp2p } from '../../src/libp2p-engine.ts';
+import { startLibp2p } from '../../src/network/libp2p-engine.ts';
 
 const SWARM_KEY = randomBytes(32);
 const signal = AbortSignal.timeout(50_000);

@@ -7,8 +7,8 @@ import { createLog, readSwarmKey } from '@shoal/chassis';
 import { ClockWrong, discoveryRoutes, PeerId } from '@shoal/protocol';
 import { eventually } from '@shoal/testkit';
 import { base58btc } from 'multiformats/bases/base58';
-import type { Engine } from '../../src/engine.ts';
-import { startLibp2p } from '../../src/libp2p-engine.ts';
+import type { Engine } from '../../src/network/engine.ts';
+import { startLibp2p } from '../../src/network/libp2p-engine.ts';
 import { draft, haveMap, type TestPeer } from './peer.ts';
 import { openPeers, type Peers, seedOf, seeEachOther } from './peers.ts';
 

@@ -3,9 +3,9 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { createLog } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
 import { eventually } from '@shoal/testkit';
-import type { Engine, Topic } from '../../src/engine.ts';
-import { startLibp2p } from '../../src/libp2p-engine.ts';
-import { framesOf } from '../../src/link.ts';
+import type { Engine, Topic } from '../../src/network/engine.ts';
+import { startLibp2p } from '../../src/network/libp2p-engine.ts';
+import { framesOf } from '../../src/network/link.ts';
 import { Uint8ArrayList } from 'uint8arraylist';
 
 /** An engine of a real network, and what it was told. */

@@ -5,11 +5,11 @@
  * is a module of its own; this one puts them together.
  */
 import { byId, setText } from './build.js';
-import { refreshDeleted, wantMoreDeleted } from './deleted.js';
-import { refreshDetails, refreshFiles, wantMoreFiles } from './files.js';
+import { refreshDeleted, wantMoreDeleted } from './files/deleted.js';
+import { refreshDetails, refreshFiles, wantMoreFiles } from './files/files.js';
 import { refreshPeers } from './peers.js';
 import { addPart, refresh, refreshSoon, setLive } from './refresh.js';
-import { addFiles, isBusy } from './uploads.js';
+import { addFiles, isBusy } from './files/uploads.js';
 import { addUpkeepButtons, refreshUpkeep } from './upkeep.js';
 import { BASE, bytesText, copiesText, plural, shortId } from './words.js';
 

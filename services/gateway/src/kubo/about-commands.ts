@@ -1,8 +1,8 @@
 /** `version` and `id`: who answers here, in the shape that Kubo's clients read. */
 import { routePath, routingRoutes } from '@shoal/protocol';
-import type { RpcCommand } from './call.ts';
-import { holdTo } from './options.ts';
-import { RpcError } from './rpc-error.ts';
+import type { RpcCommand } from './rpc/call.ts';
+import { holdTo } from './rpc/options.ts';
+import { RpcError } from './rpc/rpc-error.ts';
 import PACKAGE from '../../package.json' with { type: 'json' };
 
 const AGENT = `shoal/${PACKAGE.version}`;

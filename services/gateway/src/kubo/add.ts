@@ -7,11 +7,11 @@
  */
 import { randomUUID } from 'node:crypto';
 import { DirectoryReply, MiB, routePath, UploadReply } from '@shoal/protocol';
-import { readParts, type RpcCall, type RpcCommand } from './call.ts';
-import { ALWAYS, holdTo, holdToSpelling, NEVER, type Rules, UNKNOWN } from './options.ts';
-import { openOutput, type Output } from './output.ts';
-import type { FormPart } from './read-form.ts';
-import { misused } from './rpc-error.ts';
+import { readParts, type RpcCall, type RpcCommand } from './rpc/call.ts';
+import { ALWAYS, holdTo, holdToSpelling, NEVER, type Rules, UNKNOWN } from './rpc/options.ts';
+import { openOutput, type Output } from './rpc/output.ts';
+import type { FormPart } from './rpc/read-form.ts';
+import { misused } from './rpc/rpc-error.ts';
 import { treeSizeOf } from './tree-size.ts';
 
 /** What a file is called in the swarm when its sender gave no name. */

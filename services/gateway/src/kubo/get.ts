@@ -1,11 +1,11 @@
 /** `get`: a file or directory as a TAR, which Kubo's command line unpacks; or gzipped, as its options say. */
 import { pipeline } from 'node:stream';
 import { createGzip } from 'node:zlib';
-import { ask, onlyArg, type RpcCommand } from './call.ts';
-import type { Options } from './options.ts';
-import { openOutput } from './output.ts';
-import { gatewayPath, readIpfsPath } from './paths.ts';
-import { failureOf, misused, RpcError } from './rpc-error.ts';
+import { ask, onlyArg, type RpcCommand } from './rpc/call.ts';
+import type { Options } from './rpc/options.ts';
+import { openOutput } from './rpc/output.ts';
+import { gatewayPath, readIpfsPath } from './rpc/paths.ts';
+import { failureOf, misused, RpcError } from './rpc/rpc-error.ts';
 
 const TAR_TYPE = 'application/x-tar';
 const GZIP_TYPE = 'application/gzip';

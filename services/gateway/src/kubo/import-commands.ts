@@ -7,11 +7,11 @@ import {
   ImportReply,
   routePath,
 } from '@shoal/protocol';
-import { readParts, type RpcCall, type RpcCommand } from './call.ts';
-import { holdTo, holdToSpelling, NEVER, type Options } from './options.ts';
-import { openOutput } from './output.ts';
-import { answeredCid } from './paths.ts';
-import { misused, RpcError } from './rpc-error.ts';
+import { readParts, type RpcCall, type RpcCommand } from './rpc/call.ts';
+import { holdTo, holdToSpelling, NEVER, type Options } from './rpc/options.ts';
+import { openOutput } from './rpc/output.ts';
+import { answeredCid } from './rpc/paths.ts';
+import { misused, RpcError } from './rpc/rpc-error.ts';
 
 const VALUES = { kind: 'values', type: 'application/json' } as const;
 /** The header of a CAR, whose bound is the same, and what version 2 has before it. */

@@ -17,11 +17,11 @@ import {
   type UnixfsNode,
 } from '@shoal/blocks';
 import { CidUnsupported } from '@shoal/protocol';
-import { ask, type RpcCall, type RpcCommand, someArgs } from './call.ts';
-import { holdToSpelling } from './options.ts';
-import { openOutput } from './output.ts';
-import { answeredCid, gatewayPath, readIpfsPath } from './paths.ts';
-import { failureOf } from './rpc-error.ts';
+import { ask, type RpcCall, type RpcCommand, someArgs } from './rpc/call.ts';
+import { holdToSpelling } from './rpc/options.ts';
+import { openOutput } from './rpc/output.ts';
+import { answeredCid, gatewayPath, readIpfsPath } from './rpc/paths.ts';
+import { failureOf } from './rpc/rpc-error.ts';
 
 /** Multicodec code of raw bytes: a file by itself. */
 const RAW = 0x55;

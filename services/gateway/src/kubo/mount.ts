@@ -9,18 +9,18 @@ import { type PeerId, Problem, type Service } from '@shoal/protocol';
 import { type Clients, isSameToken, type Server, Shares, tokenIn } from '@shoal/chassis';
 import type { FastifyRequest } from 'fastify';
 import type { Metrics } from '../metrics.ts';
-import { bodyOf } from '../proxy.ts';
+import { bodyOf } from '../proxy/proxy.ts';
 import { id, version } from './about-commands.ts';
 import { add } from './add.ts';
-import type { RpcCommand } from './call.ts';
+import type { RpcCommand } from './rpc/call.ts';
 import { get } from './get.ts';
 import { blockPut, dagImport } from './import-commands.ts';
 import { ls } from './ls.ts';
-import { readOptions } from './options.ts';
+import { readOptions } from './rpc/options.ts';
 import { pinAdd, pinLs, pinRm } from './pin-commands.ts';
 import { blockGet, blockStat, cat, dagExport } from './read-commands.ts';
-import { RpcError, toRpcError } from './rpc-error.ts';
-import { createUpstream } from './upstream.ts';
+import { RpcError, toRpcError } from './rpc/rpc-error.ts';
+import { createUpstream } from './rpc/upstream.ts';
 
 const PREFIX = '/api/v0/';
 /** Calls at once, shared by clients. */

@@ -7,11 +7,11 @@ import {
   routePath,
   UploadReply,
 } from '@shoal/protocol';
-import { type RpcCall, type RpcCommand, someArgs } from './call.ts';
-import { ALWAYS, holdTo, holdToSpelling } from './options.ts';
-import { openOutput } from './output.ts';
-import { type ResolvedCid, resolveCid } from './paths.ts';
-import { misused, RpcError } from './rpc-error.ts';
+import { type RpcCall, type RpcCommand, someArgs } from './rpc/call.ts';
+import { ALWAYS, holdTo, holdToSpelling } from './rpc/options.ts';
+import { openOutput } from './rpc/output.ts';
+import { type ResolvedCid, resolveCid } from './rpc/paths.ts';
+import { misused, RpcError } from './rpc/rpc-error.ts';
 
 const PAGE_SIZE = 1000;
 const VALUES = { kind: 'values', type: 'application/json' } as const;

@@ -1,9 +1,9 @@
 /** `cat`, `block/get`, `block/stat` and `dag/export`: what the gateway has, without being changed. */
 import type { Dispatcher } from 'undici';
-import { ask, cachePolicy, onlyArg, type RpcCall, type RpcCommand, someArgs } from './call.ts';
-import { openOutput, type Output } from './output.ts';
-import { gatewayPath, readIpfsPath, resolveCid } from './paths.ts';
-import { failureOf, misused, RpcError } from './rpc-error.ts';
+import { ask, cachePolicy, onlyArg, type RpcCall, type RpcCommand, someArgs } from './rpc/call.ts';
+import { openOutput, type Output } from './rpc/output.ts';
+import { gatewayPath, readIpfsPath, resolveCid } from './rpc/paths.ts';
+import { failureOf, misused, RpcError } from './rpc/rpc-error.ts';
 
 const BYTES_TYPE = 'application/octet-stream';
 

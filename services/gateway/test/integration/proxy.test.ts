@@ -12,7 +12,7 @@ import { MiB, PROOF_HEADER, ProblemBody } from '@shoal/protocol';
 import { programOf } from '@shoal/testkit';
 import type { FastifyRequest } from 'fastify';
 import { request } from 'undici';
-import { TABLE } from '../../src/table.ts';
+import { TABLE } from '../../src/proxy/table.ts';
 import { openGateway, openUpstreams, until } from './support.ts';
 
 const cid = 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku';
@@ -547,8 +547,10 @@ async function scriptsOf(origin: string): Promise<string[]> {
     const { statusCode, headers, body } = await request(`${origin}${path}`);
     expect([path, statusCode]).toEqual([path, 200]);
     expect(headers['content-type']).toBe('text/javascript; charset=utf-8');
-    for (const [, name] of (await body.text()).matchAll(/ from '\.\/([\w-]+\.js)'/g))
-      if (!found.includes(`/console/${name}`)) found.push(`/console/${name}`);
+    for (const [, name] of (await body.text()).matchAll(/ from '(\.[\w./-]+\.js)'/g)) {
+      const { pathname } = new URL(String(name), `${origin}${path}`);
+      if (!found.includes(pathname)) found.push(pathname);
+    }
   }
   return found;
 }

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { type Cid, MiB, type SweepReport, type UpkeepReport } from '@shoal/protocol';
 import { programOf } from '@shoal/testkit';
-import { digestOfCid } from '../../src/blockstore.ts';
+import { digestOfCid } from '../../src/disk/block-record.ts';
 import {
   createPeerFolder,
   newBlock,

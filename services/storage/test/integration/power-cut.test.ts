@@ -21,10 +21,11 @@ import {
   type Random,
   seededBytes,
 } from '@shoal/testkit';
-import { openBlockIndex } from '../../src/block-index.ts';
-import { type Blockstore, type Digest, digestOfHash } from '../../src/blockstore.ts';
-import { openDiskBlockstore } from '../../src/disk-blockstore.ts';
-import { type FileIo, nodeFileIo } from '../../src/file-io.ts';
+import { openBlockIndex } from '../../src/index/block-index.ts';
+import { type Digest, digestOfHash } from '../../src/disk/block-record.ts';
+import { type Blockstore } from '../../src/store/blockstore.ts';
+import { openDiskBlockstore } from '../../src/store/disk-blockstore.ts';
+import { type FileIo, nodeFileIo } from '../../src/disk/file-io.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { newLease } from './harness.ts';
 

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { createDagBuilder } from '@shoal/blocks';
 import { type Cid, KiB, MiB, type UpkeepReport } from '@shoal/protocol';
-import { openBlockIndex } from '../../src/block-index.ts';
-import { digestOfCid } from '../../src/blockstore.ts';
+import { openBlockIndex } from '../../src/index/block-index.ts';
+import { digestOfCid } from '../../src/disk/block-record.ts';
 import {
   type Client,
   createPeerFolder,

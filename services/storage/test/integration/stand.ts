@@ -5,14 +5,15 @@ import { join } from 'node:path';
 import { createDagBuilder, hashBlock } from '@shoal/blocks';
 import { createLog, createRegistry } from '@shoal/chassis';
 import type { Cid, Lease, SweepReport } from '@shoal/protocol';
-import { type Blockstore, digestOfCid } from '../../src/blockstore.ts';
-import { createDagListings } from '../../src/dag-listing.ts';
-import { keepDag } from '../../src/dags.ts';
-import { openDiskBlockstore } from '../../src/disk-blockstore.ts';
-import type { PinPage } from '../../src/live-pins.ts';
+import { digestOfCid } from '../../src/disk/block-record.ts';
+import { type Blockstore } from '../../src/store/blockstore.ts';
+import { createDagListings } from '../../src/dags/dag-listing.ts';
+import { keepDag } from '../../src/dags/dags.ts';
+import { openDiskBlockstore } from '../../src/store/disk-blockstore.ts';
+import type { PinPage } from '../../src/upkeep/live-pins.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { readNodeFrom } from '../../src/routes.ts';
-import { type SweepRound, sweepRound } from '../../src/sweep-round.ts';
+import { type SweepRound, sweepRound } from '../../src/upkeep/sweep-round.ts';
 
 export interface TestBlock {
   readonly cid: Cid;

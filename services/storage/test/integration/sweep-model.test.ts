@@ -10,7 +10,7 @@ import { env } from 'node:process';
 import { expect, it } from '@jest/globals';
 import { KiB, Lease } from '@shoal/protocol';
 import { createRandom } from '@shoal/testkit';
-import { type Digest, digestOfCid } from '../../src/blockstore.ts';
+import { type Digest, digestOfCid } from '../../src/disk/block-record.ts';
 import { blockOf, fileOf, GRACE_MS, openStand, type TestBlock, type TestFile } from './stand.ts';
 
 /** MODEL_OPERATIONS=100000 for a long run. */

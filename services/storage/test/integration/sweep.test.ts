@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { truncate } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { KiB } from '@shoal/protocol';
-import type { PinPage } from '../../src/live-pins.ts';
-import { digestOfCid } from '../../src/blockstore.ts';
+import type { PinPage } from '../../src/upkeep/live-pins.ts';
+import { digestOfCid } from '../../src/disk/block-record.ts';
 import { newLease } from './harness.ts';
 import { blockOf, fileOf, GRACE_MS, openStand, type Stand, type TestFile } from './stand.ts';
 

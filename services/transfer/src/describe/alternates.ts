@@ -7,7 +7,7 @@ import type { Member, Pin } from '@shoal/protocol';
 import { partitionOf } from '@shoal/blocks';
 import { piecesOf } from './hash-pieces.ts';
 import { METALINK_TYPE } from './metalink.ts';
-import type { MemberView } from '../member-view.ts';
+import type { MemberView } from '../peers/member-view.ts';
 import { TORRENT_TYPE } from './torrent.ts';
 
 /** Addresses in one torrent or Metalink: more than any client asks at once. */

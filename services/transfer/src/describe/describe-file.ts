@@ -4,12 +4,12 @@ import { codecOf, type DagEntry, digestOf } from '@shoal/blocks';
 import { type Call, isNotModified, type PeerClient } from '@shoal/chassis';
 import { DescriptionImpossible, type Pin, type transferRoutes } from '@shoal/protocol';
 import { fileUrls, whyNoTorrent } from './alternates.ts';
-import type { BlockSource } from '../block-source.ts';
-import { contentDisposition } from '../file-headers.ts';
-import { findPin } from '../find-pin.ts';
+import type { BlockSource } from '../fetch/listed-blocks.ts';
+import { contentDisposition } from '../answer/file-headers.ts';
+import { findPin } from '../peers/find-pin.ts';
 import { type HashPieces, PIECE_SIZE_BYTES, piecesOf } from './hash-pieces.ts';
-import { listEntries, type Manifests } from '../manifests.ts';
-import type { MemberView } from '../member-view.ts';
+import { listEntries, type Manifests } from '../file/manifests.ts';
+import type { MemberView } from '../peers/member-view.ts';
 import { METALINK_TYPE, metalinkOf, SHA256_SIZE_BYTES } from './metalink.ts';
 import { TORRENT_TYPE, torrentOf } from './torrent.ts';
 

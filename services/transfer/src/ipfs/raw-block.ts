@@ -5,13 +5,13 @@
 import { isNotModified, Shares, watchReader } from '@shoal/chassis';
 import { RangeNotSatisfiable } from '@shoal/protocol';
 import type { TransferConfig } from '../config.ts';
-import { headOf, nameAsked, rangeOf } from '../file-answer.ts';
-import { contentDisposition, IMMUTABLE } from '../file-headers.ts';
-import { answerHead, type IpfsAsk, type IpfsOutcome } from './ipfs-ask.ts';
-import { hintsOf, locationOf } from './ipfs-headers.ts';
-import { RAW_TYPE } from './negotiate.ts';
-import { select } from '../range.ts';
-import type { Piece } from '../send-body.ts';
+import { headOf, nameAsked, rangeOf } from '../answer/file-answer.ts';
+import { contentDisposition, IMMUTABLE } from '../answer/file-headers.ts';
+import { answerHead, type IpfsAsk, type IpfsOutcome } from './request/ask.ts';
+import { hintsOf, locationOf } from './request/headers.ts';
+import { RAW_TYPE } from './request/negotiate.ts';
+import { select } from '../answer/range.ts';
+import type { Piece } from '../file/pieces.ts';
 
 /** Characters for path, roots and address: with the rest the head stays below Kubo's 2 KiB. */
 const HINTS_MAX_LENGTH = 480;

@@ -5,7 +5,8 @@ import { describe, expect, it } from '@jest/globals';
 import { createLog, createRegistry } from '@shoal/chassis';
 import { TransferConfig } from '../../src/config.ts';
 import { createMetrics } from '../../src/metrics.ts';
-import { createSender, type Exchange, type Pieces } from '../../src/send-body.ts';
+import { type Pieces } from '../../src/file/pieces.ts';
+import { createSender, type Exchange } from '../../src/answer/send-body.ts';
 
 const config = {
   TRANSFER_DOWNLOADS_MAX: 2,

@@ -1,0 +1,81 @@
+/** Making and checking the proof of `protocol/proof.ts`. */
+import { createHash, createHmac, createSecretKey, hkdfSync, timingSafeEqual } from 'node:crypto';
+import { join } from 'node:path';
+import { PROOF_HEADER, PeerId, ProofRefused, proofMessage } from '@shoal/protocol';
+import { type PeerConfig, readSwarmKey } from '../process/config.ts';
+import { openIdentity } from '../process/identity.ts';
+
+export interface ProvenRequest {
+  readonly method: string;
+  /** Path with query, as on the request line. */
+  readonly path: string;
+  /** The body when it is JSON; streamed bytes are not covered, blocks verify themselves. */
+  readonly body?: Uint8Array | string | undefined;
+}
+
+export interface Prover {
+  /** Headers that prove this request to `target`. */
+  prove(target: string, request: ProvenRequest): Record<string, string>;
+  /**
+   * Checks a request that was sent to us; answers who sent it.
+   * @throws ProofRefused
+   */
+  check(header: string | undefined, request: ProvenRequest): PeerId;
+}
+
+/** The prover of a service, from what every service is told. @throws ConfigError */
+export function openProver(
+  config: Pick<PeerConfig, 'PEER_ID' | 'PEER_DATA_DIR' | 'SWARM_KEY_FILE'>,
+): Prover {
+  return createProver(
+    readSwarmKey(config.SWARM_KEY_FILE),
+    config.PEER_ID,
+    readLocalSecret(config.PEER_DATA_DIR),
+  );
+}
+
+/** What only the services of one peer know: its identity key. @throws ConfigError */
+export function readLocalSecret(peerDataDir: string): Uint8Array {
+  return openIdentity(join(peerDataDir, 'identity.key')).privateKeyRaw;
+}
+
+const EMPTY_SHA256 = createHash('sha256').digest('hex');
+
+/**
+ * The HMAC keys are derived, so that libp2p's use of the swarm key and ours stay apart. Among the
+ * services of one peer the key is that peer's own secret: a member can't pass for another's service.
+ */
+export function createProver(swarmKey: Uint8Array, self: PeerId, localSecret: Uint8Array): Prover {
+  // As a key object: node would prepare a bare key anew for every block (12 µs, not 3).
+  const derive = (secret: Uint8Array, info: string) =>
+    createSecretKey(Buffer.from(hkdfSync('sha256', secret, '', info, 32)));
+  const swarmProofKey = derive(swarmKey, 'shoal http proof v1');
+  const localProofKey = derive(localSecret, 'shoal local proof v1');
+  const sign = (source: string, target: string, { method, path, body }: ProvenRequest): Buffer => {
+    const bodySha256 =
+      body === undefined || body.length === 0
+        ? EMPTY_SHA256
+        : createHash('sha256').update(body).digest('hex');
+    const isLocal = source === self && target === self;
+    return createHmac('sha256', isLocal ? localProofKey : swarmProofKey)
+      .update(proofMessage({ source, target, method, path, bodySha256 }))
+      .digest();
+  };
+  return {
+    prove: (target, request) => ({
+      [PROOF_HEADER]: `v1 ${self} ${sign(self, target, request).toString('base64url')}`,
+    }),
+    check(header, request) {
+      if (header === undefined) throw new ProofRefused({ reason: `${PROOF_HEADER} is missing` });
+      const [version, source, mac] = header.split(' ');
+      const parsed = PeerId.safeParse(source);
+      if (version !== 'v1' || !parsed.success || mac === undefined)
+        throw new ProofRefused({ reason: `${PROOF_HEADER} is malformed` });
+      const expected = sign(parsed.data, self, request);
+      const given = Buffer.from(mac, 'base64url');
+      if (given.length !== expected.length || !timingSafeEqual(given, expected))
+        throw new ProofRefused({ reason: `${PROOF_HEADER} does not match this swarm's key` });
+      return parsed.data;
+    },
+  };
+}

@@ -1,0 +1,118 @@
+/**
+ * Which client a request is of, for whatever clients share: its address, and whether it has the write
+ * token. A token that isn't ours makes nobody another client, or anyone could be a thousand.
+ *
+ * The services behind see the gateway's address on every request, so the gateway passes the client's
+ * name on, with a proof that only services of this peer can make. What clients send under that header
+ * themselves is thrown away at the gateway and proves nothing elsewhere.
+ */
+import { createHmac, createSecretKey, hkdfSync, timingSafeEqual } from 'node:crypto';
+import { CLIENT_HEADER, clientMessage, type PeerId, PROOF_HEADER } from '@shoal/protocol';
+import type { FastifyRequest } from 'fastify';
+import { addressShare, clientAddress, listNetworks } from '../process/client-address.ts';
+import type { PeerConfig } from '../process/config.ts';
+import { type Prover, readLocalSecret } from '../client/proof.ts';
+import { isSameToken } from './write-token.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Whose share of this peer it takes. */
+    readonly client: string;
+  }
+}
+
+/** Longest name of a client: an address, and a word. */
+const CLIENT_LENGTH_MAX = 100;
+
+interface Passed {
+  readonly method: string;
+  /** Path with query, as on the request line. */
+  readonly path: string;
+}
+
+export interface Clients {
+  /** Whose request this is. */
+  of(request: FastifyRequest): string;
+  /** Headers that tell a service of this peer whose request it is given. */
+  vouch(client: string, passed: Passed): Record<string, string>;
+}
+
+/** @throws ConfigError */
+export function openClients(
+  config: Pick<PeerConfig, 'PEER_ID' | 'PEER_DATA_DIR' | 'TRUSTED_PROXIES'>,
+  options: { readonly token: string | undefined; readonly prover?: Prover },
+): Clients {
+  const { PEER_ID: self, PEER_DATA_DIR: folder, TRUSTED_PROXIES: trustedProxies } = config;
+  return createClients({ self, localSecret: readLocalSecret(folder), trustedProxies, ...options });
+}
+
+export function createClients({
+  self,
+  localSecret,
+  trustedProxies,
+  token,
+  prover,
+}: {
+  readonly self: PeerId;
+  /** What only the services of this peer know. */
+  readonly localSecret: Uint8Array;
+  readonly trustedProxies: readonly string[];
+  readonly token: string | undefined;
+  /** Tells members and own services by their proof; without one they are told by their address. */
+  readonly prover?: Prover | undefined;
+}): Clients {
+  const proxies = listNetworks(trustedProxies);
+  const key = createSecretKey(
+    Buffer.from(hkdfSync('sha256', localSecret, '', 'shoal client proof v1', 32)),
+  );
+  const sign = (client: string, { method, path }: Passed): Buffer =>
+    createHmac('sha256', key).update(clientMessage({ self, method, path, client })).digest();
+
+  const vouchedFor = (header: unknown, passed: Passed): string | undefined => {
+    if (typeof header !== 'string') return undefined;
+    const [version, name = '', mac = ''] = header.split(' ');
+    const client = Buffer.from(name, 'base64url').toString();
+    const given = Buffer.from(mac, 'base64url');
+    const expected = sign(client, passed);
+    const isProven = given.length === expected.length && timingSafeEqual(given, expected);
+    return version === 'v1' && isProven ? client.slice(0, CLIENT_LENGTH_MAX) : undefined;
+  };
+  /** A member, or a service of our own; only where the proof covers all that was sent. */
+  const provenPeer = ({ method, url, headers }: FastifyRequest): string | undefined => {
+    const header = headers[PROOF_HEADER];
+    if (prover === undefined || typeof header !== 'string' || !/^(?:GET|HEAD)$/.test(method))
+      return undefined;
+    try {
+      return `peer ${prover.check(header, { method, path: url })}`;
+    } catch {
+      return undefined; // its route refuses it, or takes no proof at all
+    }
+  };
+
+  return {
+    of(request) {
+      const { method, url: path, headers, socket } = request;
+      const known = vouchedFor(headers[CLIENT_HEADER], { method, path }) ?? provenPeer(request);
+      if (known !== undefined) return known;
+      const forwarded = headers['x-forwarded-for'];
+      const forwardedFor = Array.isArray(forwarded) ? forwarded.join(',') : forwarded;
+      const address = addressShare(clientAddress(socket.remoteAddress, forwardedFor, proxies));
+      const given = token === undefined ? undefined : tokenIn(headers.authorization);
+      const hasToken = given !== undefined && token !== undefined && isSameToken(given, token);
+      return hasToken ? `${address} token` : address;
+    },
+    vouch(client, passed) {
+      const name = Buffer.from(client).toString('base64url');
+      return { [CLIENT_HEADER]: `v1 ${name} ${sign(client, passed).toString('base64url')}` };
+    },
+  };
+}
+
+/** The token of `Bearer <token>`, or of `Basic <base64 of user:token>`. */
+export function tokenIn(authorization = ''): string | undefined {
+  const [, scheme = '', value = ''] = /^(Bearer|Basic) +(\S+)$/i.exec(authorization) ?? [];
+  if (scheme.toLowerCase() === 'bearer') return value;
+  const text = Buffer.from(value, 'base64').toString('utf8');
+  const colon = text.indexOf(':');
+  return colon < 0 ? undefined : text.slice(colon + 1);
+}

@@ -1,0 +1,32 @@
+/** Who may write at a peer that is being started, as its services will see it, and what a person is told of it. */
+import { loadConfig, PeerConfig } from '@shoal/chassis/config';
+import { isThisMachine, readWriteToken } from '@shoal/chassis/own-token';
+import type { Context } from '../context.ts';
+import { shellWord } from '../terminal/shell-word.ts';
+
+const Settings = PeerConfig.pick({ WRITE_TOKEN: true, WRITE_TOKEN_FILE: true, WRITE_OPEN: true });
+
+export interface Door {
+  /** A shell's words for the header that carries the token, with a blank behind; empty without one. */
+  readonly curlFlag: string;
+}
+
+/**
+ * Says on stderr when whoever is on the network may write.
+ * @throws ConfigError before anything is started, when the token that was given is none.
+ */
+export function openDoor(
+  { host, keyFile, isOpen }: { host: string; keyFile: string; isOpen: boolean },
+  { env, err }: Pick<Context, 'env' | 'err'>,
+): Door {
+  const given = loadConfig(Settings, env);
+  const settings = { ...given, WRITE_OPEN: given.WRITE_OPEN || isOpen };
+  const token = readWriteToken({ ...settings, BIND_HOST: host, SWARM_KEY_FILE: keyFile });
+  if (token === undefined && !isThisMachine(host))
+    err(`shoal: open: whoever reaches ${host} may write and delete\n`);
+  if (token === undefined) return { curlFlag: '' };
+  const { WRITE_TOKEN: text, WRITE_TOKEN_FILE: file } = given;
+  const derived = `$(shoal token --key-file ${shellWord(keyFile)})`;
+  const source = text ? '$WRITE_TOKEN' : file ? `$(cat ${shellWord(file)})` : derived;
+  return { curlFlag: `-H "Authorization: Bearer ${source}" ` };
+}

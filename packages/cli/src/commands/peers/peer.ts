@@ -1,0 +1,144 @@
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { readSwarmKey } from '@shoal/chassis/config';
+import { bareHost } from '@shoal/protocol';
+import type { Command, Context } from '../../context.ts';
+import { defaultDataDir } from '../../launch/data-dir.ts';
+import { type Door, openDoor } from '../../call/door.ts';
+import { UsageError } from '../../failure.ts';
+import { type LaunchedPeer, launchPeer } from '../../launch/launch-peer.ts';
+import { readNumber, readOptions, readPath, refusePositionals } from '../../options.ts';
+import { BASE_PORT_DEFAULT, BASE_PORT_MAX, portsOf } from '../../launch/ports.ts';
+import { type LogTarget, runLauncher } from '../../launch/run-launcher.ts';
+import { claimSlot } from '../../launch/slots.ts';
+import { ensureSwarmKey, writeSwarmKey } from '../../launch/swarm-key.ts';
+
+export const USAGE = `shoal peer [options]           run one peer until Ctrl-C
+  --data-dir D       where its data is (default: ~/.local/share/shoal)
+  --slots            share D with other peers: each takes a folder D/slots/<n> for itself
+  --base-port B      first of its six ports (default: ${BASE_PORT_DEFAULT})
+  --host H           address to listen on (default: 127.0.0.1; 0.0.0.0 or :: for the network)
+  --open             on a network, let whoever reaches it write; else writes need a token
+  --advertise H      address that other peers reach it at
+  --seed HOST:PORT   libp2p address of a peer to join (may be given several times)
+  --key-file F       swarm key (default: SWARM_KEY_FILE, else D/swarm.key, made when missing)
+  --new-identity     become a new peer with the data in D, as a copy of another peer's must
+  --no-mdns          don't look for peers on the local network
+  --json             print one line of JSON when it is ready
+  --verbose          show what the services log
+  --log-to stdout    write what the services log to stdout, as JSON lines
+The swarm key may be given as SWARM_KEY too (64 hex digits): it is then kept in D/swarm.key.`;
+
+/** Runs one peer of a swarm: Redis and the five services, restarted when they crash. */
+export const peer: Command = async (args, context) => {
+  const { values, positionals } = readOptions(args, {
+    'data-dir': { type: 'string' },
+    slots: { type: 'boolean', default: false },
+    'base-port': { type: 'string', default: String(BASE_PORT_DEFAULT) },
+    host: { type: 'string', default: '127.0.0.1' },
+    open: { type: 'boolean', default: false },
+    advertise: { type: 'string' },
+    seed: { type: 'string', multiple: true, default: [] },
+    'key-file': { type: 'string' },
+    'new-identity': { type: 'boolean', default: false },
+    'no-mdns': { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    verbose: { type: 'boolean', default: false },
+    'log-to': { type: 'string', default: 'files' },
+  });
+  refusePositionals(positionals);
+  for (const seed of values.seed)
+    if (!/^(.+:\d{1,5}|\/.+)$/.test(seed))
+      throw new UsageError(`--seed must be host:port, not "${seed}"`);
+  const basePort = readNumber(values['base-port'], {
+    name: '--base-port',
+    min: 1,
+    max: BASE_PORT_MAX,
+  });
+  const logTo = readLogTarget(values['log-to'], values.verbose);
+  const root = readPath(values['data-dir'] ?? defaultDataDir(context), context);
+  const { keyFile, isNew } = placeKey(root, values['key-file'], context);
+  // Containers of one project share the key through their volume: there, a new one is the swarm's.
+  if (isNew && values.seed.length > 0 && !values.slots)
+    context.err(
+      `shoal: ${keyFile} was made now, so this is a swarm of its own; to join the one at ${values.seed.join(', ')}, give its key with --key-file\n`,
+    );
+  const door = openDoor({ host: values.host, keyFile, isOpen: values.open }, context);
+  return runLauncher(context, {
+    logTo,
+    launch: async (deps, options) => {
+      await using starting = new AsyncDisposableStack();
+      const slot = values.slots
+        ? starting.use(await claimSlot(root, { holder: hostname(), ...options }))
+        : undefined;
+      const launched = starting.use(
+        await launchPeer(
+          {
+            label: slot === undefined ? 'this peer' : `peer in slot ${slot.index}`,
+            dataDir: slot?.dataDir ?? root,
+            keyFile,
+            host: bareHost(values.host),
+            advertiseHost: values.advertise && bareHost(values.advertise),
+            ports: portsOf(basePort),
+            seeds: values.seed,
+            hasMdns: !values['no-mdns'],
+            isOpen: values.open,
+            hasNewIdentity: values['new-identity'],
+            staysDownWhenKilled: false,
+          },
+          deps,
+          options,
+        ),
+      );
+      const running = starting.move();
+      return { ...launched, [Symbol.asyncDispose]: () => running.disposeAsync() };
+    },
+    onReady: (launched) =>
+      context.out(
+        values.json || logTo === 'stdout'
+          ? `${JSON.stringify(asJson(launched))}\n`
+          : describe(launched, door),
+      ),
+  });
+};
+
+/** Where the services read the key: one that was given is never replaced, one of our own is made. */
+function placeKey(
+  root: string,
+  option: string | undefined,
+  context: Context,
+): { keyFile: string; isNew: boolean } {
+  const own = join(root, 'swarm.key');
+  const { env } = context;
+  const given = env['SWARM_KEY'];
+  if (option !== undefined) {
+    const file = readPath(option, context);
+    return { keyFile: file, isNew: ensureSwarmKey(file) };
+  }
+  if (env['SWARM_KEY_FILE']) {
+    const file = readPath(env['SWARM_KEY_FILE'], context);
+    readSwarmKey(file); // a secret that somebody mounts: when it is missing, a new one helps nobody
+    return { keyFile: file, isNew: false };
+  }
+  if (!given) return { keyFile: own, isNew: ensureSwarmKey(own) };
+  writeSwarmKey(own, given);
+  return { keyFile: own, isNew: false };
+}
+
+function readLogTarget(text: string, isVerbose: boolean): LogTarget {
+  if (text !== 'files' && text !== 'stdout')
+    throw new UsageError(`--log-to must be files or stdout, not "${text}"`);
+  return isVerbose ? 'terminal' : text;
+}
+
+function asJson({ peerId, origins, pids, libp2p }: LaunchedPeer) {
+  return { peerId, ...origins, pids: pids(), libp2p };
+}
+
+function describe({ peerId, origins, libp2p }: LaunchedPeer, { curlFlag }: Door): string {
+  return `peer ${peerId} is ready
+  open    ${origins.gateway}
+  upload  curl ${curlFlag}-F file=@FILE ${origins.gateway}/files
+  join    shoal peer --seed ${libp2p} --key-file <a copy of its swarm.key>
+`;
+}

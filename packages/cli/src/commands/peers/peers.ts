@@ -1,0 +1,81 @@
+import { discoveryRoutes } from '@shoal/protocol';
+import { createClient, type PeersReply } from '../../call/client.ts';
+import type { Command } from '../../context.ts';
+import { EXIT_FAILURE } from '../../failure.ts';
+import { formatAge, formatBytes, formatTable, shortPeerId } from '../../terminal/format.ts';
+import { readOptions, refusePositionals } from '../../options.ts';
+import { readPeerUrl } from '../../call/peer-url.ts';
+import { watchStop } from '../../terminal/watch-stop.ts';
+
+export const USAGE = `shoal peers [options]          list the members of the swarm
+  --peer URL         gateway to ask (default: SHOAL_PEER, or http://127.0.0.1:7100)
+  --json             print the peer's answer`;
+
+/** Lists the members as one peer sees them. */
+export const peers: Command = async (args, context) => {
+  const { values, positionals } = readOptions(args, {
+    peer: { type: 'string' },
+    json: { type: 'boolean', default: false },
+  });
+  refusePositionals(positionals);
+  await using client = createClient(readPeerUrl(values.peer, context));
+  using stop = watchStop(() => process.exit(EXIT_FAILURE));
+  const reply = await client.call(discoveryRoutes.listPeers, {}, stop);
+  context.out(values.json ? `${JSON.stringify(reply)}\n` : peersTable(reply));
+  return 0;
+};
+
+/** The members, and what a file on them survives, as the peer says it. */
+export function peersTable({ peers: members, summary, clock, twin }: PeersReply): string {
+  const survives = summary === '' ? '' : `\n${summary}\n`;
+  return `${membersTable(members)}${survives}${clockLine(clock)}${twinLine(twin)}`;
+}
+
+/** What is wrong with the peer's clock, as a line; nothing when it agrees with the others. */
+export function clockLine(clock: PeersReply['clock']): string {
+  if (clock?.isWrong !== true) return '';
+  const { aheadMs = 0 } = clock;
+  const where = aheadMs < 0 ? 'behind' : 'ahead of';
+  return `this peer's clock is ${formatAge(Math.abs(aheadMs))} ${where} the others': nothing can be written here until it is set right\n`;
+}
+
+/** That another process runs under the peer's identity, as a line; nothing without one. */
+export function twinLine(twin: PeersReply['twin']): string {
+  if (twin === undefined) return '';
+  const other = `another process runs under this peer's identity, at ${twin.gateway}: one of the two data folders is a copy`;
+  const what = twin.isAside
+    ? 'nothing can be written here until one of the two is stopped, or this one is started with --new-identity'
+    : 'that one stands aside; stop it, or start it with --new-identity';
+  return `${other}; ${what}\n`;
+}
+
+function membersTable(members: PeersReply['peers']): string {
+  return formatTable(
+    ['PEER', 'STATE', 'BLOCKS', 'HOLDS', 'FREE', 'SEEN', 'GATEWAY'],
+    members.map((member) => [
+      shortPeerId(member.peerId),
+      stateOf(member),
+      String(member.blocks),
+      formatBytes(member.usedBytes),
+      formatBytes(member.freeBytes),
+      member.isSelf ? 'now' : `${formatAge(member.seenMsAgo)} ago`,
+      member.http.gateway,
+    ]),
+  );
+}
+
+/** A member's state, with what else a person should know: `alive, draining (asked)`. */
+export function stateOf({
+  state,
+  draining,
+  isSelf,
+  outInMs,
+  isDistrusted,
+}: Pick<
+  PeersReply['peers'][number],
+  'state' | 'draining' | 'isSelf' | 'outInMs' | 'isDistrusted'
+>): string {
+  const proofs = isDistrusted === true ? ', can’t prove its copies' : '';
+  const out = outInMs === undefined ? '' : `, replaced in ${formatAge(outInMs)}`;
+  return `${state}${draining ? ', draining' : ''}${proofs}${out}${isSelf ? ' (asked)' : ''}`;
+}

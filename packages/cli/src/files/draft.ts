@@ -1,0 +1,95 @@
+/**
+ * Drafts: what is being downloaded, until it is whole. Each is private (a name of its own, short however
+ * long the file's is, made and never opened), so that it meets no file of the user's, no link, and no
+ * other download.
+ */
+import { randomUUID } from 'node:crypto';
+import { type Stats } from 'node:fs';
+import { link, lstat, open, realpath, rename, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { readlink } from 'node:fs/promises';
+import { visibleName } from '@shoal/protocol';
+import { CommandFailure } from '../failure.ts';
+
+/** Links that may follow one another; what Linux takes. */
+const LINKS_MAX = 40;
+
+/** The path of a new draft beside `path`. */
+export const draftBeside = (path: string): string =>
+  join(dirname(path), `.shoal-${randomUUID()}.part`);
+
+/** Where bytes are to go. */
+export type Target =
+  | { readonly kind: 'new'; readonly path: string }
+  /** A file that is to be replaced: it keeps its mode, and links to it stay links. */
+  | { readonly kind: 'file'; readonly path: string; readonly mode: number }
+  /** A device or a pipe: written to as it is. */
+  | { readonly kind: 'stream'; readonly path: string };
+
+/** What a download to `path` has to do. @throws CommandFailure when something is there that must stay. */
+export async function findTarget(
+  path: string,
+  { isReplaceable }: { isReplaceable: boolean },
+): Promise<Target> {
+  const own = await statOf(lstat(path));
+  if (own === undefined) return { kind: 'new', path };
+  const status = own.isSymbolicLink() ? await statOf(stat(path)) : own;
+  if (status !== undefined && !status.isFile() && !status.isDirectory()) {
+    if (status.isSocket())
+      throw new CommandFailure(`${visibleName(path)} is a socket; choose another -o`);
+    return { kind: 'stream', path };
+  }
+  if (status?.isDirectory() === true)
+    throw new CommandFailure(
+      `${visibleName(path)} is there already, and is a folder; choose another -o`,
+    );
+  if (!isReplaceable) throw existing(path);
+  if (status === undefined) return { kind: 'new', path: await endOfLinks(path) };
+  return { kind: 'file', path: await realpath(path), mode: status.mode & 0o7777 };
+}
+
+/** Gives a finished draft its name. What came meanwhile wins, unless a file was to be replaced. */
+export async function publish(draft: string, target: Target): Promise<void> {
+  const { kind, path } = target;
+  if (kind === 'file') return rename(draft, path);
+  try {
+    await link(draft, path);
+    return undefined;
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'EEXIST') throw existing(path);
+  }
+  // A file system without hard links: an empty file claims the name.
+  const claimed = await open(path, 'wx').catch((cause: unknown) => {
+    throw (cause as NodeJS.ErrnoException).code === 'EEXIST' ? existing(path) : cause;
+  });
+  await claimed.close();
+  return rename(draft, path);
+}
+
+export function existing(path: string): CommandFailure {
+  return new CommandFailure(
+    `${visibleName(path)} is there already; replace it with -f, or choose -o`,
+  );
+}
+
+async function statOf(asked: Promise<Stats>): Promise<Stats | undefined> {
+  try {
+    return await asked;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** What a broken link names in the end. */
+async function endOfLinks(path: string): Promise<string> {
+  let at = path;
+  for (let links = 0; links < LINKS_MAX; links += 1) {
+    const status = await statOf(lstat(at));
+    if (status?.isSymbolicLink() !== true) return at;
+    at = resolve(await realpath(dirname(at)), await readlink(at));
+  }
+  throw new CommandFailure(`${visibleName(path)} leads through too many links`);
+}

@@ -1,0 +1,54 @@
+/** Where a file stands, and why, in words for a person. */
+import type { FileCause, FileState } from '@shoal/protocol';
+import { formatMoment, plural, shortPeerId } from '../terminal/format.ts';
+
+/** What every answer about a file says of its copies. */
+export interface Stood {
+  readonly state: FileState;
+  readonly copies: number;
+  readonly replicas: number;
+  readonly causes: readonly FileCause[];
+  readonly verifiedAtMs?: number | undefined;
+}
+
+/** `reduced, 2 of 3 copies`. */
+export function standingText({ state, copies, replicas }: Stood): string {
+  return `${state}, ${copies} of ${replicas} copies`;
+}
+
+/** Why there are fewer copies than asked for, and what comes next; empty when there is nothing to say. */
+export function whyText({ causes, replicas, verifiedAtMs }: Stood, nowMs: number): string {
+  return causes
+    .map((cause) => {
+      switch (cause.kind) {
+        case 'new':
+          return 'its copies are being made';
+        case 'away':
+          return `${who(cause)} away; new copies from ${formatMoment(cause.repairFromMs, nowMs)} if that stays so`;
+        case 'gone':
+          return `${who(cause)} gone; new copies are being made`;
+        case 'unproved':
+          return `${peersOf(cause)} could not prove the copies ${cause.count === 1 ? 'it says it holds' : 'they say they hold'}; new copies are being made`;
+        case 'few-peers':
+          return `${plural(cause.count, 'peer')} can take copies, and it asks for ${replicas}`;
+        case 'unanswered': {
+          const date =
+            verifiedAtMs === undefined
+              ? 'nothing is known of its copies yet'
+              : `copies as of ${formatMoment(verifiedAtMs, nowMs)}`;
+          return `no answer from ${peersOf(cause)}; ${date}`;
+        }
+      }
+    })
+    .join('; ');
+}
+
+function peersOf({ peers: [first], count }: { peers: readonly string[]; count: number }): string {
+  return count === 1 && first !== undefined ? shortPeerId(first) : plural(count, 'peer');
+}
+
+function who({ peers: [first], count }: { peers: readonly string[]; count: number }): string {
+  return count === 1 && first !== undefined
+    ? `${shortPeerId(first)} is`
+    : `${plural(count, 'peer')} are`;
+}

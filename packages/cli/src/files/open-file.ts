@@ -1,0 +1,163 @@
+/**
+ * A file that is to be sent: its name, its size when it has one, its bytes.
+ *
+ * What the system says of a file's size is a hint: files of /proc have none and hold bytes, those of
+ * /sys say more than they hold, and others grow or shrink while they are sent. Small ones are read
+ * before anything is sent; of all, the state before and after is compared.
+ */
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { basename } from 'node:path';
+import type { Attributes } from '@shoal/blocks';
+import { fileNameFault, visibleName } from '@shoal/protocol';
+import type { Context } from '../context.ts';
+import { CommandFailure } from '../failure.ts';
+import { attributesOf } from './file-attributes.ts';
+import { readPath } from '../options.ts';
+
+const READ_SIZE_BYTES = 256 * 1024;
+/** The path that means standard input. */
+export const STDIN = '-';
+
+export interface OpenFile extends AsyncDisposable {
+  readonly name: string;
+  /** Unknown of pipes and devices, and of files whose size the system does not know. */
+  readonly sizeBytes: number | undefined;
+  /** To be read once. Throws a CommandFailure when it can't be read to its end. */
+  readonly source: AsyncIterable<Uint8Array>;
+  /** Undefined for what is no regular file. */
+  readonly attributes: Attributes | undefined;
+  /** Whether it changed since it was opened. */
+  hasChanged(): Promise<boolean>;
+}
+
+/** @param givenName Needed for standard input. @throws CommandFailure */
+export async function openFile(
+  path: string,
+  givenName: string | undefined,
+  context: Context,
+): Promise<OpenFile> {
+  if (path === STDIN)
+    return {
+      name: givenName ?? 'standard input',
+      sizeBytes: undefined,
+      source: process.stdin,
+      attributes: undefined,
+      hasChanged: async () => false,
+      [Symbol.asyncDispose]: async () => {},
+    };
+  const full = readPath(path, context);
+  const name = givenName ?? basename(full);
+  const fault = fileNameFault(name);
+  if (fault !== undefined)
+    throw new CommandFailure(`a file can't have this name, since ${fault}; give it a --name`);
+  try {
+    const file = await openSource(full);
+    return { ...file, name };
+  } catch (cause) {
+    throw sourceFault(full, cause);
+  }
+}
+
+/**
+ * Opens a file and reads its first bytes, so that what can't be read is known before a byte is sent.
+ * @param isOwn For what a listing called a file: follows no symlink, waits at no pipe, and may end early.
+ * @throws the system's error; CommandFailure for a folder
+ */
+export async function openSource(
+  full: string,
+  { isOwn = false }: { readonly isOwn?: boolean } = {},
+): Promise<Omit<OpenFile, 'name'>> {
+  const flags = isOwn ? constants.O_NOFOLLOW | constants.O_NONBLOCK : 0;
+  const handle = await open(full, constants.O_RDONLY | flags);
+  try {
+    const before = await handle.stat({ bigint: true });
+    if (before.isDirectory())
+      throw new CommandFailure('it is a folder; -r uploads it with all that is in it');
+    const isFile = before.isFile();
+    if (isOwn && !isFile) throw new CommandFailure('it is a file no more');
+    const size = Number(before.size);
+    // A file that grows while it is sent is cut off where it ended at first; of a size of 0 nothing
+    // follows.
+    const first = isFile ? await readUpTo(handle, READ_SIZE_BYTES) : new Uint8Array();
+    const isWhole = isFile && first.length < READ_SIZE_BYTES;
+    const limit = isFile && size > 0 ? size : Infinity;
+    const sizeBytes = isWhole ? first.length : Number.isFinite(limit) ? limit : undefined;
+    let endedEarly = false;
+    async function* source(): AsyncGenerator<Uint8Array, void, undefined> {
+      if (first.length > 0)
+        yield isWhole ? first : first.subarray(0, Math.min(first.length, limit));
+      if (isWhole) return;
+      let left = limit - first.length;
+      while (left > 0) {
+        const piece = await readPiece(handle, full, Math.min(READ_SIZE_BYTES, left));
+        if (piece.length === 0) break;
+        left -= piece.length;
+        yield piece;
+      }
+      if (left === 0 || !Number.isFinite(left)) return;
+      endedEarly = true;
+      if (!isOwn)
+        throw new CommandFailure(
+          `${visibleName(full)} changed while it was sent: it ended ${left} bytes too early`,
+        );
+    }
+    return {
+      sizeBytes,
+      source: source(),
+      attributes: isFile ? attributesOf(before, { isSymlink: false }) : undefined,
+      async hasChanged() {
+        if (!isFile) return false;
+        const after = await handle.stat({ bigint: true });
+        return endedEarly || after.size !== before.size || after.mtimeNs !== before.mtimeNs;
+      },
+      [Symbol.asyncDispose]: () => handle.close(),
+    };
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+/** Why a path can't be read, in a few words. */
+export function reasonOf(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === 'ENOENT') return 'there is no such file';
+  if (code === 'ELOOP') return 'it is a symlink, or leads through too many';
+  return code === 'EACCES' ? 'it may not be read' : message;
+}
+
+/** A fault of the file that is sent, not of the connection. */
+function sourceFault(full: string, cause: unknown): CommandFailure {
+  if (cause instanceof CommandFailure) return cause;
+  const { syscall } = cause as NodeJS.ErrnoException;
+  const reason = reasonOf(cause);
+  return new CommandFailure(
+    syscall === 'read' ? `${visibleName(full)} can't be read: ${reason}` : reason,
+    {
+      cause,
+    },
+  );
+}
+
+async function readPiece(handle: FileHandle, full: string, sizeBytes: number): Promise<Uint8Array> {
+  const buffer = Buffer.allocUnsafe(sizeBytes);
+  try {
+    const { bytesRead } = await handle.read(buffer, 0, sizeBytes, null);
+    return buffer.subarray(0, bytesRead);
+  } catch (cause) {
+    throw sourceFault(full, cause);
+  }
+}
+
+/** Reads until there are so many bytes, or no more. */
+async function readUpTo(handle: FileHandle, sizeBytes: number): Promise<Uint8Array> {
+  const buffer = Buffer.allocUnsafe(sizeBytes);
+  let filled = 0;
+  while (filled < sizeBytes) {
+    const { bytesRead } = await handle.read(buffer, filled, sizeBytes - filled, null);
+    if (bytesRead === 0) break;
+    filled += bytesRead;
+  }
+  return buffer.subarray(0, filled);
+}

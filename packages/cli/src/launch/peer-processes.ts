@@ -1,0 +1,196 @@
+/**
+ * The processes of a peer: its Redis and its five services, started in the order in which they lean on
+ * each other and stopped in the reverse one.
+ *
+ * Children are in process groups of their own, so that Ctrl-C reaches only the launcher and the
+ * order holds. A launcher that is killed takes them along all the same: services watch for its end
+ * (chassis), and Redis has a guard.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { get, type IncomingMessage } from 'node:http';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as wait } from 'node:timers/promises';
+// Not chassis as a whole: the launcher lives as long as the peer, without a server or a queue.
+import { EXIT_CONFIG } from '@shoal/chassis/config';
+import { SERVICES, type Service, START_ORDER } from '@shoal/protocol';
+import { CommandFailure } from '../failure.ts';
+import { openLogFile, readTail } from './log-file.ts';
+import type { DescribedPeer, PeerPlan } from './peer-plan.ts';
+import { programOf } from './programs.ts';
+import { spawnRedis, waitForRedis } from './redis-server.ts';
+import { supervise, type Supervised } from './supervise.ts';
+
+const READY_POLL_MS = 150;
+const PROBE_TIMEOUT_MS = 2000;
+/** A service that crashed this often before it was ever ready will not become so. */
+const START_CRASHES_MAX = 4;
+/** Above the services' own limit (SHUTDOWN_TIMEOUT_MS), so that they report what held them up. */
+export const STOP_TIMEOUT_MS = 12_000;
+/**
+ * Socket buffers die young, and a large nursery keeps many MiB of them before it looks: 28 MiB more
+ * for each process, and twice the CPU a block (measured on storage: 930 ms for 512 MiB, not 2000).
+ */
+const NODE_FLAGS = ['--max-semi-space-size=2'];
+/** File reads, writes and syncs of storage run side by side; Node's default is 4. */
+const STORAGE_THREADS = '8';
+
+export interface LaunchDeps {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Tells the person at the terminal about crashes and restarts. */
+  readonly say: (line: string) => void;
+  /** Takes the children's output, a line at a time, instead of their log files. */
+  readonly echo?: ((source: string, line: string) => void) | undefined;
+  /** Everything that was started is put here, for a caller who must end it at once. */
+  readonly started: Set<Supervised>;
+  /** Where the program of a service is. */
+  readonly mainOf?: (service: Service) => string;
+}
+
+/** Names of a peer's processes, as in the line of `--json`. */
+export type ProcessName = Service | 'redis';
+
+/** A peer whose services may become ready all the same, if one waits longer. */
+export class SlowStart extends CommandFailure {}
+
+export interface PeerProcesses extends AsyncDisposable {
+  readonly pids: () => Readonly<Record<ProcessName, number | undefined>>;
+  /** All of it was killed, and is left so. */
+  readonly isDown: () => boolean;
+  /**
+   * Resolves when all services can serve.
+   * @throws SlowStart past `patienceMs`; CommandFailure when one of them never will.
+   */
+  untilReady(options: { patienceMs: number; signal: AbortSignal }): Promise<void>;
+}
+
+/** Starts Redis, then the services; they are restarted when they crash. */
+export async function startProcesses(
+  plan: PeerPlan,
+  {
+    described: { origins, env },
+    redis,
+    deps,
+  }: {
+    readonly described: DescribedPeer;
+    readonly redis: { readonly program: string; readonly socket: string };
+    readonly deps: LaunchDeps;
+  },
+  { signal }: { signal: AbortSignal },
+): Promise<PeerProcesses> {
+  const { label, dataDir } = plan;
+  await using starting = new AsyncDisposableStack();
+  const children = new Map<ProcessName, Supervised>();
+  let isDown = false;
+  const isServiceAlive = () => SERVICES.some((name) => children.get(name)?.pid !== undefined);
+  const mayRestart = (): boolean => {
+    if (!plan.staysDownWhenKilled || isServiceAlive()) return true;
+    const how = plan.revivedBy === undefined ? '' : `; to bring it back: ${plan.revivedBy}`;
+    if (!isDown) deps.say(`${label} was killed and stays down${how}`);
+    isDown = true;
+    children.get('redis')?.kill();
+    return false;
+  };
+  const say = (line: string) => deps.say(`${label}: ${line}`);
+  const add = (
+    name: ProcessName,
+    start: (output: number | 'ignore') => ChildProcess,
+  ): Supervised => {
+    const log = starting.use(openLogFile(logPath(dataDir, name), { say }));
+    const child = supervise(
+      { name, start: () => echoed(start(log.output()), `${label} ${name}`, deps.echo) },
+      { mayRestart, say, stopTimeoutMs: STOP_TIMEOUT_MS },
+    );
+    children.set(name, child);
+    deps.started.add(child);
+    return starting.use(child);
+  };
+
+  add('redis', (log) => spawnRedis({ ...redis, output: deps.echo === undefined ? log : 'pipe' }));
+  await waitForRedis(redis.socket, { signal });
+  const mainOf = deps.mainOf ?? serviceMain;
+  const services = START_ORDER.map((service) => {
+    const child = add(service, (log) => {
+      const output = deps.echo === undefined ? log : 'pipe';
+      return spawn(process.execPath, [...NODE_FLAGS, mainOf(service)], {
+        env: service === 'storage' ? { ...env, UV_THREADPOOL_SIZE: STORAGE_THREADS } : env,
+        stdio: ['ignore', output, output],
+        detached: true,
+      });
+    });
+    return [service, child] as const;
+  });
+  const running = starting.move();
+  return {
+    pids: () =>
+      Object.fromEntries(
+        [...SERVICES, 'redis' as const].map((name) => [name, children.get(name)?.pid]),
+      ) as Record<ProcessName, number | undefined>, // all names are there
+    isDown: () => isDown,
+    async untilReady(options) {
+      await Promise.all(
+        services.map(([service, child]) =>
+          untilReady(child, { origin: origins[service], label, dataDir }, options),
+        ),
+      );
+    },
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
+async function untilReady(
+  child: Supervised,
+  { origin, label, dataDir }: { origin: string; label: string; dataDir: string },
+  { patienceMs, signal }: { patienceMs: number; signal: AbortSignal },
+): Promise<void> {
+  const deadlineMs = performance.now() + patienceMs;
+  let reason = 'it does not answer';
+  for (;;) {
+    signal.throwIfAborted();
+    const answer = await probe(`${origin}/readyz`, { signal });
+    if (answer === true && child.pid !== undefined) return;
+    if (typeof answer === 'string') reason = answer;
+    const path = logPath(dataDir, child.name);
+    const behind = `\n${readTail(path)}\n(${path})`;
+    if (child.lastExitCode === EXIT_CONFIG || child.crashes >= START_CRASHES_MAX)
+      throw new CommandFailure(`${child.name} of ${label} ended (${child.lastEnd})${behind}`);
+    if (performance.now() > deadlineMs)
+      throw new SlowStart(`${child.name} of ${label} is not ready: ${reason}${behind}`);
+    await wait(READY_POLL_MS, undefined, { signal });
+  }
+}
+
+/** True when ready, a reason when it says why not, undefined without an answer. */
+async function probe(
+  url: string,
+  { signal }: { signal: AbortSignal },
+): Promise<true | string | undefined> {
+  const either = AbortSignal.any([signal, AbortSignal.timeout(PROBE_TIMEOUT_MS)]);
+  try {
+    // Node's own client: the launcher stays as long as the peer, and asks nothing else over HTTP.
+    const asking = get(url, { agent: false, signal: either });
+    const [answer] = (await once(asking, 'response')) as [IncomingMessage]; // what that event gives
+    let text = '';
+    for await (const piece of answer.setEncoding('utf8')) text += String(piece);
+    return answer.statusCode === 200 ? true : text.slice(0, 300);
+  } catch {
+    signal.throwIfAborted();
+    return undefined; // not listening yet
+  }
+}
+
+function echoed(child: ChildProcess, name: string, echo: LaunchDeps['echo']): ChildProcess {
+  if (echo === undefined) return child;
+  for (const stream of [child.stdout, child.stderr])
+    if (stream) createInterface({ input: stream }).on('line', (line) => echo(name, line));
+  return child;
+}
+
+function logPath(dataDir: string, name: string): string {
+  return join(dataDir, 'logs', `${name}.log`);
+}
+
+function serviceMain(service: Service): string {
+  return programOf(`services/${service}`);
+}

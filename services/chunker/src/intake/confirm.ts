@@ -1,0 +1,124 @@
+/**
+ * Waiting for copies. The truth is what discovery's health says, which asks every member; the
+ * reports of our own jobs only say when it is worth asking. So nothing is lost with Redis, and the
+ * answer to an upload never claims a copy that nobody confirmed.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Log, PeerClient } from '@shoal/chassis';
+import { type Cid, discoveryRoutes, type FileCause, type FileState } from '@shoal/protocol';
+import type { Members } from './members.ts';
+import type { Metrics } from '../metrics.ts';
+import type { Replication } from './replication.ts';
+
+/** First pause between two questions; each next one is half as long again. */
+const POLL_MIN_MS = 100;
+const POLL_MAX_MS = 1000;
+const HEALTH_TIMEOUT_MS = 5000;
+
+export interface ConfirmDeps {
+  readonly peers: PeerClient;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly members: Members;
+  readonly copiesTimeoutMs: number;
+}
+
+export interface Confirmed {
+  /** Fewest copies over the file's blocks, as last confirmed; one that this peer took in always counts. */
+  readonly copies: number;
+  readonly state: FileState;
+  /** Why they are fewer than the file asks for. */
+  readonly causes: readonly FileCause[];
+  /** Whether the copies asked for, as far as the swarm has members for them, are there. */
+  readonly isReached: boolean;
+}
+
+/** Waits until a pinned file has the copies asked for, or the deadline passes. */
+export async function confirm(
+  {
+    root,
+    replicas,
+    copies,
+    isHere,
+    replication,
+  }: {
+    readonly root: Cid;
+    readonly replicas: number;
+    readonly copies: number;
+    /** Whether all of its blocks were made durable here; false for a pin of what others keep. */
+    readonly isHere: boolean;
+    readonly replication: Replication;
+  },
+  { peers, log, metrics, members, copiesTimeoutMs }: ConfirmDeps,
+  { signal }: { signal: AbortSignal },
+): Promise<Confirmed> {
+  const startMs = performance.now();
+  const wanted = async () => Math.min(copies, replicas, await members.placeableCount({ signal }));
+  const finish = (confirmed: Confirmed) => {
+    const outcome = confirmed.isReached ? 'reached' : 'late';
+    metrics.copiesWait.observe({ outcome }, (performance.now() - startMs) / 1000);
+    return confirmed;
+  };
+  // What storage acknowledged is durable here: one copy, without asking anybody.
+  const placeable = await members.placeableCount({ signal });
+  let known: Pick<Confirmed, 'copies' | 'state' | 'causes'> = isHere
+    ? firstCopy(replicas, placeable)
+    : { copies: 0, state: 'missing', causes: [] };
+  const copiesMin = isHere ? 0 : 1;
+  const wantedFirst = await wanted();
+  if (isHere && wantedFirst <= 1) return finish({ ...known, isReached: true });
+
+  const deadlineMs = startMs + copiesTimeoutMs;
+  const reported = replication.whenCopies(wantedFirst);
+  for (
+    let pauseMs = POLL_MIN_MS, isReported = false;
+    ;
+    pauseMs = Math.min(pauseMs * 1.5, POLL_MAX_MS)
+  ) {
+    const leftMs = deadlineMs - performance.now();
+    const pause = new AbortController();
+    const tick = delay(Math.max(0, Math.min(pauseMs, leftMs)), undefined, {
+      signal: pause.signal,
+    }).catch((error: unknown) => {
+      if (!pause.signal.aborted) throw error; // cut short by us
+    });
+    // A report ends one pause; from then on manifests are what is waited for, at the usual pace.
+    const isNew: boolean = await Promise.race([
+      tick.then(() => false),
+      ...(isReported ? [] : [reported.then(() => true)]),
+    ]);
+    pause.abort();
+    isReported ||= isNew;
+    signal.throwIfAborted();
+    try {
+      const health = await peers.call(
+        peers.own('discovery'),
+        discoveryRoutes.fileHealth,
+        { params: { hash: root } },
+        { signal, timeoutMs: HEALTH_TIMEOUT_MS },
+      );
+      // Only what was answered to this very question: what somebody said before this upload is not of it.
+      const { confirmed: confirmedCopies, state, causes } = health;
+      // Without one copy somebody was too busy to say what is durable here.
+      if (confirmedCopies > 0 || !isHere) known = { copies: confirmedCopies, state, causes };
+      if (confirmedCopies >= Math.max(copiesMin, await wanted()))
+        return finish({ ...known, isReached: true });
+    } catch (err) {
+      signal.throwIfAborted();
+      log.debug({ err, cid: root }, 'health not told, asking again');
+    }
+    if (performance.now() >= deadlineMs) return finish({ ...known, isReached: false });
+  }
+}
+
+/** What is known of a file that was made durable here, before anybody was asked. */
+export function firstCopy(
+  replicas: number,
+  placeable: number,
+): Pick<Confirmed, 'copies' | 'state' | 'causes'> {
+  if (replicas === 1) return { copies: 1, state: 'safe', causes: [] };
+  const fewPeers: FileCause[] =
+    replicas > placeable ? [{ kind: 'few-peers', count: placeable }] : [];
+  if (placeable <= 1) return { copies: 1, state: 'limited', causes: fewPeers };
+  return { copies: 1, state: 'spreading', causes: [{ kind: 'new' }, ...fewPeers] };
+}

@@ -1,0 +1,120 @@
+/**
+ * The state of the swarm's files, as figures. Every file is watched by one member, the first that is
+ * up in the order of its root's placement: the sum over all members counts each file once, and nobody
+ * asks about all of them. When a watcher goes, the next in order takes its files over.
+ */
+import { setTimeout as wait } from 'node:timers/promises';
+import { partitionOf } from '@shoal/blocks';
+import type { Log } from '@shoal/chassis';
+import type { Cid, FileEntry, Member, PeerId, Pin } from '@shoal/protocol';
+import { FileState, WANT_ROOTS_MAX } from '@shoal/protocol';
+import { place } from '@shoal/swarm';
+import type { Health } from './health.ts';
+import type { Metrics } from '../metrics.ts';
+import type { Pins } from '../pins/pins.ts';
+import { repeat } from '../repeat.ts';
+
+/** Time between two rounds. */
+const ROUND_MS = 30_000;
+/**
+ * Time between two questions of a round. A question makes every member look up as many have-maps as
+ * it has roots, so with many files a round takes longer, and not more of the members' time.
+ */
+const QUESTION_MS = 5000;
+/** Files whose time below target is remembered: those that came first, hence the oldest. */
+const UNSAFE_MAX = 100_000;
+
+/** What a round found. */
+export interface Tally {
+  readonly files: Readonly<Record<FileState, number>>;
+  readonly belowTargetBytes: number;
+  readonly belowTargetAgeMs: number;
+}
+
+/** Adds up where files stand, a page at a time; `since` remembers when each fell below its target. */
+export function createTally(since: Map<Cid, number>, nowMs: number) {
+  const files = Object.fromEntries(FileState.options.map((state) => [state, 0])) as Record<
+    FileState,
+    number
+  >; // one key for each state
+  const stillBelow = new Set<Cid>();
+  let belowTargetBytes = 0;
+  return {
+    add(entries: readonly FileEntry[]): void {
+      for (const { cid, state, copies, replicas, sizeBytes } of entries) {
+        files[state] += 1;
+        if (state === 'unknown') {
+          // Neither below its target nor back at it: nobody knows. What was below stays so.
+          if (since.has(cid)) stillBelow.add(cid);
+          continue;
+        }
+        if (copies >= replicas) continue;
+        belowTargetBytes += sizeBytes;
+        if (!since.has(cid) && since.size < UNSAFE_MAX) since.set(cid, nowMs);
+        if (since.has(cid)) stillBelow.add(cid);
+      }
+    },
+    /** Forgets the files that came back to their target. */
+    finish(): Tally {
+      for (const cid of since.keys()) if (!stillBelow.has(cid)) since.delete(cid);
+      const [oldestMs = nowMs] = since.values(); // in the order in which they came
+      return { files, belowTargetBytes, belowTargetAgeMs: nowMs - oldestMs };
+    },
+  };
+}
+
+/** Whether this member is the one that watches a file. */
+export function isWatcher(self: PeerId, root: Cid, alive: readonly Member[]): boolean {
+  const staying = alive.filter(({ draining }) => !draining);
+  const [first] = place(partitionOf(root), staying.length > 0 ? staying : alive);
+  // Without any capacity in the swarm nobody is placed; then everybody watches.
+  return first === undefined || first.peerId === self;
+}
+
+export function startSurvey(deps: {
+  readonly self: PeerId;
+  readonly pins: Pins;
+  readonly health: Health;
+  readonly alive: () => readonly Member[];
+  readonly metrics: Metrics;
+  readonly log: Log;
+}): Disposable {
+  const { self, pins, health, alive, metrics, log } = deps;
+  const stop = new AbortController();
+  const since = new Map<Cid, number>();
+
+  const look = async (): Promise<void> => {
+    const startedAtMs = Date.now();
+    const tally = createTally(since, performance.now());
+    let recoverableBytes = 0;
+    for (let after: string | undefined = ''; after !== undefined;) {
+      const members = alive();
+      const page: { pins: Pin[]; next?: string } = pins.page(after, WANT_ROOTS_MAX, {
+        orDeleted: true,
+      });
+      const live = page.pins.filter(({ deleted }) => !deleted);
+      for (const { deleted, sizeBytes } of page.pins) if (deleted) recoverableBytes += sizeBytes;
+      const mine = live.filter(({ root }) => isWatcher(self, root, members));
+      if (mine.length > 0) tally.add(await health.inspect(mine, stop.signal));
+      after = page.next;
+      if (after !== undefined && mine.length > 0)
+        await wait(QUESTION_MS, undefined, { signal: stop.signal });
+    }
+    const { files, belowTargetBytes, belowTargetAgeMs } = tally.finish();
+    for (const [state, count] of Object.entries(files)) metrics.files.set({ state }, count);
+    metrics.surveyedAt.set(startedAtMs / 1000);
+    metrics.recoverableBytes.set(recoverableBytes);
+    metrics.belowTarget.set(belowTargetBytes);
+    metrics.belowTargetAge.set(belowTargetAgeMs / 1000);
+  };
+  const stack = new DisposableStack();
+  stack.use(
+    repeat(
+      look,
+      () => ROUND_MS,
+      (err) => stop.signal.aborted || log.warn({ err }, 'survey broke'),
+    ),
+  );
+  stack.defer(() => stop.abort(new Error('stopping')));
+  return stack;
+}

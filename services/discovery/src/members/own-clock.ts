@@ -1,0 +1,100 @@
+/**
+ * Whether this peer's wall clock can be right, by what the members' records say of theirs.
+ *
+ * What is written here carries the time and is ordered by it. A clock that is weeks ahead makes pins
+ * that no member takes; one that is weeks behind makes a peer refuse what all others take. Neither may
+ * be answered with a 201. The judge is the median of the members that are up, so one of three that lies
+ * changes nothing; of an even number it is that of the middle two which is nearer to ours. With a single
+ * other member nobody can tell who is wrong: both refuse.
+ */
+import type { Log } from '@shoal/chassis';
+import { CLOCK_AHEAD_MAX_MS, ClockWrong, type MemberRecord } from '@shoal/protocol';
+import type { KnownMember } from '@shoal/swarm';
+import type { Metrics } from '../metrics.ts';
+import { repeat } from '../repeat.ts';
+
+/** How often the clock is looked at, to tell about it; writes look for themselves. */
+const LOOK_MS = 5000;
+
+/** `unknown`: no member says what time it is. */
+export type ClockVerdict = 'right' | 'wrong' | 'unknown';
+
+export interface OwnClock {
+  verdict(): ClockVerdict;
+  /** How far our clock is ahead of the members' median; undefined while nobody says. */
+  aheadMs(): number | undefined;
+  /** @throws ClockWrong */
+  check(): void;
+}
+
+/** What a member's clock says is in its newest record, and how old that is. */
+type Timed = Pick<KnownMember<unknown>, 'state' | 'seenAtMs'> & {
+  readonly record: Pick<MemberRecord, 'atMs'>;
+};
+
+export function createOwnClock(deps: {
+  readonly members: () => readonly Timed[];
+  /** Monotonic clock that the members' times are on. */
+  readonly clock: () => number;
+  /** Wall clock. */
+  readonly nowMs: () => number;
+}): OwnClock {
+  const offsets = (): number[] => {
+    const [nowMs, clockMs] = [deps.nowMs(), deps.clock()];
+    return deps.members().flatMap(({ state, seenAtMs, record: { atMs } }) => {
+      const isUp = state === 'alive' || state === 'suspect';
+      return isUp && atMs !== undefined ? [atMs + (clockMs - seenAtMs) - nowMs] : [];
+    });
+  };
+  const aheadMs = (): number | undefined => {
+    const median = nearMedian(offsets());
+    return median === undefined ? undefined : Math.round(-median);
+  };
+  const verdict = (): ClockVerdict => {
+    const ahead = aheadMs();
+    if (ahead === undefined) return 'unknown';
+    return Math.abs(ahead) > CLOCK_AHEAD_MAX_MS ? 'wrong' : 'right';
+  };
+  return {
+    aheadMs,
+    verdict,
+    check() {
+      const ahead = aheadMs();
+      if (ahead === undefined || Math.abs(ahead) <= CLOCK_AHEAD_MAX_MS) return;
+      throw new ClockWrong({ aheadMs: ahead });
+    },
+  };
+}
+
+/** Tells the metrics how far the clock is ahead, and the log when it turns wrong or right. */
+export function watchOwnClock(deps: {
+  readonly ownClock: OwnClock;
+  readonly metrics: Pick<Metrics, 'clockAhead'>;
+  readonly log: Log;
+}): Disposable {
+  const { ownClock, metrics, log } = deps;
+  let wasWrong = false;
+  const look = (): void => {
+    const aheadMs = ownClock.aheadMs();
+    metrics.clockAhead.set((aheadMs ?? 0) / 1000);
+    const isWrong = ownClock.verdict() === 'wrong';
+    if (isWrong && !wasWrong)
+      log.error({ aheadMs }, 'the clock is not that of the members: nothing is written here');
+    if (!isWrong && wasWrong) log.info({ aheadMs }, 'the clock is right again');
+    wasWrong = isWrong;
+  };
+  return repeat(
+    look,
+    () => LOOK_MS,
+    (err) => log.warn({ err }, 'the clock was not looked at'),
+  );
+}
+
+/** The median; of an even number the one of the middle two that is nearer to zero. */
+export function nearMedian(values: readonly number[]): number | undefined {
+  const sorted = values.toSorted((a, b) => a - b);
+  const high = sorted[Math.floor(sorted.length / 2)];
+  const low = sorted[Math.floor((sorted.length - 1) / 2)];
+  if (high === undefined || low === undefined) return undefined;
+  return Math.abs(low) < Math.abs(high) ? low : high;
+}

@@ -1,0 +1,176 @@
+/**
+ * Typed messages over the engine. Mechanisms register here what they answer and what they listen to
+ * before the engine starts; a message that does not parse is dropped and counted, never fatal.
+ */
+import type { Log } from '@shoal/chassis';
+import type { PeerId } from '@shoal/protocol';
+import type * as z from 'zod';
+import type { Engine, EngineEvents, Topic } from './engine.ts';
+import {
+  type Decoded,
+  decode,
+  encode,
+  type Reply,
+  REPLIES,
+  Request,
+  type RequestKind,
+} from './messages.ts';
+import type { Metrics } from '../metrics.ts';
+import type { Refusals } from './refusals.ts';
+
+/** Requests that are served at once, over all peers: more are refused, and asked again later. */
+const REQUESTS_MAX = 512;
+/** Longest wait for an answer when the caller sets none. */
+const REQUEST_TIMEOUT_MS = 5000;
+
+/** It answered, and not in our words: nothing else will come of this question. */
+export class AnswerMalformed extends Error {}
+
+type RequestOf<K extends RequestKind> = Extract<Request, { kind: K }>;
+type Handler<K extends RequestKind> = (
+  from: PeerId,
+  request: RequestOf<K>,
+) => Promise<Reply<K>> | Reply<K>;
+
+export interface Wire {
+  readonly events: EngineEvents;
+  attach(engine: Engine): void;
+  /** The engine; only after `attach`. */
+  engine(): Engine;
+  isConnected(peerId: PeerId): boolean;
+  handle<K extends RequestKind>(kind: K, handler: Handler<K>): void;
+  /** Listens to a topic; `use` is called with what parsed. */
+  listen<S extends z.ZodType>(
+    topic: Topic,
+    schema: S,
+    use: (from: PeerId, message: z.output<S>) => void,
+  ): void;
+  /** `heard` is told of each request that a connected peer makes. */
+  on(event: 'connected' | 'disconnected' | 'heard', listener: (peerId: PeerId) => void): void;
+  onDiscovered(listener: (peerId: PeerId, addresses: readonly string[]) => void): void;
+  request<K extends RequestKind>(
+    peerId: PeerId,
+    request: RequestOf<K>,
+    options?: { timeoutMs?: number; signal?: AbortSignal },
+  ): Promise<Reply<K>>;
+  /** Broadcasts; a failure is told to the log, since whoever missed it hears it another way. */
+  broadcast(topic: Topic, message: unknown): void;
+}
+
+export function createWire({
+  metrics,
+  refusals,
+  log,
+}: {
+  metrics: Metrics;
+  refusals: Refusals;
+  log: Log;
+}): Wire {
+  let engine: Engine | undefined;
+  let serving = 0;
+  const handlers = new Map<RequestKind, Handler<RequestKind>>();
+  const topics = new Map<Topic, (from: PeerId, bytes: Uint8Array) => boolean>();
+  const listeners = {
+    connected: new Set<(peerId: PeerId) => void>(),
+    disconnected: new Set<(peerId: PeerId) => void>(),
+    heard: new Set<(peerId: PeerId) => void>(),
+  };
+  const discovered = new Set<(peerId: PeerId, addresses: readonly string[]) => void>();
+  const attached = (): Engine => {
+    if (engine === undefined) throw new Error('the network has not started');
+    return engine;
+  };
+  const isConnected = (peerId: PeerId) => engine?.connected().includes(peerId) ?? false;
+  const count = (kind: string, outcome: 'ok' | 'malformed' | 'refused' | 'failed') =>
+    metrics.messages.inc({ kind, outcome });
+
+  /** The message, if there is one; names what was refused. */
+  const take = <S extends z.ZodType>(
+    decoded: Decoded<S>,
+    from: PeerId,
+    name: string,
+  ): z.output<S> | undefined => {
+    for (const { what, reason } of decoded.refused) refusals.note({ what, from, name, reason });
+    const { reason } = decoded;
+    if (reason !== undefined) refusals.note({ what: 'message', from, name, reason });
+    return decoded.message;
+  };
+
+  return {
+    attach(started) {
+      engine = started;
+    },
+    engine: attached,
+    isConnected,
+    events: {
+      connected(peerId) {
+        for (const listener of listeners.connected) listener(peerId);
+      },
+      disconnected(peerId) {
+        for (const listener of listeners.disconnected) listener(peerId);
+      },
+      discovered(peerId, addresses) {
+        for (const listener of discovered) listener(peerId, addresses);
+      },
+      broadcast(topic, from, bytes) {
+        const isSound = topics.get(topic)?.(from, bytes) ?? false;
+        count(topic, isSound ? 'ok' : 'malformed');
+        return isSound;
+      },
+      async request(from, bytes) {
+        const request = take(decode(Request, bytes), from, 'request');
+        const handler = request === undefined ? undefined : handlers.get(request.kind);
+        if (request === undefined || handler === undefined) {
+          count('request', 'malformed');
+          throw new Error('the request is malformed');
+        }
+        if (serving >= REQUESTS_MAX) {
+          count(request.kind, 'refused');
+          throw new Error('too many requests are being served');
+        }
+        for (const listener of listeners.heard) listener(from);
+        serving += 1;
+        try {
+          const answer = encode(await handler(from, request));
+          count(request.kind, 'ok');
+          return answer;
+        } catch (error) {
+          count(request.kind, 'failed');
+          throw error;
+        } finally {
+          serving -= 1;
+        }
+      },
+    },
+    handle(kind, handler) {
+      // Looked up by the same kind again, so it is only ever given requests of that kind.
+      handlers.set(kind, handler as unknown as Handler<RequestKind>);
+    },
+    listen(topic, schema, use) {
+      topics.set(topic, (from, bytes) => {
+        const message = take(decode(schema, bytes), from, topic);
+        if (message === undefined) return false;
+        use(from, message);
+        return true;
+      });
+    },
+    on: (event, listener) => void listeners[event].add(listener),
+    onDiscovered: (listener) => void discovered.add(listener),
+    async request(peerId, request, { timeoutMs = REQUEST_TIMEOUT_MS, signal } = {}) {
+      const deadline = AbortSignal.timeout(timeoutMs);
+      const bytes = await attached().request(peerId, encode(request), {
+        signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
+      });
+      const reply = take(decode(REPLIES[request.kind], bytes), peerId, `answer to ${request.kind}`);
+      if (reply === undefined)
+        throw new AnswerMalformed(`the answer to ${request.kind} is malformed`);
+      // The schema belongs to this very kind; TypeScript can't tie the two through the lookup.
+      return reply as Reply<typeof request.kind>;
+    },
+    broadcast(topic, message) {
+      attached()
+        .broadcast(topic, encode(message))
+        .catch((err: unknown) => log.debug({ err, topic }, 'broadcast failed'));
+    },
+  };
+}

@@ -1,0 +1,72 @@
+import { describe, expect, it } from '@jest/globals';
+import type { Cid, Member, PeerId } from '@shoal/protocol';
+import type { PinStamp } from '@shoal/swarm';
+import { compareBuckets, knowsAll } from '../../src/pins/pin-sync.ts';
+
+const member = (name: string, part: Partial<Member> = {}) => ({
+  peerId: name as PeerId,
+  state: 'alive' as const,
+  leaving: false,
+  draining: false,
+  ...part,
+});
+const everybody = () => true;
+const comparedWith = (...names: string[]) => ({
+  isCompared: (peerId: PeerId) => names.includes(peerId),
+  isConnected: everybody,
+  mayBeMore: false,
+});
+
+describe('a peer knows all pins', () => {
+  it('when it is alone, and nobody else may be there', () => {
+    expect(knowsAll([], comparedWith())).toBe(true);
+    expect(knowsAll([], { ...comparedWith(), mayBeMore: true })).toBe(false);
+  });
+
+  it('when it compared them with all that are up, suspects too', () => {
+    const others = [member('a'), member('b', { state: 'suspect' }), member('c', { state: 'down' })];
+    expect(knowsAll(others, comparedWith('a', 'b'))).toBe(true);
+    expect(knowsAll(others, comparedWith('a'))).toBe(false);
+    expect(knowsAll(others, comparedWith('b', 'c'))).toBe(false);
+  });
+
+  it('not when all that it knows are away', () => {
+    expect(knowsAll([member('a', { state: 'down' })], comparedWith('a'))).toBe(false);
+    expect(knowsAll([member('a', { state: 'out' })], comparedWith('a'))).toBe(false);
+    expect(knowsAll([member('a', { state: 'suspect' })], comparedWith('a'))).toBe(false);
+  });
+
+  it('without those who drained and left for good', () => {
+    const gone = member('a', { state: 'out', leaving: true, draining: true });
+    expect(knowsAll([gone], comparedWith())).toBe(true);
+    expect(knowsAll([gone, member('b')], comparedWith('b'))).toBe(true);
+    expect(knowsAll([gone, member('b')], comparedWith())).toBe(false);
+  });
+
+  it('of a large swarm when it compared them with those that it is connected to', () => {
+    const others = Array.from({ length: 65 }, (_, index) => member(`m${index}`));
+    const isConnected = (peerId: PeerId) => peerId === 'm3';
+    expect(knowsAll(others, { ...comparedWith('m3'), isConnected })).toBe(true);
+    expect(knowsAll(others, { ...comparedWith('m4'), isConnected })).toBe(false);
+    expect(knowsAll(others, { ...comparedWith('m3'), isConnected: () => false })).toBe(false);
+  });
+});
+
+describe('comparing stamps', () => {
+  it('takes and gives what is later, tombstones before changes of their epoch', () => {
+    const stamp = (root: string, part: Partial<PinStamp> = {}): PinStamp => ({
+      root: root as Cid,
+      epoch: 1,
+      deleted: false,
+      clock: 1,
+      origin: 'o' as PeerId,
+      ...part,
+    });
+    const theirs = [stamp('a', { clock: 9 }), stamp('b', { epoch: 2 }), stamp('c'), stamp('e')];
+    const ours = [stamp('a', { deleted: true }), stamp('b', { deleted: true }), stamp('d')];
+    expect(compareBuckets(theirs, [...ours, stamp('e')])).toEqual({
+      take: ['b', 'c'],
+      give: ['a', 'd'],
+    });
+  });
+});

@@ -1,0 +1,83 @@
+/**
+ * Large files go in pieces (tus 1.0): a connection that breaks, or a peer that restarts, costs a piece
+ * and not the file.
+ */
+import { sentenceOf } from '../ask.js';
+import { renewToken, token, tokenHeaders } from '../token.js';
+
+const MiB = 1024 * 1024;
+/** Smaller files go in one request: sending them again costs little. */
+export const PIECES_FROM_BYTES = 64 * MiB;
+/** Small enough to see progress, large enough that requests cost nothing. */
+const PIECE_SIZE_BYTES = 8 * MiB;
+/** Failures in a row before it is given up: some two minutes. */
+const FAILURES_MAX = 10;
+const RETRY_FIRST_MS = 500;
+const RETRY_LAST_MS = 20_000;
+/** Refused for now: the upload stands and may be gone on with. Other refusals are final. */
+const PASSING = new Set([408, 409, 423, 429, 500, 502, 503, 504]);
+
+class Refused extends Error {}
+
+/**
+ * Uploads a file and gives the answer that an upload gets. `onSent` is told how much is safe here,
+ * `onTrouble` why it waits before it tries again. An abort ends the upload, here and at the peer.
+ */
+export async function sendInPieces(file, { onSent, onTrouble, signal }) {
+  const created = await send('POST', 'uploads', {
+    headers: {
+      'upload-length': String(file.size),
+      'upload-metadata': `filename ${base64Of(file.name)}`,
+    },
+    signal,
+  });
+  const url = new URL(created.headers.get('location'), created.url).href;
+  signal.addEventListener('abort', () => void send('DELETE', url, {}).catch(() => {}));
+  let offset = 0;
+  let isKept = file.size === 0;
+  for (let failures = 0; !isKept;) {
+    try {
+      if (failures > 0) offset = offsetIn(await send('HEAD', url, { signal }));
+      const answer = await send('PATCH', url, {
+        headers: {
+          'content-type': 'application/offset+octet-stream',
+          'upload-offset': String(offset),
+        },
+        body: file.slice(offset, offset + PIECE_SIZE_BYTES),
+        signal,
+      });
+      offset = offsetIn(answer);
+      isKept = offset === file.size;
+      failures = 0;
+      onSent(offset);
+    } catch (error) {
+      failures += 1;
+      if (signal.aborted || error instanceof Refused || failures > FAILURES_MAX) throw error;
+      onTrouble(error.message);
+      const waitMs = Math.min(RETRY_FIRST_MS * 2 ** (failures - 1), RETRY_LAST_MS);
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
+    }
+  }
+  return (await send('GET', url, { signal })).json();
+}
+
+/** One request. @throws Refused, or another Error when it may be tried again; with a sentence to show. */
+async function send(method, url, { headers = {}, body, signal }) {
+  const used = token();
+  const answer = await fetch(url, {
+    method,
+    headers: { 'tus-resumable': '1.0.0', ...headers, ...tokenHeaders() },
+    body,
+    signal,
+  });
+  if (answer.ok) return answer;
+  if (answer.status === 401 && renewToken(used))
+    return send(method, url, { headers, body, signal });
+  const sentence = sentenceOf(answer.status, await answer.text());
+  throw PASSING.has(answer.status) ? new Error(sentence) : new Refused(sentence);
+}
+
+const offsetIn = (answer) => Number(answer.headers.get('upload-offset'));
+
+/** Of the text's UTF-8, as tus metadata has it. */
+const base64Of = (text) => btoa(String.fromCharCode(...new TextEncoder().encode(text)));

@@ -1,0 +1,97 @@
+/** What a store of blocks does; disk-blockstore.ts is the one there is. */
+import type { ByteRange } from '@shoal/blocks';
+import type { Lease, StorageStats } from '@shoal/protocol';
+import type {
+  BlockBytes,
+  BlockCounts,
+  BlockRecord,
+  BlockRow,
+  CheckState,
+  Digest,
+} from '../disk/block-record.ts';
+import type { Taker } from '../disk/buffers.ts';
+import type { Census } from './census.ts';
+import type { DigestMarks } from '../index/digest-marks.ts';
+import type { Judgement } from './judge.ts';
+
+export interface Blockstore extends AsyncDisposable {
+  /**
+   * Keeps a block whose hash the caller has computed; once resolved it survives a power cut. The
+   * bytes may be reused then. `isNew` is false when it was held already. A put without a lease is a
+   * repair, and may use the room that is reserved for those, unless it yields.
+   * @throws StorageFull; RequestInvalid when the lease was given up.
+   */
+  put(
+    digest: Digest,
+    bytes: Uint8Array,
+    lease: Lease | undefined,
+    options?: { readonly isYielding: boolean },
+  ): Promise<{ readonly isNew: boolean }>;
+  /** What is held of a block, retired or condemned or neither; undefined for a damaged one. */
+  find(digest: Digest): BlockRecord | undefined;
+  /** The same of a block that is not about to go either: only those count as copies. */
+  findConfirmed(digest: Digest): BlockRecord | undefined;
+  /** Whether more than unfinished uploads speaks for a block: they may fail, and take it along. */
+  isForGood(digest: Digest): boolean;
+  /** The bytes; undefined when they are absent, or turn out not to be all there (then set aside). @throws Overloaded */
+  read(digest: Digest, taker?: Taker): Promise<BlockBytes | undefined>;
+  /** Some ranges of the bytes, chosen by the size; undefined as for `read`. */
+  readRanges(
+    digest: Digest,
+    choose: (sizeBytes: number) => readonly ByteRange[],
+  ): Promise<{ readonly sizeBytes: number; readonly parts: readonly Uint8Array[] } | undefined>;
+  /** Size if the bytes seem to be there: the cheap half of `read`. */
+  probe(digest: Digest): Promise<number | undefined>;
+  /** Re-hashes a block; a corrupt one is set aside. @throws Overloaded */
+  check(digest: Digest): Promise<CheckState>;
+  /** The same in the caller's own buffer, of the block's size at least: waits for no reader. */
+  checkIn(digest: Digest, buffer: Uint8Array): Promise<CheckState>;
+  /** Makes durable which blocks were found sound, as far as that is not done yet. */
+  flushChecks(): Promise<void>;
+  /** Puts held blocks under a lease; tells which are held. @throws RequestInvalid when the lease was given up. */
+  join(lease: Lease, digests: readonly Digest[]): Promise<boolean[]>;
+  /** Ends a lease; answers how many blocks were deleted. */
+  endLease(lease: Lease, keep: boolean): Promise<number>;
+  /** Notes that a pin with this many replicas reached the blocks; answers how many of them are held. */
+  keep(
+    entries: readonly { readonly digest: Digest; readonly isNode: boolean }[],
+    replicas: number,
+  ): Promise<number>;
+  /** Stops confirming blocks; tells which it did. */
+  retire(
+    entries: readonly { readonly digest: Digest; readonly isNode: boolean }[],
+    replicas: number,
+  ): Promise<boolean[]>;
+  unretire(digests: readonly Digest[]): Promise<void>;
+  /** Deletes those that are still retired; answers how many. */
+  drop(digests: readonly Digest[]): Promise<number>;
+  /** The next rows in the order of digests, those of damaged blocks too. */
+  scan(after: Digest | undefined, limit: number): readonly BlockRow[];
+  /** Calls back whenever a block was set aside. */
+  onDamaged(act: () => void): void;
+  /**
+   * One slice of a round of the sweep: condemns, deletes and un-condemns by what the marks say.
+   * Rows that the marks do not know came in later, and are left alone.
+   */
+  judge(
+    rows: readonly BlockRow[],
+    round: { readonly marks: DigestMarks; readonly graceMs: number; readonly isDryRun: boolean },
+  ): Promise<readonly Judgement[]>;
+  /** Until disposed, what `keep` is told is marked there as well. */
+  watchKeeps(marks: DigestMarks): Disposable;
+  /** What a look at all records tells; a moment old at times. */
+  census(): Promise<Census>;
+  stats(): Promise<StorageStats>;
+  /** How many bytes are lacking for so many more; at most 0 when they fit. */
+  lacking(neededBytes: number, options: { readonly isRepair: boolean }): Promise<number>;
+  /** Why nothing can be written; undefined when it can. */
+  whyNotWritable(): Promise<string | undefined>;
+  readonly counts: BlockCounts & {
+    readonly leases: number;
+    readonly retired: number;
+    /** Blocks found damaged and replaced since the store was opened. */
+    readonly healed: number;
+  };
+  /** True while others read or write: what can wait should. */
+  readonly isBusy: boolean;
+}

@@ -1,0 +1,34 @@
+/** Headers that every answer below `/ipfs/` shares. */
+import type { IpfsPath } from './path.ts';
+
+/** What pages may send and see, whose reading the chassis allows. (The list is that of the gateway specification.) */
+export const CORS_HEADERS: Readonly<Record<string, string>> = {
+  'access-control-allow-headers': 'Content-Type, Range, User-Agent, X-Requested-With',
+  'access-control-allow-methods': 'GET, HEAD, OPTIONS',
+  'access-control-expose-headers':
+    'Content-Range, Content-Length, X-Ipfs-Path, X-Ipfs-Roots, X-Chunked-Output, X-Stream-Output',
+};
+
+/** Both together: Kubo refuses a block whose headers are over 2 KiB, a proxy those over some 16. */
+export const HINTS_MAX_LENGTH = 4096;
+
+/** Where the answer is from, unless that takes more characters than `lengthMax`. */
+export function hintsOf(
+  { asked }: Pick<IpfsPath, 'asked'>,
+  roots: readonly string[],
+  lengthMax = HINTS_MAX_LENGTH,
+): Record<string, string> {
+  const hints = { 'x-ipfs-path': asked, 'x-ipfs-roots': roots.join(',') };
+  const length = hints['x-ipfs-path'].length + hints['x-ipfs-roots'].length;
+  return length <= lengthMax ? hints : {};
+}
+
+/** The address of what `Accept` alone chose (`Content-Location`). */
+export function locationOf(
+  { asked, search }: Pick<IpfsPath, 'asked' | 'search'>,
+  chosen: Readonly<Record<string, string>>,
+): string {
+  const query = new URLSearchParams(search);
+  for (const [name, value] of Object.entries(chosen)) query.set(name, value);
+  return `${asked}?${query.toString()}`;
+}

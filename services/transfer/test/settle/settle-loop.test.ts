@@ -1,0 +1,190 @@
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { createLog } from '@shoal/chassis';
+import { discoveryRoutes, type Pin } from '@shoal/protocol';
+import { Registry } from 'prom-client';
+import { createMetrics } from '../../src/metrics.ts';
+import type { Settled } from '../../src/settle/settle.ts';
+import { type SettleLoop, startSettleLoop } from '../../src/settle/settle-loop.ts';
+import { cidOf, paperClient, type PaperMember, paperView, pinOf } from '../paper.ts';
+
+const DELAY_MS = 1000;
+const INTERVAL_MS = 60_000;
+const RESETTLE_MS = 300_000;
+const ALL: PaperMember[] = [{}, {}, {}, {}];
+
+/** A loop over files whose copies are a table; what it settles, and when, is written down. */
+function paperLoop(copies: Readonly<Record<string, number>>) {
+  const pins = new Map(Object.keys(copies).map((name): [string, Pin] => [name, pinOf(name)]));
+  const members = paperView(ALL);
+  const settled: string[] = [];
+  const unsettled = new Set<string>();
+  let onSettle: (name: string) => Promise<void> | void = () => undefined;
+  let counts = copies;
+  const client = paperClient([
+    [discoveryRoutes.listPins, () => ({ pins: [...pins.values()], isCurrent: true })],
+    [
+      discoveryRoutes.copies,
+      ({ body: { roots } }) => ({ files: roots.map((cid) => ({ cid, copies: counts[cid] })) }),
+    ],
+  ]);
+  const repaired: string[] = [];
+  const loop = startSettleLoop({
+    client,
+    view: members.view,
+    metrics: createMetrics(new Registry()),
+    log: createLog('test', 'silent'),
+    async settle(root): Promise<Settled> {
+      settled.push(root);
+      await Promise.resolve(); // as every call to another service
+      await onSettle(root);
+      const isSettled = !unsettled.has(root);
+      return {
+        isSettled,
+        copiedBlocks: root === 'one' ? 1 : 0,
+        droppedBlocks: 0,
+        pin: pins.get(root),
+      };
+    },
+    onRepair: (root) => repaired.push(root),
+    intervalMs: INTERVAL_MS,
+    resettleMs: RESETTLE_MS,
+    delayMs: DELAY_MS,
+  });
+  return {
+    loop,
+    pins,
+    settled,
+    unsettled,
+    repaired,
+    members,
+    count: (now: Readonly<Record<string, number>>) => {
+      counts = now;
+    },
+    whileSettling: (hook: typeof onSettle) => {
+      onSettle = hook;
+    },
+  };
+}
+
+describe('the settle loop', () => {
+  let loop: SettleLoop | undefined;
+  const start = (copies: Readonly<Record<string, number>>) => {
+    const paper = paperLoop(copies);
+    ({ loop } = paper);
+    return paper;
+  };
+  const pass = (ms: number) => jest.advanceTimersByTimeAsync(ms);
+  beforeEach(() => {
+    jest.useFakeTimers();
+  });
+  afterEach(async () => {
+    await loop?.[Symbol.asyncDispose]();
+    jest.useRealTimers();
+  });
+
+  it('settles the files with the fewest copies first, and tells of repairs', async () => {
+    const { settled, repaired } = start({ three: 3, none: 0, one: 1, two: 2 });
+    await pass(DELAY_MS);
+    expect(settled).toEqual(['one', 'two', 'three', 'none']);
+    expect(repaired).toEqual(['one']);
+  });
+
+  it('orders anew after the current file when members change meanwhile', async () => {
+    const paper = start({ a: 1, b: 2, c: 3 });
+    paper.whileSettling(() => {
+      if (paper.settled.length > 1) return;
+      paper.members.change([{}, {}, {}, { state: 'out' }]);
+      paper.count({ a: 3, b: 3, c: 1 });
+    });
+    await pass(DELAY_MS);
+    // `a` was settled for members that are gone: it is due again, in its new place.
+    expect(paper.settled).toEqual(['a', 'c', 'a', 'b']);
+  });
+
+  it('passes over a settled file until a fresh look is due', async () => {
+    const { settled, loop: running, pins } = start({ a: 3 });
+    await pass(DELAY_MS);
+    const pin = pins.get('a') as Pin;
+    expect(running.isSettled(pin)).toBe(true);
+    await pass(RESETTLE_MS - INTERVAL_MS);
+    expect(settled).toEqual(['a']);
+    await pass(2 * INTERVAL_MS);
+    expect(settled).toEqual(['a', 'a']);
+    pins.set('a', pinOf('a', { clock: 2, replicas: 2 }));
+    expect(running.isSettled(pins.get('a') as Pin)).toBe(false);
+    await pass(INTERVAL_MS);
+    expect(settled).toEqual(['a', 'a', 'a']);
+  });
+
+  it('a reboot of a member makes it look at nothing that is settled', async () => {
+    const { settled, members } = start({ a: 3, b: 3 });
+    await pass(DELAY_MS);
+    members.change([{}, {}, {}, { state: 'down' }]);
+    await pass(DELAY_MS);
+    members.change(ALL);
+    await pass(2 * DELAY_MS);
+    expect(settled).toEqual(['a', 'b']);
+  });
+
+  it('tries an unsettled file again, ever later, and at once when a member is back', async () => {
+    const { settled, unsettled, members } = start({ a: 3 });
+    unsettled.add('a');
+    await pass(DELAY_MS);
+    members.change([{}, {}, {}, { state: 'down' }]);
+    await pass(1500 + 3000 + 6000 + 12_000 + 24_000 + 1000);
+    expect(settled).toHaveLength(6);
+    unsettled.clear();
+    members.change(ALL);
+    await pass(DELAY_MS);
+    expect(settled).toHaveLength(7);
+    await pass(INTERVAL_MS);
+    expect(settled).toHaveLength(7);
+  });
+
+  it('looks again at files that are named, also while they are being settled', async () => {
+    const paper = start({ a: 3, b: 3 });
+    await pass(DELAY_MS);
+    paper.loop.lookAgain([cidOf('b')]);
+    await pass(2000);
+    expect(paper.settled).toEqual(['a', 'b', 'b']);
+    paper.whileSettling(() => {
+      if (paper.settled.length === 4) paper.loop.lookAgain([cidOf('a')]);
+    });
+    await paper.loop.settleNow(cidOf('a'));
+    await pass(4000);
+    expect(paper.settled).toEqual(['a', 'b', 'b', 'a', 'a']);
+  });
+
+  it('is not held up by members that change faster than its delay', async () => {
+    const { settled, members } = start({ a: 3 });
+    for (let round = 0; round < 7; round += 1) {
+      const out = 1 + (round % 3);
+      members.change(ALL.map((_, index) => (index === out ? { state: 'out' } : {})));
+      await pass(DELAY_MS / 2);
+    }
+    expect(settled.length).toBeGreaterThanOrEqual(3);
+  });
+
+  it('looks at a new file a second time, because offers may have come in behind the first', async () => {
+    const { settled, pins, unsettled } = start({ a: 3 });
+    pins.set('a', pinOf('a', { clock: Date.now() }));
+    await pass(DELAY_MS);
+    expect(settled).toEqual(['a']);
+    unsettled.add('a'); // something is surplus by then
+    await pass(20_000);
+    unsettled.clear();
+    await pass(1500);
+    expect(settled).toEqual(['a', 'a', 'a']);
+    await pass(RESETTLE_MS / 2);
+    expect(settled.length).toBeLessThanOrEqual(4); // a first look again, after it was in disorder
+  });
+
+  it('keeps on after a settle that failed, and tries it again', async () => {
+    const paper = start({ a: 1, b: 2 });
+    paper.whileSettling((name) => {
+      if (name === 'a' && paper.settled.length === 1) throw new Error('discovery is away');
+    });
+    await pass(DELAY_MS + 2000);
+    expect(paper.settled).toEqual(['a', 'b', 'a']);
+  });
+});
