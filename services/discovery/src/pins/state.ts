@@ -6,16 +6,8 @@
 import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { syncFolder } from '@shoal/chassis';
-import {
-  DATE_MAX_MS,
-  type PeerId,
-  refusalOf,
-  StorageFull,
-  StorageStats,
-  TimeMs,
-} from '@shoal/protocol';
+import { type PeerId, refusalOf, StorageFull, StorageStats, TimeMs } from '@shoal/protocol';
 import { open } from 'lmdb';
-import * as z from 'zod';
 import { openPinStore, type PinStore } from './pin-store.ts';
 import { openRoom } from './room.ts';
 import { SavedMember } from '../members/saved-member.ts';
