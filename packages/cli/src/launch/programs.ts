@@ -4,13 +4,13 @@ import { fileURLToPath } from 'node:url';
 /** The build starts builds. Sources start sources, so that nobody runs what they have changed since. */
 const isBuilt = !import.meta.url.endsWith('.ts') || env['SHOAL_PROGRAMS'] === 'built';
 
-/**
- * Path of the program of a package, such as `services/storage`. Holds from `src` and from `dist` of any
- * package.
- */
+/** From a build, `dist/main.mjs` of any package; from the sources, this file in its room. */
+const ROOT = import.meta.url.endsWith('.ts') ? '../../../../' : '../../../';
+
+/** Path of the program of a package, such as `services/storage`. */
 export function programOf(folder: string): string {
   const program = isBuilt ? 'dist/main.mjs' : 'src/main.ts';
-  return fileURLToPath(new URL(`../../../${folder}/${program}`, import.meta.url));
+  return fileURLToPath(new URL(`${ROOT}${folder}/${program}`, import.meta.url));
 }
 
 /** Path of the command line's program, for those who start it as a process. */
