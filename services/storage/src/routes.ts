@@ -23,7 +23,7 @@ import { type Blockstore } from './store/blockstore.ts';
 import { announcedSize, assertNotEmpty, readBody } from './serve/body.ts';
 import { createBufferPool } from './disk/buffers.ts';
 import type { DagListings } from './dags/dag-listing.ts';
-import { haveMapOf, keepDag, nameBlocks } from './dags/dags.ts';
+import { haveMapOf, markDag, nameBlocks } from './dags/dags.ts';
 import { haveMapsOf } from './dags/have-maps.ts';
 import type { Metrics } from './metrics.ts';
 import { createProveBlocks, OWN_WAITING_MAX } from './serve/prove-blocks.ts';
@@ -190,10 +190,10 @@ function mountKeeping({ mounting, store, listings }: RouteDeps): void {
     toBits(await store.join(params.lease, body.cids.map(digestOfCid))),
   );
   mount(mounting, routes.endLease, async ({ params, query }) => ({
-    deletedBlocks: await store.endLease(params.lease, query.keep),
+    deletedBlocks: await store.endLease(params.lease, query.keep ? 'completed' : 'given-up'),
   }));
   mount(mounting, routes.keepDag, async ({ params, body }) => ({
-    keptBlocks: await keepDag(store, listings, params.cid, body.replicas),
+    keptBlocks: await markDag(store, listings, params.cid, body.replicas),
   }));
   mount(mounting, routes.retireBlocks, async ({ body: { cids, replicas } }) => {
     const entries = cids.map((cid) => ({
@@ -256,10 +256,4 @@ function toBits(flags: readonly boolean[]): { bits: string } {
   const bits = createBits(flags.length);
   for (const [at, isSet] of flags.entries()) if (isSet) setBit(bits, at);
   return { bits: encodeBits(bits) };
-}
-
-/** Reads a manifest node into memory of its own; undefined when it is not held. */
-export async function readNodeFrom(store: Blockstore, cid: Cid): Promise<Uint8Array | undefined> {
-  using block = await store.read(digestOfCid(cid));
-  return block === undefined ? undefined : Uint8Array.from(block.bytes);
 }

@@ -12,12 +12,13 @@ import {
 import type { Cid } from '@shoal/protocol';
 import type { StorageConfig } from './config.ts';
 import { createDagListings } from './dags/dag-listing.ts';
+import { readNodeFrom } from './dags/dags.ts';
 import { openDiskBlockstore } from './store/disk-blockstore.ts';
 import { createLivePins } from './upkeep/live-pins.ts';
 import { createPurges } from './upkeep/make-room.ts';
 import { createMetrics } from './metrics.ts';
 import { watchStore } from './upkeep/store-gauges.ts';
-import { mountRoutes, readNodeFrom } from './routes.ts';
+import { mountRoutes } from './routes.ts';
 import { createCopyBlocks, createSettleFiles, startUpkeep } from './upkeep/upkeep.ts';
 
 /** Starts the storage service: opens this peer's blocks and serves them. */

@@ -15,6 +15,9 @@ import type { FileIo } from './file-io.ts';
 /** Damaged blocks that are kept for a look; past that they are deleted. */
 const QUARANTINE_BLOCKS_MAX = 128;
 
+/** Folders of blocks: one for each first byte of a digest. */
+export const FOLDERS = 256;
+
 const readAt = promisify(read);
 
 /** A block under its temporary name, open as `fd`. */
@@ -62,7 +65,7 @@ export async function openBlockFiles(
   // What is in it, not the folder: on a full disk there may be no room to make it again.
   for (const name of await readdir(tmp))
     await rm(join(tmp, name), { recursive: true, force: true });
-  for (let index = 0; index < 256; index += 1) io.makeFolder(folderAt(index));
+  for (let index = 0; index < FOLDERS; index += 1) io.makeFolder(folderAt(index));
   if (isDurable) for (const folder of [dir, blocks]) await io.syncFolder(folder);
 
   /** Syncs, closes and renames; a draft that fails leaves nothing. */

@@ -5,8 +5,9 @@
  * A share of the capacity is for repair alone: when a peer is lost, the others must be able to take
  * over its copies, however much has been uploaded to them.
  */
+import assert, { AssertionError } from 'node:assert';
 import { statfs } from 'node:fs/promises';
-import { GiB, StorageFull } from '@shoal/protocol';
+import { GiB, Problem, StorageFull } from '@shoal/protocol';
 
 /** Age at which the disk's figure is read again: others write to it too. */
 const DISK_FIGURE_MAX_MS = 250;
@@ -21,6 +22,8 @@ export interface Room {
   limit(): string;
   /** Sets room aside until disposed. @throws StorageFull */
   take(sizeBytes: number, options: { readonly isRepair: boolean }): Promise<Disposable>;
+  /** A write failed: `StorageFull` where the disk is full, which shows in many ways; else the error itself. */
+  explain(error: unknown, sizeBytes: number): Promise<unknown>;
 }
 
 export async function openRoom(options: {
@@ -84,8 +87,17 @@ export async function openRoom(options: {
       return {
         [Symbol.dispose]() {
           takenBytes -= sizeBytes;
+          assert(takenBytes >= 0, 'room is given back once');
         },
       };
+    },
+    async explain(error, sizeBytes) {
+      if (error instanceof Problem || error instanceof AssertionError) return error;
+      await refresh();
+      const { freeBytes } = freeNow(false);
+      // LMDB, for one, says only that it can't write.
+      if (!isFullError(error) && freeBytes > sizeBytes) return error;
+      return new StorageFull({ limit: 'disk space', freeBytes }, { cause: error });
     },
   };
 }
@@ -100,7 +112,7 @@ const wholeGiB = (sizeBytes: number): number =>
   sizeBytes < GiB ? sizeBytes : Math.floor(sizeBytes / GiB) * GiB;
 
 /** True for the errors by which a file system says that it is full. */
-export function isFullError(error: unknown): boolean {
+function isFullError(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
   return code === 'ENOSPC' || code === 'EDQUOT';
 }

@@ -9,7 +9,7 @@ import { cidOf } from '@shoal/blocks';
 import type { Log } from '@shoal/chassis';
 import { type Cid, CIDS_PER_BATCH_MAX } from '@shoal/protocol';
 import type { Blockstore } from '../store/blockstore.ts';
-import { eachSlice } from '../store/slices.ts';
+import { eachSlice } from '../index/slices.ts';
 
 const RETRY_DELAY_MIN_MS = 1000;
 const RETRY_DELAY_MAX_MS = 60_000;

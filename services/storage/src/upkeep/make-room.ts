@@ -26,7 +26,7 @@ import type { DagListings } from '../dags/dag-listing.ts';
 import { createDigestMarks, type DigestMarks } from '../index/digest-marks.ts';
 import type { LivePins } from './live-pins.ts';
 import { reachFromPins } from './reach.ts';
-import { eachSlice } from '../store/slices.ts';
+import { eachSlice } from '../index/slices.ts';
 
 /** Room made in one go, as a share of the capacity: to look at every block for each one that comes is too much. */
 const AHEAD_SHARE = 0.01;
@@ -150,9 +150,9 @@ async function planPurge(
   const live = createDigestMarks(blocks + damaged);
   const deleted = createDigestMarks(blocks + damaged);
   await eachSlice(store, { signal }, (rows) => {
-    for (const [digest, { keep }] of rows) {
-      live.add(digest, keep);
-      deleted.add(digest, keep);
+    for (const [digest, { replicas }] of rows) {
+      live.add(digest, replicas);
+      deleted.add(digest, replicas);
     }
   });
   const { heldUpBy } = await reachFromPins({ ...deps, marks: live }, { signal });

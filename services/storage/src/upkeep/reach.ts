@@ -17,7 +17,7 @@ const LOWERED_ROOTS_MAX = 1024;
 
 export interface Reach {
   readonly pins: number;
-  /** Files with a block here that was kept for more copies than they ask for themselves. */
+  /** Files with a block here whose record asks for more copies than they do themselves. */
   readonly lowered: readonly Cid[];
   /** Why the marks are not all there; undefined when they are. */
   readonly heldUpBy: string | undefined;
@@ -42,8 +42,8 @@ export async function reachFromPins(
     const listing = await listings.list(root);
     for (let at = 0; at < listing.blocks; at += 1) {
       const mark = { replicas, isNode: listing.isNodeAt(at) };
-      const keep = marks.mark(listing.digestAt(at), mark);
-      if (keep !== undefined && keep > replicas && lowered.size < LOWERED_ROOTS_MAX)
+      const recorded = marks.mark(listing.digestAt(at), mark);
+      if (recorded !== undefined && recorded > replicas && lowered.size < LOWERED_ROOTS_MAX)
         lowered.add(root);
       sinceTurn += 1;
       if (sinceTurn < MARKS_PER_TURN) continue;

@@ -16,7 +16,7 @@ import type { BlockRow, CheckState, Digest } from '../disk/block-record.ts';
 import type { Blockstore } from '../store/blockstore.ts';
 import { isOverdue } from '../store/census.ts';
 import type { Metrics } from '../metrics.ts';
-import { SLICE_BLOCKS } from '../store/parts.ts';
+import { SLICE_BLOCKS } from '../index/slices.ts';
 
 /** A store that is busy without end is scrubbed all the same, this much later for each block. */
 const YIELD_MAX_MS = 200;

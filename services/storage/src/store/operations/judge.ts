@@ -3,11 +3,13 @@
  * no copy to anybody, though still served. A later round deletes it, if it is still condemned then:
  * whatever counts on it meanwhile (a put, an upload's lease, a pin) takes the sentence back.
  */
-import type { BlockRecord, BlockRow, Digest } from '../disk/block-record.ts';
-import type { DigestMarks, Mark } from '../index/digest-marks.ts';
-import type { Alone, StoreParts } from './parts.ts';
-import { recordAfterCondemning, recordAfterReach } from '../index/records.ts';
-import { removeBlocks } from './removal.ts';
+import assert from 'node:assert';
+import type { BlockRecord, BlockRow, Digest } from '../../disk/block-record.ts';
+import type { Exclusive } from '../../index/commit-queue.ts';
+import type { DigestMarks, Mark } from '../../index/digest-marks.ts';
+import { recordAfterCondemning, recordAfterReach } from '../../index/records.ts';
+import type { OperationParts } from '../state/store-parts.ts';
+import { removeBlocks } from './remove.ts';
 
 /**
  * `reached`: by a pin. `spared`: by none, but an upload may yet have use for it. `condemned`: by
@@ -37,47 +39,70 @@ export function verdictOn(
   return facts.nowMs - record.writtenAtMs < facts.graceMs ? 'spared' : 'condemned';
 }
 
+/** A row with its verdict, and the record that it comes to; undefined when it stays as it is. */
+interface JudgedRow extends Judgement {
+  readonly digest: Digest;
+  readonly changed: BlockRecord | undefined;
+}
+
 /** Judges rows, and does what that means for them; a dry round changes nothing. */
-export function createJudge(parts: StoreParts, alone: Alone) {
-  const { table, leases, nowMs } = parts;
+export function createJudge(parts: OperationParts) {
+  const { table, leases, nowMs, alone } = parts;
 
   return async (
     rows: readonly BlockRow[],
     round: { readonly marks: DigestMarks; readonly graceMs: number; readonly isDryRun: boolean },
   ): Promise<readonly Judgement[]> => {
-    const judgeRow = ([digest, record]: BlockRow) => {
+    const judgeRow = ([digest, record]: BlockRow): JudgedRow[] => {
       const mark = round.marks.of(digest);
       if (mark === undefined) return [];
       const isLeased = leases.isHeld(digest);
       const facts = { mark, isLeased, nowMs: nowMs(), graceMs: round.graceMs };
       const verdict = verdictOn(record, facts);
-      const isReached = verdict === 'reached';
-      const isLowered = isReached && record.keep > mark.replicas;
-      const changed = isReached
-        ? recordAfterReach(record, mark)
-        : verdict === 'condemned'
-          ? recordAfterCondemning(record, nowMs())
-          : undefined;
-      return [{ digest, record, verdict, isLowered, changed }];
+      const isLowered = verdict === 'reached' && record.replicas > mark.replicas;
+      return [{ digest, record, verdict, isLowered, changed: changedBy(verdict, record, facts) }];
     };
     const foreseen = rows.flatMap(judgeRow);
     const isQuiet = foreseen.every((row) => row.changed === undefined && row.verdict !== 'doomed');
     if (round.isDryRun || isQuiet) return foreseen;
-    return alone(async () => {
+    return alone(async (exclusive) => {
       // Anew: between the look above and our turn somebody may have come to count on a block.
       const judged = rows
         .map(([digest]) => [digest, table.find(digest)] as const)
         .flatMap(([digest, record]) => (record === undefined ? [] : judgeRow([digest, record])));
-      const doomed = judged.filter(({ verdict }) => verdict === 'doomed');
-      await removeBlocks(parts, digestsOf(doomed), 'swept');
-      const put = judged.flatMap(({ digest, changed }) =>
-        changed === undefined ? [] : [{ digest, record: changed }],
-      );
-      await table.write({ put }, { isFreeing: true });
+      await carryOut(parts, exclusive, judged);
       return judged;
     });
   };
 }
 
-const digestsOf = (judged: readonly { readonly digest: Digest }[]): Digest[] =>
-  judged.map(({ digest }) => digest);
+/** The record after a verdict; undefined when it need not change. */
+function changedBy(
+  verdict: Verdict,
+  record: BlockRecord,
+  { mark, nowMs }: { readonly mark: Mark; readonly nowMs: number },
+): BlockRecord | undefined {
+  if (verdict === 'reached') return recordAfterReach(record, mark);
+  return verdict === 'condemned' ? recordAfterCondemning(record, nowMs) : undefined;
+}
+
+async function carryOut(
+  parts: OperationParts,
+  exclusive: Exclusive,
+  judged: readonly JudgedRow[],
+): Promise<void> {
+  const doomed = judged.filter(({ verdict }) => verdict === 'doomed');
+  for (const { record } of doomed)
+    assert(record.condemnedAtMs > 0, 'only what was condemned before is deleted');
+  const digests = doomed.map(({ digest }) => digest);
+  await removeBlocks(parts, exclusive, digests, 'swept');
+  const put = judged.flatMap(({ digest, verdict, changed }) => {
+    if (changed === undefined) return [];
+    assert(
+      changed.condemnedAtMs > 0 === (verdict === 'condemned'),
+      'a block is condemned by that verdict alone',
+    );
+    return [{ digest, record: changed }];
+  });
+  await parts.table.write(exclusive, { put }, { isFreeing: true });
+}

@@ -1,22 +1,33 @@
-/** What the mechanisms of the store share. Each changes it only with the commit queue to itself. */
+/**
+ * What the operations of the store share. All may look; what changes a part takes the `Exclusive` of a task that
+ * is alone.
+ *
+ * So an operation is one of two kinds. One that asks for its turn is made from `OperationParts`, whose `alone` it
+ * calls. One that runs within a turn is given `StoreParts` and the token: it can't ask for a turn, for which it
+ * would wait without end.
+ */
 import type { Log } from '@shoal/chassis';
-import { type Lease, type Problem, RequestInvalid } from '@shoal/protocol';
-import type { BlockFiles } from '../disk/block-files.ts';
-import type { BlockIndex } from '../index/block-index.ts';
-import type { BlockTable } from '../index/block-table.ts';
-import type { Digest } from '../disk/block-record.ts';
+import type { BlockFiles } from '../../disk/block-files.ts';
+import type { Room } from '../../disk/room.ts';
+import type { BlockIndex } from '../../index/block-index.ts';
+import type { BlockTable } from '../../index/block-table.ts';
+import type { Alone } from '../../index/commit-queue.ts';
+import type { Metrics } from '../../metrics.ts';
 import type { Leases } from './leases.ts';
-import type { Metrics } from '../metrics.ts';
+import type { Retired } from './retired.ts';
 
 export interface StoreParts {
   readonly table: BlockTable;
   /** For the bytes of small blocks; records are the table's. */
   readonly index: Pick<BlockIndex, 'readSmall'>;
   readonly files: BlockFiles;
+  readonly room: Room;
   readonly leases: Leases;
-  readonly retired: Set<Digest>;
-  /** A damaged block was put again. */
+  readonly retired: Retired;
+  /** Called when a damaged block was put again. */
   readonly onHealed: () => void;
+  /** Called when a block was set aside. */
+  readonly onDamaged: () => void;
   readonly metrics: Metrics;
   readonly log: Log;
   /** Wall clock, for what is written down. */
@@ -25,16 +36,6 @@ export interface StoreParts {
   readonly uptimeMs: () => number;
 }
 
-/** Runs a task with the store to itself. */
-export type Alone = <T>(task: () => Promise<T> | T) => Promise<T>;
-
-/** Rows changed in one transaction of a long task, so that puts get their turn in between. */
-export const SLICE_BLOCKS = 512;
-
-export function* slices<T>(items: readonly T[]): Generator<readonly T[]> {
-  for (let at = 0; at < items.length; at += SLICE_BLOCKS) yield items.slice(at, at + SLICE_BLOCKS);
+export interface OperationParts extends StoreParts {
+  readonly alone: Alone;
 }
-
-/** What a put under such a lease is told. */
-export const leaseEnded = (lease: Lease): Problem =>
-  new RequestInvalid({ reason: `lease ${lease} was given up, nothing can be put under it` });
