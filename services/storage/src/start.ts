@@ -1,3 +1,7 @@
+/**
+ * Puts the storage service together: the store on this peer's disk, upkeep beside it, and the routes above both. What
+ * is opened is closed in the reverse order: requests end first, and the store last.
+ */
 import { join } from 'node:path';
 import {
   createPeerClient,
@@ -85,7 +89,7 @@ export async function startStorage(
     }),
     (server) => server.close(),
   );
-  app.addHook('preClose', () => upkeep[Symbol.asyncDispose]()); // whoever waits for a sweep is told
+  app.addHook('preClose', () => upkeep[Symbol.asyncDispose]()); // a request that waits for a sweep gets its answer
   mountRoutes({
     mounting: { app, prover, self: config.PEER_ID },
     store,
