@@ -1,6 +1,6 @@
 /**
  * Large blocks, one file each, in 256 folders by the first byte of the digest. A block is written
- * under a temporary name and synced before it is renamed: its name never stands for half a block.
+ * under a temporary name and synced before it is renamed: its name is never that of half a block.
  * A crash leaves drafts, which opening clears, or a block that the index does not know, which
  * `strays` finds.
  */

@@ -16,7 +16,7 @@ export interface Room {
   readonly capacityBytes: number;
   /** Bytes that uploads may still write, as the disk says now. */
   free(): Promise<number>;
-  /** How many bytes are lacking for so many more; at most 0 when they fit. */
+  /** By how many bytes these would not fit; 0 or less when they do. */
   lacking(neededBytes: number, options: { readonly isRepair: boolean }): Promise<number>;
   /** Which limit uploads would meet first. */
   limit(): string;
@@ -80,7 +80,7 @@ export async function openRoom(options: {
         refreshing ??= refresh().finally(() => {
           refreshing = undefined;
         });
-      await refreshing; // all who come meanwhile wait for the one figure, and keep their order
+      await refreshing; // puts that come meanwhile wait for the one figure, in order
       const { freeBytes, limit } = freeNow(isRepair);
       if (freeBytes < sizeBytes) throw new StorageFull({ limit, freeBytes });
       takenBytes += sizeBytes;

@@ -7,8 +7,8 @@
  * makes a put, a failing upload and a drop of one block safe in any order.
  *
  * The lock is a value, so that the compiler asks for it: each batch and each task gets an `Exclusive`, and
- * whatever changes the store takes one. The type can't be written by hand, and a token that outlives its task
- * fails when it is used.
+ * every change of the store takes one. No other code can make one, and one that outlives its task fails when it
+ * is used.
  */
 import assert from 'node:assert';
 

@@ -3,7 +3,7 @@
  *
  * A store holds millions of blocks, so each is a 64-bit prefix of its digest and two bytes, in
  * packed arrays that are filled in the order of the index and searched by bisection. Two blocks with
- * one prefix share their mark: the higher demand then stands for both, which only keeps garbage.
+ * one prefix share their mark: the higher demand then counts for both, which at worst spares garbage.
  */
 import assert from 'node:assert';
 import { REPLICAS_MAX } from '@shoal/protocol';
@@ -30,7 +30,7 @@ export interface DigestMarks {
 const HEADROOM_SHARE = 1 / 8;
 const FLAG_NODE = 0x80;
 
-/** @param expectedSize Blocks held now: the table is made for so many, and grows when there are more. */
+/** @param expectedSize Blocks held now: the table is made for that many, and grows when there are more. */
 export function createDigestMarks(expectedSize: number): DigestMarks {
   let high = new Uint32Array(grown(expectedSize));
   let low = new Uint32Array(high.length);

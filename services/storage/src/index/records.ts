@@ -24,7 +24,7 @@ export function recordAfterPut(
   const only = put.leases.every((lease) => lease === first) ? first : undefined;
   const lease = old === undefined || old.lease === only ? only : undefined;
   if (old !== undefined && put.isSound) {
-    // Who counts on the block may be the only one: the sweep spares it like a new one, also when a
+    // This put may be all that counts on the block: the sweep spares it like a new one, also when a
     // restart forgets the lease.
     const isSame = old.lease === lease && old.condemnedAtMs === 0;
     if (isSame && old.writtenAtMs === put.nowMs) return undefined;

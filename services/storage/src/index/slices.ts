@@ -6,7 +6,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { BlockRow, Digest } from '../disk/block-record.ts';
 import type { BlockTable } from './block-table.ts';
 
-/** Rows in a slice: a transaction of so many takes some milliseconds. */
+/** Rows in a slice: a transaction of that size takes some milliseconds. */
 export const SLICE_BLOCKS = 512;
 
 /** Cuts a list into slices. */

@@ -1,4 +1,7 @@
-/** What a store of blocks does; disk-blockstore.ts is the one there is. */
+/**
+ * What a store of blocks does, as the rest of the service sees it; disk-blockstore.ts is the one there is. A block is
+ * named by its digest here: CIDs of several codecs may be names of the same bytes.
+ */
 import type { ByteRange } from '@shoal/blocks';
 import type { Lease, StorageStats } from '@shoal/protocol';
 import type {
@@ -51,7 +54,7 @@ export interface Blockstore extends AsyncDisposable {
   checkIn(digest: Digest, buffer: Uint8Array): Promise<CheckState>;
   /** Makes durable which blocks were found sound, as far as that is not done yet. */
   flushChecks(): Promise<void>;
-  /** Puts held blocks under a lease; tells which are held. @throws RequestInvalid when the lease was given up. */
+  /** Puts held blocks under a lease; answers which are held. @throws RequestInvalid when the lease was given up. */
   join(lease: Lease, digests: readonly Digest[]): Promise<boolean[]>;
   /** Ends a lease; answers how many blocks were deleted. */
   endLease(lease: Lease, end: LeaseEnd): Promise<number>;
@@ -59,7 +62,7 @@ export interface Blockstore extends AsyncDisposable {
   mark(blocks: readonly DagBlock[], replicas: number): Promise<number>;
   /** Until disposed, what is marked here is marked there as well. */
   watchMarks(marks: DigestMarks): Disposable;
-  /** Stops confirming blocks that are surplus to a pin of `replicas`; tells which it did. */
+  /** Stops confirming blocks that are surplus to a pin of `replicas`; answers which it did. */
   retire(blocks: readonly DagBlock[], replicas: number): Promise<boolean[]>;
   unretire(digests: readonly Digest[]): Promise<void>;
   /** Deletes those that are still retired; answers how many. */
@@ -79,7 +82,7 @@ export interface Blockstore extends AsyncDisposable {
   /** What a look at all records says; it may be a moment old. */
   census(): Promise<Census>;
   stats(): Promise<StorageStats>;
-  /** How many bytes are lacking for so many more; at most 0 when they fit. */
+  /** By how many bytes these would not fit; 0 or less when they do. */
   lacking(neededBytes: number, options: { readonly isRepair: boolean }): Promise<number>;
   /** Why nothing can be written; undefined when it can. */
   whyNotWritable(): Promise<string | undefined>;

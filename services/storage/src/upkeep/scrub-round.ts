@@ -1,5 +1,5 @@
 /**
- * A round of the scrub. The cursor may stand anywhere when it begins: the round goes from there to the last digest,
+ * A round of the scrub. The cursor may be anywhere when it begins: the round goes from there to the last digest,
  * then from the first one to where it began.
  */
 import assert from 'node:assert';

@@ -2,9 +2,9 @@
  * Re-reads and re-hashes every block, for bytes rot without being read.
  *
  * A cursor goes round and round over the digests. On its own the scrub checks the blocks whose last
- * check is older than the interval. A *whole* round, which somebody asks for, checks all blocks
- * regardless: it begins where the cursor stands and ends when the cursor has come round to there, so
- * asking again and again begins rounds anew and yet never keeps any block from its turn.
+ * check is older than the interval. A *whole* round, which is asked for, checks all blocks
+ * regardless: it begins where the cursor is and ends when the cursor has come round to there, so
+ * asking again and again begins rounds anew and yet postpones no block's turn.
  *
  * It reads outside the store's lock, into a buffer of its own, at a bounded rate, and lets others go
  * first. What it finds wrong is looked at again, with the store to itself, before it is set aside.

@@ -10,7 +10,7 @@ const NOTES_MAX = 64;
 const FLUSH_DELAY_MS = 5000;
 
 export interface CheckNotes extends AsyncDisposable {
-  /** @param writtenAtMs Tells which bytes were looked at: of others written since, it says nothing. */
+  /** @param writtenAtMs Of the bytes that were checked: of others, written since, the note says nothing. */
   add(digest: Digest, check: { readonly writtenAtMs: number; readonly checkedAtMs: number }): void;
   flush(): Promise<void>;
 }

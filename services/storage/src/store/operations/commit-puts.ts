@@ -88,7 +88,7 @@ async function findSound(parts: StoreParts, groups: Groups): Promise<ReadonlySet
   return sound;
 }
 
-/** Writes one file for each missing large block; tells which drafts became blocks, and what failed. */
+/** Writes one file for each missing large block; answers which drafts became blocks, and what failed. */
 async function writeFiles(
   files: BlockFiles,
   missing: readonly (readonly [Digest, readonly Put[]])[],

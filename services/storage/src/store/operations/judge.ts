@@ -1,7 +1,7 @@
 /**
  * What the sweep does with a block. One that no pin reaches is first condemned: from then on it is
  * no copy to anybody, though still served. A later round deletes it, if it is still condemned then:
- * whatever counts on it meanwhile (a put, an upload's lease, a pin) takes the sentence back.
+ * anything that counts on it meanwhile (a put, an upload's lease, a pin) takes the sentence back.
  */
 import assert from 'node:assert';
 import type { BlockRecord, BlockRow, Digest } from '../../disk/block-record.ts';
@@ -66,7 +66,7 @@ export function createJudge(parts: OperationParts) {
     const isQuiet = foreseen.every((row) => row.changed === undefined && row.verdict !== 'doomed');
     if (round.isDryRun || isQuiet) return foreseen;
     return alone(async (exclusive) => {
-      // Anew: between the look above and our turn somebody may have come to count on a block.
+      // Anew: between the look above and our turn an upload or a pin may have come to count on a block.
       const judged = rows
         .map(([digest]) => [digest, table.find(digest)] as const)
         .flatMap(([digest, record]) => (record === undefined ? [] : judgeRow([digest, record])));

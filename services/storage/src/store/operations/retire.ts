@@ -13,7 +13,7 @@ import { type RemovalReason, removeBlocks } from './remove.ts';
 export function createRetire(parts: OperationParts) {
   const { table, leases, retired, alone } = parts;
   return {
-    /** Stops confirming blocks that are surplus to a pin of `replicas`; tells which it did. */
+    /** Stops confirming blocks that are surplus to a pin of `replicas`; answers which it did. */
     retire: (blocks: readonly DagBlock[], replicas: number): Promise<boolean[]> =>
       alone((exclusive) =>
         blocks.map(({ digest, isNode }) => {
