@@ -18,7 +18,12 @@ import { haveMapOf, markDag, nameBlocks } from './dags/dags.ts';
 import { haveMapsOf } from './dags/have-maps.ts';
 import { type Digest, digestOfCid } from './disk/block-record.ts';
 import type { Metrics } from './metrics.ts';
-import { assertNotEmpty, BATCH_SIZE_MAX_BYTES, createBodyReader } from './serve/body.ts';
+import {
+  assertNotEmpty,
+  BATCH_SIZE_MAX_BYTES,
+  type BodyLimits,
+  createBodyReader,
+} from './serve/body.ts';
 import { createProveBlocks, OWN_WAITING_MAX } from './serve/prove-blocks.ts';
 import { createPutBlock } from './serve/put-block.ts';
 import { blockHeaders, sendBlock } from './serve/send-block.ts';
@@ -32,11 +37,7 @@ export interface RouteDeps {
   readonly upkeep: Upkeep;
   readonly metrics: Metrics;
   readonly log: Log;
-  readonly limits: {
-    readonly writesMax: number;
-    readonly waitingMax: number;
-    readonly stallTimeoutMs: number;
-  };
+  readonly limits: BodyLimits;
 }
 
 export function mountRoutes(deps: RouteDeps): void {

@@ -12,12 +12,18 @@ import { GiB, Problem, StorageFull } from '@shoal/protocol';
 /** Age at which the disk's figure is read again: others write to it too. */
 const DISK_FIGURE_MAX_MS = 250;
 
+/** What room is needed for; a repair may use what is reserved for those. */
+export interface RoomWish {
+  readonly neededBytes: number;
+  readonly isRepair: boolean;
+}
+
 export interface Room {
   readonly capacityBytes: number;
   /** Bytes that uploads may still write, as the disk says now. */
   free(): Promise<number>;
-  /** By how many bytes these would not fit; 0 or less when they do. */
-  lacking(neededBytes: number, options: { readonly isRepair: boolean }): Promise<number>;
+  /** By how many bytes they would not fit; 0 or less when they do. */
+  lacking(wish: RoomWish): Promise<number>;
   /** Which limit uploads would meet first. */
   limit(): string;
   /** Sets room aside until disposed. @throws StorageFull */
@@ -70,7 +76,7 @@ export async function openRoom(options: {
       await refresh();
       return freeNow(false).freeBytes;
     },
-    async lacking(neededBytes, { isRepair }) {
+    async lacking({ neededBytes, isRepair }) {
       await refresh();
       return neededBytes - leftNow(isRepair).leftBytes;
     },

@@ -18,6 +18,12 @@ export const BATCH_SIZE_MAX_BYTES = 4 * MiB;
 /** Bodies above a MiB, or of unknown size, at once. */
 const LARGE_BODIES_MAX = 4;
 
+export interface BodyLimits {
+  readonly writesMax: number;
+  readonly waitingMax: number;
+  readonly stallTimeoutMs: number;
+}
+
 /** Calls `use` with a request's body, whose buffer is on loan until that is done. */
 export type WithBody = <T>(
   call: {
@@ -29,15 +35,7 @@ export type WithBody = <T>(
   use: (bytes: Uint8Array) => Promise<T>,
 ) => Promise<T>;
 
-export function createBodyReader({
-  writesMax,
-  waitingMax,
-  stallTimeoutMs,
-}: {
-  readonly writesMax: number;
-  readonly waitingMax: number;
-  readonly stallTimeoutMs: number;
-}): WithBody {
+export function createBodyReader({ writesMax, waitingMax, stallTimeoutMs }: BodyLimits): WithBody {
   const what = 'block writes in flight';
   const usual = createBufferPool({ sizeBytes: MiB, buffersMax: writesMax, waitingMax, what });
   const large = createBufferPool({

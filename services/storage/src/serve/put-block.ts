@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { cidOf } from '@shoal/blocks';
 import { type Codec, type Lease, type PutReply, StorageFull } from '@shoal/protocol';
 import { digestOfHash } from '../disk/block-record.ts';
+import type { RoomWish } from '../disk/room.ts';
 import type { Blockstore } from '../store/blockstore.ts';
 
 /** Longest wait of a put for room to be made: its caller waits a little longer. */
@@ -20,10 +21,7 @@ export function createPutBlock({
 }: {
   readonly store: Pick<Blockstore, 'put'>;
   /** Answers whether there is room for so many bytes now. */
-  readonly makeRoom: (wish: {
-    readonly neededBytes: number;
-    readonly isRepair: boolean;
-  }) => Promise<boolean>;
+  readonly makeRoom: (wish: RoomWish) => Promise<boolean>;
 }): PutBlock {
   return async ({ hash, codec, bytes }, { lease, isYielding = false }) => {
     const put = () => store.put(digestOfHash(hash), bytes, lease, { isYielding });

@@ -13,6 +13,7 @@ import type {
   Digest,
 } from '../disk/block-record.ts';
 import type { Taker } from '../disk/buffers.ts';
+import type { RoomWish } from '../disk/room.ts';
 import type { Census } from './census.ts';
 import type { DigestMarks } from '../index/digest-marks.ts';
 import type { LeaseEnd } from './operations/end-lease.ts';
@@ -82,8 +83,8 @@ export interface Blockstore extends AsyncDisposable {
   /** What a look at all records says; it may be a moment old. */
   census(): Promise<Census>;
   stats(): Promise<StorageStats>;
-  /** By how many bytes these would not fit; 0 or less when they do. */
-  lacking(neededBytes: number, options: { readonly isRepair: boolean }): Promise<number>;
+  /** By how many bytes they would not fit; 0 or less when they do. */
+  lacking(wish: RoomWish): Promise<number>;
   /** Why nothing can be written; undefined when it can. */
   whyNotWritable(): Promise<string | undefined>;
   readonly counts: BlockCounts & {

@@ -124,7 +124,7 @@ export async function openDiskBlockstore(options: DiskBlockstoreOptions): Promis
       const freeBytes = await room.free();
       return { blocks, usedBytes, freeBytes, capacityBytes, limit: room.limit(), domain };
     },
-    lacking: (neededBytes, wish) => room.lacking(neededBytes, wish),
+    lacking: (wish) => room.lacking(wish),
     async whyNotWritable() {
       if (putting.failure !== undefined) return putting.failure;
       return access(join(options.dir, 'tmp'), constants.W_OK).then(

@@ -21,6 +21,7 @@ import {
   type SweepReport,
 } from '@shoal/protocol';
 import type { BlockRecord, Digest } from '../disk/block-record.ts';
+import type { RoomWish } from '../disk/room.ts';
 import type { Blockstore } from '../store/blockstore.ts';
 import type { DagListings } from '../dags/dag-listing.ts';
 import { createDigestMarks, type DigestMarks } from '../index/digest-marks.ts';
@@ -34,12 +35,6 @@ const AHEAD_SHARE = 0.01;
 const REST_FACTOR = 10;
 /** Blocks looked at between two turns of the event loop, a few milliseconds. */
 const BLOCKS_PER_TURN = 4096;
-
-/** What room is needed for; a repair may use what is reserved for those. */
-export interface RoomWish {
-  readonly neededBytes: number;
-  readonly isRepair: boolean;
-}
 
 /** Answers whether there is room for so many bytes now; waits for the purge and the sweep that make it. */
 export type MakeRoom = (wish: RoomWish) => Promise<boolean>;
@@ -70,11 +65,9 @@ export function createMakeRoom(deps: MakeRoomDeps, { signal }: { signal: AbortSi
   /** What a purge of all would have freed, at the last look that found too little. */
   let futile = { untilMs: -Infinity, freeableBytes: 0 };
 
-  const lackingFor = ({ neededBytes, isRepair }: RoomWish): Promise<number> =>
-    store.lacking(neededBytes, { isRepair });
   const make = async (wish: RoomWish): Promise<void> => {
     const isResting = uptimeMs() < futile.untilMs;
-    if (isResting && (await lackingFor(wish)) > futile.freeableBytes) return;
+    if (isResting && (await store.lacking(wish)) > futile.freeableBytes) return;
     const roots = await purges.list({ signal });
     const startMs = uptimeMs();
     const rest = (freeableBytes: number): void => {
@@ -84,7 +77,7 @@ export function createMakeRoom(deps: MakeRoomDeps, { signal }: { signal: AbortSi
     const plan = await planPurge(roots, deps, { signal });
     if (plan === undefined) return rest(0);
     const { capacityBytes } = await store.stats();
-    const lackingBytes = await lackingFor(wish);
+    const lackingBytes = await store.lacking(wish);
     if (lackingBytes <= 0) return;
     const chosen = chooseFiles(plan, {
       lackingBytes,
@@ -99,7 +92,7 @@ export function createMakeRoom(deps: MakeRoomDeps, { signal }: { signal: AbortSi
   };
   return async (wish) => {
     while (running !== undefined) await running; // room made for another put may be enough for this one
-    if ((await lackingFor(wish)) <= 0) return true;
+    if ((await store.lacking(wish)) <= 0) return true;
     running ??= make(wish)
       .catch((err: unknown) => {
         if (!signal.aborted) log.warn({ err }, 'no room made');
@@ -108,7 +101,7 @@ export function createMakeRoom(deps: MakeRoomDeps, { signal }: { signal: AbortSi
         running = undefined;
       });
     await running;
-    return (await lackingFor(wish)) <= 0;
+    return (await store.lacking(wish)) <= 0;
   };
 }
 
