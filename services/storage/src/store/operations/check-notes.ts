@@ -2,26 +2,20 @@
  * When blocks were found sound, written down a batch at a time: a transaction for each would cost
  * more than the look. What a crash or a full disk takes away is a check done twice.
  */
-import type { Log } from '@shoal/chassis';
-import type { BlockTable } from '../index/block-table.ts';
-import type { Digest } from '../disk/block-record.ts';
-import type { Alone } from './parts.ts';
+import { AssertionError } from 'node:assert';
+import type { Digest } from '../../disk/block-record.ts';
+import type { OperationParts } from '../state/store-parts.ts';
 
 const NOTES_MAX = 64;
 const FLUSH_DELAY_MS = 5000;
 
 export interface CheckNotes extends AsyncDisposable {
-  /** @param writtenAtMs Tells which bytes were looked at: of others written since, it says nothing. */
+  /** @param writtenAtMs Of the bytes that were checked: of others, written since, the note says nothing. */
   add(digest: Digest, check: { readonly writtenAtMs: number; readonly checkedAtMs: number }): void;
   flush(): Promise<void>;
 }
 
-export function createCheckNotes(deps: {
-  readonly table: BlockTable;
-  readonly alone: Alone;
-  readonly log: Log;
-}): CheckNotes {
-  const { table, alone, log } = deps;
+export function createCheckNotes({ table, alone, log }: OperationParts): CheckNotes {
   let notes = new Map<Digest, { writtenAtMs: number; checkedAtMs: number }>();
   let timer: NodeJS.Timeout | undefined;
 
@@ -32,8 +26,8 @@ export function createCheckNotes(deps: {
     const taken = notes;
     notes = new Map();
     try {
-      await alone(() =>
-        table.write({
+      await alone((exclusive) =>
+        table.write(exclusive, {
           put: [...taken].flatMap(([digest, { writtenAtMs, checkedAtMs }]) => {
             const record = table.held(digest);
             if (record?.writtenAtMs !== writtenAtMs) return [];
@@ -42,6 +36,7 @@ export function createCheckNotes(deps: {
         }),
       );
     } catch (err) {
+      if (err instanceof AssertionError) throw err;
       log.warn({ err, blocks: taken.size }, 'checks not written down: they are made again');
     }
   };

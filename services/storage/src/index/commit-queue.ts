@@ -5,13 +5,37 @@
  * It is also the store's one lock: a batch, or a task that asked to be alone, runs by itself and in
  * the order of arrival. What it reads of the index therefore stays true until it is done, which
  * makes a put, a failing upload and a drop of one block safe in any order.
+ *
+ * The lock is a value, so that the compiler asks for it: each batch and each task gets an `Exclusive`, and
+ * every change of the store takes one. No other code can make one, and one that outlives its task fails when it
+ * is used.
  */
+import assert from 'node:assert';
+
+class Lock {
+  #isReleased = false;
+
+  /** An assertion: a token is used within its task, and nowhere else. */
+  assertHeld(): void {
+    assert(!this.#isReleased, 'the store is changed by a task that is over');
+  }
+
+  static release(lock: Lock): void {
+    lock.#isReleased = true;
+  }
+}
+
+/** The right to change the store, until the batch or task that it was given to is over. */
+export type Exclusive = Lock;
+
+/** Runs a task after all that was asked for before it, and before all that comes later. */
+export type Alone = <T>(task: (exclusive: Exclusive) => Promise<T> | T) => Promise<T>;
 
 export interface CommitQueue<Item, Result> {
   /** Joins the next batch. */
   add(item: Item): Promise<Result>;
-  /** Runs a task after all that was asked for before it, and before all that comes later. */
-  alone<T>(task: () => Promise<T> | T): Promise<T>;
+  /** Never to be awaited by a task that is alone already: it would wait for itself. */
+  readonly alone: Alone;
   /** Resolves when nothing waits or runs. */
   idle(): Promise<void>;
   readonly isBusy: boolean;
@@ -29,7 +53,7 @@ type Task = () => Promise<void>;
  * it throws, the whole batch failed.
  */
 export function createCommitQueue<Item, Result>(
-  commit: (items: readonly Item[]) => Promise<readonly (Result | Error)[]>,
+  commit: (items: readonly Item[], exclusive: Exclusive) => Promise<readonly (Result | Error)[]>,
   limits: {
     readonly itemsMax: number;
     readonly sizeMaxBytes: number;
@@ -53,7 +77,9 @@ export function createCommitQueue<Item, Result>(
   };
   const runBatch = async (batch: readonly Waiting<Item, Result>[]): Promise<void> => {
     try {
-      const results = await commit(batch.map(({ item }) => item));
+      const items = batch.map(({ item }) => item);
+      const results = await locked((exclusive) => commit(items, exclusive));
+      assert(results.length === batch.length, 'a commit answers for each item');
       for (const [index, { resolve, reject }] of batch.entries()) {
         const result = results[index];
         if (result instanceof Error || result === undefined) reject(result);
@@ -88,7 +114,7 @@ export function createCommitQueue<Item, Result>(
       new Promise((resolve, reject) => {
         queue.push(async () => {
           try {
-            resolve(await task());
+            resolve(await locked(task));
           } catch (error) {
             reject(error);
           }
@@ -102,4 +128,14 @@ export function createCommitQueue<Item, Result>(
       return running !== undefined;
     },
   };
+}
+
+/** The caller sees to it that one task runs at a time. */
+async function locked<T>(task: (exclusive: Exclusive) => Promise<T> | T): Promise<T> {
+  const lock = new Lock();
+  try {
+    return await task(lock);
+  } finally {
+    Lock.release(lock);
+  }
 }

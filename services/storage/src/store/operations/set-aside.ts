@@ -3,19 +3,16 @@
  * is not held, confirmed or served, but what pins and uploads said of it is remembered until its
  * bytes are put again. The bytes themselves go where a person can look at them.
  */
-import type { CheckState, Digest } from '../disk/block-record.ts';
+import assert, { AssertionError } from 'node:assert';
+import type { CheckState, Digest } from '../../disk/block-record.ts';
+import type { OperationParts } from '../state/store-parts.ts';
 import { isSound } from './inspect.ts';
-import type { Alone, StoreParts } from './parts.ts';
 
-/** Looks again with the store to itself: meanwhile the block may have been written anew, or deleted. */
-export function createSetAside(
-  parts: StoreParts,
-  alone: Alone,
-  onDamaged: () => void,
-): (digest: Digest) => Promise<CheckState> {
-  const { table, index, files, metrics, log } = parts;
+/** Looks again in a turn of its own: meanwhile the block may have been written anew, or deleted. */
+export function createSetAside(parts: OperationParts): (digest: Digest) => Promise<CheckState> {
+  const { table, index, files, metrics, log, onDamaged, alone } = parts;
   return (digest) =>
-    alone(async () => {
+    alone(async (exclusive) => {
       const record = table.held(digest);
       if (record === undefined) return 'absent';
       if (await isSound(parts, digest, record, Buffer.allocUnsafeSlow(record.sizeBytes)))
@@ -24,13 +21,16 @@ export function createSetAside(
       const damaged = { ...record, isDamaged: true };
       try {
         await table.write(
+          exclusive,
           { remove: [digest], put: [{ digest, record: damaged }] },
           { isFreeing: true },
         );
       } catch (err) {
-        table.lose(digest);
+        if (err instanceof AssertionError) throw err;
+        table.lose(exclusive, digest);
         log.warn({ err, digest }, 'damage not written down: it is found again after a restart');
       }
+      assert(table.held(digest) === undefined, 'a damaged block is not held');
       try {
         await files.quarantine(digest, rest);
       } catch (err) {
