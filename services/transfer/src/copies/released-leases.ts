@@ -9,20 +9,20 @@ import type { Lease } from '@shoal/protocol';
 const RELEASED_MAX = 4096;
 
 export interface ReleasedLeases {
-  note(lease: Lease, keep: boolean): void;
-  /** How the lease ended: with its blocks kept (true) or given up; undefined while it is in force. */
-  wasKept(lease: Lease): boolean | undefined;
+  note(lease: Lease, isCompleted: boolean): void;
+  /** How the lease ended: completed by a pin, or given up; undefined while it is in force. */
+  wasCompleted(lease: Lease): boolean | undefined;
 }
 
 export function createReleasedLeases(): ReleasedLeases {
   const released = new Map<Lease, boolean>();
   return {
-    note(lease, keep) {
+    note(lease, isCompleted) {
       released.delete(lease); // back to the end: a Map keeps its order of insertion
-      released.set(lease, keep);
+      released.set(lease, isCompleted);
       const [oldest] = released.keys();
       if (released.size > RELEASED_MAX && oldest !== undefined) released.delete(oldest);
     },
-    wasKept: (lease) => released.get(lease),
+    wasCompleted: (lease) => released.get(lease),
   };
 }

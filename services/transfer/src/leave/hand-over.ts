@@ -9,9 +9,10 @@
 import { randomUUID } from 'node:crypto';
 import type { Log, PeerClient } from '@shoal/chassis';
 import { type Cid, CIDS_PER_BATCH_MAX, type Lease, type Pin } from '@shoal/protocol';
-import type { BlockSource } from '../fetch/listed-blocks.ts';
+import type { ListedBlocks } from '../fetch/listed-blocks.ts';
 import { askHoldings, questionsOf } from './holdings.ts';
-import { countCopies, listPins } from '../peers/live-pins.ts';
+import { countCopies } from '../peers/count-copies.ts';
+import { eachPinPage } from '../peers/pins.ts';
 import { listEntries, type Manifests } from '../file/manifests.ts';
 import type { CopyProofs } from '../copies/copy-proofs.ts';
 import { isTrusted, type MemberView } from '../peers/member-view.ts';
@@ -37,7 +38,7 @@ const OFFERS_AT_ONCE = 2;
 export interface HandOverDeps {
   readonly client: PeerClient;
   readonly view: MemberView;
-  readonly source: BlockSource;
+  readonly listed: ListedBlocks;
   readonly manifests: Manifests;
   readonly loop: Pick<SettleLoop, 'isSettled'>;
   readonly proofs: CopyProofs;
@@ -127,10 +128,9 @@ async function pinsToCheck(
   { signal }: { signal: AbortSignal },
 ): Promise<{ doubtful: Pin[]; orderly: Pin[] }> {
   const pins: Pin[] = [];
-  for (let after: string | undefined = ''; after !== undefined && pins.length < FILES_MAX;) {
-    const page: Awaited<ReturnType<typeof listPins>> = await listPins(after, client, { signal });
+  for await (const page of eachPinPage(client, { signal })) {
     pins.push(...page.pins.filter(({ replicas }) => replicas >= COPIES_ENOUGH));
-    after = page.next;
+    if (pins.length >= FILES_MAX) break;
   }
   const nowMs = Date.now();
   const isAnyAway = view

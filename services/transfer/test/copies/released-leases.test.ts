@@ -6,13 +6,13 @@ const leaseOf = (index: number) => `00000000-0000-4000-8000-${String(index).padS
 describe('released leases', () => {
   it('remember how each ended, and forget the oldest', () => {
     const released = createReleasedLeases();
-    expect(released.wasKept(leaseOf(0))).toBeUndefined();
+    expect(released.wasCompleted(leaseOf(0))).toBeUndefined();
     released.note(leaseOf(0), true);
     released.note(leaseOf(1), false);
-    expect(released.wasKept(leaseOf(0))).toBe(true);
-    expect(released.wasKept(leaseOf(1))).toBe(false);
+    expect(released.wasCompleted(leaseOf(0))).toBe(true);
+    expect(released.wasCompleted(leaseOf(1))).toBe(false);
     for (let index = 2; index < 4097; index += 1) released.note(leaseOf(index), true);
-    expect(released.wasKept(leaseOf(0))).toBeUndefined();
-    expect(released.wasKept(leaseOf(1))).toBe(false);
+    expect(released.wasCompleted(leaseOf(0))).toBeUndefined();
+    expect(released.wasCompleted(leaseOf(1))).toBe(false);
   });
 });
