@@ -24,7 +24,7 @@ import { createCopyBlocks } from './copies/copy-blocks.ts';
 import { createCopyProofs } from './copies/copy-proofs.ts';
 import { createIncoming } from './copies/incoming.ts';
 import { releaseEverywhere } from './copies/release.ts';
-import { createReleasedLeases } from './copies/released-leases.ts';
+import { ReleasedLeases } from './copies/released-leases.ts';
 import { createRepairs } from './copies/repairs.ts';
 import { replicate } from './copies/replicate.ts';
 import { createGetMetalink, createGetTorrent } from './describe/describe-file.ts';
@@ -93,7 +93,7 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
 
   // Copies: offered, accepted, repaired, settled.
   const proofs = stack.use(createCopyProofs({ client, self, metrics, log }));
-  const released = createReleasedLeases();
+  const released = new ReleasedLeases();
   const incoming = createIncoming();
   const repairs = createRepairs({
     client,

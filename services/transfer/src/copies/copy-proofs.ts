@@ -7,6 +7,7 @@
  * results go to discovery: `proof-reports.ts`.
  */
 import { randomBytes } from 'node:crypto';
+import { batchesOf } from '@shoal/blocks';
 import type { Log, PeerClient } from '@shoal/chassis';
 import {
   type Cid,
@@ -122,11 +123,9 @@ export function createCopyProofs(deps: {
       await Promise.all(
         [...asks].map(async ([member, cids]) => {
           if (member.state !== 'alive' || cids.length === 0) return;
-          for (let at = 0; at < cids.length; at += CIDS_PER_BATCH_MAX) {
-            const batch = cids.slice(at, at + CIDS_PER_BATCH_MAX);
+          for (const batch of batchesOf(cids, CIDS_PER_BATCH_MAX))
             for (const cid of await askOne(member, batch, options))
               proved.set(cid, [...(proved.get(cid) ?? []), member]);
-          }
         }),
       );
       return proved;

@@ -3,6 +3,7 @@
  * a moment (debounced); those that get lost are found again, since discovery samples by itself.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { batchesOf } from '@shoal/blocks';
 import type { Log, PeerClient } from '@shoal/chassis';
 import {
   type Cid,
@@ -64,8 +65,7 @@ export class ProofReports implements AsyncDisposable {
     }));
     this.#results.clear();
     this.#reporting = undefined;
-    for (let at = 0; at < reports.length; at += PROOF_REPORTS_MAX)
-      await this.#report(reports.slice(at, at + PROOF_REPORTS_MAX));
+    for (const batch of batchesOf(reports, PROOF_REPORTS_MAX)) await this.#report(batch);
   }
 
   async #report(reports: ProofReport[]): Promise<void> {

@@ -6,7 +6,7 @@
  * to), so a no is remembered for a moment. Each request opens a reader of its own, with its own patience
  * (what a pin promises is waited for), its own budget, and perhaps no right to ask others.
  */
-import { createBlockMemory, type Log, type PeerClient } from '@shoal/chassis';
+import { createBlockMemory, type Log, type PeerClient, RecentMap } from '@shoal/chassis';
 import {
   BlockAbsent,
   BlockCorrupt,
@@ -93,8 +93,7 @@ export class AnyBlocks implements Disposable {
   readonly #shared = createSharedBlocks();
   readonly #nodes = createBlockMemory(NODES_CACHED_MAX_BYTES);
   readonly #links = createLinkRoom();
-  /** Block → until when nobody has it; the oldest first. */
-  readonly #absentUntilMs = new Map<Cid, number>();
+  readonly #nobodyHas = new RecentMap<Cid, true>({ max: ABSENT_MAX, ttlMs: ABSENT_FOR_MS });
 
   /** @param signal Ends questions under way. */
   constructor(deps: AnyBlocksDeps, { signal }: { signal: AbortSignal }) {
@@ -135,9 +134,9 @@ export class AnyBlocks implements Disposable {
   async #find(cid: Cid, { signal }: { signal: AbortSignal }): Promise<ReceivedBlock> {
     const here = await this.#fetchHere(cid, { signal });
     if (here !== undefined) return here;
-    if ((this.#absentUntilMs.get(cid) ?? 0) > performance.now()) throw this.#absent(cid);
+    if (this.#nobodyHas.has(cid)) throw this.#absent(cid);
     const holders = await this.#holders.locateElsewhere(cid);
-    if (holders.length === 0) this.#noteAbsent(cid);
+    if (holders.length === 0) this.#nobodyHas.set(cid, true);
     const retryForMs = holders.length === 0 ? 0 : HELD_RETRY_FOR_MS;
     return this.#fetchLocated(cid, Promise.resolve(holders), { retryForMs, signal });
   }
@@ -194,14 +193,6 @@ export class AnyBlocks implements Disposable {
 
   #absent(cid: Cid): Error {
     return new BlockAbsent({ cid, peersAsked: this.#deps.view.asked().length });
-  }
-
-  #noteAbsent(cid: Cid): void {
-    this.#absentUntilMs.delete(cid); // back to the end: the oldest goes first
-    this.#absentUntilMs.set(cid, performance.now() + ABSENT_FOR_MS);
-    const [oldest] = this.#absentUntilMs.keys();
-    if (this.#absentUntilMs.size > ABSENT_MAX && oldest !== undefined)
-      this.#absentUntilMs.delete(oldest);
   }
 
   [Symbol.dispose](): void {

@@ -5,7 +5,7 @@
  * Questions of the same moment to one member go out together: a reader of a file asks for a whole window of
  * its blocks at once.
  */
-import { decodeBits, getBit } from '@shoal/blocks';
+import { batchesOf, decodeBits, getBit } from '@shoal/blocks';
 import type { Log, PeerClient } from '@shoal/chassis';
 import {
   type Cid,
@@ -94,8 +94,7 @@ export class Holders {
   #askAll(member: Member): void {
     const questions = this.#waiting.get(member.peerId) ?? [];
     this.#waiting.delete(member.peerId);
-    for (let from = 0; from < questions.length; from += CIDS_PER_BATCH_MAX)
-      void this.#ask(member, questions.slice(from, from + CIDS_PER_BATCH_MAX));
+    for (const batch of batchesOf(questions, CIDS_PER_BATCH_MAX)) void this.#ask(member, batch);
   }
 
   async #ask(member: Member, questions: readonly Question[]): Promise<void> {

@@ -4,7 +4,7 @@
  * occur in many places of the file.
  */
 import { type DagEntry, listDag } from '@shoal/blocks';
-import { createBlockMemory, type Log, type PeerClient } from '@shoal/chassis';
+import { createBlockMemory, type Log, type PeerClient, RecentMap } from '@shoal/chassis';
 import { type Cid, type Pin, storageRoutes } from '@shoal/protocol';
 import type { ListedBlocks, ListedDag } from '../fetch/listed-blocks.ts';
 import { createTurns } from '../fetch/node-reads.ts';
@@ -31,19 +31,10 @@ export function createManifests(deps: {
   readonly log: Log;
 }): Manifests {
   const { client, log } = deps;
-  const cache = new Map<Cid, readonly DagEntry[]>();
-  let cachedEntries = 0;
-
-  const remember = (root: Cid, entries: readonly DagEntry[]): void => {
-    if (entries.length > ENTRIES_CACHED_MAX / 2 || cache.has(root)) return;
-    cache.set(root, entries);
-    cachedEntries += entries.length;
-    for (const [oldest, { length }] of cache) {
-      if (cachedEntries <= ENTRIES_CACHED_MAX) break;
-      cache.delete(oldest);
-      cachedEntries -= length;
-    }
-  };
+  const cache = new RecentMap<Cid, readonly DagEntry[]>({
+    max: ENTRIES_CACHED_MAX,
+    weightOf: ({ length }) => length,
+  });
   /** Stores a node that came from elsewhere; a failure costs the next reader a fetch, no more. */
   const store = async (cid: Cid, bytes: Uint8Array, signal: AbortSignal): Promise<void> => {
     try {
@@ -57,11 +48,7 @@ export function createManifests(deps: {
   return {
     async list({ root, sizeBytes }, dag, { signal, recall }) {
       const known = cache.get(root);
-      if (known !== undefined) {
-        cache.delete(root); // back to the end: the least recently used goes first
-        cache.set(root, known);
-        return known;
-      }
+      if (known !== undefined) return known;
       const seen = createBlockMemory(LISTED_NODES_MAX_BYTES);
       const turn = createTurns({ signal });
       const entries = await listDag(root, sizeBytes, async (cid) => {
@@ -75,7 +62,7 @@ export function createManifests(deps: {
         seen.remember(cid, bytes);
         return bytes;
       });
-      remember(root, entries);
+      if (entries.length <= ENTRIES_CACHED_MAX / 2) cache.set(root, entries);
       return entries;
     },
   };

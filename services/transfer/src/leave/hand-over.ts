@@ -7,6 +7,7 @@
  * block unique than to be killed half-stopped.
  */
 import { randomUUID } from 'node:crypto';
+import { batchesOf } from '@shoal/blocks';
 import type { Log, PeerClient } from '@shoal/chassis';
 import { type Cid, CIDS_PER_BATCH_MAX, type Lease, type Pin } from '@shoal/protocol';
 import type { ListedBlocks } from '../fetch/listed-blocks.ts';
@@ -86,8 +87,7 @@ async function check(
   deps: HandOverDeps,
   { signal, looking }: { signal: AbortSignal; looking: AbortSignal },
 ): Promise<void> {
-  for (let at = 0; at < pins.length; at += FILES_PER_ROUND) {
-    const round = pins.slice(at, at + FILES_PER_ROUND);
+  for (const round of batchesOf(pins, FILES_PER_ROUND)) {
     const roots = round.map(({ root }) => root);
     const counts = await countCopies(roots, deps, { signal: looking });
     const short = round.filter(({ root }) => (counts.get(root) ?? 0) < COPIES_ENOUGH);
@@ -170,9 +170,7 @@ async function offer(
   deps: HandOverDeps,
   { signal }: { signal: AbortSignal },
 ): Promise<number> {
-  const batches = Array.from({ length: Math.ceil(cids.length / CIDS_PER_BATCH_MAX) }, (_, index) =>
-    cids.slice(index * CIDS_PER_BATCH_MAX, (index + 1) * CIDS_PER_BATCH_MAX),
-  ).values(); // shared: each worker takes the next one
+  const batches = [...batchesOf(cids, CIDS_PER_BATCH_MAX)].values(); // shared: each worker takes the next one
   let left = 0;
   const work = async (): Promise<void> => {
     for (const batch of batches)

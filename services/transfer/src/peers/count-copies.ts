@@ -1,4 +1,5 @@
 /** How many copies files have, by the members' own word. */
+import { batchesOf } from '@shoal/blocks';
 import type { Log, PeerClient } from '@shoal/chassis';
 import { type Cid, discoveryRoutes, WANT_ROOTS_MAX } from '@shoal/protocol';
 
@@ -12,9 +13,7 @@ export async function countCopies(
   { signal }: { signal: AbortSignal },
 ): Promise<Map<Cid, number>> {
   const counts = new Map<Cid, number>();
-  const batches = Array.from({ length: Math.ceil(roots.length / WANT_ROOTS_MAX) }, (_, index) =>
-    roots.slice(index * WANT_ROOTS_MAX, (index + 1) * WANT_ROOTS_MAX),
-  ).values(); // shared: each asker takes the next one
+  const batches = [...batchesOf(roots, WANT_ROOTS_MAX)].values(); // shared: each asker takes the next one
   const ask = async (): Promise<void> => {
     for (const batch of batches)
       try {

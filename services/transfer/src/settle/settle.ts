@@ -10,7 +10,7 @@
  * A deleted file that can be brought back is settled like any other, since it must come back whole; but
  * its new copies take room from nothing else.
  */
-import { type DagEntry, decodeBits, getBit } from '@shoal/blocks';
+import { type DagEntry, heldOf } from '@shoal/blocks';
 import type { Log, PeerClient } from '@shoal/chassis';
 import {
   BlockNotFound,
@@ -107,7 +107,7 @@ async function look(
   const { client, view } = deps;
   let mended = NOTHING;
   const lookedAtMs = performance.now();
-  let held = await heldOf(pin.root, entries, client, { signal });
+  let held = await askHeld(pin.root, entries, client, { signal });
   const nodes = distinct(entries.filter(({ kind }) => kind === 'node'));
   if (held === undefined && nodes.length > 0) {
     const here = new Set(
@@ -124,7 +124,7 @@ async function look(
       signal,
     });
     if (mended.copied.length > 0) await mark(pin, client, { signal });
-    held = await heldOf(pin.root, entries, client, { signal });
+    held = await askHeld(pin.root, entries, client, { signal });
     if (held === undefined) throw new ManifestIncomplete({ root: pin.root, cid: pin.root });
   }
   held ??= new Set();
@@ -136,12 +136,12 @@ async function look(
     distinct(silent).map(({ cid }) => cid),
     client,
   );
-  held = (await heldOf(pin.root, entries, client, { signal })) ?? held;
+  held = (await askHeld(pin.root, entries, client, { signal })) ?? held;
   return { held, mended };
 }
 
 /** What our storage holds of the DAG; undefined without its root or one of its nodes. */
-async function heldOf(
+async function askHeld(
   root: Cid,
   entries: readonly DagEntry[],
   client: PeerClient,
@@ -152,8 +152,7 @@ async function heldOf(
     const haveMap = await client.call(client.own('storage'), storageRoutes.haveMap, args, {
       signal,
     });
-    const bits = decodeBits(haveMap.bits, entries.length);
-    return new Set(entries.filter((_, index) => getBit(bits, index)).map(({ cid }) => cid));
+    return new Set(heldOf(entries, haveMap.bits).map(({ cid }) => cid));
   } catch (error) {
     if (isListless(error)) return undefined;
     throw error;

@@ -1,4 +1,5 @@
 /** Files that were found in order, so that they are passed over until a fresh look is due. */
+import { RecentMap } from '@shoal/chassis';
 import type { Cid, Pin } from '@shoal/protocol';
 
 /** Files remembered as settled. Past that the oldest is looked at again: work, not harm. */
@@ -6,8 +7,10 @@ const SETTLED_MAX = 100_000;
 
 export class SettledFiles {
   readonly #resettleMs: number;
-  /** Root → the pin and members that it was settled for, and when; the one looked at longest ago first. */
-  readonly #files = new Map<Cid, { readonly key: string; readonly atMs: number }>();
+  /** Root → the pin and members that it was settled for, and when. */
+  readonly #files = new RecentMap<Cid, { readonly key: string; readonly atMs: number }>({
+    max: SETTLED_MAX,
+  });
 
   constructor({ resettleMs }: { readonly resettleMs: number }) {
     this.#resettleMs = resettleMs;
@@ -15,20 +18,16 @@ export class SettledFiles {
 
   /** Whether it was, for this very pin and these members, and not too long ago. */
   has(pin: Pin, members: string): boolean {
-    const known = this.#files.get(pin.root);
+    const known = this.#files.peek(pin.root);
     if (known?.key !== keyOf(pin, members)) return false;
     return performance.now() - known.atMs < this.#resettleMs;
   }
 
   /** Answers whether this is the first time for that pin and those members. */
   note(pin: Pin, members: string): boolean {
-    const { root } = pin;
     const key = keyOf(pin, members);
-    const isFirst = this.#files.get(root)?.key !== key;
-    this.#files.delete(root);
-    this.#files.set(root, { key, atMs: performance.now() });
-    const [oldest] = this.#files.keys();
-    if (this.#files.size > SETTLED_MAX && oldest !== undefined) this.#files.delete(oldest);
+    const isFirst = this.#files.peek(pin.root)?.key !== key;
+    this.#files.set(pin.root, { key, atMs: performance.now() });
     return isFirst;
   }
 

@@ -1,11 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
-import { createReleasedLeases } from '../../src/copies/released-leases.ts';
+import { ReleasedLeases } from '../../src/copies/released-leases.ts';
 
 const leaseOf = (index: number) => `00000000-0000-4000-8000-${String(index).padStart(12, '0')}`;
 
 describe('released leases', () => {
   it('remember how each ended, and forget the oldest', () => {
-    const released = createReleasedLeases();
+    const released = new ReleasedLeases();
     expect(released.wasCompleted(leaseOf(0))).toBeUndefined();
     released.note(leaseOf(0), true);
     released.note(leaseOf(1), false);
