@@ -34,8 +34,10 @@ export async function openPinnedFile(
   const reader = any.open({ signal, client: PINNED, isLocalOnly: false, isPinned: true });
   using opened = new DisposableStack(); // closes the DAG, unless its bytes are given to the caller
   const dag = opened.use(listed.open(pin.root, { signal }));
-  const recall = reader.recall;
-  const entries = await manifests.list(pin, dag, { signal, recall });
+  const entries = await manifests.list(pin, dag, {
+    signal,
+    recall: (cid) => reader.recall(cid),
+  });
   const listedBytes = entries.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   if (listedBytes === pin.sizeBytes) {
     const open = opened.move();
