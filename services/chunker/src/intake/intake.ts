@@ -57,7 +57,7 @@ export interface Intake extends Held {
   /** Fires when the sender leaves or a put fails: to be heard by all that fills it. */
   readonly signal: AbortSignal;
   /** Counts bytes that came in. */
-  received(bytes: number): void;
+  readonly received: (bytes: number) => void;
   /**
    * Runs what fills it, up to a last check that the sender is still there: leaving later keeps what came.
    * What it throws drops the intake.
