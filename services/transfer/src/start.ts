@@ -1,11 +1,14 @@
 /** The transfer service: moves blocks between peers, both ways, and files to readers. */
 import {
   createBufferPool,
+  createLoops,
   createPeerClient,
   createRegistry,
   createServer,
   createTokenBucket,
   type Log,
+  type Loops,
+  mountLoops,
   openClients,
   openProver,
   ownEndpoints,
@@ -13,7 +16,7 @@ import {
   readWriteToken,
 } from '@shoal/chassis';
 import { connectEvents } from '@shoal/chassis/events';
-import { createProducer, type Producer, startWorker } from '@shoal/chassis/queue';
+import { createProducer, startWorker } from '@shoal/chassis/queue';
 import { CHUNK_SIZE_BYTES, type QueueName } from '@shoal/protocol';
 import { join } from 'node:path';
 import { createBlockReaders } from './fetch/block-reader.ts';
@@ -29,7 +32,7 @@ import { createHashPieces } from './describe/hash-pieces.ts';
 import { createIncoming } from './copies/incoming.ts';
 import { createManifests } from './file/manifests.ts';
 import { watchMembers } from './peers/member-view.ts';
-import { createMetrics } from './metrics.ts';
+import { createMetrics, type Metrics } from './metrics.ts';
 import { openPieceStore } from './describe/piece-store.ts';
 import { releaseEverywhere } from './copies/release.ts';
 import { createReleasedLeases } from './copies/released-leases.ts';
@@ -59,6 +62,7 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
   const { signal } = stop;
   const registry = createRegistry('transfer');
   const metrics = createMetrics(registry);
+  const loops = createLoops({ metrics: metrics.loops, log });
   const prover = openProver(config);
   const client = stack.use(createPeerClient({ prover, self, own: ownEndpoints(config) }));
   const pool = createBufferPool(CHUNK_SIZE_BYTES, IDLE_BUFFERS_MAX);
@@ -70,7 +74,7 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
   const socket = config.REDIS_SOCKET;
   const events = stack.use(connectEvents(socket, log));
   const view = stack.use(
-    watchMembers({ client, self, log, onTable: (asked) => metrics.members.set(asked) }),
+    watchMembers({ client, self, loops, log, onTable: (asked) => metrics.members.set(asked) }),
   );
   const proofs = stack.use(createCopyProofs({ client, self, metrics, log }));
   const common = { client, view, proofs, metrics, log };
@@ -102,6 +106,7 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
   const loop = stack.use(
     startSettleLoop({
       ...common,
+      loops,
       settle: (root, options) => settle(root, { ...common, source, manifests, repairs }, options),
       onRepair: (cid, { copiedBlocks, droppedBlocks }) =>
         events.publish({ kind: 'repair', atMs: Date.now(), cid, copiedBlocks, droppedBlocks }),
@@ -129,6 +134,7 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
     }),
     (server) => server.close(),
   );
+  mountLoops({ app, prover, self }, 'transfer', loops);
   mountRoutes(
     { app, prover, self },
     {
@@ -182,10 +188,11 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
       return releaseEverywhere(job, common, { signal });
     }),
   );
-  for (const name of ['replicate', 'settle', 'release'] as const) {
-    const producer = stack.use(createProducer(name, socket, log));
-    watchDepth(name, producer, metrics, stack);
-  }
+  const depths = (['replicate', 'settle', 'release'] as const).map((queue) => {
+    const producer = stack.use(createProducer(queue, socket, log));
+    return { queue, read: () => producer.depth() };
+  });
+  stack.use(watchDepths(depths, { metrics, loops }));
 
   const origin = await app.listen({ port: config.TRANSFER_PORT, host: config.BIND_HOST });
   stack.defer(() => hashing.abort(new Error('stopping'))); // or the server waits for its askers
@@ -208,19 +215,18 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
   return { origin, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
-function watchDepth<N extends QueueName>(
-  queue: N,
-  producer: Producer<N>,
-  { queueDepth }: ReturnType<typeof createMetrics>,
-  stack: AsyncDisposableStack,
-): void {
-  const read = () => {
-    // While Redis is away the depth is not known: the last figure stays.
-    producer.depth().then(
-      (depth) => queueDepth.set({ queue }, depth),
-      () => undefined,
-    );
-  };
-  const timer = setInterval(read, DEPTH_INTERVAL_MS);
-  stack.defer(() => clearInterval(timer));
+/** While Redis is away the depths are not known: the last figures stay. */
+function watchDepths(
+  depths: readonly { readonly queue: QueueName; readonly read: () => Promise<number> }[],
+  { metrics, loops }: { readonly metrics: Metrics; readonly loops: Loops },
+): Disposable {
+  return loops.start({
+    name: 'queue-depths',
+    everyMs: () => DEPTH_INTERVAL_MS,
+    run: () =>
+      Promise.all(
+        depths.map(async ({ queue, read }) => metrics.queueDepth.set({ queue }, await read())),
+      ),
+    onFailure: () => {}, // said once by the queue's connection
+  });
 }

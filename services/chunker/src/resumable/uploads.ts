@@ -9,8 +9,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
-import { type Place, Shares, syncFolder, type TakeOptions } from '@shoal/chassis';
+import { type Loops, type Place, Shares, syncFolder, type TakeOptions } from '@shoal/chassis';
 import {
   DigestMismatch,
   Lease,
@@ -56,6 +55,7 @@ export interface ResumableOptions {
   /** Uploads that may be unfinished at once, shared by clients. */
   readonly openMax: number;
   readonly sizeMaxBytes: number;
+  readonly loops: Loops;
 }
 
 export interface Resumables extends AsyncDisposable {
@@ -96,7 +96,7 @@ export interface Resumables extends AsyncDisposable {
 export const newUploadId = (): string => randomBytes(16).toString('hex');
 
 export async function openResumables(
-  { folder, expiresMs, openMax, sizeMaxBytes }: ResumableOptions,
+  { folder, expiresMs, openMax, sizeMaxBytes, loops }: ResumableOptions,
   { stopping, ...rest }: IntakeDeps,
 ): Promise<Resumables> {
   const { metrics, log, peers } = rest;
@@ -207,12 +207,19 @@ export async function openResumables(
     for (const upload of doomed) await forget(upload, 'expired');
     return doomed.size;
   };
-  const renewing = repeat(renew, Math.min(RENEW_INTERVAL_MAX_MS, expiresMs / 4), signal);
-  const tidying = repeat(
-    () => expire().catch((err: unknown) => log.warn({ err }, 'expired uploads not removed')),
-    Math.min(TIDY_INTERVAL_MAX_MS, expiresMs / 4),
-    signal,
-  );
+  const renewing = loops.start({
+    name: 'resumable-leases',
+    firstAfterMs: 0,
+    everyMs: () => Math.min(RENEW_INTERVAL_MAX_MS, expiresMs / 4),
+    run: renew,
+  });
+  const tidying = loops.start({
+    name: 'resumable-tidying',
+    firstAfterMs: 0,
+    everyMs: () => Math.min(TIDY_INTERVAL_MAX_MS, expiresMs / 4),
+    run: expire,
+    onFailure: (err) => log.warn({ err }, 'expired uploads not removed'),
+  });
   tellCount();
 
   return {
@@ -279,7 +286,8 @@ export async function openResumables(
     expire,
     async [Symbol.asyncDispose]() {
       stop.abort(new ServiceUnavailable({ service: 'chunker' }));
-      await Promise.allSettled([renewing, tidying, ...finishing.values()]);
+      const ends = [renewing, tidying].map((loop) => loop[Symbol.asyncDispose]());
+      await Promise.allSettled([...ends, ...finishing.values()]);
     },
   };
 }
@@ -321,18 +329,6 @@ async function restoreAll(
     );
   }
   return uploads;
-}
-
-/** Runs a task at once and then at this pace, never twice at a time, until the signal fires. */
-async function repeat(
-  task: () => Promise<unknown>,
-  intervalMs: number,
-  signal: AbortSignal,
-): Promise<void> {
-  while (!signal.aborted) {
-    await task();
-    await Promise.allSettled([delay(intervalMs, undefined, { signal, ref: false })]);
-  }
 }
 
 function failWhen(signal: AbortSignal, error: Error): Promise<never> {

@@ -8,7 +8,7 @@
  */
 import { access, constants, mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Log } from '@shoal/chassis';
+import type { Log, Loops } from '@shoal/chassis';
 import { BLOCK_SIZE_MAX_BYTES, type Lease, MiB, Problem, StorageFull } from '@shoal/protocol';
 import { openBallast } from '../disk/ballast.ts';
 import { openBlockFiles } from '../disk/block-files.ts';
@@ -60,6 +60,7 @@ export interface DiskBlockstoreOptions {
   readonly nowMs: () => number;
   /** A clock that is never set back. */
   readonly uptimeMs: () => number;
+  readonly loops: Loops;
   readonly metrics: Metrics;
   readonly log: Log;
   /** What tests replace, to see every change of the disk. */
@@ -243,17 +244,27 @@ export async function openDiskBlockstore(options: DiskBlockstoreOptions): Promis
   };
 
   stack.use(startStraySweep({ queue, files, table, log }));
-  const tidyTimer = setInterval(
-    () => {
-      for (const lease of leases.idleSince(uptimeMs() - options.leaseIdleMs)) {
-        log.info({ lease }, 'idle lease let go');
-        endLease(lease, true).catch((err: unknown) => log.error({ err }, 'lease not ended'));
-      }
-      ballast.restore().catch((err: unknown) => log.warn({ err }, 'ballast not restored'));
-    },
-    Math.min(TIDY_INTERVAL_MS, options.leaseIdleMs),
-  ).unref();
-  stack.defer(() => clearInterval(tidyTimer));
+  const tidyIntervalMs = Math.min(TIDY_INTERVAL_MS, options.leaseIdleMs);
+  stack.use(
+    options.loops.start({
+      name: 'idle-leases',
+      everyMs: () => tidyIntervalMs,
+      run() {
+        const idle = [...leases.idleSince(uptimeMs() - options.leaseIdleMs)];
+        for (const lease of idle) log.info({ lease }, 'idle lease let go');
+        return Promise.all(idle.map((lease) => endLease(lease, true)));
+      },
+      onFailure: (err) => log.error({ err }, 'lease not ended'),
+    }),
+  );
+  stack.use(
+    options.loops.start({
+      name: 'ballast',
+      everyMs: () => tidyIntervalMs,
+      run: () => ballast.restore(),
+      onFailure: (err) => log.warn({ err }, 'ballast not restored'),
+    }),
+  );
   stack.defer(() => queue.idle());
   stack.use(checkNotes);
 

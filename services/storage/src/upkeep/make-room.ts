@@ -12,7 +12,7 @@
  * swarm, is made here as well when it is needed.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Log, PeerClient } from '@shoal/chassis';
+import type { Log, Loops, PeerClient } from '@shoal/chassis';
 import {
   type Cid,
   discoveryRoutes,
@@ -54,6 +54,7 @@ export interface MakeRoomDeps {
   readonly graceMs: number;
   readonly nowMs: () => number;
   readonly uptimeMs: () => number;
+  readonly loops: Loops;
   readonly log: Log;
 }
 
@@ -65,7 +66,8 @@ export interface Purges {
 }
 
 export function createMakeRoom(deps: MakeRoomDeps, { signal }: { signal: AbortSignal }): MakeRoom {
-  const { store, purges, sweep, uptimeMs, log } = deps;
+  const { store, purges, sweep, uptimeMs, loops, log } = deps;
+  const turns = loops.track('make-room', () => undefined);
   let running: Promise<void> | undefined;
   /** What a purge of all would have freed, at the last look that found too little. */
   let futile = { untilMs: -Infinity, freeableBytes: 0 };
@@ -100,7 +102,8 @@ export function createMakeRoom(deps: MakeRoomDeps, { signal }: { signal: AbortSi
   return async (wish) => {
     while (running !== undefined) await running; // made for another, it may do for us too
     if ((await lackingFor(wish)) <= 0) return true;
-    running ??= make(wish)
+    running ??= turns
+      .run(() => make(wish))
       .catch((err: unknown) => {
         if (!signal.aborted) log.warn({ err }, 'no room made');
       })

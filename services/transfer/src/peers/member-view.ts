@@ -3,7 +3,7 @@
  * that choosing a provider never waits for another process. While discovery is away the last table
  * stays in force: transfers go on.
  */
-import { type Log, type PeerClient, type Target } from '@shoal/chassis';
+import { type Log, type Loops, type PeerClient, type Target } from '@shoal/chassis';
 import { partitionOf } from '@shoal/blocks';
 import { type Cid, discoveryRoutes, type Member, type PeerId, type Service } from '@shoal/protocol';
 import { createPlacement, domainKey } from '@shoal/swarm';
@@ -78,6 +78,7 @@ function nameSet(members: readonly Member[]): string {
 export function watchMembers(deps: {
   readonly client: PeerClient;
   readonly self: PeerId;
+  readonly loops: Loops;
   readonly log: Log;
   readonly onTable: (asked: number) => void;
 }): MemberView {
@@ -108,14 +109,17 @@ export function watchMembers(deps: {
     ...members.filter(({ state }) => state === 'suspect'),
   ];
   const follow = async (): Promise<void> => {
+    const polls = deps.loops.track('members', () => POLL_WAIT_MS);
     while (!signal.aborted) {
       try {
         const query = { after: version, waitMs: POLL_WAIT_MS };
-        const reply = await deps.client.call(
-          deps.client.own('discovery'),
-          discoveryRoutes.members,
-          { query },
-          { signal, timeoutMs: POLL_WAIT_MS + 5000 },
+        const reply = await polls.run(() =>
+          deps.client.call(
+            deps.client.own('discovery'),
+            discoveryRoutes.members,
+            { query },
+            { signal, timeoutMs: POLL_WAIT_MS + 5000 },
+          ),
         );
         // A restarted discovery counts anew: any other version is news.
         if (reply.version !== version) take(reply.members);

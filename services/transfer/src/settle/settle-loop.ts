@@ -4,7 +4,7 @@
  * on a job that Redis may have lost. A file that was settled with the same pin and the same members
  * is passed over until it is due for a fresh look.
  */
-import type { Log, PeerClient } from '@shoal/chassis';
+import type { Log, Loops, PeerClient } from '@shoal/chassis';
 import type { Cid, PeerId, Pin } from '@shoal/protocol';
 import { createLimit } from '../copies/copy.ts';
 import { isDraining, type MemberView } from '../peers/member-view.ts';
@@ -46,6 +46,7 @@ export interface SettleLoopDeps {
   readonly client: PeerClient;
   readonly view: MemberView;
   readonly metrics: Metrics;
+  readonly loops: Loops;
   readonly log: Log;
   readonly settle: (root: Cid, options: { signal: AbortSignal }) => Promise<Settled>;
   /** Told of each file of which something was copied or dropped. */
@@ -60,6 +61,7 @@ export function startSettleLoop(deps: SettleLoopDeps): SettleLoop {
   const stop = new AbortController();
   const { signal } = stop;
   const turns = createLimit(SETTLES_MAX);
+  const passes = deps.loops.track('settle-pass', () => deps.intervalMs);
   /** Root → the members and pin that it was settled for, and when. */
   const settledFor = new Map<Cid, { key: string; atMs: number }>();
   const running = new Map<Cid, Promise<Settled>>();
@@ -157,10 +159,10 @@ export function startSettleLoop(deps: SettleLoopDeps): SettleLoop {
     }
   };
 
-  const pass = async (): Promise<void> => {
+  const pass = async (beat: () => void): Promise<void> => {
     if (!view.isKnown()) return;
     const isDue = (pin: Pin) => !isSettled(pin) && !retries.has(pin.root);
-    const settlePin = ({ root }: Pin) => settleQuietly(root);
+    const settlePin = ({ root }: Pin) => settleQuietly(root).finally(beat);
     await settlePass({ client, view, log, isDue, settlePin }, { signal });
   };
   const passSoon = (delayMs: number): void => {
@@ -175,7 +177,8 @@ export function startSettleLoop(deps: SettleLoopDeps): SettleLoop {
     timer = setTimeout(
       () => {
         timerDueAtMs = Infinity;
-        passing = pass()
+        passing = passes
+          .run(pass)
           .catch((err: unknown) => log.debug({ err }, 'pass not finished'))
           .finally(() => {
             passing = undefined;
