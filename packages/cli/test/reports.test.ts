@@ -233,6 +233,7 @@ const upkeep: UpkeepReport = {
   damaged: { blocks: 0, cids: [] },
   healedBlocks: 0,
   sweep: { intervalMs: 60 * MINUTE_MS, graceMs: 60 * MINUTE_MS },
+  loops: [],
 };
 const round = { startedAtMs: 1000, checkedBlocks: 5, checkedBytes: 2048, damagedBlocks: 1 };
 const whole = { ...round, endedAtMs: 2000 };
@@ -258,6 +259,51 @@ describe('shoal upkeep', () => {
     expect(report).toContain('a round is under way: 5 blocks checked');
     expect(report).toContain('last whole round ended 5 min ago: 5 blocks, 1 damaged');
     expect(report).toContain(`         ${cid}\n`);
+  });
+});
+
+describe('the loops of shoal upkeep', () => {
+  it('are listed with their service, and those of a service that is silent are missed by name', () => {
+    const report = upkeepReport(
+      {
+        ...upkeep,
+        loops: [
+          {
+            service: 'discovery',
+            isSilent: false,
+            loops: [
+              {
+                name: 'survey',
+                everyMs: 30_000,
+                isRunning: true,
+                runs: 4,
+                lastRunAtMs: NOW_MS - 12_000,
+                tookMs: 4.6,
+                lastError: { atMs: NOW_MS - 5 * MINUTE_MS, what: 'TimeoutError' },
+              },
+            ],
+          },
+          {
+            service: 'storage',
+            isSilent: false,
+            loops: [{ name: 'heal', isRunning: false, runs: 0 }],
+          },
+          { service: 'transfer', isSilent: true, loops: [] },
+        ],
+      },
+      NOW_MS,
+    );
+    expect(report.slice(report.indexOf('LOOP')).split('\n')).toEqual([
+      'LOOP    SERVICE    EVERY        LAST RUN           TOOK  ERROR',
+      'survey  discovery  30 s         12 s ago, running  5 ms  5 min ago: TimeoutError',
+      'heal    storage    when needed  not yet',
+      'transfer does not answer, so its loops are not listed',
+      '',
+    ]);
+  });
+
+  it('are left out where a peer of an earlier version names none', () => {
+    expect(upkeepReport(upkeep, NOW_MS)).not.toContain('LOOP');
   });
 });
 

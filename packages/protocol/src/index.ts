@@ -16,6 +16,7 @@ export * from './proof.ts';
 export * from './route.ts';
 export * from './routes/chunker.ts';
 export * from './routes/discovery.ts';
+export * from './routes/loops.ts';
 export * from './routes/routing.ts';
 export * from './routes/storage.ts';
 export * from './routes/transfer.ts';

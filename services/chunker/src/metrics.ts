@@ -1,3 +1,4 @@
+import { createLoopMetrics } from '@shoal/chassis';
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
 /** How a file's way in ended. `refused`: the sender's fault; `failed`: ours; `left`: the sender went. */
@@ -9,6 +10,7 @@ export type Metrics = ReturnType<typeof createMetrics>;
 export function createMetrics(register: Registry) {
   const registers = [register];
   return {
+    loops: createLoopMetrics('chunker', register),
     files: new Counter({
       name: 'shoal_chunker_files_total',
       help: 'Files received, by how it ended.',

@@ -1,10 +1,12 @@
 import { join } from 'node:path';
 import multipart from '@fastify/multipart';
 import {
+  createLoops,
   createPeerClient,
   createRegistry,
   createServer,
   type Log,
+  mountLoops,
   openClients,
   openProver,
   ownEndpoints,
@@ -43,6 +45,7 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
   const prover = openProver(config);
   const registry = createRegistry('chunker');
   const metrics = createMetrics(registry);
+  const loops = createLoops({ metrics: metrics.loops, log });
   const client = stack.use(createPeerClient({ prover, self, own: ownEndpoints(config) }));
   const replicator = stack.use(startReplicator({ socket: config.REDIS_SOCKET, log, metrics }));
   const progressEvents = createProgressEvents(stack.use(connectEvents(config.REDIS_SOCKET, log)));
@@ -76,7 +79,7 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
       mayBePrivate: config.PIN_GATEWAYS_ALLOW_PRIVATE,
     }),
   );
-  const resumables = stack.use(await openResumables(resumable, intake));
+  const resumables = stack.use(await openResumables({ ...resumable, loops }, intake));
 
   const token = readWriteToken(config);
   const app = createServer({
@@ -98,6 +101,7 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
   });
   await app.register(multipart);
   const mounting = { app, prover, self };
+  mountLoops(mounting, 'chunker', loops);
   const limits = {
     uploadsMax: config.CHUNKER_UPLOADS_MAX,
     bytesPerSecondMin: config.CHUNKER_BODY_RATE_MIN_BYTES,

@@ -1,4 +1,4 @@
-import { createRegistry } from '@shoal/chassis';
+import { createLoopMetrics, createRegistry } from '@shoal/chassis';
 import type { MemberState } from '@shoal/protocol';
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
@@ -8,6 +8,7 @@ export function createMetrics() {
   const registers = [registry];
   return {
     registry,
+    loops: createLoopMetrics('discovery', registry),
     members: new Gauge({
       name: 'shoal_discovery_members',
       help: 'Members of the swarm as this peer sees them, itself included.',

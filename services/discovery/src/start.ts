@@ -5,9 +5,11 @@ import { isIP } from 'node:net';
 import { join } from 'node:path';
 import {
   ConfigError,
+  createLoops,
   createPeerClient,
   createServer,
   type Log,
+  mountLoops,
   openClients,
   openIdentity,
   openProver,
@@ -53,11 +55,10 @@ import { startPinSync } from './pins/pin-sync.ts';
 import { createPins } from './pins/pins.ts';
 import { startProving } from './trust/proving.ts';
 import { createRefusals } from './network/refusals.ts';
-import { repeat } from './repeat.ts';
 import { mountRoutes } from './routes.ts';
 import { mountRouting } from './routing/routing.ts';
 import { hostOf, isLocalHost, listenAddresses, tcpAddress } from './network/addresses.ts';
-import { startSettler } from './pins/settle-requests.ts';
+import { startSettleRequests } from './pins/settle-requests.ts';
 import { createSigner, isAuthentic, read, type Signed } from './network/signed.ts';
 import { openState } from './pins/state.ts';
 import { startSurvey } from './holders/survey.ts';
@@ -86,6 +87,7 @@ export async function startDiscovery(
   const prover = openProver(config);
   const signer = createSigner(identity.privateKeyRaw);
   const metrics = createMetrics();
+  const loops = createLoops({ metrics: metrics.loops, log });
   const own = ownEndpoints(config);
   const host = advertisedHost(config);
 
@@ -101,7 +103,7 @@ export async function startDiscovery(
   const client = stack.use(createPeerClient({ prover, self, own }));
   const events = stack.use(connectEvents(config.REDIS_SOCKET, log));
   const producer = stack.use(createProducer('settle', config.REDIS_SOCKET, log));
-  const settler = stack.use(startSettler({ producer, metrics, log }));
+  const settleRequests = stack.use(startSettleRequests({ producer, metrics, loops, log }));
   const wire = createWire({ metrics, refusals, log });
 
   let ports = { http: config.DISCOVERY_PORT, libp2p: config.DISCOVERY_LIBP2P_PORT };
@@ -113,7 +115,7 @@ export async function startDiscovery(
     ...spaceOf(storage.stats()),
   });
   const storage = stack.use(
-    watchOwnStorage({ client, state, onMove: () => membership.announceSelf(), log }),
+    watchOwnStorage({ client, state, onMove: () => membership.announceSelf(), loops, log }),
   );
   const opinions = createOpinions({
     clock: () => membership.clock(),
@@ -193,7 +195,7 @@ export async function startDiscovery(
     undeleteMs: config.DISCOVERY_UNDELETE_MS,
     onChange: ({ root, name, deleted }, old, { isForRoom }) => {
       ages.note(root, pinSync.isCurrent());
-      settler.settle(root);
+      settleRequests.add(root);
       const about = { atMs: Date.now(), cid: root, name };
       if (!deleted) return events.publish({ kind: 'pin', ...about });
       if (old?.deleted === true) return events.publish({ kind: 'purged', ...about, isForRoom });
@@ -231,6 +233,7 @@ export async function startDiscovery(
       members,
       page: (after, limit) => pins.page(after, limit),
       metrics,
+      loops,
       log,
       intervalMs: config.DISCOVERY_PROOF_INTERVAL_MS,
     }),
@@ -258,16 +261,17 @@ export async function startDiscovery(
       isClockUsable: () => ownClock.verdict() !== 'wrong',
       isCredible: (stamp) => pins.isCredible(stamp),
       mayBeMore: () => joining.mayBeMore(),
+      loops,
       log,
     }),
   );
   const onTurn = (root: Cid): void => {
     pins.count();
-    settler.settle(root);
+    settleRequests.add(root);
   };
   const onPurge = ({ root: cid, name }: Pin) =>
     events.publish({ kind: 'purged', atMs: Date.now(), cid, name, isForRoom: false });
-  stack.use(startExpiry({ store: state.pins, onTurn, onPurge, metrics, log }));
+  stack.use(startExpiry({ store: state.pins, onTurn, onPurge, metrics, loops, log }));
   const countDrain = () => metrics.draining.set(state.isDraining() ? 1 : 0);
   countDrain();
   const setDraining = async (isDraining: boolean): Promise<void> => {
@@ -309,6 +313,7 @@ export async function startDiscovery(
     clients: openClients(config, { token, prover }),
   });
   stack.defer(() => app.close());
+  mountLoops({ app, prover, self }, 'discovery', loops);
   mountRoutes(
     { app, prover, self },
     {
@@ -343,9 +348,11 @@ export async function startDiscovery(
   // Before the others hear of us: they would take us for the process that still runs there.
   const former = formerRecord(state.loadOwn(), self);
   if (former !== undefined) await twins.askFormer(former);
-  stack.use(membership.start());
-  stack.use(twins.start());
-  stack.use(startFailureDetector({ membership, wire, pingMs: config.DISCOVERY_PING_MS, log }));
+  stack.use(membership.start(loops));
+  stack.use(twins.start(loops));
+  stack.use(
+    startFailureDetector({ membership, wire, pingMs: config.DISCOVERY_PING_MS, loops, log }),
+  );
   const isOwn = (seedHost: string, port: number) =>
     port === ports.libp2p && (seedHost === host || isLocalHost(seedHost));
   const joining = stack.use(
@@ -357,14 +364,15 @@ export async function startDiscovery(
       membership,
       isAside: () => twins.isAside(),
       wire,
+      loops,
       log,
     }),
   );
-  stack.use(watchOwnClock({ ownClock, metrics, log }));
+  stack.use(watchOwnClock({ ownClock, metrics, loops, log }));
   // Files that only a member watches which can't be relied upon would be watched by nobody.
   const alive = () =>
     members().filter(({ state: each, isDistrusted }) => each === 'alive' && isDistrusted !== true);
-  stack.use(startSurvey({ self, pins, health, alive, metrics, log }));
+  stack.use(startSurvey({ self, pins, health, alive, metrics, loops }));
   const onUnsaved = (err: unknown) => log.warn({ err }, 'members not saved');
   const save = async (): Promise<void> => {
     await state.saveMembers(membership.saved());
@@ -372,7 +380,14 @@ export async function startDiscovery(
     if (!twins.isAside()) await state.saveOwn(membership.own().signed);
   };
   await save().catch(onUnsaved);
-  stack.use(repeat(save, () => SAVE_MEMBERS_MS, onUnsaved));
+  stack.use(
+    loops.start({
+      name: 'saving-members',
+      everyMs: () => SAVE_MEMBERS_MS,
+      run: save,
+      onFailure: onUnsaved,
+    }),
+  );
   stack.defer(() => save().catch(onUnsaved));
   stack.defer(() => membership.leave());
   const running = stack.move();

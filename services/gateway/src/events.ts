@@ -6,7 +6,7 @@
  * that reads too slowly is cut off, not buffered for; its browser comes back by itself.
  */
 import type { ServerResponse } from 'node:http';
-import { type Log, type Server, Shares } from '@shoal/chassis';
+import { type Log, type Loops, type Server, Shares } from '@shoal/chassis';
 import { EVENTS_CHANNEL, SwarmEvent } from '@shoal/protocol';
 import { Redis } from 'ioredis';
 import type { Metrics } from './metrics.ts';
@@ -22,13 +22,14 @@ export interface EventsOptions {
   readonly redisSocket: string;
   readonly clientsMax: number;
   readonly heartbeatMs: number;
+  readonly loops: Loops;
   readonly log: Log;
   readonly metrics: Metrics;
 }
 
 /** Mounts the route and listens to Redis; disposing ends every listener. */
 export function startEvents(app: Server, options: EventsOptions): Disposable {
-  const { clientsMax, heartbeatMs, log, metrics } = options;
+  const { clientsMax, heartbeatMs, loops, log, metrics } = options;
   const clients = new Set<ServerResponse>();
   // A listener that gives way comes back by itself: nobody is kept waiting for it.
   const shares = new Shares({ what: 'listeners of /events', placesMax: clientsMax, graceMs: 0 });
@@ -79,10 +80,14 @@ export function startEvents(app: Server, options: EventsOptions): Disposable {
     if (text === undefined) log.warn('event refused');
     else broadcast(text);
   });
-  const heartbeat = setInterval(() => broadcast(': alive\n\n'), heartbeatMs);
+  const heartbeat = loops.start({
+    name: 'events-heartbeat',
+    everyMs: () => heartbeatMs,
+    run: () => broadcast(': alive\n\n'),
+  });
   return {
     [Symbol.dispose]() {
-      clearInterval(heartbeat);
+      heartbeat[Symbol.dispose]();
       redis.disconnect();
       endAll();
     },

@@ -1,3 +1,4 @@
+import { createLoopMetrics } from '@shoal/chassis';
 import { Counter, Gauge, type Registry } from 'prom-client';
 
 /**
@@ -12,6 +13,7 @@ export type Metrics = ReturnType<typeof createMetrics>;
 export function createMetrics(register: Registry) {
   const registers = [register];
   return {
+    loops: createLoopMetrics('gateway', register),
     requests: new Counter({
       name: 'shoal_gateway_requests_total',
       help: 'Proxied requests, by the service that was asked and how it ended.',

@@ -1,8 +1,11 @@
 import {
+  createLoops,
   createRegistry,
   createServer,
   type Log,
+  mountLoops,
   openClients,
+  openProver,
   ownEndpoints,
   ownHostNames,
   readWriteToken,
@@ -27,6 +30,7 @@ export async function startGateway(
   const origins = ownEndpoints(config);
   const registry = createRegistry('gateway');
   const metrics = createMetrics(registry);
+  const loops = createLoops({ metrics: metrics.loops, log });
   const writeToken = readWriteToken(config);
   const clients = openClients(config, { token: writeToken });
   const app = createServer({
@@ -57,11 +61,13 @@ export async function startGateway(
     }),
   );
   await mountConsole(app);
+  mountLoops({ app, prover: openProver(config), self: config.PEER_ID }, 'gateway', loops);
   stack.use(
     startEvents(app, {
       redisSocket: config.REDIS_SOCKET,
       clientsMax: config.GATEWAY_EVENTS_CLIENTS_MAX,
       heartbeatMs: config.GATEWAY_EVENTS_HEARTBEAT_MS,
+      loops,
       log,
       metrics,
     }),

@@ -1,9 +1,11 @@
+import { createLoopMetrics } from '@shoal/chassis';
 import { Counter, Histogram, type Registry } from 'prom-client';
 
 /** Everything this service measures. Labels are small closed sets: never a CID, a peer id or a path. */
 export function createMetrics(register: Registry) {
   const registers = [register];
   return {
+    loops: createLoopMetrics('storage', register),
     blocksWritten: new Counter({
       name: 'shoal_storage_blocks_written_total',
       help: 'Blocks that were put here, by how it ended.',

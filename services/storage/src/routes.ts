@@ -169,7 +169,7 @@ function mountMarks({ mounting, store, listings }: RouteDeps): void {
 }
 
 function mountUpkeep({ mounting, upkeep }: RouteDeps): void {
-  mount(mounting, routes.upkeep, () => upkeep.report());
+  mount(mounting, routes.upkeep, ({ signal }) => upkeep.report({ signal }));
   mount(mounting, routes.scrub, async () => upkeep.scrub());
   mount(mounting, routes.sweep, ({ query }) => upkeep.sweep({ isDryRun: query.dryRun }));
 }

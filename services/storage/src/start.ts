@@ -4,10 +4,12 @@
  */
 import { join } from 'node:path';
 import {
+  createLoops,
   createPeerClient,
   createRegistry,
   createServer,
   type Log,
+  mountLoops,
   openProver,
   ownEndpoints,
   ownHostNames,
@@ -18,6 +20,7 @@ import type { StorageConfig } from './config.ts';
 import { createDagListings } from './dags/dag-listing.ts';
 import { readNodeFrom } from './dags/dags.ts';
 import { openDiskBlockstore } from './store/disk-blockstore.ts';
+import { createGatherLoops } from './upkeep/gather-loops.ts';
 import { createLivePins } from './upkeep/live-pins.ts';
 import { createPurges } from './upkeep/make-room.ts';
 import { createMetrics } from './metrics.ts';
@@ -33,6 +36,7 @@ export async function startStorage(
   await using stack = new AsyncDisposableStack(); // a throw below closes what was opened, in reverse
   const registry = createRegistry('storage');
   const metrics = createMetrics(registry);
+  const loops = createLoops({ metrics: metrics.loops, log });
   const dir = join(config.PEER_DATA_DIR, 'storage');
   const clocks = { nowMs: Date.now, uptimeMs: () => performance.now() };
   const store = stack.use(
@@ -47,6 +51,7 @@ export async function startStorage(
       leaseIdleMs: config.STORAGE_LEASE_IDLE_MS,
       scrubIntervalMs: config.STORAGE_SCRUB_INTERVAL_MS,
       ...clocks,
+      loops,
       metrics,
       log,
     }),
@@ -74,6 +79,8 @@ export async function startStorage(
       sweepIntervalMs: config.STORAGE_SWEEP_INTERVAL_MS,
       sweepGraceMs: config.STORAGE_SWEEP_GRACE_MS,
       ...clocks,
+      loops,
+      gatherLoops: createGatherLoops(client, loops),
       metrics,
       log,
     }),
@@ -90,8 +97,10 @@ export async function startStorage(
     (server) => server.close(),
   );
   app.addHook('preClose', () => upkeep[Symbol.asyncDispose]()); // a request that waits for a sweep gets its answer
+  const mounting = { app, prover, self: config.PEER_ID };
+  mountLoops(mounting, 'storage', loops);
   mountRoutes({
-    mounting: { app, prover, self: config.PEER_ID },
+    mounting,
     store,
     listings,
     upkeep,

@@ -1,3 +1,4 @@
+import { createLoopMetrics } from '@shoal/chassis';
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
 /** Everything this service measures. Labels are small closed sets: never a CID, a peer id or a path. */
@@ -19,6 +20,7 @@ export function createMetrics(register: Registry) {
   });
   for (const outcome of ['proved', 'failed'] as const) copyProofs.inc({ outcome }, 0);
   return {
+    loops: createLoopMetrics('transfer', register),
     downloads: new Counter({
       name: 'shoal_transfer_downloads_total',
       help: 'Bodies sent to readers (files, CARs, listings), by how they ended.',

@@ -2,11 +2,14 @@
 import {
   createBufferPool,
   createLimit,
+  createLoops,
   createPeerClient,
   createRegistry,
   createServer,
   createTokenBucket,
   type Log,
+  type Loops,
+  mountLoops,
   openClients,
   openProver,
   ownEndpoints,
@@ -14,7 +17,7 @@ import {
   readWriteToken,
 } from '@shoal/chassis';
 import { connectEvents } from '@shoal/chassis/events';
-import { createProducer, type Producer, startWorker } from '@shoal/chassis/queue';
+import { createProducer, startWorker } from '@shoal/chassis/queue';
 import { CHUNK_SIZE_BYTES, type QueueName } from '@shoal/protocol';
 import { join } from 'node:path';
 import { createSender } from './answer/send-body.ts';
@@ -40,7 +43,7 @@ import { createManifests } from './file/manifests.ts';
 import { mountIpfs } from './ipfs/gateway.ts';
 import { createDrain } from './leave/drain.ts';
 import { handOver } from './leave/hand-over.ts';
-import { createMetrics } from './metrics.ts';
+import { createMetrics, type Metrics } from './metrics.ts';
 import { watchMembers } from './peers/member-view.ts';
 import { createReportCorrupt } from './peers/report-corrupt.ts';
 import { mountRoutes } from './routes.ts';
@@ -65,12 +68,13 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
   const { signal } = stop;
   const registry = createRegistry('transfer');
   const metrics = createMetrics(registry);
+  const loops = createLoops({ metrics: metrics.loops, log });
   const prover = openProver(config);
   const client = stack.use(createPeerClient({ prover, self, own: ownEndpoints(config) }));
   const socket = config.REDIS_SOCKET;
   const events = stack.use(connectEvents(socket, log));
   const view = stack.use(
-    watchMembers({ client, self, log, onTable: (asked) => metrics.members.set(asked) }),
+    watchMembers({ client, self, loops, log, onTable: (asked) => metrics.members.set(asked) }),
   );
 
   // Blocks: one way to fetch, and two strategies on it.
@@ -112,6 +116,7 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
       client,
       view,
       metrics,
+      loops,
       log,
       settle: (root, options) => settle(root, settling, options),
       onRepair: (cid, { copiedBlocks, droppedBlocks }) =>
@@ -165,6 +170,7 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
     (server) => server.close(),
   );
   const mounting = { app, prover, self };
+  mountLoops(mounting, 'transfer', loops);
   mountRoutes(mounting, {
     download: createDownload(reading),
     getTorrent: createGetTorrent(describing),
@@ -228,10 +234,11 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
       return releaseEverywhere(job, { client, view, log }, { signal });
     }),
   );
-  for (const name of ['replicate', 'settle', 'release'] as const) {
-    const producer = stack.use(createProducer(name, socket, log));
-    watchDepth(name, producer, metrics, stack);
-  }
+  const depths = (['replicate', 'settle', 'release'] as const).map((queue) => {
+    const producer = stack.use(createProducer(queue, socket, log));
+    return { queue, read: () => producer.depth() };
+  });
+  stack.use(watchDepths(depths, { metrics, loops }));
 
   const origin = await app.listen({ port: config.TRANSFER_PORT, host: config.BIND_HOST });
   stack.defer(() => hashing.abort(new Error('stopping'))); // or the server waits for its askers
@@ -253,19 +260,18 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
   return { origin, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
-function watchDepth<N extends QueueName>(
-  queue: N,
-  producer: Producer<N>,
-  { queueDepth }: ReturnType<typeof createMetrics>,
-  stack: AsyncDisposableStack,
-): void {
-  const read = () => {
-    // While Redis is away the depth is not known: the last figure stays.
-    producer.depth().then(
-      (depth) => queueDepth.set({ queue }, depth),
-      () => undefined,
-    );
-  };
-  const timer = setInterval(read, DEPTH_INTERVAL_MS);
-  stack.defer(() => clearInterval(timer));
+/** While Redis is away the depths are not known: the last figures stay. */
+function watchDepths(
+  depths: readonly { readonly queue: QueueName; readonly read: () => Promise<number> }[],
+  { metrics, loops }: { readonly metrics: Metrics; readonly loops: Loops },
+): Disposable {
+  return loops.start({
+    name: 'queue-depths',
+    everyMs: () => DEPTH_INTERVAL_MS,
+    run: () =>
+      Promise.all(
+        depths.map(async ({ queue, read }) => metrics.queueDepth.set({ queue }, await read())),
+      ),
+    onFailure: () => {}, // the queue's connection logs it once
+  });
 }

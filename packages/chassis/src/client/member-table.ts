@@ -10,6 +10,7 @@ import assert from 'node:assert/strict';
 import { discoveryRoutes, type MembersReply } from '@shoal/protocol';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '../process/log.ts';
+import type { Loops } from '../process/loops.ts';
 import type { PeerClient } from './peer-client.ts';
 
 /** The table changes by the second at most: small uploads share an answer. */
@@ -52,19 +53,20 @@ export class MemberTable implements AsyncDisposable {
   }
 
   /** Calls back with the table as it is now and with every new one, until this is disposed. */
-  follow(onTable: (table: TableCopy) => void): void {
+  follow(onTable: (table: TableCopy) => void, { loops }: { readonly loops: Loops }): void {
     assert(this.#following === undefined, 'a member table has one follower');
-    this.#following = this.#poll(onTable);
+    this.#following = this.#poll(onTable, loops);
   }
 
-  async #poll(onTable: (table: TableCopy) => void): Promise<void> {
+  async #poll(onTable: (table: TableCopy) => void, loops: Loops): Promise<void> {
     const { signal } = this.#stop;
+    const polls = loops.track('members', () => POLL_WAIT_MS);
     let version = -1;
     while (!signal.aborted)
       try {
         const query = { after: version, waitMs: POLL_WAIT_MS };
         const timeoutMs = POLL_WAIT_MS + POLL_SLACK_MS;
-        const copy = await this.#ask({ query }, { signal, timeoutMs });
+        const copy = await polls.run(() => this.#ask({ query }, { signal, timeoutMs }));
         // A restarted discovery counts anew: any other version is news.
         if (copy.version !== version) onTable(copy);
         version = copy.version;

@@ -3,6 +3,7 @@ import {
   BYTES,
   chunkerRoutes,
   discoveryRoutes,
+  loopRoutes,
   PROBLEM_TYPE,
   ProblemBody,
   type Route,
@@ -19,6 +20,7 @@ const ROUTES: readonly Route[] = [
   ...Object.values(transferRoutes),
   ...Object.values(discoveryRoutes),
   ...Object.values(routingRoutes),
+  ...Object.values(loopRoutes),
 ] as unknown as Route[]; // a union of precise routes, seen as the general one
 
 /** The description of one service; of the gateway, every public route, since it fronts them all. */

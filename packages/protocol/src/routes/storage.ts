@@ -5,10 +5,11 @@ import { Cid, PeerId } from '../cid.ts';
 import { CopyProof, Nonce } from '../copy-proof.ts';
 import { HaveMap } from '../have-map.ts';
 import { Lease } from '../jobs.ts';
-import { FailureDomain, SPACE_MAX_BYTES } from '../member.ts';
+import { FailureDomain, SERVICES, SPACE_MAX_BYTES } from '../member.ts';
 import { REPLICAS_MAX } from '../pin.ts';
 import { BYTES, route } from '../route.ts';
 import { WANT_ROOTS_MAX } from './discovery.ts';
+import { ServiceLoops } from './loops.ts';
 
 const none = z.object({});
 const byCid = z.object({ cid: Cid });
@@ -94,7 +95,7 @@ export const ScrubReport = z.object({
 });
 export type ScrubReport = z.infer<typeof ScrubReport>;
 
-/** How this peer looks after its blocks. */
+/** How this peer looks after its blocks, and the background work of all its services. */
 export const UpkeepReport = z.object({
   scrub: z.object({
     /** Every block is re-hashed at least this often, the rate allowing. */
@@ -118,6 +119,8 @@ export const UpkeepReport = z.object({
     graceMs: z.int().nonnegative(),
     last: SweepReport.optional(),
   }),
+  /** Every service of this peer; a peer of an earlier version names none. */
+  loops: z.array(ServiceLoops).max(SERVICES.length).default([]),
 });
 export type UpkeepReport = z.infer<typeof UpkeepReport>;
 
@@ -327,7 +330,8 @@ export const storageRoutes = {
     audience: 'public',
     method: 'GET',
     path: '/upkeep',
-    summary: 'What scrub and sweep of this peer found and did, and when.',
+    summary:
+      'What scrub and sweep of this peer found and did, and when; and the background loops of all its services.',
     params: none,
     query: none,
     body: undefined,

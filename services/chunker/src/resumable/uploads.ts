@@ -8,8 +8,14 @@
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
-import { setTimeout as delay } from 'node:timers/promises';
-import { type Place, Shares, syncFolder, type TakeOptions } from '@shoal/chassis';
+import {
+  type Loop,
+  type Loops,
+  type Place,
+  Shares,
+  syncFolder,
+  type TakeOptions,
+} from '@shoal/chassis';
 import {
   DigestMismatch,
   Lease,
@@ -46,6 +52,7 @@ export interface ResumableOptions {
   /** Uploads that may be unfinished at once, shared by clients. */
   readonly openMax: number;
   readonly sizeMaxBytes: number;
+  readonly loops: Loops;
 }
 
 /** A name for a new upload that nobody can guess. */
@@ -72,7 +79,7 @@ export class Resumables implements AsyncDisposable {
   readonly #places = new Map<string, Place>();
   readonly #shares: Shares;
   readonly #finishing = new Map<string, Promise<Finished>>();
-  readonly #upkeep: readonly Promise<void>[];
+  readonly #upkeep: readonly Loop[];
 
   /** Use `openResumables`. */
   constructor(
@@ -88,10 +95,21 @@ export class Resumables implements AsyncDisposable {
     for (const { id, reply, log } of uploads.values())
       if (reply === undefined)
         this.#holdPlace(id, this.#shares.restore(log.head.client ?? '', this.#placeOptions(id)));
-    const { expiresMs } = options;
+    const { expiresMs, loops } = options;
     this.#upkeep = [
-      repeat(() => this.#renew(), Math.min(RENEW_INTERVAL_MAX_MS, expiresMs / 4), this.#signal),
-      repeat(() => this.#tidy(), Math.min(TIDY_INTERVAL_MAX_MS, expiresMs / 4), this.#signal),
+      loops.start({
+        name: 'resumable-leases',
+        firstAfterMs: 0,
+        everyMs: () => Math.min(RENEW_INTERVAL_MAX_MS, expiresMs / 4),
+        run: () => this.#renew(),
+      }),
+      loops.start({
+        name: 'resumable-tidying',
+        firstAfterMs: 0,
+        everyMs: () => Math.min(TIDY_INTERVAL_MAX_MS, expiresMs / 4),
+        run: () => this.expire(),
+        onFailure: (err) => this.#deps.log.warn({ err }, 'expired uploads not removed'),
+      }),
     ];
     this.#showCount();
   }
@@ -202,7 +220,8 @@ export class Resumables implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new ServiceUnavailable({ service: 'chunker' }));
-    await Promise.allSettled([...this.#upkeep, ...this.#finishing.values()]);
+    const ends = this.#upkeep.map((loop) => loop[Symbol.asyncDispose]());
+    await Promise.allSettled([...ends, ...this.#finishing.values()]);
   }
 
   #isIdle(upload: ResumableUpload): boolean {
@@ -314,24 +333,6 @@ export class Resumables implements AsyncDisposable {
         log.debug({ err, upload: upload.id }, 'lease of an upload not renewed');
       }
     }
-  }
-
-  async #tidy(): Promise<void> {
-    await this.expire().catch((err: unknown) =>
-      this.#deps.log.warn({ err }, 'expired uploads not removed'),
-    );
-  }
-}
-
-/** Runs a task at once and then at this pace, never twice at a time, until the signal fires. */
-async function repeat(
-  task: () => Promise<unknown>,
-  intervalMs: number,
-  signal: AbortSignal,
-): Promise<void> {
-  while (!signal.aborted) {
-    await task();
-    await Promise.allSettled([delay(intervalMs, undefined, { signal, ref: false })]);
   }
 }
 

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { createLog, createRegistry } from '@shoal/chassis';
+import { createLog, createLoops, createRegistry } from '@shoal/chassis';
 import { Overloaded, UploadExpired, UploadNotFound } from '@shoal/protocol';
 import type { IntakeDeps } from '../../src/intake/intake.ts';
 import { createMetrics } from '../../src/metrics.ts';
@@ -26,7 +26,13 @@ describe('the resumable uploads of a peer', () => {
   let parent = '';
   const open = (openMax = 5) =>
     openResumables(
-      { folder: join(parent, 'uploads'), expiresMs: EXPIRES_MS, openMax, sizeMaxBytes: 1000 },
+      {
+        folder: join(parent, 'uploads'),
+        expiresMs: EXPIRES_MS,
+        openMax,
+        sizeMaxBytes: 1000,
+        loops: createLoops({ log: createLog('chunker', 'silent') }),
+      },
       deps(),
     );
   const names = () => readdirSync(join(parent, 'uploads')).toSorted();

@@ -2,10 +2,9 @@
  * What discovery asks this peer's own storage: have-maps and figures. Storage may be down or starting;
  * then the peer can't tell what it holds, and says so.
  */
-import type { Log, PeerClient } from '@shoal/chassis';
+import type { Log, Loops, PeerClient, Turn } from '@shoal/chassis';
 import { DOMAIN_UNKNOWN, storageRoutes, type StorageStats } from '@shoal/protocol';
 import { createOwnHaveMaps, type ReadHaveMap } from './own-have-maps.ts';
-import { repeat } from '../repeat.ts';
 import type { State } from '../pins/state.ts';
 
 const STATS_TIMEOUT_MS = 2000;
@@ -34,17 +33,17 @@ export function watchOwnStorage(deps: {
   readonly state: State;
   /** Capacity or failure domain differ from before. */
   readonly onMove: () => void;
+  readonly loops: Loops;
   readonly log: Log;
 }): OwnStorage {
-  const { client, state, onMove, log } = deps;
-  const stop = new AbortController();
+  const { client, state, onMove, loops, log } = deps;
   const haveMaps = createOwnHaveMaps({ client, log });
   let stats = state.loadStats() ?? NO_STATS;
   let isAnswered = false;
 
-  const poll = async (): Promise<void> => {
+  const poll = async ({ signal }: Turn): Promise<void> => {
     const target = client.own('storage');
-    const options = { signal: stop.signal, timeoutMs: STATS_TIMEOUT_MS };
+    const options = { signal, timeoutMs: STATS_TIMEOUT_MS };
     const now = await client.call(target, storageRoutes.stats, {}, options);
     const isMoved = fixedFacts(now) !== fixedFacts(stats);
     stats = now;
@@ -54,16 +53,16 @@ export function watchOwnStorage(deps: {
     await state.saveStats(now).catch((err: unknown) => log.warn({ err }, 'figures not saved'));
     onMove();
   };
-  const polls = repeat(
-    poll,
-    () => (isAnswered ? STATS_MS : STATS_FIRST_MS),
-    (err) => log.debug({ err }, 'storage gives no figures'),
-  );
+  const polls = loops.start({
+    name: 'storage-figures',
+    everyMs: () => (isAnswered ? STATS_MS : STATS_FIRST_MS),
+    run: poll,
+    onFailure: (err) => log.debug({ err }, 'storage gives no figures'),
+  });
   return {
     stats: () => stats,
     readHaveMap: (root) => haveMaps.read(root),
     [Symbol.dispose]() {
-      stop.abort(new Error('stopping'));
       polls[Symbol.dispose]();
       haveMaps[Symbol.dispose]();
     },

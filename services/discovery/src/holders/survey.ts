@@ -5,14 +5,13 @@
  */
 import { setTimeout as wait } from 'node:timers/promises';
 import { partitionOf } from '@shoal/blocks';
-import type { Log } from '@shoal/chassis';
+import type { Loops, Turn } from '@shoal/chassis';
 import type { Cid, FileEntry, Member, PeerId, Pin } from '@shoal/protocol';
 import { FileState, WANT_ROOTS_MAX } from '@shoal/protocol';
 import { place } from '@shoal/swarm';
 import type { Health } from './health.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Pins } from '../pins/pins.ts';
-import { repeat } from '../repeat.ts';
 
 /** Time between two rounds. */
 const ROUND_MS = 30_000;
@@ -77,13 +76,12 @@ export function startSurvey(deps: {
   readonly health: Health;
   readonly alive: () => readonly Member[];
   readonly metrics: Metrics;
-  readonly log: Log;
+  readonly loops: Loops;
 }): Disposable {
-  const { self, pins, health, alive, metrics, log } = deps;
-  const stop = new AbortController();
+  const { self, pins, health, alive, metrics, loops } = deps;
   const since = new Map<Cid, number>();
 
-  const look = async (): Promise<void> => {
+  const look = async ({ signal, beat }: Turn): Promise<void> => {
     const startedAtMs = Date.now();
     const tally = createTally(since, performance.now());
     let recoverableBytes = 0;
@@ -95,10 +93,10 @@ export function startSurvey(deps: {
       const live = page.pins.filter(({ deleted }) => !deleted);
       for (const { deleted, sizeBytes } of page.pins) if (deleted) recoverableBytes += sizeBytes;
       const mine = live.filter(({ root }) => isWatcher(self, root, members));
-      if (mine.length > 0) tally.add(await health.inspect(mine, stop.signal));
+      if (mine.length > 0) tally.add(await health.inspect(mine, signal));
+      beat();
       after = page.next;
-      if (after !== undefined && mine.length > 0)
-        await wait(QUESTION_MS, undefined, { signal: stop.signal });
+      if (after !== undefined && mine.length > 0) await wait(QUESTION_MS, undefined, { signal });
     }
     const { files, belowTargetBytes, belowTargetAgeMs } = tally.finish();
     for (const [state, count] of Object.entries(files)) metrics.files.set({ state }, count);
@@ -107,14 +105,5 @@ export function startSurvey(deps: {
     metrics.belowTarget.set(belowTargetBytes);
     metrics.belowTargetAge.set(belowTargetAgeMs / 1000);
   };
-  const stack = new DisposableStack();
-  stack.use(
-    repeat(
-      look,
-      () => ROUND_MS,
-      (err) => stop.signal.aborted || log.warn({ err }, 'survey broke'),
-    ),
-  );
-  stack.defer(() => stop.abort(new Error('stopping')));
-  return stack;
+  return loops.start({ name: 'survey', everyMs: () => ROUND_MS, run: look });
 }

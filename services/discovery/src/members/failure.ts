@@ -7,10 +7,9 @@
  * A peer that stood still itself (starved, stopped, suspended) sees everybody else silent. So our own
  * pauses are measured, the silence during them is forgiven, and nobody is accused shortly after one.
  */
-import type { Log } from '@shoal/chassis';
+import type { Log, Loops } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
 import type { Membership } from './membership.ts';
-import { repeat } from '../repeat.ts';
 import type { Wire } from '../network/wire.ts';
 
 /** How often time passes in the table. */
@@ -34,9 +33,10 @@ export function startFailureDetector(deps: {
   readonly membership: Membership;
   readonly wire: Wire;
   readonly pingMs: number;
+  readonly loops: Loops;
   readonly log: Log;
 }): Disposable {
-  const { membership, wire, pingMs, log } = deps;
+  const { membership, wire, pingMs, loops, log } = deps;
   const { table, clock } = membership;
   const stop = new AbortController();
   const pinging = new Set<PeerId>();
@@ -124,10 +124,9 @@ export function startFailureDetector(deps: {
     }, delayMs).unref();
   });
 
-  const onFailure = (err: unknown) => log.warn({ err }, 'failure detector broke');
   const stack = new DisposableStack();
   stack.defer(() => stop.abort(new Error('stopping')));
-  stack.use(repeat(tick, () => TICK_MS, onFailure));
-  stack.use(repeat(pingSome, () => pingMs / TURNS, onFailure));
+  stack.use(loops.start({ name: 'failure-detector', everyMs: () => TICK_MS, run: tick }));
+  stack.use(loops.start({ name: 'pings', everyMs: () => pingMs / TURNS, run: pingSome }));
   return stack;
 }

@@ -2,10 +2,9 @@
  * Whom to call: seeds while we know few peers, members that we are not connected to, and now and then
  * one that is down, so that two halves of a swarm that was cut in two find each other again.
  */
-import type { Log } from '@shoal/chassis';
+import type { Log, Loops } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
 import type { Membership } from './membership.ts';
-import { repeat } from '../repeat.ts';
 import { hostOf } from '../network/addresses.ts';
 import { resolveSeeds, type Seed } from './seeds.ts';
 import type { Wire } from '../network/wire.ts';
@@ -55,9 +54,10 @@ export function startJoin(deps: {
   /** Whether we keep out of the network. */
   readonly isAside: () => boolean;
   readonly wire: Wire;
+  readonly loops: Loops;
   readonly log: Log;
 }): Join {
-  const { self, seeds, isOwn, mdns, membership, wire, log } = deps;
+  const { self, seeds, isOwn, mdns, membership, wire, loops, log } = deps;
   const { table, clock } = membership;
   const stop = new AbortController();
   const retries = new Map<string, { atMs: number; delayMs: number }>();
@@ -169,7 +169,13 @@ export function startJoin(deps: {
   const stack = new DisposableStack();
   stack.defer(() => stop.abort(new Error('stopping')));
   work();
-  stack.use(repeat(work, () => ROUND_MS * (0.8 + Math.random() * 0.4), onFailure));
+  stack.use(
+    loops.start({
+      name: 'joining',
+      everyMs: () => ROUND_MS * (0.8 + Math.random() * 0.4),
+      run: work,
+    }),
+  );
   return {
     isTried: () => isTried,
     mayBeMore: () => areSeedsOthers || (mdns && clock() - startedAtMs < NEIGHBOURS_ANSWER_MS),

@@ -3,7 +3,7 @@
  * all records that they know (push-pull). Records are relayed verbatim with their age, so nobody can
  * speak for another or make a record look younger. Who has died is `failure.ts`, whom to call `join.ts`.
  */
-import type { Log } from '@shoal/chassis';
+import type { Log, Loops } from '@shoal/chassis';
 import {
   DATE_MAX_MS,
   type Member,
@@ -16,7 +16,6 @@ import {
 import { createMemberTable, type Learnt, type MemberTable, toMember } from '@shoal/swarm';
 import { type AgedRecord } from '../network/messages.ts';
 import { countMembers, type Metrics } from '../metrics.ts';
-import { repeat } from '../repeat.ts';
 import type { Refusals } from '../network/refusals.ts';
 import { isAuthentic, read, Signed, type Signer } from '../network/signed.ts';
 import type { SavedMember } from './saved-member.ts';
@@ -75,7 +74,7 @@ export interface Membership {
   /** Takes in records from an earlier run: known, but not believed to be up. */
   restore(saved: readonly SavedMember[]): void;
   saved(): Map<PeerId, SavedMember>;
-  start(): Disposable;
+  start(loops: Loops): Disposable;
   /** Says good-bye, so that nobody has to find out. */
   leave(): Promise<void>;
 }
@@ -282,7 +281,7 @@ export function createMembership(deps: {
         ]);
       return new Map(entries);
     },
-    start() {
+    start(loops) {
       countMembers(metrics, ['alive', ...table.all().map(({ state }) => state)]);
       const onFailure = (err: unknown) => log.debug({ err }, 'presence failed');
       renew();
@@ -293,17 +292,25 @@ export function createMembership(deps: {
       });
       const stack = new DisposableStack();
       // A tenth of jitter keeps peers that started together from speaking together.
-      stack.use(repeat(announceSelf, () => heartbeatMs() * (0.9 + Math.random() / 10), onFailure));
       stack.use(
-        repeat(
-          async () => {
+        loops.start({
+          name: 'presence',
+          everyMs: () => heartbeatMs() * (0.9 + Math.random() / 10),
+          run: announceSelf,
+          onFailure,
+        }),
+      );
+      stack.use(
+        loops.start({
+          name: 'exchange',
+          everyMs: () => (clock() - startedAtMs < YOUNG_MS ? EXCHANGE_YOUNG_MS : EXCHANGE_MS),
+          run: async () => {
             const connected = wire.engine().connected();
             const peerId = connected[Math.floor(Math.random() * connected.length)];
             if (peerId !== undefined) await exchange(peerId);
           },
-          () => (clock() - startedAtMs < YOUNG_MS ? EXCHANGE_YOUNG_MS : EXCHANGE_MS),
           onFailure,
-        ),
+        }),
       );
       return stack;
     },

@@ -7,11 +7,10 @@
  * changes nothing; of an even number it is that of the middle two which is nearer to ours. With a single
  * other member nobody can tell who is wrong: both refuse.
  */
-import type { Log } from '@shoal/chassis';
+import type { Log, Loops } from '@shoal/chassis';
 import { CLOCK_AHEAD_MAX_MS, ClockWrong, type MemberRecord } from '@shoal/protocol';
 import type { KnownMember } from '@shoal/swarm';
 import type { Metrics } from '../metrics.ts';
-import { repeat } from '../repeat.ts';
 
 /** How often the clock is looked at, to tell about it; writes look for themselves. */
 const LOOK_MS = 5000;
@@ -70,9 +69,10 @@ export function createOwnClock(deps: {
 export function watchOwnClock(deps: {
   readonly ownClock: OwnClock;
   readonly metrics: Pick<Metrics, 'clockAhead'>;
+  readonly loops: Loops;
   readonly log: Log;
 }): Disposable {
-  const { ownClock, metrics, log } = deps;
+  const { ownClock, metrics, loops, log } = deps;
   let wasWrong = false;
   const look = (): void => {
     const aheadMs = ownClock.aheadMs();
@@ -83,11 +83,7 @@ export function watchOwnClock(deps: {
     if (!isWrong && wasWrong) log.info({ aheadMs }, 'the clock is right again');
     wasWrong = isWrong;
   };
-  return repeat(
-    look,
-    () => LOOK_MS,
-    (err) => log.warn({ err }, 'the clock was not looked at'),
-  );
+  return loops.start({ name: 'own-clock', everyMs: () => LOOK_MS, run: look });
 }
 
 /** The median; of an even number the one of the middle two that is nearer to zero. */

@@ -19,7 +19,7 @@
  * another machine, the copy may count as the earlier one.
  */
 import { randomBytes } from 'node:crypto';
-import type { Log, PeerClient } from '@shoal/chassis';
+import type { Log, Loops, PeerClient } from '@shoal/chassis';
 import {
   discoveryRoutes,
   IdentityInUse,
@@ -31,7 +31,6 @@ import {
 import { compareRecords } from '@shoal/swarm';
 import type { AgedRecord } from '../network/messages.ts';
 import type { Metrics } from '../metrics.ts';
-import { repeat } from '../repeat.ts';
 import { isAuthentic, read, type Signed } from '../network/signed.ts';
 
 /** A twin that was not seen for this many heartbeats is gone. */
@@ -65,7 +64,7 @@ export interface Twins {
   /** Asks whether a process still answers where this folder was last run. */
   askFormer(record: MemberRecord): Promise<void>;
   /** Looks after twins until disposed. */
-  start(): Disposable;
+  start(loops: Loops): Disposable;
 }
 
 export function createTwins(deps: {
@@ -224,10 +223,11 @@ export function createTwins(deps: {
       else void ask(record);
     },
     askFormer: ask,
-    start() {
+    start(loops) {
       const stack = new DisposableStack();
       stack.defer(() => stop.abort(new Error('stopping')));
-      stack.use(repeat(look, heartbeatMs, (err) => log.debug({ err }, 'twin not asked')));
+      const onFailure = (err: unknown) => log.debug({ err }, 'twin not asked');
+      stack.use(loops.start({ name: 'twins', everyMs: heartbeatMs, run: look, onFailure }));
       return stack;
     },
   };

@@ -6,11 +6,10 @@
  * So is the purge of deleted files whose time to be brought back is over. For those nothing waits: the
  * time was counted here, from when this peer heard of the deletion.
  */
-import type { Log } from '@shoal/chassis';
+import type { Log, Loops, Turn } from '@shoal/chassis';
 import type { Cid, Pin } from '@shoal/protocol';
 import type { Metrics } from '../metrics.ts';
 import type { PinStore } from './pin-store.ts';
-import { repeat } from '../repeat.ts';
 
 /** How often ends are looked for: a file is listed at most this much too long. */
 const ROUND_MS = 1000;
@@ -23,10 +22,11 @@ export function startExpiry(deps: {
   readonly onTurn: (root: Cid) => void;
   readonly onPurge: (pin: Pin) => void;
   readonly metrics: Pick<Metrics, 'pinsExpired' | 'pinsPurged'>;
+  readonly loops: Loops;
   readonly log: Log;
 }): Disposable {
-  const { store, onTurn, onPurge, metrics, log } = deps;
-  const round = async (): Promise<void> => {
+  const { store, onTurn, onPurge, metrics, loops, log } = deps;
+  const round = async ({ beat }: Turn): Promise<void> => {
     for (let isMore = true; isMore;) {
       const { ended, resumed, purged } = await store.turn(PINS_PER_TURN_MAX);
       metrics.pinsExpired.inc(ended.length);
@@ -38,12 +38,14 @@ export function startExpiry(deps: {
         log.info({ cid: root }, 'deleted file purged: its time is over');
       for (const { root } of [...ended, ...resumed, ...purged]) onTurn(root);
       for (const pin of purged) onPurge(pin);
+      beat();
       isMore = Math.max(ended.length, resumed.length, purged.length) === PINS_PER_TURN_MAX;
     }
   };
-  return repeat(
-    round,
-    () => ROUND_MS,
-    (err) => log.warn({ err }, 'pins that ended are still listed'),
-  );
+  return loops.start({
+    name: 'expiry',
+    everyMs: () => ROUND_MS,
+    run: round,
+    onFailure: (err) => log.warn({ err }, 'pins that ended are still listed'),
+  });
 }

@@ -8,14 +8,13 @@
  * know yet. The peer that asked has then taken all that the other had; the one that was asked can tell
  * by the digests being equal, hence a comparison that found differences is repeated once.
  */
-import type { Log } from '@shoal/chassis';
+import type { Log, Loops } from '@shoal/chassis';
 import type { Cid, Member, PeerId } from '@shoal/protocol';
 import { compareStamps, pinBucket, type PinStamp } from '@shoal/swarm';
 import { FULL_MESH_MAX } from '../members/join.ts';
 import { PINS_PER_MESSAGE_MAX, STAMPS_PER_MESSAGE_MAX } from '../network/messages.ts';
 import type { PinStore } from './pin-store.ts';
 import type { Merged, Pins } from './pins.ts';
-import { repeat } from '../repeat.ts';
 import type { Wire } from '../network/wire.ts';
 
 /** Time between two rounds with a peer picked at random. */
@@ -49,9 +48,11 @@ export function startPinSync(deps: {
   readonly isCredible: (stamp: PinStamp) => boolean;
   /** Whether there may be members of whom we have not heard. */
   readonly mayBeMore: () => boolean;
+  readonly loops: Loops;
   readonly log: Log;
 }): PinSync {
-  const { self, store, pins, wire, others, isClockUsable, isCredible, mayBeMore, log } = deps;
+  const { self, store, pins, wire, others, isClockUsable, isCredible, mayBeMore, loops, log } =
+    deps;
   const waiting = new Set<PeerId>();
   const compared = new Set<PeerId>();
   let startOvers = 0;
@@ -114,12 +115,13 @@ export function startPinSync(deps: {
     }
     if (!isOver && wire.isConnected(peerId) && beganAt === startOvers) compared.add(peerId);
   };
-  const work = async (): Promise<void> => {
+  const work = async (beat: () => void = () => {}): Promise<void> => {
     if (isSyncing) return;
     isSyncing = true;
     try {
       for (const peerId of waiting) {
         waiting.delete(peerId);
+        beat(); // a comparison may take minutes
         if (isOver || !wire.isConnected(peerId)) continue;
         await syncWith(peerId).catch((err: unknown) =>
           log.warn({ err, with: peerId }, 'pins not compared'),
@@ -140,27 +142,29 @@ export function startPinSync(deps: {
   const stack = new DisposableStack();
   stack.defer(() => (isOver = true));
   stack.use(
-    repeat(
-      async () => {
+    loops.start({
+      name: 'pin-sync',
+      everyMs: () => ROUND_MS * (0.75 + Math.random() / 2),
+      run: async ({ beat }) => {
         const connected = wire.engine().connected();
         const peerId = connected[Math.floor(Math.random() * connected.length)];
         if (peerId !== undefined) waiting.add(peerId);
-        await work();
+        await work(beat);
       },
-      () => ROUND_MS * (0.75 + Math.random() / 2),
       onFailure,
-    ),
+    }),
   );
   stack.use(
-    repeat(
-      async () => {
+    loops.start({
+      name: 'pin-sync-retries',
+      everyMs: () => RETRY_MS * (0.75 + Math.random() / 2),
+      run: async ({ beat }) => {
         for (const peerId of wire.engine().connected())
           if (!compared.has(peerId)) waiting.add(peerId);
-        await work();
+        await work(beat);
       },
-      () => RETRY_MS * (0.75 + Math.random() / 2),
       onFailure,
-    ),
+    }),
   );
   return {
     isCurrent: () =>

@@ -2,25 +2,26 @@
  * Tells this peer's transfer service which DAGs to settle. Redis may be away: roots then wait here, and
  * past the bound they are dropped, since transfer's own rounds over the pin set find them again.
  */
-import type { Log } from '@shoal/chassis';
+import type { Log, Loops } from '@shoal/chassis';
 import type { Producer } from '@shoal/chassis/queue';
 import type { Cid } from '@shoal/protocol';
 import type { Metrics } from '../metrics.ts';
-import { repeat } from '../repeat.ts';
 
 const WAITING_MAX = 10_000;
 const RETRY_MS = 2000;
 
-export interface Settler extends Disposable {
-  settle(root: Cid): void;
+export interface SettleRequests extends Disposable {
+  /** Has transfer settle a file, soon. */
+  add(root: Cid): void;
 }
 
-export function startSettler(deps: {
+export function startSettleRequests(deps: {
   readonly producer: Pick<Producer<'settle'>, 'add'>;
   readonly metrics: Metrics;
+  readonly loops: Loops;
   readonly log: Log;
-}): Settler {
-  const { producer, metrics, log } = deps;
+}): SettleRequests {
+  const { producer, metrics, loops, log } = deps;
   const waiting = new Set<Cid>();
   let isFlushing = false;
 
@@ -32,22 +33,22 @@ export function startSettler(deps: {
         await producer.add({ v: 1, root }, { id: `settle-${root}` });
         waiting.delete(root);
       }
-    } catch (err) {
-      log.debug({ err }, 'settle jobs wait for redis');
     } finally {
       isFlushing = false;
       metrics.settlesWaiting.set(waiting.size);
     }
   };
-  const retries = repeat(
-    flush,
-    () => RETRY_MS,
-    () => {},
-  );
+  const onFailure = (err: unknown) => log.debug({ err }, 'settle jobs wait for redis');
+  const retries = loops.start({
+    name: 'settle-requests',
+    everyMs: () => RETRY_MS,
+    run: flush,
+    onFailure,
+  });
   return {
-    settle(root) {
+    add(root) {
       if (waiting.size < WAITING_MAX) waiting.add(root);
-      void flush();
+      void flush().catch(onFailure);
     },
     [Symbol.dispose]: () => retries[Symbol.dispose](),
   };

@@ -9,7 +9,7 @@
  */
 import { randomBytes, randomInt } from 'node:crypto';
 import { decodeBits, getBit } from '@shoal/blocks';
-import type { Log, PeerClient } from '@shoal/chassis';
+import type { Log, Loops, PeerClient } from '@shoal/chassis';
 import {
   type BlockPlace,
   type Cid,
@@ -23,7 +23,6 @@ import {
 import type { Holders } from '../holders/holders.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Opinions } from './opinions.ts';
-import { repeat } from '../repeat.ts';
 import type { Want } from '../holders/want.ts';
 
 /** Files of a round. */
@@ -87,6 +86,7 @@ export function startProving(deps: {
   /** Pins in the order of their roots, from one on. */
   readonly page: (after: string, limit: number) => { pins: readonly Pin[]; next?: string };
   readonly metrics: Pick<Metrics, 'proofs'>;
+  readonly loops: Loops;
   readonly log: Log;
   readonly intervalMs: number;
 }): Proving {
@@ -305,14 +305,15 @@ export function startProving(deps: {
     turn += MEMBERS_PER_ROUND;
   };
 
-  const rounds = repeat(
-    round,
-    () =>
+  const rounds = deps.loops.start({
+    name: 'proving',
+    everyMs: () =>
       deps.intervalMs *
       Math.max(1, others().length / MEMBERS_PER_ROUND) *
       (0.75 + Math.random() / 2),
-    (err) => stop.signal.aborted || log.debug({ err }, 'a round of proofs broke'),
-  );
+    run: round,
+    onFailure: (err) => stop.signal.aborted || log.debug({ err }, 'a round of proofs failed'),
+  });
   return {
     round,
     async look({ root }, { signal: caller }) {

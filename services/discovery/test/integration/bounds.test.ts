@@ -7,7 +7,14 @@ import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { validateHeaderValue } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { encodeBits, hashBlock } from '@shoal/blocks';
-import { createLog, createProver, createRegistry, createServer, mountRaw } from '@shoal/chassis';
+import {
+  createLog,
+  createLoops,
+  createProver,
+  createRegistry,
+  createServer,
+  mountRaw,
+} from '@shoal/chassis';
 import { readJob } from '@shoal/chassis/queue';
 import {
   BYTES,
@@ -262,6 +269,7 @@ async function openStand() {
       isClockUsable: () => ownClock.verdict() !== 'wrong',
       isCredible: (stamp) => pins.isCredible(stamp),
       mayBeMore: () => false,
+      loops: createLoops({ log }),
       log,
     }),
   );

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { createLog } from '@shoal/chassis';
+import { createLog, createLoops } from '@shoal/chassis';
 import { DOMAIN_UNKNOWN, type MemberRecord, type PeerId, type PeerRun } from '@shoal/protocol';
 import { eventually } from '@shoal/testkit';
 import { createMetrics } from '../../src/metrics.ts';
@@ -10,6 +10,7 @@ const MINUTE_MS = 60_000;
 const STARTED_AT_MS = 1_800_000_000_000;
 const HEARTBEAT_MS = 20;
 
+const log = createLog('discovery', 'silent');
 const running: Disposable[] = [];
 afterEach(() => {
   for (const each of running.splice(0)) each[Symbol.dispose]();
@@ -71,9 +72,9 @@ function start() {
     clock: () => performance.now(),
     nowMs: () => time.nowMs,
     metrics: createMetrics(),
-    log: createLog('discovery', 'silent'),
+    log,
   });
-  running.push(twins.start());
+  running.push(twins.start(createLoops({ log })));
   return { twins, time, called: () => called };
 }
 

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { createBits, encodeBits, hashBlock, setBit } from '@shoal/blocks';
-import { createLog, type PeerClient, type Target } from '@shoal/chassis';
+import { createLog, createLoops, type PeerClient, type Target } from '@shoal/chassis';
 import {
   type BlockPlace,
   type Cid,
@@ -137,6 +137,7 @@ function paperPair() {
       return { pins: page, ...(from + limit < FILES ? { next: String(page.at(-1)?.root) } : {}) };
     },
     metrics,
+    loops: createLoops({ log }),
     log,
     intervalMs: 3_600_000, // rounds come when the test says
   });

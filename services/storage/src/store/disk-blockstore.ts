@@ -9,7 +9,7 @@
  */
 import { access, constants, mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Log } from '@shoal/chassis';
+import type { Log, Loops } from '@shoal/chassis';
 import { type Lease, MiB } from '@shoal/protocol';
 import { openBallast } from '../disk/ballast.ts';
 import { openBlockFiles } from '../disk/block-files.ts';
@@ -62,6 +62,7 @@ export interface DiskBlockstoreOptions {
   readonly nowMs: () => number;
   /** A clock that is never set back. */
   readonly uptimeMs: () => number;
+  readonly loops: Loops;
   readonly metrics: Metrics;
   readonly log: Log;
   /** What tests replace, to see every change of the disk. */
@@ -74,6 +75,7 @@ export async function openDiskBlockstore(options: DiskBlockstoreOptions): Promis
   await using stack = new AsyncDisposableStack();
   const { storeParts, ballast, news } = await openParts(options, stack);
   const { table, leases, retired, room, nowMs, uptimeMs } = storeParts;
+  const { loops, leaseIdleMs } = options;
   const queue = createCommitQueue<Put, PutResult>(
     (puts, exclusive) => commitPuts(storeParts, exclusive, puts),
     {
@@ -92,7 +94,7 @@ export async function openDiskBlockstore(options: DiskBlockstoreOptions): Promis
   const endLease = createEndLease(parts);
 
   stack.use(startStraySweep(parts));
-  stack.use(startTidying({ ...parts, ballast, endLease, leaseIdleMs: options.leaseIdleMs }));
+  stack.use(startTidying({ ...parts, loops, ballast, endLease, leaseIdleMs }));
   stack.defer(() => queue.idle());
   stack.use(notes);
 

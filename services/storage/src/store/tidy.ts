@@ -1,4 +1,5 @@
 /** What the store does now and then: lets go of idle leases, and restores the ballast that a full disk took. */
+import type { Loops } from '@shoal/chassis';
 import type { Ballast } from '../disk/ballast.ts';
 import type { Blockstore } from './blockstore.ts';
 import type { StoreParts } from './state/store-parts.ts';
@@ -12,19 +13,35 @@ export function startTidying({
   endLease,
   leaseIdleMs,
   uptimeMs,
+  loops,
   log,
 }: Pick<StoreParts, 'leases' | 'uptimeMs' | 'log'> & {
   readonly ballast: Ballast;
   readonly endLease: Blockstore['endLease'];
   readonly leaseIdleMs: number;
+  readonly loops: Loops;
 }): Disposable {
-  const tidy = (): void => {
-    for (const lease of leases.idleSince(uptimeMs() - leaseIdleMs)) {
-      log.info({ lease }, 'idle lease let go');
-      endLease(lease, 'completed').catch((err: unknown) => log.error({ err }, 'lease not ended'));
-    }
-    ballast.restore().catch((err: unknown) => log.warn({ err }, 'ballast not restored'));
-  };
-  const timer = setInterval(tidy, Math.min(TIDY_INTERVAL_MS, leaseIdleMs)).unref();
-  return { [Symbol.dispose]: () => clearInterval(timer) };
+  const everyMs = () => Math.min(TIDY_INTERVAL_MS, leaseIdleMs);
+  const stack = new DisposableStack();
+  stack.use(
+    loops.start({
+      name: 'idle-leases',
+      everyMs,
+      async run() {
+        const idle = [...leases.idleSince(uptimeMs() - leaseIdleMs)];
+        for (const lease of idle) log.info({ lease }, 'idle lease let go');
+        await Promise.all(idle.map((lease) => endLease(lease, 'completed')));
+      },
+      onFailure: (err) => log.error({ err }, 'lease not ended'),
+    }),
+  );
+  stack.use(
+    loops.start({
+      name: 'ballast',
+      everyMs,
+      run: () => ballast.restore(),
+      onFailure: (err) => log.warn({ err }, 'ballast not restored'),
+    }),
+  );
+  return stack;
 }

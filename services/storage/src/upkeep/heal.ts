@@ -6,7 +6,7 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cidOf } from '@shoal/blocks';
-import type { Log } from '@shoal/chassis';
+import type { Log, Loops } from '@shoal/chassis';
 import { type Cid, CIDS_PER_BATCH_MAX } from '@shoal/protocol';
 import type { Blockstore } from '../store/blockstore.ts';
 import { eachSlice } from '../index/slices.ts';
@@ -20,9 +20,10 @@ export type CopyBlocks = (cids: readonly Cid[], options: { signal: AbortSignal }
 export function startHeal(deps: {
   readonly store: Blockstore;
   readonly copyBlocks: CopyBlocks;
+  readonly loops: Loops;
   readonly log: Log;
 }): AsyncDisposable {
-  const { store, copyBlocks, log } = deps;
+  const { store, copyBlocks, loops, log } = deps;
   const stop = new AbortController();
   const { signal } = stop;
   let wake = new AbortController();
@@ -59,12 +60,15 @@ export function startHeal(deps: {
     else await sleep(delayMs, undefined, { signal: end }).catch(() => {}); // woken
   };
   const run = async (): Promise<void> => {
-    for (let delayMs = RETRY_DELAY_MIN_MS; !signal.aborted;) {
+    let delayMs = RETRY_DELAY_MIN_MS;
+    const isNeeded = () => store.counts.damaged > 0;
+    const passes = loops.track('heal', () => (isNeeded() ? delayMs : undefined));
+    while (!signal.aborted) {
       if (wake.signal.aborted) {
         wake = new AbortController();
         delayMs = RETRY_DELAY_MIN_MS;
       }
-      const healedBlocks = store.counts.damaged > 0 ? await pass() : 0;
+      const healedBlocks = await passes.run(async () => (isNeeded() ? await pass() : 0));
       if (healedBlocks > 0) log.info({ blocks: healedBlocks }, 'damaged blocks replaced');
       await rest(delayMs);
       delayMs = healedBlocks > 0 ? RETRY_DELAY_MIN_MS : Math.min(RETRY_DELAY_MAX_MS, 2 * delayMs);

@@ -12,7 +12,7 @@
  * swarm, is made here as well when it is needed.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Log, PeerClient } from '@shoal/chassis';
+import type { Log, Loops, PeerClient } from '@shoal/chassis';
 import {
   type Cid,
   discoveryRoutes,
@@ -49,6 +49,7 @@ export interface MakeRoomDeps {
   readonly graceMs: number;
   readonly nowMs: () => number;
   readonly uptimeMs: () => number;
+  readonly loops: Loops;
   readonly log: Log;
 }
 
@@ -60,7 +61,8 @@ export interface Purges {
 }
 
 export function createMakeRoom(deps: MakeRoomDeps, { signal }: { signal: AbortSignal }): MakeRoom {
-  const { store, purges, sweep, uptimeMs, log } = deps;
+  const { store, purges, sweep, uptimeMs, loops, log } = deps;
+  const turns = loops.track('make-room', () => undefined);
   let running: Promise<void> | undefined;
   /** What a purge of all would have freed, at the last look that found too little. */
   let futile = { untilMs: -Infinity, freeableBytes: 0 };
@@ -93,7 +95,8 @@ export function createMakeRoom(deps: MakeRoomDeps, { signal }: { signal: AbortSi
   return async (wish) => {
     while (running !== undefined) await running; // room made for another put may be enough for this one
     if ((await store.lacking(wish)) <= 0) return true;
-    running ??= make(wish)
+    running ??= turns
+      .run(() => make(wish))
       .catch((err: unknown) => {
         if (!signal.aborted) log.warn({ err }, 'no room made');
       })

@@ -10,7 +10,7 @@
  * first. What it finds wrong is looked at again, with the store to itself, before it is set aside.
  */
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
-import { createTokenBucket, type Log } from '@shoal/chassis';
+import { createTokenBucket, type Log, type Loops } from '@shoal/chassis';
 import { BLOCK_SIZE_MAX_BYTES, type ScrubReport } from '@shoal/protocol';
 import type { BlockRow, CheckState, Digest } from '../disk/block-record.ts';
 import { SLICE_BLOCKS } from '../index/slices.ts';
@@ -44,16 +44,20 @@ interface ScrubDeps {
   /** Called for every round when it begins and ends; `isWhole` when it checked every block. */
   readonly onReport: (report: ScrubReport, options: { readonly isWhole: boolean }) => void;
   readonly metrics: Metrics;
+  readonly loops: Loops;
   readonly log: Log;
 }
 
 export function startScrub(deps: ScrubDeps): Scrub {
-  const { store, intervalMs, nowMs, onReport, log } = deps;
+  const { store, intervalMs, nowMs, onReport, loops, log } = deps;
   const stop = new AbortController();
   const { signal } = stop;
   let cursor: Digest | undefined;
   let round = new ScrubRound('due', { cursor, nowMs: nowMs() });
   let wake = new AbortController();
+  const roundPauseMs = Math.min(PAUSE_MAX_MS, intervalMs * PAUSE_SHARE);
+  /** Set by the end of a round, taken before the next step. */
+  let restMs = 0;
 
   const pause = (delayMs: number): Promise<void> =>
     sleep(delayMs, undefined, { signal: AbortSignal.any([signal, wake.signal]) }).catch(() => {});
@@ -61,11 +65,12 @@ export function startScrub(deps: ScrubDeps): Scrub {
   const isDue = ({ checkedAtMs }: BlockRow[1]): boolean =>
     isOverdue(checkedAtMs, { nowMs: nowMs(), intervalMs });
   /** Checks what is due of the next rows; stops early where a round ends or another one begins. */
-  const step = async (): Promise<void> => {
+  const step = async (beat: () => void): Promise<void> => {
     const mine = round;
     const rows = store.scan(cursor, SLICE_BLOCKS);
     for (const row of rows) {
       const [digest, record] = row;
+      beat();
       if (mine.isOverBefore(digest)) return endRound(mine);
       if (!record.isDamaged) {
         if (mine.kind === 'whole' || isDue(record)) await check(row, mine);
@@ -91,11 +96,14 @@ export function startScrub(deps: ScrubDeps): Scrub {
       const line = report.damagedBlocks > 0 ? 'warn' : 'info';
       log[line](report, isWhole ? 'all blocks scrubbed' : 'blocks scrubbed');
     }
-    await pause(Math.min(PAUSE_MAX_MS, intervalMs * PAUSE_SHARE));
+    restMs = roundPauseMs;
   };
   const run = async (): Promise<void> => {
+    const steps = loops.track('scrub', () => roundPauseMs);
     while (!signal.aborted) {
-      await step();
+      restMs = 0;
+      await steps.run(step);
+      if (restMs > 0) await pause(restMs);
       if (wake.signal.aborted) wake = new AbortController();
       await nextTurn();
     }

@@ -1,5 +1,5 @@
 /** When the sweep runs: at its interval, and when asked; one round at a time. */
-import type { Log } from '@shoal/chassis';
+import type { Log, Loops } from '@shoal/chassis';
 import { type Cid, ServiceUnavailable, type SweepReport } from '@shoal/protocol';
 import type { Metrics } from '../metrics.ts';
 import { type SweepDeps, sweepRound } from './sweep-round.ts';
@@ -22,11 +22,12 @@ export function startSweep(
     ) => Promise<void>;
     readonly onReport: (report: SweepReport) => void;
     readonly intervalMs: number;
+    readonly loops: Loops;
     readonly metrics: Metrics;
     readonly log: Log;
   },
 ): Sweep {
-  const { metrics, log, intervalMs } = deps;
+  const { metrics, log, intervalMs, loops } = deps;
   const stop = new AbortController();
   const { signal } = stop;
   const waiting = new Map<boolean, Promise<SweepReport>>();
@@ -71,15 +72,16 @@ export function startSweep(
     return turn;
   };
 
-  const timer = setInterval(() => {
-    round({ isDryRun: false }).catch((err: unknown) => {
-      if (!signal.aborted) log.error({ err }, 'sweep failed');
-    });
-  }, intervalMs).unref();
+  const rounds = loops.start({
+    name: 'sweep',
+    everyMs: () => intervalMs,
+    run: () => round({ isDryRun: false }),
+    onFailure: (err) => log.error({ err }, 'sweep failed'),
+  });
   return {
     round,
     async [Symbol.asyncDispose]() {
-      clearInterval(timer);
+      rounds[Symbol.dispose]();
       stop.abort();
       await last;
     },

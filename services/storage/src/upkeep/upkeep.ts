@@ -1,5 +1,5 @@
 /** Looks after the blocks: scrub, heal, sweep and make-room together, and the report on them. */
-import type { Log, PeerClient } from '@shoal/chassis';
+import type { Log, Loops, PeerClient } from '@shoal/chassis';
 import {
   type Cid,
   type ScrubReport,
@@ -10,6 +10,7 @@ import {
 } from '@shoal/protocol';
 import type { Blockstore } from '../store/blockstore.ts';
 import type { DagListings } from '../dags/dag-listing.ts';
+import type { GatherLoops } from './gather-loops.ts';
 import { type CopyBlocks, startHeal } from './heal.ts';
 import type { LivePins } from './live-pins.ts';
 import { createMakeRoom, type MakeRoom, type Purges } from './make-room.ts';
@@ -22,7 +23,7 @@ import { startSweep } from './sweep.ts';
 const COPY_TIMEOUT_MS = 120_000;
 
 export interface Upkeep extends AsyncDisposable {
-  report(): Promise<UpkeepReport>;
+  report(options: { signal: AbortSignal }): Promise<UpkeepReport>;
   /** Begins a scrub of every block. */
   scrub(): ScrubReport;
   /** Runs a round of the sweep. */
@@ -49,6 +50,8 @@ export interface UpkeepDeps {
   readonly sweepGraceMs: number;
   readonly nowMs: () => number;
   readonly uptimeMs: () => number;
+  readonly loops: Loops;
+  readonly gatherLoops: GatherLoops;
   readonly metrics: Metrics;
   readonly log: Log;
 }
@@ -89,8 +92,11 @@ export async function startUpkeep(deps: UpkeepDeps): Promise<Upkeep> {
 
   const running = stack.move();
   return {
-    async report() {
-      const { oldestCheckAtMs, overdueBlocks, damaged } = await store.census();
+    async report({ signal }) {
+      const [{ oldestCheckAtMs, overdueBlocks, damaged }, loops] = await Promise.all([
+        store.census(),
+        deps.gatherLoops({ signal }),
+      ]);
       const { round, lastWhole, lastSweep } = reports.saved;
       return {
         scrub: {
@@ -104,6 +110,7 @@ export async function startUpkeep(deps: UpkeepDeps): Promise<Upkeep> {
         damaged: { blocks: store.counts.damaged, cids: [...damaged] },
         healedBlocks: store.counts.healed,
         sweep: { intervalMs: deps.sweepIntervalMs, graceMs: deps.sweepGraceMs, last: lastSweep },
+        loops,
       };
     },
     scrub: () => scrub.beginWhole(),

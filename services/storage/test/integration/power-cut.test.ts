@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { env, stdout } from 'node:process';
 import { describe, expect, it } from '@jest/globals';
-import { createLog, createRegistry } from '@shoal/chassis';
+import { createLog, createLoops, createRegistry } from '@shoal/chassis';
 import { KiB, type Lease } from '@shoal/protocol';
 import {
   crashStateAt,
@@ -134,6 +134,7 @@ function openStore(
   dir: string,
   more: { isDurable: boolean; io?: FileIo; openIndex?: typeof openBlockIndex },
 ): Promise<Blockstore> {
+  const log = createLog('storage', 'silent', {});
   return openDiskBlockstore({
     dir,
     capacityBytes: undefined,
@@ -145,8 +146,9 @@ function openStore(
     scrubIntervalMs: 3_600_000,
     nowMs: Date.now,
     uptimeMs: () => performance.now(),
+    loops: createLoops({ log }),
     metrics: createMetrics(createRegistry('storage')),
-    log: createLog('storage', 'silent', {}),
+    log,
     ...more,
   });
 }

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createDagBuilder, hashBlock } from '@shoal/blocks';
-import { createLog, createRegistry } from '@shoal/chassis';
+import { createLog, createLoops, createRegistry } from '@shoal/chassis';
 import type { Cid, Lease, SweepReport } from '@shoal/protocol';
 import { digestOfCid } from '../../src/disk/block-record.ts';
 import { type Blockstore } from '../../src/store/blockstore.ts';
@@ -58,6 +58,7 @@ export async function openStand() {
       scrubIntervalMs: 100_000,
       nowMs,
       uptimeMs: nowMs,
+      loops: createLoops({ log }),
       metrics: createMetrics(createRegistry('storage')),
       log,
     });

@@ -1,5 +1,5 @@
 /** The members as transfers see them: who is asked for a block, whom it is placed on, whose copies count. */
-import { type Log, MemberTable, type PeerClient, type Target } from '@shoal/chassis';
+import { type Log, type Loops, MemberTable, type PeerClient, type Target } from '@shoal/chassis';
 import { partitionOf } from '@shoal/blocks';
 import type { Cid, Member, PeerId, Service } from '@shoal/protocol';
 import { createPlacement, domainKey } from '@shoal/swarm';
@@ -73,6 +73,7 @@ function nameSet(members: readonly Member[]): string {
 export function watchMembers(deps: {
   readonly client: PeerClient;
   readonly self: PeerId;
+  readonly loops: Loops;
   readonly log: Log;
   readonly onTable: (asked: number) => void;
 }): MemberView {
@@ -98,7 +99,7 @@ export function watchMembers(deps: {
     if (now === known) return; // a heartbeat: figures changed, nobody came or went
     known = now;
     for (const listener of listeners) listener();
-  });
+  }, deps);
 
   return {
     self: deps.self,

@@ -4,7 +4,7 @@
  * on a job that Redis may have lost. A file that was settled with the same pin and the same members
  * is passed over until it is due for a fresh look.
  */
-import { createLimit, type Log, type PeerClient } from '@shoal/chassis';
+import { createLimit, type Log, type Loops, type PeerClient } from '@shoal/chassis';
 import type { Cid, Pin } from '@shoal/protocol';
 import { isDraining, type MemberView } from '../peers/member-view.ts';
 import type { Metrics } from '../metrics.ts';
@@ -29,6 +29,7 @@ export interface SettleLoopDeps {
   readonly client: PeerClient;
   readonly view: MemberView;
   readonly metrics: Metrics;
+  readonly loops: Loops;
   readonly log: Log;
   readonly settle: (root: Cid, options: { signal: AbortSignal }) => Promise<Settled>;
   /** Called with each file of which something was copied or dropped. */
@@ -58,7 +59,9 @@ export class SettleLoop implements AsyncDisposable {
   constructor(deps: SettleLoopDeps) {
     this.#deps = deps;
     this.#settled = new SettledFiles(deps);
-    this.#timer = new PassTimer({ ...deps, pass: () => this.#pass() });
+    const passes = deps.loops.track('settle-pass', () => deps.intervalMs);
+    const pass = () => passes.run((beat) => this.#pass(beat));
+    this.#timer = new PassTimer({ ...deps, pass });
   }
 
   /** Starts the passes. */
@@ -97,11 +100,11 @@ export class SettleLoop implements AsyncDisposable {
   }
 
   /** Files in danger first; see settle-pass.ts. */
-  async #pass(): Promise<void> {
+  async #pass(beat: () => void): Promise<void> {
     const { client, view, log } = this.#deps;
     if (!view.isKnown()) return;
     const isDue = (pin: Pin) => !this.isSettled(pin) && !this.#retries.has(pin.root);
-    const settlePin = ({ root }: Pin) => this.#settleQuietly(root);
+    const settlePin = ({ root }: Pin) => this.#settleQuietly(root).finally(beat);
     await settlePass({ client, view, log, isDue, settlePin }, { signal: this.#stop.signal });
   }
 

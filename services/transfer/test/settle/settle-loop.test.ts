@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { createLog } from '@shoal/chassis';
+import { createLog, createLoops } from '@shoal/chassis';
 import { discoveryRoutes, type Pin } from '@shoal/protocol';
 import { Registry } from 'prom-client';
 import { createMetrics } from '../../src/metrics.ts';
@@ -28,11 +28,13 @@ function paperLoop(copies: Readonly<Record<string, number>>) {
     ],
   ]);
   const repaired: string[] = [];
+  const log = createLog('test', 'silent');
   const loop = startSettleLoop({
     client,
     view: members.view,
     metrics: createMetrics(new Registry()),
-    log: createLog('test', 'silent'),
+    loops: createLoops({ log }),
+    log,
     async settle(root): Promise<Settled> {
       settled.push(root);
       await Promise.resolve(); // as every call to another service

@@ -1,18 +1,24 @@
-import { storageRoutes, type UpkeepReport } from '@shoal/protocol';
+import { type LoopReport, storageRoutes, type UpkeepReport } from '@shoal/protocol';
 import { createClient } from '../../call/client.ts';
 import type { Command } from '../../context.ts';
 import { EXIT_FAILURE } from '../../failure.ts';
-import { formatAge, formatBytes, formatFields, plural } from '../../terminal/format.ts';
+import {
+  formatAge,
+  formatBytes,
+  formatFields,
+  formatTable,
+  plural,
+} from '../../terminal/format.ts';
 import { readOptions, refusePositionals } from '../../options.ts';
 import { readPeerUrl } from '../../call/peer-url.ts';
 import { watchStop } from '../../terminal/watch-stop.ts';
 import { describeSweep } from './sweep.ts';
 
-export const USAGE = `shoal upkeep [options]         tell how a peer looks after its blocks: scrub and sweep
+export const USAGE = `shoal upkeep [options]         tell how a peer looks after its blocks, and list its background loops
   --peer URL         gateway of the peer (default: SHOAL_PEER, or http://127.0.0.1:7100)
   --json             print the peer's answer`;
 
-/** Tells what scrub and sweep of one peer found and did, and when. */
+/** Tells what scrub and sweep of one peer found and did, and when, and lists its background loops. */
 export const upkeep: Command = async (args, context) => {
   const { values, positionals } = readOptions(args, {
     peer: { type: 'string' },
@@ -28,6 +34,10 @@ export const upkeep: Command = async (args, context) => {
 
 /** The upkeep of a peer for people. */
 export function upkeepReport(report: UpkeepReport, nowMs: number): string {
+  return `${blocksReport(report, nowMs)}${loopsTable(report.loops, nowMs)}`;
+}
+
+function blocksReport(report: UpkeepReport, nowMs: number): string {
   const { scrub, damaged, healedBlocks, sweep } = report;
   const ago = (atMs: number) => `${formatAge(Math.max(0, nowMs - atMs))} ago`;
   const { oldestCheckAtMs, overdueBlocks, round, lastWhole } = scrub;
@@ -58,3 +68,34 @@ export function upkeepReport(report: UpkeepReport, nowMs: number): string {
     ],
   ]);
 }
+
+/** Every background loop of the peer's services; empty for a peer of an earlier version, which lists none. */
+function loopsTable(services: UpkeepReport['loops'], nowMs: number): string {
+  if (services.length === 0) return '';
+  const rows = services.flatMap(({ service, loops }) =>
+    loops.map((loop) => [loop.name, service, ...cellsOf(loop, nowMs)]),
+  );
+  const silent = services
+    .filter(({ isSilent }) => isSilent)
+    .map(({ service }) => `${service} does not answer, so its loops are not listed\n`);
+  const heading = ['LOOP', 'SERVICE', 'EVERY', 'LAST RUN', 'TOOK', 'ERROR'];
+  return `\n${formatTable(heading, rows)}${silent.join('')}`;
+}
+
+function cellsOf(
+  { everyMs, isRunning, lastRunAtMs, tookMs, lastError }: LoopReport,
+  nowMs: number,
+): string[] {
+  const ago = (atMs: number) => `${formatAge(Math.max(0, nowMs - atMs))} ago`;
+  const lastRun = lastRunAtMs === undefined ? 'not yet' : ago(lastRunAtMs);
+  return [
+    everyMs === undefined ? 'when needed' : formatSpan(everyMs),
+    isRunning ? `${lastRun}, running` : lastRun,
+    tookMs === undefined ? '' : formatSpan(tookMs),
+    lastError === undefined ? '' : `${ago(lastError.atMs)}: ${lastError.what}`,
+  ];
+}
+
+/** A time span, in milliseconds below two seconds. */
+const formatSpan = (spanMs: number): string =>
+  spanMs < 2000 ? `${Math.round(spanMs)} ms` : formatAge(spanMs);

@@ -1,0 +1,122 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { UpkeepReport } from '@shoal/protocol';
+import { eventually, type HostedSwarm, startHostedSwarm } from '@shoal/testkit';
+
+/** Every loop of a peer; those in the second list only run when they are needed. */
+const LOOPS = {
+  gateway: ['events-heartbeat'],
+  chunker: ['resumable-leases', 'resumable-tidying'],
+  storage: ['ballast', 'heal', 'idle-leases', 'make-room', 'scrub', 'sweep'],
+  transfer: ['members', 'queue-depths', 'settle-pass'],
+  discovery: [
+    'exchange',
+    'expiry',
+    'failure-detector',
+    'joining',
+    'own-clock',
+    'pin-sync',
+    'pin-sync-retries',
+    'pings',
+    'presence',
+    'proving',
+    'saving-members',
+    'settle-requests',
+    'storage-figures',
+    'survey',
+    'twins',
+  ],
+};
+const WHEN_NEEDED = ['heal', 'make-room'];
+/** The longest first pause is that of the survey. */
+const FIRST_RUNS_TIMEOUT_MS = 90_000;
+
+let swarm: HostedSwarm;
+beforeAll(async () => {
+  swarm = await startHostedSwarm(1, {
+    env: {
+      STORAGE_SWEEP_INTERVAL_MS: '1000',
+      STORAGE_LEASE_IDLE_MS: '1000',
+      GATEWAY_EVENTS_HEARTBEAT_MS: '500',
+    },
+  });
+});
+afterAll(async () => {
+  await swarm[Symbol.asyncDispose]();
+});
+
+const origin = (): string => {
+  const [peer] = swarm.peers;
+  if (peer === undefined) throw new Error('a swarm of one has one peer');
+  return peer.gateway;
+};
+const readUpkeep = async (): Promise<UpkeepReport> =>
+  UpkeepReport.parse(await (await fetch(`${origin()}/upkeep`)).json());
+
+describe('the background work of a peer', () => {
+  it('is listed whole by GET /upkeep, each loop with its last run', async () => {
+    let late: string[] = [];
+    const { loops } = await eventually(
+      () => `every loop ran, but for ${late.join(', ')}`,
+      async () => {
+        const report = await readUpkeep();
+        late = report.loops.flatMap((each) =>
+          each.loops
+            .filter(({ name, runs }) => runs === 0 && name !== 'make-room')
+            .map(({ name }) => `${each.service} ${name}`),
+        );
+        return late.length === 0 && report;
+      },
+      { timeoutMs: FIRST_RUNS_TIMEOUT_MS },
+    );
+    const names = loops.map(({ service, loops: own }) => [
+      service,
+      own.map(({ name }) => name).toSorted(),
+    ]);
+    expect(Object.fromEntries(names)).toEqual(LOOPS);
+    const all = loops.flatMap(({ loops: own }) => own);
+    expect(loops.filter(({ isSilent }) => isSilent)).toEqual([]);
+    const unplanned = all.filter(({ everyMs }) => everyMs === undefined).map(({ name }) => name);
+    expect(unplanned.toSorted()).toEqual(WHEN_NEEDED);
+    for (const { name, lastRunAtMs, tookMs } of all)
+      if (name !== 'make-room') expect([name, lastRunAtMs, tookMs]).not.toContain(undefined);
+    expect(all.filter(({ lastError }) => lastError !== undefined)).toEqual([]);
+  }, 120_000);
+
+  it('has figures that Prometheus reads: runs, the last one, and the period', async () => {
+    const [peer] = swarm.peers;
+    for (const service of ['gateway', 'chunker', 'storage', 'transfer', 'discovery'] as const) {
+      const text = await (await fetch(`${peer?.[service]}/metrics`)).text();
+      for (const name of LOOPS[service]) {
+        const labels = `loop="${name}"`;
+        expect(text).toMatch(
+          new RegExp(`^shoal_${service}_loop_runs_total\\{${labels},outcome="failed"`, 'm'),
+        );
+        expect(text).toMatch(
+          new RegExp(`^shoal_${service}_loop_last_run_timestamp_seconds\\{${labels}`, 'm'),
+        );
+        if (!WHEN_NEEDED.includes(name))
+          expect(text).toMatch(
+            new RegExp(`^shoal_${service}_loop_period_seconds\\{${labels}`, 'm'),
+          );
+      }
+    }
+  });
+
+  it('is a table for people', async () => {
+    const { stdout } = await promisify(execFile)(process.execPath, [
+      new URL('../../../cli/src/main.ts', import.meta.url).pathname,
+      'upkeep',
+      '--peer',
+      origin(),
+    ]);
+    expect(stdout).toMatch(/^LOOP +SERVICE +EVERY +LAST RUN +TOOK/m);
+    expect(stdout).toMatch(/^survey +discovery +30 s +\d+ s ago/m);
+  });
+
+  it('is told to nobody else by the services themselves', async () => {
+    for (const service of ['gateway', 'discovery'] as const)
+      expect((await fetch(`${swarm.peers[0]?.[service]}/loops`)).status).toBe(401);
+  });
+});
