@@ -1,4 +1,6 @@
-/** The chunker's routes: what a request says, turned into what is to be taken in. */
+/** The chunker's routes: from what a request says to what is taken in. */
+import assert from 'node:assert/strict';
+import type { Attributes } from '@shoal/blocks';
 import {
   type Call,
   formatSha256,
@@ -7,7 +9,6 @@ import {
   relativeReference,
   wantsSha256,
 } from '@shoal/chassis';
-import type { Attributes } from '@shoal/blocks';
 import type { BYTES } from '@shoal/protocol';
 import {
   chunkerRoutes,
@@ -22,7 +23,8 @@ import { statedSha256 } from './request/digest.ts';
 import type { IntakeDeps } from './intake/intake.ts';
 import { oneName } from './request/names.ts';
 import { expiryOf, formEntries, formFiles, rawFile } from './request/read-body.ts';
-import { createTakeRequest, type RequestLimits } from './request/take-request.ts';
+import { createTakeRequest } from './request/take-request.ts';
+import type { RequestLimits } from './request/admit.ts';
 import { upload } from './upload.ts';
 import { uploadDirectory } from './directory/upload-directory.ts';
 
@@ -44,11 +46,11 @@ export function mountChunker(
     const { request, reply, query } = call;
     const expectedSha256 = statedSha256(request.headers, { isWholeBody: true });
     const wishes = { ...query, name, expectedSha256, attributes, expiresAtMs: expiryOf(query) };
-    const { files } = await take(call, ({ signal, onKeeping }) =>
-      upload(rawFile(request, wishes), { ...deps, onKeeping }, { signal }),
+    const { files } = await take(call, ({ signal, onPinning }) =>
+      upload(rawFile(request, wishes), { ...deps, onPinning }, { signal }),
     );
     const [file] = files;
-    if (file === undefined) throw new Error('a raw body is one file');
+    assert(file !== undefined, 'a raw body is one file');
     return described(file, request, reply);
   };
 
@@ -59,8 +61,8 @@ export function mountChunker(
     const expectedSha256 = statedSha256(request.headers, { isWholeBody: false });
     const wishes = { ...query, expectedSha256, expiresAtMs: expiryOf(query) };
     const { formFilesMax } = options;
-    const { files } = await take(call, ({ onKeeping, ...stop }) =>
-      upload(formFiles(request, wishes, { formFilesMax, ...stop }), { ...deps, onKeeping }, stop),
+    const { files } = await take(call, ({ onPinning, ...stop }) =>
+      upload(formFiles(request, wishes, { formFilesMax, ...stop }), { ...deps, onPinning }, stop),
     );
     const [file] = files;
     if (file === undefined || files.length > 1) return { files: [...files] };
@@ -72,11 +74,11 @@ export function mountChunker(
     const { directoryFilesMax: entriesMax } = options;
     const { encoded: isEncoded, items: withItems, name, replicas, copies } = query;
     const wishes = { isEncoded, name, replicas, copies, expiresAtMs: expiryOf(query) };
-    const { reply: directory } = await take(call, ({ onKeeping, ...stop }) =>
+    const { reply: directory } = await take(call, ({ onPinning, ...stop }) =>
       uploadDirectory(
         formEntries(request, wishes, { entriesMax, ...stop }),
         { entriesMax, withItems },
-        { ...deps, onKeeping },
+        { ...deps, onPinning },
         stop,
       ),
     );

@@ -15,20 +15,20 @@ import {
 } from '@shoal/chassis';
 import { connectEvents } from '@shoal/chassis/events';
 import { CHUNK_SIZE_BYTES, ServiceUnavailable } from '@shoal/protocol';
-import { createBufferPool } from './intake/buffer-pool.ts';
+import { createChunkBuffers } from './intake/chunk-buffers.ts';
 import type { ChunkerConfig } from './config.ts';
 import type { IntakeDeps } from './intake/intake.ts';
 import { createGateways } from './import/gateways.ts';
 import { mountImports } from './import/import-routes.ts';
-import { createLeases } from './intake/leases.ts';
+import { createLeases } from './intake/end-leases.ts';
 import { createMembers } from './intake/members.ts';
 import { createMetrics } from './metrics.ts';
 import { createProgressEvents } from './intake/progress.ts';
-import { startReplicator } from './intake/replication.ts';
+import { startReplicator } from './intake/replicate-jobs.ts';
 import { openResumables } from './resumable/uploads.ts';
 import { createRoom } from './intake/room.ts';
 import { mountChunker } from './routes.ts';
-import { mountTus } from './tus/tus.ts';
+import { mountTus } from './tus/routes.ts';
 
 /** Buffers beyond one for each upload: what fast uploads keep in flight. */
 const BUFFERS_IN_FLIGHT = 12;
@@ -43,22 +43,22 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
   const prover = openProver(config);
   const registry = createRegistry('chunker');
   const metrics = createMetrics(registry);
-  const peers = stack.use(createPeerClient({ prover, self, own: ownEndpoints(config) }));
+  const client = stack.use(createPeerClient({ prover, self, own: ownEndpoints(config) }));
   const replicator = stack.use(startReplicator({ socket: config.REDIS_SOCKET, log, metrics }));
   const progressEvents = createProgressEvents(stack.use(connectEvents(config.REDIS_SOCKET, log)));
-  const leases = stack.use(createLeases({ peers, log }));
-  const members = createMembers({ peers, log });
+  const leases = stack.use(createLeases({ client, log }));
+  const members = createMembers({ peers: client, log });
   const stop = new AbortController();
   const intake: IntakeDeps = {
-    peers,
+    client,
     log,
     metrics,
     leases,
     replicator,
     progressEvents,
-    pool: createBufferPool({ sizeBytes: CHUNK_SIZE_BYTES, sharedMax: BUFFERS_IN_FLIGHT }),
+    buffers: createChunkBuffers({ sizeBytes: CHUNK_SIZE_BYTES, sharedMax: BUFFERS_IN_FLIGHT }),
     members,
-    room: createRoom({ peers, members, log }),
+    room: createRoom({ peers: client, members, log }),
     putsMax: config.CHUNKER_PUTS_MAX,
     pinTimeoutMs: config.CHUNKER_PIN_TIMEOUT_MS,
     copiesTimeoutMs: config.CHUNKER_COPIES_TIMEOUT_MS,
@@ -83,7 +83,7 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
     service: 'chunker',
     log,
     registry,
-    whyNotReady: () => whyNotReady(peers),
+    whyNotReady: () => whyNotReady(client),
     hostNames: ownHostNames(config),
     writeToken: token,
     clients: openClients(config, { token, prover }),
@@ -121,11 +121,11 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
 }
 
 /** Without storage nothing can be taken in, without discovery nothing can be listed. */
-async function whyNotReady(peers: PeerClient): Promise<string | undefined> {
+async function whyNotReady(client: PeerClient): Promise<string | undefined> {
   const answers = await Promise.all(
     (['storage', 'discovery'] as const).map(async (service) => ({
       service,
-      isAlive: await isAlive(peers.own(service).origin),
+      isAlive: await isAlive(client.own(service).origin),
     })),
   );
   const silent = answers.find(({ isAlive: answered }) => !answered);

@@ -10,11 +10,10 @@
  * fails before that ends its lease, and its blocks go, here and elsewhere.
  */
 import { DigestMismatch } from '@shoal/protocol';
-import type { IncomingFile } from './request/incoming-file.ts';
-import { type IntakeDeps, openHold } from './intake/intake.ts';
-import { dropDag, keepDags, type KeptDags, type ReceivedDag } from './intake/keep-dags.ts';
-import { createBlockPuts } from './intake/put-blocks.ts';
+import { type Intake, type IntakeDeps, openIntake } from './intake/intake.ts';
+import { type ConfirmedDags, pinAndConfirm, type ReceivedDag } from './intake/pin-and-confirm.ts';
 import { receiveFile } from './intake/receive-file.ts';
+import type { IncomingFile } from './request/incoming-file.ts';
 
 /**
  * Takes files in, all or none, and waits for their copies. `signal` fires when the sender leaves.
@@ -24,47 +23,28 @@ export async function upload(
   files: AsyncIterable<IncomingFile>,
   deps: IntakeDeps,
   { signal }: { signal: AbortSignal },
-): Promise<KeptDags> {
-  const received: ReceivedDag[] = [];
+): Promise<ConfirmedDags> {
+  const received: (ReceivedDag & { readonly intake: Intake })[] = [];
   try {
     for await (const file of files) received.push(await receive(file, deps, { signal }));
     signal.throwIfAborted(); // the last moment at which leaving keeps nothing
   } catch (error) {
-    for (const dag of received) dropDag(dag, { error }, deps, { signal });
+    for (const { intake } of received) intake.drop(error);
     throw error;
   }
-  return keepDags(received, deps, { signal });
+  return pinAndConfirm(received, deps, { signal });
 }
 
-/** Cuts, stores and names one file. When it throws, what it stored is on its way out again. */
+/** Cuts, stores and names one file. */
 async function receive(
   { name, replicas, copies, expiresAtMs, expectedSha256, attributes, body }: IncomingFile,
   deps: IntakeDeps,
   { signal }: { signal: AbortSignal },
-): Promise<ReceivedDag> {
-  const hold = openHold(deps, { replicas });
-  const failed = new AbortController();
-  const either = AbortSignal.any([signal, failed.signal]);
-  const progress = deps.progressEvents.open(name);
-  const puts = createBlockPuts(
-    {
-      ...deps,
-      onLeaf: (cid) => hold.replication.add(cid),
-      onFailure: (error) => failed.abort(error),
-    },
-    hold.lease,
-    { signal: either, stopping: deps.stopping },
-  );
-  let receivedBytes = 0;
-  try {
-    const file = await receiveFile(body({ signal: either }), {
-      puts,
-      attributes,
-      onBytes(bytes) {
-        receivedBytes += bytes;
-        progress.received(bytes);
-      },
-    });
+): Promise<ReceivedDag & { readonly intake: Intake }> {
+  const intake = openIntake(deps, { name, replicas, copiesAtOnce: true }, { signal });
+  return intake.fill(async () => {
+    const { puts, received: onBytes, hold, progress } = intake;
+    const file = await receiveFile(body(intake), { puts, attributes, onBytes });
     const { root, sizeBytes, sha256, blocks } = file;
     if (expectedSha256 !== undefined && expectedSha256 !== sha256)
       throw new DigestMismatch({ expected: expectedSha256, actual: sha256 });
@@ -72,10 +52,6 @@ async function receive(
     hold.replication.finish();
     const expiry = expiresAtMs === undefined ? {} : { expiresAtMs };
     const facts = { root, kind: 'file' as const, name, sizeBytes, sha256, blocks, replicas };
-    return { draft: { ...facts, ...expiry }, copies, isHere: true, hold, progress };
-  } catch (error) {
-    hold.endAfter(puts.settle());
-    dropDag({ hold, progress, draft: { sizeBytes: receivedBytes } }, { error }, deps, { signal });
-    throw error;
-  }
+    return { draft: { ...facts, ...expiry }, copies, isHere: true, hold, progress, intake };
+  });
 }

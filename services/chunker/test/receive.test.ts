@@ -1,7 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from '@jest/globals';
 import { BodyIncomplete } from '@shoal/protocol';
-import { receive } from '../src/request/read-stream.ts';
+import { readStream } from '../src/request/read-stream.ts';
 
 const signal = new AbortController().signal;
 
@@ -11,10 +11,10 @@ async function collect(source: AsyncIterable<Uint8Array>): Promise<string> {
   return Buffer.concat(pieces).toString();
 }
 
-describe('receive', () => {
+describe('readStream', () => {
   it('gives every byte in order', async () => {
     const stream = new PassThrough();
-    const text = collect(receive(stream, { signal }));
+    const text = collect(readStream(stream, { signal }));
     for (let index = 0; index < 1000; index += 1) stream.write(`${index},`);
     stream.end();
     expect(await text).toBe(Array.from({ length: 1000 }, (_, index) => `${index},`).join(''));
@@ -22,7 +22,7 @@ describe('receive', () => {
 
   it('says how much came of a stream that closed too early', async () => {
     const stream = new PassThrough();
-    const text = collect(receive(stream, { signal, expectedBytes: 10 }));
+    const text = collect(readStream(stream, { signal, expectedBytes: 10 }));
     stream.write('abc', () => stream.destroy());
     const error: unknown = await text.catch((cause: unknown) => cause);
     expect(error).toBeInstanceOf(BodyIncomplete);
@@ -35,7 +35,7 @@ describe('receive', () => {
   it('stops with the reason of the signal and leaves the stream whole', async () => {
     const stream = new PassThrough();
     const stop = new AbortController();
-    const text = collect(receive(stream, { signal: stop.signal }));
+    const text = collect(readStream(stream, { signal: stop.signal }));
     stop.abort(new Error('enough'));
     await expect(text).rejects.toThrow('enough');
     expect(stream.destroyed).toBe(false);
@@ -44,7 +44,7 @@ describe('receive', () => {
 
   it('holds the stream back while nobody takes', async () => {
     const stream = new PassThrough({ highWaterMark: 64 * 1024 });
-    const pieces = receive(stream, { signal });
+    const pieces = readStream(stream, { signal });
     let writtenBytes = 0;
     const piece = Buffer.alloc(16 * 1024);
     const first = pieces.next();

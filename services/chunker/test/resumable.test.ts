@@ -3,8 +3,8 @@ import { describe, expect, it } from '@jest/globals';
 import { hashBlock } from '@shoal/blocks';
 import { createFileHash } from '../src/resumable/hash.ts';
 import { createLeaves } from '../src/resumable/leaves.ts';
-import { createTusLocks } from '../src/tus/tus-locks.ts';
-import { readWishes } from '../src/tus/tus-wishes.ts';
+import { createUploadLocks } from '../src/tus/locks.ts';
+import { readWishes } from '../src/tus/wishes.ts';
 
 const chunkAt = (index: number): Buffer => Buffer.from(`chunk ${index}`);
 const sha256Of = (count: number): string => {
@@ -54,7 +54,7 @@ describe('the hash of a file', () => {
   it('starts anew when a chunk was not stored after all, also while it reads', async () => {
     const hash = createFileHash();
     for (let index = 0; index < 4; index += 1) hash.add(index, chunkAt(index));
-    hash.keepTo(3);
+    hash.cutTo(3);
     expect(hash.count).toBe(0);
     let isCut = false;
     await hash.catchUp(
@@ -62,7 +62,7 @@ describe('the hash of a file', () => {
       async (index) => {
         if (index === 2) {
           isCut = true;
-          hash.keepTo(1);
+          hash.cutTo(1);
         }
         return chunkAt(index);
       },
@@ -89,40 +89,38 @@ describe('the hash of a file', () => {
 describe('locks', () => {
   const { signal } = new AbortController();
 
-  it('let one in at a time, in order, and tell the one inside to go', async () => {
-    const told: string[] = [];
-    const locks = createTusLocks((id) => told.push(id));
-    const [first, second, third, other] = ['a', 'a', 'a', 'b'].map((id) => locks.newLock(id));
+  it('let one in at a time, in order, and make the one inside go', async () => {
+    const takenOver: string[] = [];
+    const locks = createUploadLocks((id) => takenOver.push(id));
     const order: string[] = [];
-    const enter = async (lock: typeof first, name: string) => {
-      await lock?.lock(signal, () => {});
+    const enter = async (id: string, name: string): Promise<Disposable> => {
+      const lock = await locks.take(id, { signal });
       order.push(name);
+      return lock;
     };
-    await enter(first, 'first');
-    await enter(other, 'other');
-    expect(told).toEqual([]);
-    const waiting = [enter(second, 'second'), enter(third, 'third')];
-    expect(told).toEqual(['a', 'a']);
-    await first?.unlock();
-    await waiting[0];
+    const first = await enter('a', 'first');
+    await enter('b', 'other');
+    expect(takenOver).toEqual([]);
+    const second = enter('a', 'second');
+    const third = enter('a', 'third');
+    expect(takenOver).toEqual(['a', 'a']);
+    first[Symbol.dispose]();
+    (await second)[Symbol.dispose]();
     expect(order).toEqual(['first', 'other', 'second']);
-    await second?.unlock();
-    await waiting[1];
-    await third?.unlock();
-    await enter(locks.newLock('a'), 'again');
+    (await third)[Symbol.dispose]();
+    await enter('a', 'again');
     expect(order).toEqual(['first', 'other', 'second', 'third', 'again']);
   });
 
   it('turn away who left while waiting, and go on with the next', async () => {
-    const locks = createTusLocks(() => {});
-    const [first, leaver, next] = ['a', 'a', 'a'].map((id) => locks.newLock(id));
-    await first?.lock(signal, () => {});
+    const locks = createUploadLocks(() => {});
+    const first = await locks.take('a', { signal });
     const left = new AbortController();
-    const refused = leaver?.lock(left.signal, () => {});
-    const entered = next?.lock(signal, () => {});
+    const refused = locks.take('a', { signal: left.signal });
+    const entered = locks.take('a', { signal });
     left.abort();
     await expect(refused).rejects.toMatchObject({ status: 423 });
-    await first?.unlock();
+    first[Symbol.dispose]();
     await entered;
   });
 });

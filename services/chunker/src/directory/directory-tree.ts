@@ -2,6 +2,7 @@
  * The tree that the names of a form's parts make. Parts come in any order; of each file only its name
  * and what names its bytes stay here. Directories are built at the end, the lowest first.
  */
+import assert from 'node:assert/strict';
 import { type Attributes, buildDirectory, type DagNode } from '@shoal/blocks';
 import {
   type Cid,
@@ -150,7 +151,7 @@ async function buildFolder(
     const childPath = path === '' ? name : `${path}/${name}`;
     const built =
       child.kind === 'directory' ? await buildFolder(child, childPath, tell) : child.leaf;
-    if (built === undefined) throw new Error('a place was claimed and not filled');
+    assert(built !== undefined, 'a place that was claimed is filled');
     const { cid, treeSizeBytes } = built;
     links.push({ name, cid, treeSizeBytes });
     sizeBytes += built.sizeBytes;

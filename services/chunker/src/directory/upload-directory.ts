@@ -1,8 +1,9 @@
 /**
- * A directory on its way in: every file as in `upload`, all under one hold, then the directories above
+ * A directory on its way in: every file as in `upload`, all in one intake, then the directories above
  * them and one pin. Of each file only its name and CID stay in memory. An upload that dies leaves
  * nothing, however many of its files were whole.
  */
+import assert from 'node:assert/strict';
 import { type Attributes, buildSymlink } from '@shoal/blocks';
 import {
   DirectoryInvalid,
@@ -12,10 +13,8 @@ import {
   SYMLINK_TARGET_MAX_BYTES,
 } from '@shoal/protocol';
 import { createDirectoryTree, type DirectoryTree, type ItemKind } from './directory-tree.ts';
-import { type Hold, type IntakeDeps, openHold } from '../intake/intake.ts';
-import { dropDag, keepDags, type ReceivedDag } from '../intake/keep-dags.ts';
-import type { Progress } from '../intake/progress.ts';
-import { type BlockPuts, createBlockPuts } from '../intake/put-blocks.ts';
+import { type Intake, type IntakeDeps, openIntake } from '../intake/intake.ts';
+import { pinAndConfirm, type ReceivedDag } from '../intake/pin-and-confirm.ts';
 import { receiveFile } from '../intake/receive-file.ts';
 
 /** One part of a form. */
@@ -38,13 +37,16 @@ export interface DirectoryWishes {
 }
 
 /** What one upload has under way. */
-interface Intake {
+interface Directory {
   readonly wishes: DirectoryWishes;
   readonly tree: DirectoryTree;
-  readonly hold: Hold;
-  readonly puts: BlockPuts;
-  readonly progress: Progress;
-  receivedBytes: number;
+  readonly intake: Intake;
+}
+
+/** A directory that came in, and what there is to say of it beside its pin. */
+interface ReceivedDirectory {
+  readonly dag: ReceivedDag;
+  readonly facts: Pick<DirectoryReply, 'entries' | 'treeSizeBytes' | 'items'>;
 }
 
 /**
@@ -53,86 +55,63 @@ interface Intake {
  */
 export async function uploadDirectory(
   entries: AsyncIterable<IncomingEntry>,
-  { entriesMax, withItems }: { readonly entriesMax: number; readonly withItems: boolean },
+  options: { readonly entriesMax: number; readonly withItems: boolean },
   deps: IntakeDeps,
   { signal }: { signal: AbortSignal },
 ): Promise<{ readonly reply: DirectoryReply; readonly isReached: boolean }> {
-  const failed = new AbortController();
-  const either = AbortSignal.any([signal, failed.signal]);
-  let intake: Intake | undefined;
-  let received: ReceivedDag;
-  let facts: Pick<DirectoryReply, 'entries' | 'treeSizeBytes' | 'items'>;
-  try {
-    for await (const entry of entries) {
-      // The form says what it wants before its first file, and no later.
-      intake ??= openIntake(entry, entriesMax, deps, {
-        signal: either,
-        onFailure: (error) => failed.abort(error),
-      });
-      await receiveEntry(entry, intake, { signal: either });
-    }
-    if (intake === undefined) throw new FileMissing({});
-    ({ received, facts } = await finish(intake, { withItems }));
-    signal.throwIfAborted(); // the last moment at which leaving keeps nothing
-  } catch (error) {
-    if (intake !== undefined) {
-      const { hold, puts, progress, receivedBytes: sizeBytes } = intake;
-      hold.endAfter(puts.settle());
-      dropDag({ hold, progress, draft: { sizeBytes } }, { error }, deps, { signal });
-    }
-    throw error;
-  }
-  const { files, isReached } = await keepDags([received], deps, { signal });
+  const { dag, facts } = await receive(entries, options, deps, { signal });
+  const { files, isReached } = await pinAndConfirm([dag], deps, { signal });
   const [file] = files;
-  if (file === undefined) throw new Error('one directory was kept');
+  assert(file !== undefined, 'one directory was pinned');
   return { reply: { ...file, ...facts }, isReached };
 }
 
-function openIntake(
-  { wishes, path }: IncomingEntry,
-  entriesMax: number,
+async function receive(
+  entries: AsyncIterable<IncomingEntry>,
+  { entriesMax, withItems }: { readonly entriesMax: number; readonly withItems: boolean },
   deps: IntakeDeps,
-  { signal, onFailure }: { signal: AbortSignal; onFailure: (error: unknown) => void },
-): Intake {
-  const hold = openHold(deps, wishes);
-  const { name } = wishes;
-  return {
-    wishes,
-    hold,
-    tree: createDirectoryTree({ name, entriesMax }),
-    puts: createBlockPuts(
-      { ...deps, onLeaf: (cid) => hold.replication.add(cid), onFailure },
-      hold.lease,
-      { signal, stopping: deps.stopping },
-    ),
-    progress: deps.progressEvents.open(name ?? path.split('/', 1).join()),
-    receivedBytes: 0,
-  };
+  { signal }: { signal: AbortSignal },
+): Promise<ReceivedDirectory> {
+  const parts = entries[Symbol.asyncIterator]();
+  // The form says what it wants before its first file, and no later.
+  const first = await parts.next();
+  if (first.done === true) throw new FileMissing({});
+  const { wishes, path } = first.value;
+  const name = wishes.name ?? path.split('/', 1).join();
+  const intake = openIntake(
+    deps,
+    { name, replicas: wishes.replicas, copiesAtOnce: true },
+    { signal },
+  );
+  return intake.fill(async () => {
+    const tree = createDirectoryTree({ name: wishes.name, entriesMax });
+    const directory = { wishes, tree, intake };
+    try {
+      for (let entry = first.value, isOver = false; !isOver;) {
+        await receiveEntry(entry, directory);
+        const next = await parts.next();
+        if (next.done === true) isOver = true;
+        else entry = next.value;
+      }
+    } finally {
+      await parts.return?.();
+    }
+    return finish(directory, { withItems });
+  });
 }
 
 async function receiveEntry(
   { path, kind, attributes, body }: IncomingEntry,
-  intake: Intake,
-  { signal }: { signal: AbortSignal },
+  { tree, intake }: Directory,
 ): Promise<void> {
-  const { tree, puts, progress } = intake;
+  const { puts, received: onBytes } = intake;
   const fill = tree.claim(path, kind, attributes);
   if (kind === 'file') {
-    const { root: cid, ...file } = await receiveFile(body({ signal }), {
-      puts,
-      attributes,
-      onBytes(bytes) {
-        intake.receivedBytes += bytes;
-        progress.received(bytes);
-      },
-    });
+    const { root: cid, ...file } = await receiveFile(body(intake), { puts, attributes, onBytes });
     fill({ ...file, cid });
     return;
   }
-  const bytes = await readShort(
-    body({ signal }),
-    kind === 'symlink' ? SYMLINK_TARGET_MAX_BYTES : 0,
-  );
+  const bytes = await readShort(body(intake), kind === 'symlink' ? SYMLINK_TARGET_MAX_BYTES : 0);
   if (bytes === undefined)
     throw new DirectoryInvalid({
       path,
@@ -148,12 +127,10 @@ async function receiveEntry(
 
 /** Builds the directories; from here on all blocks are durable. */
 async function finish(
-  { wishes, tree, hold, puts, progress }: Intake,
+  { wishes, tree, intake }: Directory,
   { withItems }: { readonly withItems: boolean },
-): Promise<{
-  received: ReceivedDag;
-  facts: Pick<DirectoryReply, 'entries' | 'treeSizeBytes' | 'items'>;
-}> {
+): Promise<ReceivedDirectory> {
+  const { puts, hold, progress } = intake;
   const items: DirectoryItem[] = [];
   const { cid, entries, treeSizeBytes, sizeBytes, blocks } = await tree.build({
     onNodes: (nodes) => puts.putNamed(nodes),
@@ -162,7 +139,7 @@ async function finish(
   await puts.finish();
   hold.replication.finish();
   const { name = tree.name, replicas, copies, expiresAtMs } = wishes;
-  if (name === undefined) throw new Error('a tree with a path has a name');
+  assert(name !== undefined, 'a tree with a path has a name');
   const draft = {
     root: cid,
     kind: 'directory' as const,
@@ -174,7 +151,7 @@ async function finish(
   };
   const sorted = items.toSorted((a, b) => (a.path < b.path ? -1 : 1));
   const facts = { entries, treeSizeBytes, ...(withItems ? { items: sorted } : {}) };
-  return { received: { draft, copies, isHere: true, hold, progress }, facts };
+  return { dag: { draft, copies, isHere: true, hold, progress }, facts };
 }
 
 /** The bytes of a short body; undefined when it is longer. */

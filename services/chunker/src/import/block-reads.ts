@@ -21,14 +21,14 @@ const STALL_MS = 15_000;
  */
 export async function holdPresent(
   cids: readonly Cid[],
-  { peers, lease }: { readonly peers: PeerClient; readonly lease: Lease },
+  { client, lease }: { readonly client: PeerClient; readonly lease: Lease },
   { signal }: { signal: AbortSignal },
 ): Promise<ReadonlySet<Cid>> {
   const present = new Set<Cid>();
   for (let from = 0; from < cids.length; from += CIDS_PER_BATCH_MAX) {
     const batch = cids.slice(from, from + CIDS_PER_BATCH_MAX);
-    const { bits } = await peers.call(
-      peers.own('storage'),
+    const { bits } = await client.call(
+      client.own('storage'),
       storageRoutes.leaseBlocks,
       { params: { lease }, body: { cids: batch } },
       { signal },
@@ -42,39 +42,44 @@ export async function holdPresent(
 /** A block of our own storage, in memory of its own; undefined when it is not here, or damaged. */
 export async function readOwn(
   cid: Cid,
-  peers: PeerClient,
+  client: PeerClient,
   { signal }: { signal: AbortSignal },
 ): Promise<Uint8Array | undefined> {
   const path = routePath(storageRoutes.getBlock.path, { cid });
-  const bytes = await receive(peers, 'storage', path, { signal });
+  const bytes = await readFrom(client, 'storage', path, { signal });
   if (bytes === undefined || verify(cid, bytes)) return bytes;
   // Storage sets the damaged block aside, so that the same bytes can be put again.
-  await peers.call(peers.own('storage'), storageRoutes.checkBlock, { params: { cid } }, { signal });
+  await client.call(
+    client.own('storage'),
+    storageRoutes.checkBlock,
+    { params: { cid } },
+    { signal },
+  );
   return undefined;
 }
 
 /** A block that any member holds, by way of our own transfer; undefined when nobody has it. */
 export async function readFromSwarm(
   cid: Cid,
-  peers: PeerClient,
+  client: PeerClient,
   { signal }: { signal: AbortSignal },
 ): Promise<Uint8Array | undefined> {
-  const bytes = await receive(peers, 'transfer', `/ipfs/${cid}?format=raw`, { signal });
+  const bytes = await readFrom(client, 'transfer', `/ipfs/${cid}?format=raw`, { signal });
   return bytes !== undefined && verify(cid, bytes) ? bytes : undefined;
 }
 
 /** @throws ServiceUnavailable for every answer but 200 and 404. */
-async function receive(
-  peers: PeerClient,
+async function readFrom(
+  client: PeerClient,
   service: Service,
   path: string,
   { signal }: { signal: AbortSignal },
 ): Promise<Uint8Array | undefined> {
-  const target: Target = peers.own(service);
+  const target: Target = client.own(service);
   let status = 0;
   let bytes: Uint8Array | undefined;
   try {
-    await peers.receive(target, path, {
+    await client.receive(target, path, {
       onHead(answered, sizeBytes) {
         status = answered;
         if (answered !== 200) return undefined;

@@ -22,11 +22,11 @@ export interface Elsewhere {
 }
 
 export function createElsewhere({
-  peers,
+  client,
   gateways,
   log,
 }: {
-  readonly peers: PeerClient;
+  readonly client: PeerClient;
   readonly gateways: readonly Gateway[];
   readonly log: Log;
 }): Elsewhere {
@@ -57,7 +57,7 @@ export function createElsewhere({
   };
   return {
     async find(cid, options) {
-      const bytes = await readFromSwarm(cid, peers, options);
+      const bytes = await readFromSwarm(cid, client, options);
       if (bytes !== undefined) return { bytes };
       const tried: Tried[] = [];
       for (const gateway of gateways) {

@@ -34,7 +34,8 @@ import {
 } from '@shoal/protocol';
 import { holdPresent, readOwn } from './block-reads.ts';
 import type { Elsewhere } from './elsewhere.ts';
-import type { Hold, IntakeDeps } from '../intake/intake.ts';
+import type { Hold } from '../intake/hold.ts';
+import type { IntakeDeps } from '../intake/intake.ts';
 import type { BlockPuts } from '../intake/put-blocks.ts';
 
 /** Leaves that are read or fetched at once; each may take 2 MiB. */
@@ -57,9 +58,9 @@ export interface GatheredDag {
   readonly blocks: number;
 }
 
-export interface GatherDeps extends Pick<IntakeDeps, 'peers'> {
+export interface GatherDeps extends Pick<IntakeDeps, 'client'> {
   readonly hold: Hold;
-  /** Under the same lease; settled by the caller. */
+  /** Under the same lease; drained by the caller. */
   readonly puts: BlockPuts;
   readonly elsewhere: Elsewhere;
   /** Entries that a DAG may unfold to. */
@@ -75,7 +76,7 @@ export async function gatherDag(
   deps: GatherDeps,
   { signal }: { signal: AbortSignal },
 ): Promise<GatheredDag> {
-  const { peers, hold, puts, entriesMax } = deps;
+  const { client, hold, puts, entriesMax } = deps;
   const sizes = createLeafSizes();
   let distinctBytes = 0;
   const look = async (cid: Cid, here: ReadonlySet<Cid>, options: { signal: AbortSignal }) => {
@@ -99,7 +100,7 @@ export async function gatherDag(
     kind === 'file' && measured.sizeBytes <= hashedMaxBytes,
     {
       read: async (cid) => {
-        const bytes = memory.recall(cid) ?? (await readOwn(cid, peers, { signal }));
+        const bytes = memory.recall(cid) ?? (await readOwn(cid, client, { signal }));
         if (bytes === undefined) throw new ServiceUnavailable({ service: 'storage' }); // it was here a moment ago
         memory.remember(cid, bytes);
         return bytes;
@@ -237,19 +238,19 @@ const isPlaced = ({ kind, inline }: DagEntry): boolean => kind === 'leaf' && inl
 
 const present = (
   cids: readonly Cid[],
-  { peers, hold }: GatherDeps,
+  { client, hold }: GatherDeps,
   options: { signal: AbortSignal },
-) => holdPresent(cids, { peers, lease: hold.lease }, options);
+) => holdPresent(cids, { client, lease: hold.lease }, options);
 
 /** A block, wherever it is; stored here if it was not. @throws DagIncomplete */
 async function obtain(
   cid: Cid,
   root: Cid,
   here: ReadonlySet<Cid>,
-  { peers, puts, elsewhere }: GatherDeps,
+  { client, puts, elsewhere }: GatherDeps,
   { signal }: { signal: AbortSignal },
 ): Promise<Uint8Array> {
-  const own = here.has(cid) ? await readOwn(cid, peers, { signal }) : undefined;
+  const own = here.has(cid) ? await readOwn(cid, client, { signal }) : undefined;
   if (own !== undefined) return own;
   const found = await elsewhere.find(cid, { signal });
   if ('tried' in found) throw new DagIncomplete({ root, cid, tried: [...found.tried] });

@@ -1,6 +1,6 @@
 /**
  * Blocks as given: a CAR, or one block, stored under the names that they came with, then the DAGs of
- * their roots kept. Holds a few blocks in memory, however long the CAR.
+ * their roots pinned. Holds a few blocks in memory, however long the CAR.
  *
  * A CAR that breaks off keeps nothing. A root that is not whole is not an error: its blocks stay under
  * their lease until storage ages that out, so that another CAR may bring the rest.
@@ -10,9 +10,9 @@ import { BlockCorrupt, type Cid, CidUnsupported, type ImportReply, Problem } fro
 import { createElsewhere } from './elsewhere.ts';
 import { gatherDag } from './gather-dag.ts';
 import { findKnownPin } from './known-pin.ts';
-import { type IntakeDeps, leftToAge, openHold } from '../intake/intake.ts';
-import { dropDag, keepDags, type ReceivedDag } from '../intake/keep-dags.ts';
-import { type BlockPuts, createBlockPuts } from '../intake/put-blocks.ts';
+import { type Intake, type IntakeDeps, openIntake } from '../intake/intake.ts';
+import { pinAndConfirm, type ReceivedDag } from '../intake/pin-and-confirm.ts';
+import type { BlockPuts } from '../intake/put-blocks.ts';
 
 /** Blocks and roots that are named with a reason; of more there is a count. */
 const UNPINNED_NAMED_MAX = 100;
@@ -23,12 +23,22 @@ export interface IncomingBlocks {
 }
 
 export interface ImportWishes {
-  /** Of the root, when there is one; without, what it is named by now, or its CID. */
+  /** Of the root, when there is one. By default the name that it is pinned under already, or its CID. */
   readonly name: string | undefined;
   readonly pin: boolean;
   readonly replicas: number;
   readonly copies: number;
   readonly expiresAtMs: number | undefined;
+}
+
+export interface ImportDeps extends IntakeDeps {
+  /** Entries that a DAG may unfold to. */
+  readonly entriesMax: number;
+}
+
+interface Root {
+  readonly target: Extract<ReadCid, { kind: 'block' }>;
+  readonly name: string | undefined;
 }
 
 interface Unpinned {
@@ -44,76 +54,75 @@ interface Unpinned {
 export async function importBlocks(
   open: (options: { signal: AbortSignal }) => Promise<IncomingBlocks>,
   wishes: ImportWishes,
-  { entriesMax, ...deps }: IntakeDeps & { readonly entriesMax: number },
+  deps: ImportDeps,
   { signal }: { signal: AbortSignal },
 ): Promise<{ readonly reply: ImportReply; readonly isReached: boolean }> {
-  const failed = new AbortController();
-  const either = AbortSignal.any([signal, failed.signal]);
-  const hold = openHold(deps, wishes);
-  const progress = deps.progressEvents.open(wishes.name ?? 'blocks');
-  const onFailure = (error: unknown) => failed.abort(error);
-  const puts = createBlockPuts({ ...deps, onFailure }, hold.lease, {
-    signal: either,
-    stopping: deps.stopping,
-  });
+  const name = wishes.name ?? 'blocks';
+  const intake = openIntake(
+    deps,
+    { name, replicas: wishes.replicas, copiesAtOnce: false },
+    { signal },
+  );
+  const { hold, puts, progress } = intake;
   const came = { blocks: 0, blockBytes: 0 };
   const unpinned = createUnpinned();
-  const received: ReceivedDag[] = [];
-  try {
-    const { roots, blocks } = await open({ signal: either });
+  const received = await intake.fill(async () => {
+    const { roots, blocks } = await open(intake);
     for await (const block of blocks) {
-      const sizeBytes = await take(block, puts, { mayHold: !wishes.pin, unpinned });
+      const sizeBytes = await store(block, puts, { mayHold: !wishes.pin, unpinned });
       if (sizeBytes === undefined) continue;
       came.blocks += 1;
       came.blockBytes += sizeBytes;
-      progress.received(sizeBytes);
+      intake.received(sizeBytes);
     }
     await puts.finish();
-    const elsewhere = createElsewhere({ ...deps, gateways: [] });
-    const gatherDeps = { ...deps, hold, puts, elsewhere, entriesMax };
-    const targets = rootsToKeep(roots, wishes, unpinned);
-    for (const { target, name } of targets)
-      try {
-        const { sha256, ...dag } = await gatherDag(target.cid, gatherDeps, { signal: either });
-        const { replicas, copies, expiresAtMs } = wishes;
-        const known = name === undefined ? await knownName(target.cid, deps, either) : name;
-        const draft = {
-          ...dag,
-          name: known,
-          replicas,
-          ...(sha256 === undefined ? {} : { sha256 }),
-          ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
-        };
-        const own = targets.length === 1 ? progress : deps.progressEvents.open(known);
-        received.push({ draft, copies, isHere: true, hold, progress: own });
-      } catch (error) {
-        either.throwIfAborted();
-        if (!(error instanceof Problem) || error.status >= 500) throw error;
-        unpinned.add(target.asGiven, error.message);
-      }
-    signal.throwIfAborted(); // the last moment at which leaving keeps nothing
-  } catch (error) {
-    hold.endAfter(puts.settle());
-    const draft = { sizeBytes: came.blockBytes };
-    dropDag({ hold, progress, draft }, { error }, deps, { signal });
-    throw error;
-  }
+    return gatherRoots(rootsToPin(roots, wishes, unpinned), wishes, unpinned, { ...deps, intake });
+  });
   const list = unpinned.list();
-  const kept = await keepDags(
-    list.length === 0 ? received : received.map((dag) => ({ ...dag, hold: leftToAge(hold) })),
-    deps,
-    { signal },
-  );
+  if (received.length === 0 || list.length > 0) hold.leaveToAge();
+  const { files, isReached } = await pinAndConfirm(received, deps, { signal });
   if (received.length === 0) hold.close();
   if (!received.some((dag) => dag.progress === progress)) progress.now('done');
-  return {
-    reply: { ...came, pinned: [...kept.files], unpinned: list },
-    isReached: kept.isReached,
-  };
+  return { reply: { ...came, pinned: [...files], unpinned: list }, isReached };
+}
+
+/** The DAGs of those roots that can be pinned; the others are noted with their reason. */
+async function gatherRoots(
+  roots: readonly Root[],
+  { replicas, copies, expiresAtMs }: ImportWishes,
+  unpinned: Unpinned,
+  { intake, ...deps }: ImportDeps & { readonly intake: Intake },
+): Promise<ReceivedDag[]> {
+  const { hold, signal } = intake;
+  const elsewhere = createElsewhere({ ...deps, gateways: [] });
+  const received: ReceivedDag[] = [];
+  for (const { target, name } of roots)
+    try {
+      const { sha256, ...dag } = await gatherDag(
+        target.cid,
+        { ...deps, ...intake, elsewhere },
+        intake,
+      );
+      const known = name ?? (await knownName(target.cid, deps, intake));
+      const draft = {
+        ...dag,
+        name: known,
+        replicas,
+        ...(sha256 === undefined ? {} : { sha256 }),
+        ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
+      };
+      const progress = roots.length === 1 ? intake.progress : deps.progressEvents.open(known);
+      received.push({ draft, copies, isHere: true, hold, progress });
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof Problem) || error.status >= 500) throw error;
+      unpinned.add(target.asGiven, error.message);
+    }
+  return received;
 }
 
 /** Stores a block; answers its size, or undefined for what can't or needn't be stored. */
-async function take(
+async function store(
   { cid, bytes }: CarBlock,
   puts: BlockPuts,
   { mayHold, unpinned }: { readonly mayHold: boolean; readonly unpinned: Unpinned },
@@ -133,12 +142,12 @@ async function take(
   return bytes.length;
 }
 
-/** The roots that can be kept, each once. */
-function rootsToKeep(
+/** The roots that can be pinned, each once. */
+function rootsToPin(
   roots: IncomingBlocks['roots'],
   { name, pin }: ImportWishes,
   unpinned: Unpinned,
-): { target: Extract<ReadCid, { kind: 'block' }>; name: string | undefined }[] {
+): Root[] {
   const distinct = new Map(roots.map((cid) => [cid.toString(), cid]));
   return [...distinct.values()].flatMap((cid) => {
     const asGiven = cid.toString();
@@ -162,8 +171,8 @@ function rootsToKeep(
 /** Without a name in the request what is kept already stays as it is named. */
 async function knownName(
   root: Cid,
-  deps: Pick<IntakeDeps, 'peers'>,
-  signal: AbortSignal,
+  deps: Pick<IntakeDeps, 'client'>,
+  { signal }: { signal: AbortSignal },
 ): Promise<string> {
   const known = await findKnownPin(root, deps, { signal });
   return known?.name ?? root;

@@ -1,4 +1,5 @@
 /** The routes that take blocks as given, and DAGs by name. */
+import assert from 'node:assert/strict';
 import { hashBlock, openCar, parseCid, readCid } from '@shoal/blocks';
 import { mount, type Mounting, relativeReference } from '@shoal/chassis';
 import {
@@ -15,7 +16,8 @@ import type * as z from 'zod';
 import { addPin, type AddPinDeps } from './add-pin.ts';
 import { importBlocks, type IncomingBlocks } from './import-blocks.ts';
 import { expiryOf, rawBody } from '../request/read-body.ts';
-import { createTakeRequest, type RequestLimits } from '../request/take-request.ts';
+import { createTakeRequest } from '../request/take-request.ts';
+import type { RequestLimits } from '../request/admit.ts';
 
 const CAR_TYPE = 'application/vnd.ipld.car';
 const BLOCK_TYPE = 'application/vnd.ipld.raw';
@@ -35,8 +37,8 @@ export function mountImports(mounting: Mounting, deps: AddPinDeps, limits: Reque
         ? openCar(rawBody(request, options))
         : loneBlock(await readBlock(rawBody(request, options)), query);
     const wishes = { ...query, name: checkedName(query.name), expiresAtMs: expiryOf(query) };
-    const { reply: answer } = await take(call, ({ signal, onKeeping }) =>
-      importBlocks(open, wishes, { ...deps, onKeeping }, { signal }),
+    const { reply: answer } = await take(call, ({ signal, onPinning }) =>
+      importBlocks(open, wishes, { ...deps, onPinning }, { signal }),
     );
     const [only, ...others] = answer.pinned;
     if (only !== undefined && others.length === 0)
@@ -46,11 +48,11 @@ export function mountImports(mounting: Mounting, deps: AddPinDeps, limits: Reque
 
   mount(mounting, chunkerRoutes.addPin, async (call) => {
     const { body, request, reply } = call;
-    const { files } = await take(call, ({ signal, onKeeping }) =>
-      addPin({ ...body, expiresAtMs: expiryOf(body) }, { ...deps, onKeeping }, { signal }),
+    const { files } = await take(call, ({ signal, onPinning }) =>
+      addPin({ ...body, expiresAtMs: expiryOf(body) }, { ...deps, onPinning }, { signal }),
     );
     const [file] = files;
-    if (file === undefined) throw new Error('one DAG was kept');
+    assert(file !== undefined, 'one DAG was pinned');
     void reply.header('location', relativeReference(request.url, file.url));
     return file;
   });

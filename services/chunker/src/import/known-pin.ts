@@ -4,14 +4,14 @@ import type { IntakeDeps } from '../intake/intake.ts';
 /** What the swarm says of a root that it keeps already: its members have the blocks then. */
 export async function findKnownPin(
   root: Cid,
-  { peers }: Pick<IntakeDeps, 'peers'>,
+  { client }: Pick<IntakeDeps, 'client'>,
   { signal }: { signal: AbortSignal },
 ): Promise<
   Pick<PinDraft, 'root' | 'kind' | 'name' | 'sizeBytes' | 'sha256' | 'blocks'> | undefined
 > {
   try {
-    const { kind, name, sizeBytes, sha256, blocks } = await peers.call(
-      peers.own('discovery'),
+    const { kind, name, sizeBytes, sha256, blocks } = await client.call(
+      client.own('discovery'),
       discoveryRoutes.getPin,
       { params: { hash: root }, query: { ask: 'false' } },
       { signal },

@@ -8,7 +8,7 @@ import type { Log, PeerClient } from '@shoal/chassis';
 import { type Cid, discoveryRoutes, type FileCause, type FileState } from '@shoal/protocol';
 import type { Members } from './members.ts';
 import type { Metrics } from '../metrics.ts';
-import type { Replication } from './replication.ts';
+import type { Replication } from './replicate-jobs.ts';
 
 /** First pause between two questions; each next one is half as long again. */
 const POLL_MIN_MS = 100;
@@ -16,7 +16,7 @@ const POLL_MAX_MS = 1000;
 const HEALTH_TIMEOUT_MS = 5000;
 
 export interface ConfirmDeps {
-  readonly peers: PeerClient;
+  readonly client: PeerClient;
   readonly log: Log;
   readonly metrics: Metrics;
   readonly members: Members;
@@ -49,7 +49,7 @@ export async function confirm(
     readonly isHere: boolean;
     readonly replication: Replication;
   },
-  { peers, log, metrics, members, copiesTimeoutMs }: ConfirmDeps,
+  { client, log, metrics, members, copiesTimeoutMs }: ConfirmDeps,
   { signal }: { signal: AbortSignal },
 ): Promise<Confirmed> {
   const startMs = performance.now();
@@ -91,8 +91,8 @@ export async function confirm(
     isReported ||= isNew;
     signal.throwIfAborted();
     try {
-      const health = await peers.call(
-        peers.own('discovery'),
+      const health = await client.call(
+        client.own('discovery'),
         discoveryRoutes.fileHealth,
         { params: { hash: root } },
         { signal, timeoutMs: HEALTH_TIMEOUT_MS },

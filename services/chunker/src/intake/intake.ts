@@ -1,21 +1,28 @@
 /**
- * What everything that takes bytes in is made of: the rest of the peer, and the hold on what was stored
- * until a pin holds it.
+ * The one way in: whatever takes bytes in (a body, a form, a directory, a CAR, a pin, a request of a
+ * resumable upload) opens an intake, which gives it the lease, the puts, the jobs for copies, the progress
+ * that watchers see, and one signal for every way of failing.
+ *
+ *   open → fill → pinned and confirmed (pin-and-confirm.ts), or dropped
+ *
+ * What fails while it is being filled is dropped here, so no way in can forget a lease.
  */
-import { randomUUID } from 'node:crypto';
 import type { Log, PeerClient } from '@shoal/chassis';
-import { Lease } from '@shoal/protocol';
-import type { BufferPool } from './buffer-pool.ts';
+import { Problem } from '@shoal/protocol';
+import type { Metrics, Outcome } from '../metrics.ts';
+import type { ChunkBuffers } from './chunk-buffers.ts';
 import type { ConfirmDeps } from './confirm.ts';
-import type { Leases } from './leases.ts';
-import type { Metrics } from '../metrics.ts';
-import type { ProgressEvents } from './progress.ts';
-import type { Replication, Replicator } from './replication.ts';
+import type { Leases } from './end-leases.ts';
+import { type Hold, openHold } from './hold.ts';
+import type { Progress, ProgressEvents } from './progress.ts';
+import { type BlockPuts, createBlockPuts } from './put-blocks.ts';
+import type { Replicator } from './replicate-jobs.ts';
 import type { Room } from './room.ts';
 
+/** What intakes are made of: the rest of the peer. */
 export interface IntakeDeps extends ConfirmDeps {
-  readonly peers: PeerClient;
-  readonly pool: BufferPool;
+  readonly client: PeerClient;
+  readonly buffers: ChunkBuffers;
   readonly leases: Leases;
   readonly room: Room;
   readonly replicator: Replicator;
@@ -27,57 +34,140 @@ export interface IntakeDeps extends ConfirmDeps {
   /** Fires when the service stops and can wait no longer. */
   readonly stopping: AbortSignal;
   /** Called when what came in is whole and about to be pinned. */
-  readonly onKeeping?: () => void;
+  readonly onPinning?: () => void;
 }
 
-/** Blocks that were stored and that no pin holds yet: here under a lease, elsewhere under the same. */
-export interface Hold {
-  readonly lease: Lease;
-  readonly replication: Replication;
-  /** Something may write under the lease until this settles: the lease does not end before. */
-  endAfter(writing: Promise<unknown>): void;
-  /** The pin stands: the lease here ends, the blocks stay. Never throws. */
-  keep(): Promise<void>;
-  /** Nobody waits for copies any more: the leases elsewhere end, the copies stay. */
-  close(): void;
-  /** Lets the blocks go, here and elsewhere, unless a pin may stand after all. Nobody waits for it. */
-  giveUp(options: { mayBePinned: boolean }): void;
+/** What one intake is for. */
+export interface IntakeWishes {
+  /** What its watchers call it. */
+  readonly name: string;
+  readonly replicas: number;
+  /** Whether leaves are copied as soon as they are durable; else once their DAG was judged. */
+  readonly copiesAtOnce: boolean;
 }
 
-/** Opens a hold; with the lease of one that is to be gone on with, after a restart say, that one. */
-export function openHold(
-  { leases, replicator }: Pick<IntakeDeps, 'leases' | 'replicator'>,
-  { replicas, lease: known }: { readonly replicas: number; readonly lease?: Lease },
-): Hold {
-  const lease = known ?? Lease.parse(randomUUID());
-  const replication = replicator.open(lease, replicas, { isResumed: known !== undefined });
-  const writing: Promise<unknown>[] = [];
+/** What holds an intake together, of one or of several requests. */
+export interface Held {
+  readonly hold: Hold;
+  readonly progress: Progress;
+}
+
+export interface Intake extends Held {
+  readonly puts: BlockPuts;
+  /** Fires when the sender leaves or a put fails: to be heard by all that fills it. */
+  readonly signal: AbortSignal;
+  /** Counts bytes that came in. */
+  readonly received: (bytes: number) => void;
+  /**
+   * Runs what fills it, up to a last check that the sender is still there: leaving later keeps what came.
+   * What it throws drops the intake.
+   * @param staysAfter Whether after this failure the blocks are left to age, so that another request can
+   *   resume from them.
+   */
+  fill<Result>(
+    work: () => Promise<Result>,
+    staysAfter?: (error: unknown) => boolean,
+  ): Promise<Result>;
+  /** Counts it as failed, and lets go of what was stored. Nobody waits for it. */
+  drop(error: unknown): void;
+}
+
+type OpenDeps = Pick<
+  IntakeDeps,
+  | 'client'
+  | 'buffers'
+  | 'leases'
+  | 'metrics'
+  | 'progressEvents'
+  | 'putsMax'
+  | 'replicator'
+  | 'stopping'
+>;
+
+/** Opens an intake; `signal` fires when its sender leaves. */
+export function openIntake(
+  deps: OpenDeps,
+  { name, replicas, copiesAtOnce }: IntakeWishes,
+  { signal }: { signal: AbortSignal },
+): Intake {
+  const held = { hold: openHold(deps, { replicas }), progress: deps.progressEvents.open(name) };
+  return intakeOf(held, copiesAtOnce, deps, { signal });
+}
+
+/** The intake of one more request under a hold that outlives it; `drop` is up to the hold's owner. */
+export function resumeIntake(
+  held: Held,
+  deps: OpenDeps,
+  { signal }: { signal: AbortSignal },
+): Omit<Intake, 'fill' | 'drop'> {
+  return intakeOf(held, true, deps, { signal });
+}
+
+function intakeOf(
+  { hold, progress }: Held,
+  copiesAtOnce: boolean,
+  deps: OpenDeps,
+  { signal: sender }: { signal: AbortSignal },
+): Intake {
+  const failed = new AbortController();
+  const signal = AbortSignal.any([sender, failed.signal]);
+  const puts = createBlockPuts(
+    {
+      ...deps,
+      onLeaf: (cid) => copiesAtOnce && hold.replication.add(cid),
+      onFailure: (error) => failed.abort(error),
+    },
+    hold.lease,
+    { signal, stopping: deps.stopping },
+  );
+  let receivedBytes = 0;
+  const drop = (error: unknown) => {
+    countDropped({ progress, sizeBytes: receivedBytes }, error, deps, { signal: sender });
+    hold.giveUp({ mayBePinned: false, after: puts.drain() });
+  };
   return {
-    lease,
-    replication,
-    endAfter: (promise) => void writing.push(promise),
-    keep: () => leases.end(lease, { keep: true }),
-    close() {
-      void replication.release({ keep: true });
-      replication.close();
+    hold,
+    progress,
+    puts,
+    signal,
+    received(bytes) {
+      receivedBytes += bytes;
+      progress.received(bytes);
     },
-    giveUp({ mayBePinned }) {
-      void Promise.allSettled(writing).then(() => {
-        // Better some blocks that nothing reaches than a broken file.
-        void leases.end(lease, { keep: mayBePinned });
-        if (!mayBePinned) void replication.release({ keep: false });
-        replication.close();
-      });
+    async fill(work, staysAfter = () => false) {
+      try {
+        const result = await work();
+        sender.throwIfAborted();
+        return result;
+      } catch (error) {
+        if (staysAfter(error)) {
+          // Blocks that still wait for their batch to fill count too. A disk that can't take them makes the
+          // next request fetch them again; the caller hears of the first failure.
+          await puts.finish().catch(() => undefined);
+          hold.leaveToAge();
+        }
+        drop(error);
+        throw error;
+      }
     },
+    drop,
   };
 }
 
-/**
- * The same hold, but one that ends neither with a pin nor without: what was stored stays until storage
- * ages its lease out, so that the rest may follow.
- */
-export const leftToAge = (hold: Hold): Hold => ({
-  ...hold,
-  keep: async () => {},
-  giveUp: () => hold.close(),
-});
+/** Counts a DAG that came in and will not be pinned, and says so to its watchers. */
+export function countDropped(
+  { progress, sizeBytes }: { readonly progress: Progress; readonly sizeBytes: number },
+  error: unknown,
+  { metrics }: { readonly metrics: Metrics },
+  { signal }: { signal: AbortSignal },
+): void {
+  const outcome = outcomeOf(error, signal);
+  metrics.files.inc({ outcome });
+  metrics.bytes.inc({ outcome }, sizeBytes);
+  progress.now('failed');
+}
+
+function outcomeOf(error: unknown, signal: AbortSignal): Outcome {
+  if (signal.aborted && !(signal.reason instanceof Problem)) return 'left';
+  return error instanceof Problem && error.status < 500 ? 'refused' : 'failed';
+}

@@ -13,7 +13,7 @@ import assert from 'node:assert/strict';
 import { type Chunk, codecOf } from '@shoal/blocks';
 import type { PeerClient } from '@shoal/chassis';
 import { type Cid, encodeFrames, type Lease, MiB, storageRoutes } from '@shoal/protocol';
-import type { BufferPool } from './buffer-pool.ts';
+import type { ChunkBuffers } from './chunk-buffers.ts';
 import type { Metrics } from '../metrics.ts';
 
 /** A batch is closed before it grows past this: storage has most buffers of that size. */
@@ -49,25 +49,25 @@ export interface BlockPuts {
   /** Waits until every named block is durable. */
   finish(): Promise<void>;
   /** Waits until nothing is in flight and every buffer is back. Never throws. */
-  settle(): Promise<void>;
+  drain(): Promise<void>;
 }
 
 export function createBlockPuts(
   {
-    peers,
-    pool,
+    client,
+    buffers,
     metrics,
     putsMax,
     onLeaf = () => {},
     onFailure,
   }: {
-    readonly peers: PeerClient;
-    readonly pool: BufferPool;
+    readonly client: PeerClient;
+    readonly buffers: ChunkBuffers;
     readonly metrics: Metrics;
     readonly putsMax: number;
-    /** Told of each raw block when it is durable. */
+    /** Called for each raw block once it is durable. */
     readonly onLeaf?: (cid: Cid) => void;
-    /** Told at once when a put fails, so that the body isn't read on in vain. */
+    /** Called at once when a put fails, so that the body is not read any further. */
     readonly onFailure: (error: unknown) => void;
   },
   lease: Lease,
@@ -82,10 +82,10 @@ export function createBlockPuts(
   let batchSizeBytes = 0;
   let batches: Promise<void> = Promise.resolve();
 
-  const storage = peers.own('storage');
+  const storage = client.own('storage');
   const giveBack = (buffer: Uint8Array) => {
-    if (held.delete(buffer)) pool.giveBack(buffer);
-    metrics.buffers.set(pool.inUse);
+    if (held.delete(buffer)) buffers.giveBack(buffer);
+    metrics.buffers.set(buffers.inUse);
   };
   const track = (put: Promise<unknown>) => {
     inFlight.add(put);
@@ -94,7 +94,7 @@ export function createBlockPuts(
   const send = async ({ buffer, bytes }: Chunk): Promise<Leaf> => {
     const timer = metrics.putDuration.startTimer();
     try {
-      const { cid } = await peers.send(
+      const { cid } = await client.send(
         storage,
         storageRoutes.addBlock,
         { query: { codec: 'raw', lease }, bytes },
@@ -111,7 +111,7 @@ export function createBlockPuts(
   const sendBatch = async (blocks: readonly NamedBlock[]): Promise<void> => {
     const timer = metrics.putDuration.startTimer();
     const frames = blocks.map(({ cid, bytes }) => ({ codec: codecOf(cid), bytes }));
-    const reply = await peers.send(
+    const reply = await client.send(
       storage,
       storageRoutes.addBlocks,
       { query: { lease }, bytes: encodeFrames(frames) },
@@ -146,9 +146,9 @@ export function createBlockPuts(
 
   return {
     async takeBuffer() {
-      const buffer = await pool.take({ signal });
+      const buffer = await buffers.take({ signal });
       held.add(buffer);
-      metrics.buffers.set(pool.inUse);
+      metrics.buffers.set(buffers.inUse);
       return buffer;
     },
     giveBack,
@@ -181,7 +181,7 @@ export function createBlockPuts(
       await flush();
       await batches;
     },
-    async settle() {
+    async drain() {
       await Promise.allSettled(inFlight);
       for (const buffer of held) giveBack(buffer);
     },

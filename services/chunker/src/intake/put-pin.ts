@@ -27,10 +27,10 @@ export class PinDoubtful extends Error {}
 export async function putPin(
   draft: PinDraft,
   {
-    peers,
+    client,
     log,
     timeoutMs,
-  }: { readonly peers: PeerClient; readonly log: Log; readonly timeoutMs: number },
+  }: { readonly client: PeerClient; readonly log: Log; readonly timeoutMs: number },
   { signal }: { signal: AbortSignal },
 ): Promise<Pin> {
   const deadlineMs = performance.now() + timeoutMs;
@@ -38,8 +38,8 @@ export async function putPin(
   for (let pauseMs = RETRY_DELAY_MS; ; pauseMs = Math.min(pauseMs * 2, RETRY_DELAY_MAX_MS)) {
     try {
       const leftMs = Math.max(1, Math.ceil(deadlineMs - performance.now()));
-      return await peers.call(
-        peers.own('discovery'),
+      return await client.call(
+        client.own('discovery'),
         discoveryRoutes.putPin,
         { body: draft },
         { signal, timeoutMs: leftMs },

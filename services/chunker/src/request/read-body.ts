@@ -11,8 +11,8 @@ import { fieldAttributes } from './attributes.ts';
 import type { ItemKind } from '../directory/directory-tree.ts';
 import { formFault, type FormFile, readForm, watchParser } from './form.ts';
 import { oneName } from './names.ts';
-import { receive } from './read-stream.ts';
-import type { Stop } from './take-request.ts';
+import type { Stop } from './admit.ts';
+import { readStream } from './read-stream.ts';
 import type { IncomingFile } from './incoming-file.ts';
 import type { DirectoryWishes, IncomingEntry } from '../directory/upload-directory.ts';
 
@@ -28,7 +28,7 @@ export function rawBody(
 ): AsyncIterable<Uint8Array> {
   const length = headers['content-length'];
   const expectedBytes = length === undefined ? undefined : Number(length);
-  return receive(raw, { signal, expectedBytes });
+  return readStream(raw, { signal, expectedBytes });
 }
 
 /** A request whose whole body is the file. */
@@ -148,7 +148,7 @@ export async function* formParts(
       ...file,
       async *body(options) {
         try {
-          for await (const piece of receive(file.part.file, options)) {
+          for await (const piece of readStream(file.part.file, options)) {
             progress += 1;
             isAwaited = false;
             yield piece;

@@ -17,7 +17,7 @@ const QUEUED_BYTES_MAX = 256 * 1024;
  * The pieces of a stream, in order. Leaves the stream paused, not destroyed, when it is given up.
  * @throws BodyIncomplete when the stream ends before its time; whatever `signal` or the stream says.
  */
-export async function* receive(
+export async function* readStream(
   stream: Readable,
   { signal, expectedBytes }: { signal: AbortSignal; expectedBytes?: number | undefined },
 ): AsyncGenerator<Uint8Array, void, undefined> {

@@ -29,14 +29,14 @@ export class LeafLost extends Error {
  */
 export async function holdLeaves(
   { leaves, log }: Pick<ResumableUpload, 'leaves' | 'log'>,
-  peers: PeerClient,
+  client: PeerClient,
   { signal }: { signal: AbortSignal },
 ): Promise<void> {
   const { lease } = log.head;
   for (let from = 0; from < leaves.count; from += CIDS_PER_BATCH_MAX) {
     const cids = leaves.slice(from, CIDS_PER_BATCH_MAX);
-    const { bits } = await peers.call(
-      peers.own('storage'),
+    const { bits } = await client.call(
+      client.own('storage'),
       storageRoutes.leaseBlocks,
       { params: { lease }, body: { cids } },
       { signal },
@@ -50,10 +50,10 @@ export async function holdLeaves(
 /** A reader of chunks; what it gives is valid until the next one is read. */
 export function createLeafReader(
   { leaves }: Pick<ResumableUpload, 'leaves'>,
-  peers: PeerClient,
+  client: PeerClient,
   { signal }: { signal: AbortSignal },
 ): (index: number) => Promise<Uint8Array> {
-  const storage = peers.own('storage');
+  const storage = client.own('storage');
   let buffer: Uint8Array | undefined;
 
   return async (index) => {
@@ -62,7 +62,7 @@ export function createLeafReader(
     const cid = leaves.at(index);
     let answer = { status: 0, sizeBytes: 0 };
     try {
-      await peers.receive(storage, routePath(storageRoutes.getBlock.path, { cid }), {
+      await client.receive(storage, routePath(storageRoutes.getBlock.path, { cid }), {
         onHead(status, sizeBytes) {
           answer = { status, sizeBytes };
           return status === 200 && sizeBytes <= CHUNK_SIZE_BYTES ? into : undefined;
@@ -79,7 +79,7 @@ export function createLeafReader(
     const bytes = into.subarray(0, answer.sizeBytes);
     if (verify(cid, bytes)) return bytes;
     // Storage sets the damaged block aside, so that the same bytes can be put again.
-    await peers.call(storage, storageRoutes.checkBlock, { params: { cid } }, { signal });
+    await client.call(storage, storageRoutes.checkBlock, { params: { cid } }, { signal });
     throw new LeafLost(index);
   };
 }

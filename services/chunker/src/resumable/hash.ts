@@ -11,8 +11,8 @@ export interface FileHash {
   /** Takes the chunk of this index, when it is the one that comes next. */
   add(index: number, bytes: Uint8Array): void;
   /** Only so many chunks were stored: takes back what was hashed beyond. */
-  keepTo(count: number): void;
-  /** Reads what is missing up to here, in order. Whoever asks again while it reads shares it. */
+  cutTo(count: number): void;
+  /** Reads what is missing up to here, in order (single-flight: concurrent callers share it). */
   catchUp(count: () => number, read: (index: number) => Promise<Uint8Array>): Promise<void>;
   /** The hash of the chunks so far; more may follow. */
   digest(): Sha256;
@@ -44,7 +44,7 @@ export function createFileHash(): FileHash {
   };
   return {
     add,
-    keepTo(to) {
+    cutTo(to) {
       if (count <= to) return;
       hash = createHash('sha256');
       count = 0;

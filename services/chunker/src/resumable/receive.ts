@@ -5,19 +5,15 @@
  */
 import { chunk } from '@shoal/blocks';
 import { BodyIncomplete, BodyTooLarge, CHUNK_SIZE_BYTES } from '@shoal/protocol';
-import type { IntakeDeps } from '../intake/intake.ts';
-import { createBlockPuts, type Leaf } from '../intake/put-blocks.ts';
+import { type IntakeDeps, resumeIntake } from '../intake/intake.ts';
+import type { Leaf } from '../intake/put-blocks.ts';
 import { createLeafReader } from './blocks.ts';
-import { readTail, removeTail, writeTail } from './tail.ts';
-import { holdOf, offsetOf, progressOf, type ResumableUpload } from './upload-state.ts';
+import { type ResumableUpload, TakenOver } from './upload-state.ts';
 
 /** Between two chunks of a sender this slow there is nothing to overlap: each is written down at once. */
 const SLOW_CHUNK_MS = 1000;
-/** A power cut during a long request costs at most so many chunks. */
+/** Chunks that a power cut during a long request costs at most. */
 const SYNC_LEAVES_MAX = 64;
-
-/** Another request for the same upload came: this one ends as if its body had. */
-export class TakenOver extends Error {}
 
 /**
  * Takes in what a request brings. That its sender left, or was taken over, is no failure.
@@ -30,31 +26,19 @@ export async function receiveInto(
   { sizeMaxBytes }: { readonly sizeMaxBytes: number },
   { signal }: { signal: AbortSignal },
 ): Promise<void> {
-  const { leaves, hash, log } = upload;
-  const hold = holdOf(upload, deps);
-  const progress = progressOf(upload, deps);
-  const failed = new AbortController();
-  const either = AbortSignal.any([signal, failed.signal]);
-  const puts = createBlockPuts(
-    {
-      ...deps,
-      onLeaf: (cid) => hold.replication.add(cid),
-      onFailure: (error) => failed.abort(error),
-    },
-    hold.lease,
-    { signal: either, stopping: deps.stopping },
-  );
-  const roomBytes = (upload.sizeBytes ?? sizeMaxBytes) - offsetOf(upload);
+  const { hash, log } = upload;
+  const { puts, signal: either, received } = resumeIntake(upload.held(deps), deps, { signal });
+  const roomBytes = (upload.sizeBytes ?? sizeMaxBytes) - upload.offset;
   let ending: unknown;
   let unsyncedLeaves = 0;
   let hasGap = false;
 
   const pieces = async function* () {
     try {
-      const tail = await readTail(upload.tailPath);
-      if (tail?.afterLeaves === leaves.count) yield tail.bytes;
+      const tail = await upload.readTail();
+      if (tail !== undefined) yield tail;
       for await (const piece of upTo(body({ signal: either }), roomBytes, sizeMaxBytes)) {
-        progress.received(piece.length);
+        received(piece.length);
         yield piece;
       }
     } catch (error) {
@@ -64,10 +48,8 @@ export async function receiveInto(
   const writeDown = async (durable: readonly Leaf[]): Promise<void> => {
     if (durable.length === 0 || hasGap) return;
     hasGap = true; // unless these get into the log
-    await log.addLeaves(durable.map(({ cid }) => cid));
+    await upload.addLeaves(durable.map(({ cid }) => cid));
     hasGap = false;
-    for (const { cid } of durable) leaves.push(cid);
-    upload.usedAtMs = Date.now();
     readBack(upload, deps);
     unsyncedLeaves += durable.length;
     if (unsyncedLeaves < SYNC_LEAVES_MAX) return;
@@ -77,7 +59,7 @@ export async function receiveInto(
 
   readBack(upload, deps);
   try {
-    let index = leaves.count;
+    let index = upload.leaves.count;
     let cutAtMs = performance.now();
     const takeBuffer = () => puts.takeBuffer();
     for await (const cut of chunk(pieces(), { sizeBytes: CHUNK_SIZE_BYTES, takeBuffer })) {
@@ -90,8 +72,7 @@ export async function receiveInto(
         cutAtMs = performance.now();
       } else {
         await writeDown(await puts.finishLeaves());
-        if (cut.bytes.length > 0)
-          upload.tail = await writeTail(upload.tailPath, leaves.count, cut.bytes);
+        if (cut.bytes.length > 0) await upload.writeTail(cut.bytes);
         puts.giveBack(cut.buffer);
       }
     }
@@ -100,29 +81,23 @@ export async function receiveInto(
     ending = error;
     await writeDown(await puts.rescueLeaves());
   } finally {
-    await puts.settle();
-    hash.keepTo(leaves.count);
+    await puts.drain();
+    hash.cutTo(upload.leaves.count);
   }
   if (unsyncedLeaves > 0) await log.sync();
-  await dropOldTail(upload);
+  await upload.dropOldTail();
   upload.usedAtMs = Date.now();
   const isLeft = ending instanceof TakenOver || ending instanceof BodyIncomplete;
   if (ending !== undefined && !isLeft) throw ending as Error; // our code throws nothing else
 }
 
 /** Reads the chunks of an earlier process for the file's hash, beside those that come in. */
-function readBack(upload: ResumableUpload, { peers, stopping, log }: IntakeDeps): void {
+function readBack(upload: ResumableUpload, { client, stopping, log }: IntakeDeps): void {
   if (upload.hash.count >= upload.leaves.count || upload.hash.isCatchingUp) return;
-  const read = createLeafReader(upload, peers, { signal: stopping });
+  const read = createLeafReader(upload, client, { signal: stopping });
   upload.hash
     .catchUp(() => upload.leaves.count, read)
     .catch((err: unknown) => log.debug({ err }, 'chunks not read back yet'));
-}
-
-async function dropOldTail(upload: ResumableUpload): Promise<void> {
-  if (upload.tail === undefined || upload.tail.afterLeaves === upload.leaves.count) return;
-  upload.tail = undefined;
-  await removeTail(upload.tailPath);
 }
 
 /** @throws BodyTooLarge when more comes than fits the upload. */

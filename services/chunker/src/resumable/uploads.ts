@@ -1,14 +1,13 @@
 /**
- * Uploads that survive their client, this service and this peer: created, gone on with, finished,
- * ended. What a client is told of one rests on its log in the data folder and on blocks that storage
- * holds under its lease; both are there again after a kill.
+ * Uploads that survive their client, this service and this peer: created, resumed, finished, ended. What
+ * a client hears of one rests on its log in the data folder and on blocks that storage holds under its
+ * lease; both are there again after a kill.
  *
- * The lease is renewed for as long as the upload may be gone on with. If blocks are gone all the same
+ * The lease is renewed for as long as the upload may be resumed. If blocks are gone all the same
  * (a lost disk), the upload steps back to the first of them and the client sends again from there.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
-import { mkdir, readdir, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { rm } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Place, Shares, syncFolder, type TakeOptions } from '@shoal/chassis';
 import {
@@ -23,17 +22,10 @@ import {
 import type { IntakeDeps } from '../intake/intake.ts';
 import { holdLeaves, LeafLost } from './blocks.ts';
 import { type Finished, finishUpload } from './finish.ts';
-import { UploadId, type UploadHead } from './log.ts';
-import { receiveInto, TakenOver } from './receive.ts';
-import {
-  beginUpload,
-  cutTo,
-  holdOf,
-  isWhole,
-  offsetOf,
-  type ResumableUpload,
-  restoreUpload,
-} from './upload-state.ts';
+import type { UploadHead } from './log.ts';
+import { receiveInto } from './receive.ts';
+import { pathsOf, restoreAll } from './folder.ts';
+import { beginUpload, type ResumableUpload, TakenOver } from './upload-state.ts';
 
 /** Leases are renewed at least this often: far below the time after which storage lets them go. */
 const RENEW_INTERVAL_MAX_MS = 600_000;
@@ -47,8 +39,6 @@ const IDLE_MAX_MS = 5 * 60_000;
 const EMPTY_IDLE_MAX_MS = 60_000;
 /** Finished uploads that are remembered, for clients that lost the last answer. */
 const FINISHED_MAX = 10_000;
-const LOG_SUFFIX = '.upload';
-const TAIL_SUFFIX = '.tail';
 
 export interface ResumableOptions {
   readonly folder: string;
@@ -58,269 +48,279 @@ export interface ResumableOptions {
   readonly sizeMaxBytes: number;
 }
 
-export interface Resumables extends AsyncDisposable {
-  /** Begins an upload, durably. @throws Overloaded, StorageFull */
-  create(
-    wanted: Pick<UploadHead, 'client' | 'id' | 'metadata' | 'sizeBytes' | 'wishes'>,
-  ): Promise<void>;
-  /** @throws UploadNotFound */
-  find(id: string): ResumableUpload;
-  peek(id: string): ResumableUpload | undefined;
-  /**
-   * Makes sure that what it says of itself is true: blocks that are gone are not counted, and a file
-   * whose bytes are all here is kept.
-   * @throws UploadNotFound, UploadExpired, UploadBusy, ServiceUnavailable
-   */
-  ready(id: string): Promise<ResumableUpload>;
-  /** Durable once resolved. @throws StorageFull */
-  declareSize(id: string, sizeBytes: number): Promise<void>;
-  /** Takes in a body: one at a time for an upload, which is up to the caller. */
-  receive(
-    id: string,
-    body: (options: { signal: AbortSignal }) => AsyncIterable<Uint8Array>,
-    options: { signal: AbortSignal },
-  ): Promise<ResumableUpload>;
-  /** Makes the request that writes now end, as if its body had. */
-  takeOver(id: string): void;
-  /** Makes every request that writes end. */
-  stop(): void;
-  /** Keeps the file once all bytes are here, and waits for its copies. */
-  finish(id: string): Promise<UploadReply>;
-  /** Ends it: what was not kept is let go. @throws UploadNotFound */
-  remove(id: string): Promise<void>;
-  /** Ends those that were left alone too long; answers how many. */
-  expire(): Promise<number>;
-}
-
 /** A name for a new upload that nobody can guess. */
 export const newUploadId = (): string => randomBytes(16).toString('hex');
 
-export async function openResumables(
-  { folder, expiresMs, openMax, sizeMaxBytes }: ResumableOptions,
-  { stopping, ...rest }: IntakeDeps,
-): Promise<Resumables> {
-  const { metrics, log, peers } = rest;
-  const uploads = await restoreAll(folder, rest);
-  const finishing = new Map<string, Promise<Finished>>();
-  const stop = new AbortController();
-  const signal = AbortSignal.any([stop.signal, stopping]);
-  const deps: IntakeDeps = { ...rest, stopping: signal };
+type Outcome = 'expired' | 'gave-way' | 'refused' | 'removed';
 
-  const countOpen = () => [...uploads.values()].filter(({ reply }) => reply === undefined).length;
-  const tellCount = () => metrics.resumableUploads.set(countOpen());
-  const find = (id: string): ResumableUpload => {
-    const upload = uploads.get(id);
+/** Opens those that an earlier process left in the folder. */
+export async function openResumables(
+  options: ResumableOptions,
+  deps: IntakeDeps,
+): Promise<Resumables> {
+  return new Resumables(await restoreAll(options.folder, deps), options, deps);
+}
+
+/** Those whose last byte did not come yet, and those that did not long ago. */
+export class Resumables implements AsyncDisposable {
+  readonly #options: ResumableOptions;
+  readonly #deps: IntakeDeps;
+  readonly #stop = new AbortController();
+  readonly #signal: AbortSignal;
+  readonly #uploads: Map<string, ResumableUpload>;
+  /** The places of those that are unfinished. */
+  readonly #places = new Map<string, Place>();
+  readonly #shares: Shares;
+  readonly #finishing = new Map<string, Promise<Finished>>();
+  readonly #upkeep: readonly Promise<void>[];
+
+  /** Use `openResumables`. */
+  constructor(
+    uploads: Map<string, ResumableUpload>,
+    options: ResumableOptions,
+    { stopping, ...deps }: IntakeDeps,
+  ) {
+    this.#uploads = uploads;
+    this.#options = options;
+    this.#signal = AbortSignal.any([this.#stop.signal, stopping]);
+    this.#deps = { ...deps, stopping: this.#signal };
+    this.#shares = new Shares({ what: 'unfinished uploads', placesMax: options.openMax });
+    for (const { id, reply, log } of uploads.values())
+      if (reply === undefined)
+        this.#holdPlace(id, this.#shares.restore(log.head.client ?? '', this.#placeOptions(id)));
+    const { expiresMs } = options;
+    this.#upkeep = [
+      repeat(() => this.#renew(), Math.min(RENEW_INTERVAL_MAX_MS, expiresMs / 4), this.#signal),
+      repeat(() => this.#tidy(), Math.min(TIDY_INTERVAL_MAX_MS, expiresMs / 4), this.#signal),
+    ];
+    this.#showCount();
+  }
+
+  /** Begins an upload, durably. @throws Overloaded, StorageFull */
+  async create(
+    wanted: Pick<UploadHead, 'client' | 'id' | 'metadata' | 'sizeBytes' | 'wishes'>,
+  ): Promise<void> {
+    const { id, client = '' } = wanted;
+    const place = await this.#shares.take(client, this.#placeOptions(id));
+    try {
+      const head = { v: 1, lease: Lease.parse(randomUUID()), ...wanted } as const;
+      this.#uploads.set(id, await beginUpload(pathsOf(this.#options.folder, id), head));
+      this.#holdPlace(id, place);
+    } catch (error) {
+      place[Symbol.dispose]();
+      throw error;
+    }
+    this.#showCount();
+  }
+
+  /** @throws UploadNotFound */
+  find(id: string): ResumableUpload {
+    const upload = this.#uploads.get(id);
     if (upload === undefined) throw new UploadNotFound({ id: id.slice(0, 100) });
     return upload;
-  };
-  /** First its name is gone, then its blocks: what a crash leaves between storage ages out. */
-  const forget = async (
-    upload: ResumableUpload,
-    outcome: 'expired' | 'gave-way' | 'refused' | 'removed',
-  ) => {
-    if (!uploads.delete(upload.id)) return;
-    using _place = upload.place;
-    tellCount();
-    const { logPath, tailPath } = pathsOf(folder, upload.id);
-    await rm(logPath, { force: true });
-    await rm(tailPath, { force: true });
-    syncFolder(folder);
-    if (upload.reply !== undefined) return;
-    metrics.resumableEnds.inc({ outcome });
-    upload.progress?.now('failed');
-    holdOf(upload, deps).giveUp({ mayBePinned: upload.isPinning });
-  };
-  const shares = new Shares({ what: 'unfinished uploads', placesMax: openMax });
-  /** How it stands among those that may be unfinished: `find` gives it once it has begun. */
-  const placeOptions = (id: string): TakeOptions => ({
-    signal,
-    mayYield() {
-      const upload = uploads.get(id);
-      return upload !== undefined && upload.interrupt === undefined && !finishing.has(id);
-    },
-    isSlow() {
-      const upload = uploads.get(id);
-      if (upload === undefined) return false;
-      const idleMaxMs = offsetOf(upload) === 0 ? EMPTY_IDLE_MAX_MS : IDLE_MAX_MS;
-      return upload.usedAtMs + idleMaxMs < Date.now();
-    },
-  });
-  const holdPlace = (upload: ResumableUpload, place: Place): void => {
-    upload.place = place;
+  }
+
+  peek(id: string): ResumableUpload | undefined {
+    return this.#uploads.get(id);
+  }
+
+  /**
+   * Makes sure that what it says of itself is true: blocks that are gone are not counted, and a file
+   * whose bytes are all here is pinned.
+   * @throws UploadNotFound, UploadExpired, UploadBusy, ServiceUnavailable
+   */
+  async ready(id: string): Promise<ResumableUpload> {
+    const upload = this.find(id);
+    if (upload.usedAtMs + this.#options.expiresMs < Date.now()) throw new UploadExpired({ id });
+    upload.usedAtMs = Date.now();
+    if (upload.reply !== undefined) return upload;
+    if (!this.#finishing.has(id)) await this.#check(upload);
+    if (upload.isWhole) {
+      const late = AbortSignal.timeout(FINISH_WAIT_MAX_MS);
+      await Promise.race([this.#finishOnce(upload), failWhen(late, new UploadBusy({ id }))]);
+    }
+    return upload;
+  }
+
+  /** Durable once resolved. @throws StorageFull */
+  async declareSize(id: string, sizeBytes: number): Promise<void> {
+    await this.find(id).declareSize(sizeBytes);
+  }
+
+  /** Takes in a body: one at a time for an upload, which is up to the caller. */
+  async receive(
+    id: string,
+    body: (options: { signal: AbortSignal }) => AsyncIterable<Uint8Array>,
+    { signal }: { signal: AbortSignal },
+  ): Promise<ResumableUpload> {
+    const upload = this.find(id);
+    const { sizeMaxBytes } = this.#options;
+    await upload.write((writer) => {
+      const either = AbortSignal.any([signal, writer.signal]);
+      return receiveInto(upload, body, this.#deps, { sizeMaxBytes }, { signal: either });
+    });
+    return upload;
+  }
+
+  /** Makes the request that writes now end, as if its body had. */
+  takeOver(id: string): void {
+    this.#uploads.get(id)?.interrupt(new TakenOver('another request came'));
+  }
+
+  /** Makes every request that writes end. */
+  stop(): void {
+    for (const upload of this.#uploads.values())
+      upload.interrupt(new ServiceUnavailable({ service: 'chunker' }));
+  }
+
+  /** Pins the file once all bytes are here, and waits for its copies. @throws as `finishUpload` */
+  async finish(id: string): Promise<UploadReply> {
+    const upload = this.find(id);
+    if (upload.reply !== undefined) return upload.reply;
+    const { confirmed } = await this.#finishOnce(upload);
+    return confirmed;
+  }
+
+  /** Ends it: what was not pinned is let go. @throws UploadNotFound */
+  async remove(id: string): Promise<void> {
+    const upload = this.find(id);
+    await Promise.allSettled([this.#finishing.get(id)]);
+    await this.#forget(upload, 'removed');
+  }
+
+  /** Ends those that were left alone too long; answers how many. */
+  async expire(): Promise<number> {
+    const all = [...this.#uploads.values()].toSorted((a, b) => b.usedAtMs - a.usedAtMs);
+    const finished = all.filter(({ reply }) => reply !== undefined);
+    const leftAlone = all.filter(
+      (upload) => upload.usedAtMs + this.#options.expiresMs < Date.now() && this.#isIdle(upload),
+    );
+    const doomed = new Set([...leftAlone, ...finished.slice(FINISHED_MAX)]);
+    for (const upload of doomed) await this.#forget(upload, 'expired');
+    return doomed.size;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort(new ServiceUnavailable({ service: 'chunker' }));
+    await Promise.allSettled([...this.#upkeep, ...this.#finishing.values()]);
+  }
+
+  #isIdle(upload: ResumableUpload): boolean {
+    return !upload.isBeingWritten && !this.#finishing.has(upload.id);
+  }
+
+  #showCount(): void {
+    const open = [...this.#uploads.values()].filter(({ reply }) => reply === undefined);
+    this.#deps.metrics.resumableUploads.set(open.length);
+  }
+
+  /** How one competes for its place with the others. */
+  #placeOptions(id: string): TakeOptions {
+    return {
+      signal: this.#signal,
+      mayYield: () => {
+        const upload = this.#uploads.get(id);
+        return upload !== undefined && this.#isIdle(upload);
+      },
+      isSlow: () => {
+        const upload = this.#uploads.get(id);
+        if (upload === undefined) return false;
+        const idleMaxMs = upload.offset === 0 ? EMPTY_IDLE_MAX_MS : IDLE_MAX_MS;
+        return upload.usedAtMs + idleMaxMs < Date.now();
+      },
+    };
+  }
+
+  #holdPlace(id: string, place: Place): void {
+    this.#places.set(id, place);
     const giveWay = () =>
-      forget(upload, 'gave-way').catch((err: unknown) =>
-        log.warn({ err, upload: upload.id }, 'an upload that gave way was not removed'),
+      this.#forget(this.peek(id), 'gave-way').catch((err: unknown) =>
+        this.#deps.log.warn({ err, upload: id }, 'an upload that gave way was not removed'),
       );
     place.signal.addEventListener('abort', () => void giveWay(), { once: true });
-  };
-  for (const upload of uploads.values())
-    if (upload.reply === undefined)
-      holdPlace(upload, shares.restore(upload.log.head.client ?? '', placeOptions(upload.id)));
-  const finishOnce = (upload: ResumableUpload): Promise<Finished> => {
-    const underWay = finishing.get(upload.id);
+  }
+
+  #leavePlace(id: string): void {
+    this.#places.get(id)?.[Symbol.dispose]();
+    this.#places.delete(id);
+  }
+
+  /** First its name is gone, then its blocks: what a crash leaves between storage ages out. */
+  async #forget(upload: ResumableUpload | undefined, outcome: Outcome): Promise<void> {
+    if (upload === undefined || !this.#uploads.delete(upload.id)) return;
+    const { id } = upload;
+    this.#showCount();
+    try {
+      const { logPath, tailPath } = pathsOf(this.#options.folder, id);
+      await rm(logPath, { force: true });
+      await rm(tailPath, { force: true });
+      syncFolder(this.#options.folder);
+      if (upload.reply !== undefined) return;
+      this.#deps.metrics.resumableEnds.inc({ outcome });
+      upload.giveUp(this.#deps);
+    } finally {
+      this.#leavePlace(id);
+    }
+  }
+
+  /** Single-flight for an upload: a client that comes again waits for the same end. */
+  #finishOnce(upload: ResumableUpload): Promise<Finished> {
+    const { id } = upload;
+    const underWay = this.#finishing.get(id);
     if (underWay !== undefined) return underWay;
-    const begun = finishUpload(upload, deps)
+    const begun = finishUpload(upload, this.#deps)
       .catch(async (error: unknown) => {
-        if (error instanceof DigestMismatch) await forget(upload, 'refused');
+        if (error instanceof DigestMismatch) await this.#forget(upload, 'refused');
         throw error;
       })
       .finally(() => {
-        finishing.delete(upload.id);
-        if (upload.reply !== undefined) upload.place?.[Symbol.dispose]();
-        tellCount();
+        this.#finishing.delete(id);
+        if (upload.reply !== undefined) this.#leavePlace(id);
+        this.#showCount();
       });
-    begun.then(() => metrics.resumableEnds.inc({ outcome: 'kept' })).catch(() => {}); // told to whoever asked
-    finishing.set(upload.id, begun);
+    begun.then(
+      () => this.#deps.metrics.resumableEnds.inc({ outcome: 'kept' }),
+      () => {}, // its callers hear of it
+    );
+    this.#finishing.set(id, begun);
     return begun;
-  };
-  const check = async (upload: ResumableUpload): Promise<void> => {
+  }
+
+  /** Makes sure, once, that storage has the chunks that an earlier process wrote down. */
+  async #check(upload: ResumableUpload): Promise<void> {
     if (upload.isChecked) return;
+    const { client, log, metrics } = this.#deps;
     try {
-      await holdLeaves(upload, peers, { signal });
+      await holdLeaves(upload, client, { signal: this.#signal });
     } catch (error) {
       if (!(error instanceof LeafLost)) throw error;
       log.warn({ upload: upload.id, chunk: error.index }, 'chunks of an upload are gone');
       metrics.resumableStepsBack.inc();
-      await cutTo(upload, error.index);
+      await upload.cutTo(error.index);
     }
     upload.isChecked = true;
-  };
-  const renew = async (): Promise<void> => {
-    for (const upload of uploads.values()) {
+  }
+
+  async #renew(): Promise<void> {
+    const { client, log } = this.#deps;
+    for (const upload of this.#uploads.values()) {
       if (upload.reply !== undefined) continue;
       try {
-        await holdLeaves(upload, peers, { signal });
+        await holdLeaves(upload, client, { signal: this.#signal });
       } catch (err) {
-        if (signal.aborted) return;
-        // Not cut here, beside whoever writes: the next request does it.
+        if (this.#signal.aborted) return;
+        // Not cut here, beside a request that writes: the next request does it.
         if (err instanceof LeafLost) upload.isChecked = false;
         log.debug({ err, upload: upload.id }, 'lease of an upload not renewed');
       }
     }
-  };
-  const expire = async (): Promise<number> => {
-    const isAlone = ({ id, usedAtMs, interrupt }: ResumableUpload) =>
-      usedAtMs + expiresMs < Date.now() && interrupt === undefined && !finishing.has(id);
-    const all = [...uploads.values()].toSorted((a, b) => b.usedAtMs - a.usedAtMs);
-    const finished = all.filter(({ reply }) => reply !== undefined);
-    const doomed = new Set([...all.filter(isAlone), ...finished.slice(FINISHED_MAX)]);
-    for (const upload of doomed) await forget(upload, 'expired');
-    return doomed.size;
-  };
-  const renewing = repeat(renew, Math.min(RENEW_INTERVAL_MAX_MS, expiresMs / 4), signal);
-  const tidying = repeat(
-    () => expire().catch((err: unknown) => log.warn({ err }, 'expired uploads not removed')),
-    Math.min(TIDY_INTERVAL_MAX_MS, expiresMs / 4),
-    signal,
-  );
-  tellCount();
-
-  return {
-    async create(wanted) {
-      const place = await shares.take(wanted.client ?? '', placeOptions(wanted.id));
-      try {
-        const head = { v: 1, lease: Lease.parse(randomUUID()), ...wanted } as const;
-        const upload = await beginUpload(pathsOf(folder, wanted.id), head);
-        uploads.set(wanted.id, upload);
-        holdPlace(upload, place);
-      } catch (error) {
-        place[Symbol.dispose]();
-        throw error;
-      }
-      tellCount();
-    },
-    find,
-    peek: (id) => uploads.get(id),
-    async ready(id) {
-      const upload = find(id);
-      if (upload.usedAtMs + expiresMs < Date.now()) throw new UploadExpired({ id });
-      upload.usedAtMs = Date.now();
-      if (upload.reply !== undefined) return upload;
-      if (!finishing.has(id)) await check(upload);
-      if (isWhole(upload)) {
-        const late = AbortSignal.timeout(FINISH_WAIT_MAX_MS);
-        await Promise.race([finishOnce(upload), failWhen(late, new UploadBusy({ id }))]);
-      }
-      return upload;
-    },
-    async declareSize(id, sizeBytes) {
-      const upload = find(id);
-      await upload.log.add({ sizeBytes });
-      upload.sizeBytes = sizeBytes;
-    },
-    async receive(id, body, options) {
-      const upload = find(id);
-      const ended = new AbortController();
-      upload.interrupt = (reason) => ended.abort(reason);
-      try {
-        const either = AbortSignal.any([options.signal, ended.signal]);
-        await receiveInto(upload, body, deps, { sizeMaxBytes }, { signal: either });
-      } finally {
-        upload.interrupt = undefined;
-      }
-      return upload;
-    },
-    takeOver: (id) => uploads.get(id)?.interrupt?.(new TakenOver('another request came')),
-    stop() {
-      for (const { interrupt } of uploads.values())
-        interrupt?.(new ServiceUnavailable({ service: 'chunker' }));
-    },
-    async finish(id) {
-      const upload = find(id);
-      if (upload.reply !== undefined) return upload.reply;
-      const { settled } = await finishOnce(upload);
-      return settled;
-    },
-    async remove(id) {
-      const upload = find(id);
-      await Promise.allSettled([finishing.get(id)]);
-      await forget(upload, 'removed');
-    },
-    expire,
-    async [Symbol.asyncDispose]() {
-      stop.abort(new ServiceUnavailable({ service: 'chunker' }));
-      await Promise.allSettled([renewing, tidying, ...finishing.values()]);
-    },
-  };
-}
-
-const pathsOf = (folder: string, id: string) => ({
-  logPath: join(folder, `${UploadId.parse(id)}${LOG_SUFFIX}`),
-  tailPath: join(folder, `${UploadId.parse(id)}${TAIL_SUFFIX}`),
-});
-
-/** Brings back what the folder holds; what belongs to no upload is removed. */
-async function restoreAll(
-  folder: string,
-  { log }: Pick<IntakeDeps, 'log'>,
-): Promise<Map<string, ResumableUpload>> {
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  for (const parent of [dirname(folder), dirname(dirname(folder))]) syncFolder(parent);
-  const uploads = new Map<string, ResumableUpload>();
-  const unread = new Set<string>();
-  const names = await readdir(folder);
-  for (const name of names.filter((each) => each.endsWith(LOG_SUFFIX))) {
-    const id = UploadId.safeParse(name.slice(0, -LOG_SUFFIX.length));
-    if (!id.success) continue;
-    try {
-      const upload = await restoreUpload(pathsOf(folder, id.data));
-      if (upload !== undefined) uploads.set(id.data, upload);
-      else log.warn({ upload: id.data }, "an upload can't be read, it is dropped");
-    } catch (err) {
-      // A fault of the disk: it may be over at the next start.
-      log.error({ err, upload: id.data }, "an upload can't be read, it is left as it is");
-      unread.add(id.data);
-    }
   }
-  for (const name of names) {
-    const [id = ''] = name.split('.', 1);
-    const isKnown = name === `${id}${LOG_SUFFIX}` || name === `${id}${TAIL_SUFFIX}`;
-    if (isKnown && (uploads.has(id) || unread.has(id))) continue;
-    await rm(join(folder, name), { force: true, recursive: true }).catch((err: unknown) =>
-      log.warn({ err, name }, 'what belongs to no upload is not removed'),
+
+  async #tidy(): Promise<void> {
+    await this.expire().catch((err: unknown) =>
+      this.#deps.log.warn({ err }, 'expired uploads not removed'),
     );
   }
-  return uploads;
 }
 
 /** Runs a task at once and then at this pace, never twice at a time, until the signal fires. */

@@ -7,13 +7,7 @@ import { hashBlock } from '@shoal/blocks';
 import { CHUNK_SIZE_BYTES, MiB, StorageFull } from '@shoal/protocol';
 import { readTail, removeTail, writeTail } from '../../src/resumable/tail.ts';
 import { UploadHead } from '../../src/resumable/log.ts';
-import {
-  beginUpload,
-  cutTo,
-  isWhole,
-  offsetOf,
-  restoreUpload,
-} from '../../src/resumable/upload-state.ts';
+import { beginUpload, restoreUpload } from '../../src/resumable/upload-state.ts';
 
 const HEAD = UploadHead.parse({
   v: 1,
@@ -50,7 +44,7 @@ describe('what is written down of an upload', () => {
       expect(upload?.leaves.count).toBe(leaves < 0 ? undefined : leaves);
       if (upload === undefined) continue;
       expect(upload.log.head).toEqual(HEAD);
-      expect(upload.isPinning).toBe(length === text.length);
+      expect(upload.mayBePinned).toBe(length === text.length);
       // What is added then stands on a line of its own.
       await upload.log.addLeaves([cidAt(9)]);
       const again = await restoreUpload(paths());
@@ -103,18 +97,18 @@ describe('what is written down of an upload', () => {
 
   it('knows the bytes behind the last chunk until they are one', async () => {
     const upload = await beginUpload(paths(), HEAD);
-    upload.tail = await writeTail(paths().tailPath, 0, Buffer.from('tail'));
-    expect(offsetOf(upload)).toBe(4);
+    await upload.writeTail(Buffer.from('tail'));
+    expect(upload.offset).toBe(4);
     await upload.log.addLeaves([cidAt(0)]);
     const restored = await restoreUpload(paths()); // killed before the old tail was removed
     if (restored === undefined) throw new Error('no upload');
-    expect(offsetOf(restored)).toBe(CHUNK_SIZE_BYTES);
-    restored.tail = await writeTail(paths().tailPath, 1, Buffer.from('ta'));
-    expect(offsetOf(restored)).toBe(CHUNK_SIZE_BYTES + 2);
-    await cutTo(restored, 0);
-    expect([offsetOf(restored), await readTail(paths().tailPath)]).toEqual([0, undefined]);
+    expect(restored.offset).toBe(CHUNK_SIZE_BYTES);
+    await restored.writeTail(Buffer.from('ta'));
+    expect(restored.offset).toBe(CHUNK_SIZE_BYTES + 2);
+    await restored.cutTo(0);
+    expect([restored.offset, await readTail(paths().tailPath)]).toEqual([0, undefined]);
     const cut = await restoreUpload(paths());
-    expect(cut === undefined ? undefined : offsetOf(cut)).toBe(0);
+    expect(cut?.offset).toBe(0);
   });
 
   it('takes a tail that is damaged for none', async () => {
@@ -133,10 +127,10 @@ describe('what is written down of an upload', () => {
 
   it('is whole when the last, shorter chunk is there', async () => {
     const upload = await beginUpload(paths(), HEAD);
-    for (let index = 0; index < 5; index += 1) upload.leaves.push(cidAt(index));
-    expect([offsetOf(upload), isWhole(upload)]).toEqual([5 * MiB, false]);
-    upload.leaves.push(cidAt(5));
-    expect([offsetOf(upload), isWhole(upload)]).toEqual([5 * MiB + 10, true]);
+    await upload.addLeaves([0, 1, 2, 3, 4].map(cidAt));
+    expect([upload.offset, upload.isWhole]).toEqual([5 * MiB, false]);
+    await upload.addLeaves([cidAt(5)]);
+    expect([upload.offset, upload.isWhole]).toEqual([5 * MiB + 10, true]);
     await upload.log.add({ sizeBytes: 7 * MiB });
     expect((await restoreUpload(paths()))?.sizeBytes).toBe(7 * MiB);
   });

@@ -7,7 +7,6 @@ import { Overloaded, UploadExpired, UploadNotFound } from '@shoal/protocol';
 import type { IntakeDeps } from '../../src/intake/intake.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { newUploadId, openResumables } from '../../src/resumable/uploads.ts';
-import { offsetOf } from '../../src/resumable/upload-state.ts';
 import { until } from './stand.ts';
 
 const WISHES = { name: 'a.bin', replicas: 1, copies: 1 };
@@ -48,7 +47,7 @@ describe('the resumable uploads of a peer', () => {
     await using resumables = await open();
     expect(names()).toEqual([`${id}.upload`]);
     const upload = await resumables.ready(id);
-    expect([upload.sizeBytes, offsetOf(upload), upload.log.head.wishes]).toEqual([8, 0, WISHES]);
+    expect([upload.sizeBytes, upload.offset, upload.log.head.wishes]).toEqual([8, 0, WISHES]);
     expect(() => resumables.find(broken)).toThrow(UploadNotFound);
     await resumables.remove(id);
     expect(names()).toEqual([]);

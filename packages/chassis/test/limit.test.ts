@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { createLimit } from '../../src/copies/copy.ts';
+import { createLimit } from '../src/shares/limit.ts';
 
 describe('createLimit', () => {
   it('runs every task, never more than allowed at once, also when some fail', async () => {

@@ -1,11 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
-import { createBufferPool } from '../src/intake/buffer-pool.ts';
+import { createChunkBuffers } from '../src/intake/chunk-buffers.ts';
 
 const signal = new AbortController().signal;
 
-describe('the buffer pool', () => {
+describe('the chunk buffers', () => {
   it('gives a waiting taker the next buffer that comes back', async () => {
-    const pool = createBufferPool({ sizeBytes: 8, sharedMax: 1 });
+    const pool = createChunkBuffers({ sizeBytes: 8, sharedMax: 1 });
     const first = await pool.take({ signal });
     const second = pool.take({ signal });
     pool.giveBack(first);
@@ -14,7 +14,7 @@ describe('the buffer pool', () => {
   });
 
   it('forgets a taker that left', async () => {
-    const pool = createBufferPool({ sizeBytes: 8, sharedMax: 1 });
+    const pool = createChunkBuffers({ sizeBytes: 8, sharedMax: 1 });
     const first = await pool.take({ signal });
     const leaver = new AbortController();
     const left = pool.take({ signal: leaver.signal });
@@ -25,7 +25,7 @@ describe('the buffer pool', () => {
   });
 
   it('has a buffer for each upload, however many wait', async () => {
-    const pool = createBufferPool({ sizeBytes: 8, sharedMax: 1 });
+    const pool = createChunkBuffers({ sizeBytes: 8, sharedMax: 1 });
     await pool.take({ signal });
     const upload = pool.admit();
     const own = await pool.take({ signal });

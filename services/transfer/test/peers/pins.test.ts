@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { discoveryRoutes, FileNotFound, ServiceUnavailable } from '@shoal/protocol';
-import { findPin } from '../../src/peers/find-pin.ts';
+import { findPin } from '../../src/peers/pins.ts';
 import { cidOf, paperClient, pinOf } from '../paper.ts';
 
 describe('the pin of a file', () => {

@@ -23,10 +23,10 @@ export interface Leases extends AsyncDisposable {
 }
 
 export function createLeases({
-  peers,
+  client,
   log,
 }: {
-  readonly peers: PeerClient;
+  readonly client: PeerClient;
   readonly log: Log;
 }): Leases {
   const stop = new AbortController();
@@ -35,8 +35,8 @@ export function createLeases({
   /** One attempt; true when nothing is left to do. */
   const tryEnd = async (lease: Lease, keep: boolean, attempt: number): Promise<boolean> => {
     try {
-      await peers.call(
-        peers.own('storage'),
+      await client.call(
+        client.own('storage'),
         storageRoutes.endLease,
         { params: { lease }, query: { keep: String(keep) } },
         { signal: stop.signal, timeoutMs: ATTEMPT_TIMEOUT_MS },

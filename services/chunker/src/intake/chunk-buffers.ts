@@ -1,16 +1,16 @@
 /**
- * Chunk buffers, used again and again: a copy into a used buffer costs a few per cent of hashing it,
- * a new one for each chunk costs more and leaves the collector behind.
+ * The chunk buffers that all uploads share, bounded: a semaphore with a FIFO queue over the pool.
  *
- * The pool is shared by all uploads. A slow sender holds the buffer that it is filling, so the pool
- * has one for each open upload, or slow ones could stop the fast ones for good; beyond that all of them
- * share a few for what is in flight.
+ * A slow sender holds the buffer that it is filling, so there is one for each open upload, or slow ones
+ * could stop the fast ones for good; beyond that all of them share a few for what is in flight.
  */
+import assert from 'node:assert/strict';
+import { createBufferPool } from '@shoal/chassis';
 
-/** Unused buffers kept for the next upload; the rest is given back to the system. */
+/** Idle buffers kept for the next upload; the rest is given back to the system. */
 const SPARE_BUFFERS_MAX = 12;
 
-export interface BufferPool {
+export interface ChunkBuffers {
   /** Makes room for one more upload until disposed. */
   admit(): Disposable;
   /** A buffer, at once or when one comes back; first come, first served. */
@@ -19,15 +19,15 @@ export interface BufferPool {
   readonly inUse: number;
 }
 
-export function createBufferPool({
+export function createChunkBuffers({
   sizeBytes,
   sharedMax,
 }: {
   readonly sizeBytes: number;
   /** Buffers beyond one for each upload. */
   readonly sharedMax: number;
-}): BufferPool {
-  const spare: Uint8Array[] = [];
+}): ChunkBuffers {
+  const pool = createBufferPool(sizeBytes, SPARE_BUFFERS_MAX);
   const waiting = new Set<(buffer: Uint8Array) => void>();
   let inUse = 0;
   let uploads = 0;
@@ -44,7 +44,7 @@ export function createBufferPool({
       signal.throwIfAborted();
       if (inUse < uploads + sharedMax) {
         inUse += 1;
-        return spare.pop() ?? Buffer.allocUnsafeSlow(sizeBytes);
+        return pool.take();
       }
       return new Promise((resolve, reject) => {
         const leave = () => {
@@ -61,6 +61,7 @@ export function createBufferPool({
       });
     },
     giveBack(buffer) {
+      assert(inUse > 0, 'a buffer comes back that was not taken');
       const [next] = waiting;
       // More than the bound are in use when an upload has just ended: those are not passed on.
       if (next !== undefined && inUse <= uploads + sharedMax) {
@@ -69,7 +70,7 @@ export function createBufferPool({
         return;
       }
       inUse -= 1;
-      if (spare.length < SPARE_BUFFERS_MAX) spare.push(buffer);
+      pool.give(buffer as Buffer); // all of them are the pool's
     },
     get inUse() {
       return inUse;

@@ -1,0 +1,127 @@
+/**
+ * The second half of every intake: from blocks that are durable here to a promise of the whole swarm.
+ *
+ *   pin → copies → answer
+ */
+import { type PinDraft, type UploadReply } from '@shoal/protocol';
+import { confirm, type Confirmed, firstCopy } from './confirm.ts';
+import { countDropped, type Held, type IntakeDeps } from './intake.ts';
+import type { Hold } from './hold.ts';
+import { PinDoubtful, putPin } from './put-pin.ts';
+
+/** A DAG that came in, and whose pin nobody knows of yet. Several may share one hold. */
+export interface ReceivedDag extends Held {
+  readonly draft: PinDraft;
+  /** Copies to wait for. */
+  readonly copies: number;
+  /** Whether its blocks are all durable here, under its hold; else the swarm keeps it already. */
+  readonly isHere: boolean;
+}
+
+/** The same, once it is pinned. */
+export interface PinnedDag extends ReceivedDag {
+  /** What its pin asks for: more than was asked now, when it was pinned with more before. */
+  readonly replicas: number;
+}
+
+export interface ConfirmedDags {
+  readonly files: readonly UploadReply[];
+  /** Whether every one has the copies that were asked for. */
+  readonly isReached: boolean;
+}
+
+/**
+ * Pins the DAGs and waits for their copies. `signal` ends the waiting, not the pins.
+ * @throws what `putPin` throws: then those without a pin are dropped.
+ */
+export async function pinAndConfirm(
+  received: readonly ReceivedDag[],
+  deps: IntakeDeps,
+  { signal }: { signal: AbortSignal },
+): Promise<ConfirmedDags> {
+  deps.onPinning?.();
+  const pinned: PinnedDag[] = [];
+  const pinnedHolds = new Set<Hold>();
+  try {
+    for (const dag of received) {
+      pinned.push(await pinDag(dag, deps));
+      pinnedHolds.add(dag.hold);
+    }
+  } catch (error) {
+    const rest = received.slice(pinned.length);
+    for (const { draft, progress } of rest)
+      countDropped({ progress, sizeBytes: draft.sizeBytes }, error, deps, { signal });
+    // The first of them is the one that failed; its hold ends as that one does, whoever shares it.
+    const doubtfulHold = error instanceof PinDoubtful ? rest[0]?.hold : undefined;
+    for (const hold of new Set(rest.map((dag) => dag.hold)))
+      if (!pinnedHolds.has(hold)) hold.giveUp({ mayBePinned: hold === doubtfulHold });
+    await Promise.all([...pinnedHolds].map((hold) => hold.pinned()));
+    for (const hold of pinnedHolds) hold.close();
+    throw error;
+  }
+  await Promise.all([...pinnedHolds].map((hold) => hold.pinned()));
+  try {
+    const confirmed = await Promise.all(pinned.map((dag) => confirmDag(dag, deps, { signal })));
+    return {
+      files: confirmed.map(({ reply }) => reply),
+      isReached: confirmed.every(({ isReached }) => isReached),
+    };
+  } finally {
+    // Whether or not the sender waited for its copies, what is pinned needs no lease elsewhere.
+    for (const hold of pinnedHolds) hold.close();
+  }
+}
+
+/** Promises to keep a DAG: from here on it is listed, and every member hears of it. @throws as `putPin` */
+export async function pinDag(dag: ReceivedDag, deps: IntakeDeps): Promise<PinnedDag> {
+  const { draft, progress, isHere } = dag;
+  const { client, log, metrics, pinTimeoutMs, stopping } = deps;
+  const { replicas } = await putPin(
+    draft,
+    { client, log, timeoutMs: pinTimeoutMs },
+    { signal: stopping },
+  );
+  const { root: cid, kind, sizeBytes, blocks } = draft;
+  progress.now('spreading', { cid, copies: isHere ? 1 : 0 });
+  metrics.files.inc({ outcome: 'kept' });
+  metrics.bytes.inc({ outcome: 'kept' }, sizeBytes);
+  log.info({ cid, kind, sizeBytes, blocks, replicas }, 'file pinned');
+  return { ...dag, replicas };
+}
+
+/** Waits for the copies of a pinned DAG, until `signal` fires or the service stops. */
+export async function confirmDag(
+  dag: PinnedDag,
+  deps: IntakeDeps,
+  { signal }: { signal: AbortSignal },
+): Promise<{ readonly reply: UploadReply; readonly isReached: boolean }> {
+  const { draft, replicas, copies, isHere, hold, progress } = dag;
+  const confirmed = await confirm(
+    { root: draft.root, replicas, copies, isHere, replication: hold.replication },
+    deps,
+    { signal: AbortSignal.any([signal, deps.stopping]) },
+  );
+  const { isReached, copies: reached } = confirmed;
+  progress.now(isReached ? 'done' : 'spreading', { cid: draft.root, copies: reached });
+  return { reply: replyOf(dag, confirmed), isReached };
+}
+
+/** What is known of a pinned DAG whose blocks are all here, before any member was asked. */
+export async function replyBeforeCopies(
+  dag: PinnedDag,
+  { members, stopping }: Pick<IntakeDeps, 'members' | 'stopping'>,
+): Promise<UploadReply> {
+  const placeable = await members.placeableCount({ signal: stopping });
+  return replyOf(dag, firstCopy(dag.replicas, placeable));
+}
+
+function replyOf(
+  { draft, replicas }: PinnedDag,
+  { copies, state, causes }: Pick<Confirmed, 'copies' | 'state' | 'causes'>,
+): UploadReply {
+  const { root: cid, kind, name, sizeBytes, sha256, blocks } = draft;
+  const url =
+    kind === 'file' ? `/files/${cid}` : kind === 'directory' ? `/ipfs/${cid}/` : `/ipfs/${cid}`;
+  const facts = { cid, kind, name, sizeBytes, sha256, blocks, copies, replicas };
+  return { ...facts, state, causes: [...causes], url };
+}
