@@ -26,7 +26,7 @@ import { createPurges } from './upkeep/make-room.ts';
 import { createMetrics } from './metrics.ts';
 import { watchStore } from './upkeep/store-gauges.ts';
 import { mountRoutes } from './routes.ts';
-import { createCopyBlocks, createSettleFiles, startUpkeep } from './upkeep/upkeep.ts';
+import { createAskForCopies, createSettleFiles, startUpkeep } from './upkeep/upkeep.ts';
 
 /** Starts the storage service: opens this peer's blocks and serves them. */
 export async function startStorage(
@@ -71,7 +71,7 @@ export async function startStorage(
       livePins: createLivePins(client, { orDeleted: true }),
       livePinsAlone: createLivePins(client, { orDeleted: false }),
       purges: createPurges(client),
-      copyBlocks: createCopyBlocks(client),
+      askForCopies: createAskForCopies(client),
       settleFiles: createSettleFiles(client),
       reportsFile: join(dir, 'upkeep.json'),
       scrubIntervalMs: config.STORAGE_SCRUB_INTERVAL_MS,

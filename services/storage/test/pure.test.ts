@@ -4,7 +4,7 @@ import { hashBlock } from '@shoal/blocks';
 import { type Lease, Overloaded } from '@shoal/protocol';
 import { decodeRecord, encodeRecord } from '../src/index/block-index.ts';
 import type { BlockRecord, Digest } from '../src/disk/block-record.ts';
-import { createBufferPool, OWN } from '../src/disk/buffers.ts';
+import { createSharedBuffers, OWN } from '../src/disk/buffers.ts';
 import { createCommitQueue, type Exclusive } from '../src/index/commit-queue.ts';
 import { createDagListings } from '../src/dags/dag-listing.ts';
 import { recordAfterMark, recordAfterPut } from '../src/index/records.ts';
@@ -94,7 +94,7 @@ describe('mayRetire', () => {
 
 describe('the buffer pool', () => {
   it('lends a bounded number and refuses the queue past its bound', async () => {
-    const pool = createBufferPool({ sizeBytes: 8, buffersMax: 1, waitingMax: 1, what: 'reads' });
+    const pool = createSharedBuffers({ sizeBytes: 8, buffersMax: 1, waitingMax: 1, what: 'reads' });
     const first = await pool.take(OWN);
     const second = pool.take(OWN);
     await expect(pool.take(OWN)).rejects.toBeInstanceOf(Overloaded);
@@ -108,7 +108,7 @@ describe('the buffer pool', () => {
   });
 
   it('lends next to whoever has fewest, and refuses one of those of whom most wait', async () => {
-    const pool = createBufferPool({ sizeBytes: 8, buffersMax: 2, waitingMax: 3, what: 'reads' });
+    const pool = createSharedBuffers({ sizeBytes: 8, buffersMax: 2, waitingMax: 3, what: 'reads' });
     const many = { client: 'many' };
     const held = [await pool.take(many), await pool.take(many)];
     const order: string[] = [];
@@ -128,7 +128,7 @@ describe('the buffer pool', () => {
   });
 
   it('takes a buffer back from whoever holds most and reads slowly, from nobody else', async () => {
-    const pool = createBufferPool({ sizeBytes: 8, buffersMax: 3, waitingMax: 3, what: 'reads' });
+    const pool = createSharedBuffers({ sizeBytes: 8, buffersMax: 3, waitingMax: 3, what: 'reads' });
     const fast = await pool.take({ client: 'a', mayYield: true, isSlow: () => false });
     const slow = await pool.take({ client: 'a', mayYield: true, isSlow: () => true });
     const own = await pool.take({ client: 'a', isSlow: () => true });

@@ -9,7 +9,7 @@ import { type PeerId, Problem, type Service } from '@shoal/protocol';
 import { type Clients, isSameToken, type Server, Shares, tokenIn } from '@shoal/chassis';
 import type { FastifyRequest } from 'fastify';
 import type { Metrics } from '../metrics.ts';
-import { bodyOf } from '../proxy/proxy.ts';
+import { bodyOf } from '../proxy/bodies.ts';
 import { id, version } from './about-commands.ts';
 import { add } from './add.ts';
 import type { RpcCommand } from './rpc/call.ts';

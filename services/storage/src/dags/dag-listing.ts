@@ -5,9 +5,10 @@
  * Small nodes are read from the index without waiting, so a listing would block the event loop: it
  * yields now and then. Callers that ask for a root that is being listed share that listing (single-flight).
  */
-import { type DagEntry, digestOf, walkDag } from '@shoal/blocks';
-import type { Cid } from '@shoal/protocol';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { type DagEntry, digestOf, walkDag } from '@shoal/blocks';
+import { RecentMap } from '@shoal/chassis';
+import type { Cid } from '@shoal/protocol';
 import type { Digest } from '../disk/block-record.ts';
 
 const DIGEST_SIZE_BYTES = 32;
@@ -32,33 +33,19 @@ export function createDagListings(deps: {
   /** Blocks over all the listings that are cached. */
   readonly blocksMax: number;
 }): DagListings {
-  const cached = new Map<Cid, Listing>(); // in the order of last use
+  const { readNode, blocksMax } = deps;
+  const cached = new RecentMap<Cid, Listing>({ max: blocksMax, weightOf: ({ blocks }) => blocks });
   const underWay = new Map<Cid, Promise<Listing>>();
-  let cachedBlocks = 0;
 
-  const remember = (root: Cid, listing: Listing): void => {
-    if (listing.blocks > deps.blocksMax || cached.has(root)) return;
-    cached.set(root, listing);
-    cachedBlocks += listing.blocks;
-    for (const [oldest, { blocks }] of cached) {
-      if (cachedBlocks <= deps.blocksMax) return;
-      cached.delete(oldest);
-      cachedBlocks -= blocks;
-    }
-  };
   const read = async (root: Cid): Promise<Listing> => {
-    const listing = pack(await listInTurns(root, deps.readNode));
-    remember(root, listing);
+    const listing = pack(await listInTurns(root, readNode));
+    if (listing.blocks <= blocksMax) cached.set(root, listing); // or it would evict all others
     return listing;
   };
   return {
     async list(root) {
       const known = cached.get(root);
-      if (known !== undefined) {
-        cached.delete(root);
-        cached.set(root, known);
-        return known;
-      }
+      if (known !== undefined) return known;
       const begun = underWay.get(root);
       if (begun !== undefined) return begun;
       const listing = read(root).finally(() => underWay.delete(root));

@@ -1,11 +1,10 @@
 /**
- * Buffers that are used again. A fresh MiB for every block would keep the garbage collector busier
- * than the hash; a bound on the buffers is at the same time the bound on bodies in flight.
+ * A bounded number of buffers on loan: the bound on them is at the same time the bound on bodies in flight.
  *
  * They are shared among the callers (our own services, each other peer): a buffer that comes free goes to
  * the caller that has fewest, and one that is held for long gives way to a caller that has fewer.
  */
-import { Shares } from '@shoal/chassis';
+import { createBufferPool, Shares } from '@shoal/chassis';
 
 /** Longest wait for a buffer; callers give a block up by then. */
 const WAIT_MAX_MS = 30_000;
@@ -25,27 +24,27 @@ export interface Taker {
 /** This service's own reads: few, and short. */
 export const OWN: Taker = { client: 'own' };
 
-export interface PooledBuffer extends Disposable {
+export interface LentBuffer extends Disposable {
   readonly buffer: Uint8Array;
   /** Fires with a GaveWay when another caller needs it more. */
   readonly signal: AbortSignal;
 }
 
-export interface BufferPool {
+export interface SharedBuffers {
   /** A buffer, as soon as one is free. @throws Overloaded when too many wait already, or for too long. */
-  take(taker: Taker): Promise<PooledBuffer>;
+  take(taker: Taker): Promise<LentBuffer>;
   readonly taken: number;
 }
 
-export function createBufferPool(options: {
+export function createSharedBuffers(options: {
   readonly sizeBytes: number;
   readonly buffersMax: number;
   readonly waitingMax: number;
   /** What waits, for the problem: `block reads`. */
   readonly what: string;
-}): BufferPool {
+}): SharedBuffers {
   const { sizeBytes, buffersMax, waitingMax, what } = options;
-  const free: Uint8Array[] = [];
+  const pool = createBufferPool(sizeBytes, buffersMax);
   const shares = new Shares({ what, placesMax: buffersMax, waitingMax, waitMs: WAIT_MAX_MS });
   const { signal } = new AbortController(); // a caller that leaves gives its buffer back at once
   return {
@@ -57,7 +56,7 @@ export function createBufferPool(options: {
         mayYield: () => mayYield && performance.now() - takenAtMs >= YIELDS_AFTER_MS,
       });
       takenAtMs = performance.now();
-      const buffer = free.pop() ?? Buffer.allocUnsafeSlow(sizeBytes);
+      const buffer = pool.take();
       let isLent = true;
       return {
         buffer,
@@ -65,7 +64,7 @@ export function createBufferPool(options: {
         [Symbol.dispose]() {
           if (!isLent) return;
           isLent = false;
-          free.push(buffer);
+          pool.give(buffer);
           place[Symbol.dispose]();
         },
       };

@@ -1,12 +1,12 @@
 /** Buffers for reads: one of a MiB for the usual block, and a few for the rare one that is larger. */
 import { BLOCK_SIZE_MAX_BYTES, MiB } from '@shoal/protocol';
-import { createBufferPool, type PooledBuffer, type Taker } from './buffers.ts';
+import { createSharedBuffers, type LentBuffer, type Taker } from './buffers.ts';
 
 const LARGE_READS_MAX = 4;
 
 export interface ReadPools {
   /** A buffer of at least this size. @throws Overloaded */
-  take(sizeBytes: number, taker: Taker): Promise<PooledBuffer>;
+  take(sizeBytes: number, taker: Taker): Promise<LentBuffer>;
   readonly taken: number;
 }
 
@@ -18,8 +18,8 @@ export function createReadPools({
   readonly waitingMax: number;
 }): ReadPools {
   const what = 'block reads in flight';
-  const usual = createBufferPool({ sizeBytes: MiB, buffersMax: readsMax, waitingMax, what });
-  const large = createBufferPool({
+  const usual = createSharedBuffers({ sizeBytes: MiB, buffersMax: readsMax, waitingMax, what });
+  const large = createSharedBuffers({
     sizeBytes: BLOCK_SIZE_MAX_BYTES,
     buffersMax: LARGE_READS_MAX,
     waitingMax,

@@ -11,7 +11,7 @@ import {
   type PeerId,
   RequestInvalid,
 } from '@shoal/protocol';
-import { createBufferPool } from '../disk/buffers.ts';
+import { createSharedBuffers } from '../disk/buffers.ts';
 
 /** Largest body of `POST /blocks/batch`. */
 export const BATCH_SIZE_MAX_BYTES = 4 * MiB;
@@ -37,8 +37,8 @@ export type WithBody = <T>(
 
 export function createBodyReader({ writesMax, waitingMax, stallTimeoutMs }: BodyLimits): WithBody {
   const what = 'block writes in flight';
-  const usual = createBufferPool({ sizeBytes: MiB, buffersMax: writesMax, waitingMax, what });
-  const large = createBufferPool({
+  const usual = createSharedBuffers({ sizeBytes: MiB, buffersMax: writesMax, waitingMax, what });
+  const large = createSharedBuffers({
     sizeBytes: BATCH_SIZE_MAX_BYTES,
     buffersMax: LARGE_BODIES_MAX,
     waitingMax,

@@ -14,16 +14,19 @@ import { eachSlice } from '../index/slices.ts';
 const RETRY_DELAY_MIN_MS = 1000;
 const RETRY_DELAY_MAX_MS = 60_000;
 
-/** Copies blocks from other members into this storage. */
-export type CopyBlocks = (cids: readonly Cid[], options: { signal: AbortSignal }) => Promise<void>;
+/** Has blocks copied from other members into this storage. */
+export type AskForCopies = (
+  cids: readonly Cid[],
+  options: { signal: AbortSignal },
+) => Promise<void>;
 
 export function startHeal(deps: {
   readonly store: Blockstore;
-  readonly copyBlocks: CopyBlocks;
+  readonly askForCopies: AskForCopies;
   readonly loops: Loops;
   readonly log: Log;
 }): AsyncDisposable {
-  const { store, copyBlocks, loops, log } = deps;
+  const { store, askForCopies, loops, log } = deps;
   const stop = new AbortController();
   const { signal } = stop;
   let wake = new AbortController();
@@ -31,7 +34,7 @@ export function startHeal(deps: {
   store.onDamaged(() => wake.abort());
   const copyBatch = async (cids: readonly Cid[]): Promise<void> => {
     try {
-      await copyBlocks(cids, { signal });
+      await askForCopies(cids, { signal });
     } catch (err) {
       signal.throwIfAborted();
       log.warn({ err, blocks: cids.length }, 'damaged blocks not replaced yet');

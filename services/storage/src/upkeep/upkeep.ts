@@ -11,7 +11,7 @@ import {
 import type { Blockstore } from '../store/blockstore.ts';
 import type { DagListings } from '../dags/dag-listing.ts';
 import type { GatherLoops } from './gather-loops.ts';
-import { type CopyBlocks, startHeal } from './heal.ts';
+import { type AskForCopies, startHeal } from './heal.ts';
 import type { LivePins } from './live-pins.ts';
 import { createMakeRoom, type MakeRoom, type Purges } from './make-room.ts';
 import type { Metrics } from '../metrics.ts';
@@ -40,7 +40,7 @@ export interface UpkeepDeps {
   /** Pins of live files alone. */
   readonly livePinsAlone: LivePins;
   readonly purges: Purges;
-  readonly copyBlocks: CopyBlocks;
+  readonly askForCopies: AskForCopies;
   readonly settleFiles: (roots: readonly Cid[], options: { signal: AbortSignal }) => Promise<void>;
   /** File that the reports are kept in. */
   readonly reportsFile: string;
@@ -121,8 +121,8 @@ export async function startUpkeep(deps: UpkeepDeps): Promise<Upkeep> {
 }
 
 /** Has this peer's own transfer copy blocks from other members. */
-export const createCopyBlocks =
-  (client: PeerClient): CopyBlocks =>
+export const createAskForCopies =
+  (client: PeerClient): AskForCopies =>
   async (cids, { signal }) => {
     const target = client.own('transfer');
     const options = { signal, timeoutMs: COPY_TIMEOUT_MS };

@@ -1,3 +1,4 @@
+import { AssertionError } from 'node:assert';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir, readlink } from 'node:fs/promises';
@@ -6,8 +7,9 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { BLOCK_SIZE_MAX_BYTES, type Cid, MiB } from '@shoal/protocol';
+import { BLOCK_SIZE_MAX_BYTES, type Cid, MiB, StorageFull } from '@shoal/protocol';
 import { programOf } from '@shoal/testkit';
+import { openRoom } from '../../src/disk/room.ts';
 import {
   type Client,
   createPeerFolder,
@@ -151,6 +153,25 @@ describe('bad input', () => {
     for (let round = 0; round < 5; round += 1) await work();
     await until(async () => (await descriptors()) <= before + 1, 'descriptors are closed');
     expect(await held()).toBe(1);
+  });
+});
+
+describe('a write that fails for lack of room', () => {
+  it('is a full store, also by an error that does not say so, but a bug stays a bug', async () => {
+    await using peer = await createPeerFolder();
+    const room = await openRoom({
+      folder: peer.dir,
+      capacityBytes: 0,
+      reserveBytes: 0,
+      repairShare: 0,
+      usedBytes: () => 0,
+      uptimeMs: () => 0,
+    });
+    expect(await room.explain(new Error('the index could not be written'), 1)).toBeInstanceOf(
+      StorageFull,
+    );
+    const bug = new AssertionError({ message: 'no figure over all blocks is negative' });
+    expect(await room.explain(bug, 1)).toBe(bug);
   });
 });
 

@@ -9,6 +9,7 @@
  * leave a block too many, never one too few.
  */
 import assert from 'node:assert';
+import { RecentMap } from '@shoal/chassis';
 import { type Lease, type Problem, RequestInvalid } from '@shoal/protocol';
 import type { Digest } from '../../disk/block-record.ts';
 import type { Exclusive } from '../../index/commit-queue.ts';
@@ -25,7 +26,7 @@ interface Holds {
 export class Leases {
   readonly #byLease = new Map<Lease, { readonly digests: Set<Digest>; usedAtMs: number }>();
   readonly #byDigest = new Map<Digest, Holds>();
-  readonly #givenUp = new Set<Lease>();
+  readonly #givenUp = new RecentMap<Lease, true>({ max: GIVEN_UP_LEASES_MAX });
 
   /** @param restored The leases of provisional blocks, as the index remembers them. */
   constructor(restored: readonly (readonly [Digest, Lease])[], { nowMs }: { nowMs: number }) {
@@ -70,10 +71,7 @@ export class Leases {
     const orphans = this.#release(lease)
       .filter(([, { leases, isProvisional }]) => leases.size === 0 && isProvisional)
       .map(([digest]) => digest);
-    this.#givenUp.add(lease);
-    const [oldest] = this.#givenUp;
-    if (this.#givenUp.size > GIVEN_UP_LEASES_MAX && oldest !== undefined)
-      this.#givenUp.delete(oldest);
+    this.#givenUp.set(lease, true);
     return orphans;
   }
 
