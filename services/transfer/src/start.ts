@@ -18,18 +18,18 @@ import {
 } from '@shoal/chassis';
 import { connectEvents } from '@shoal/chassis/events';
 import { createProducer, startWorker } from '@shoal/chassis/queue';
-import { CHUNK_SIZE_BYTES, type QueueName } from '@shoal/protocol';
+import { CHUNK_SIZE_BYTES, type QueueName, type ReplicateProgress } from '@shoal/protocol';
 import { join } from 'node:path';
 import { createSender } from './answer/send-body.ts';
 import type { TransferConfig } from './config.ts';
 import { createAcceptReplicas } from './copies/accept-replicas.ts';
 import { createCopyBlocks } from './copies/copy-blocks.ts';
-import { createCopyProofs } from './copies/copy-proofs.ts';
+import { CopyProofs } from './copies/copy-proofs.ts';
 import { createIncoming } from './copies/incoming.ts';
 import { releaseEverywhere } from './copies/release.ts';
 import { ReleasedLeases } from './copies/released-leases.ts';
 import { createRepairs } from './copies/repairs.ts';
-import { replicate } from './copies/replicate.ts';
+import { replicate, type ReplicateDeps } from './copies/replicate.ts';
 import { createGetMetalink, createGetTorrent } from './describe/describe-file.ts';
 import { createHashPieces } from './describe/hash-pieces.ts';
 import { openPieceStore } from './describe/piece-store.ts';
@@ -48,7 +48,7 @@ import { watchMembers } from './peers/member-view.ts';
 import { createReportCorrupt } from './peers/report-corrupt.ts';
 import { mountRoutes } from './routes.ts';
 import { settle } from './settle/settle.ts';
-import { startSettleLoop } from './settle/settle-loop.ts';
+import { type SettleLoop, startSettleLoop } from './settle/settle-loop.ts';
 
 /** How often the depth of the queues is read for `/metrics`. */
 const DEPTH_INTERVAL_MS = 5000;
@@ -96,7 +96,7 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
   const manifests = createManifests({ client, log });
 
   // Copies: offered, accepted, repaired, settled.
-  const proofs = stack.use(createCopyProofs({ client, self, metrics, log }));
+  const proofs = stack.use(new CopyProofs({ client, self, metrics, log }));
   const released = new ReleasedLeases();
   const incoming = createIncoming();
   const repairs = createRepairs({
@@ -202,37 +202,11 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
     },
   );
 
-  stack.use(
-    startWorker(
-      'replicate',
-      socket,
-      log,
-      config.TRANSFER_REPLICATE_JOBS_MAX,
-      async (payload, job) => {
-        if (released.wasCompleted(payload.lease) !== undefined) return; // settling has taken over
-        await replicate(
-          payload,
-          { client, view, proofs, metrics, log },
-          // Progress that is lost costs nothing: the upload asks for the file's health as well.
-          (progress) =>
-            void job
-              .updateProgress(progress)
-              .catch((err: unknown) => log.debug({ err }, 'progress not reported')),
-          { signal },
-        );
-      },
-    ),
-  );
-  stack.use(
-    startWorker('settle', socket, log, SETTLE_JOBS_MAX, async ({ root }) => {
-      await loop.settleNow(root);
-    }),
-  );
-  stack.use(
-    startWorker('release', socket, log, 1, (job) => {
-      released.note(job.lease, job.keep);
-      return releaseEverywhere(job, { client, view, log }, { signal });
-    }),
+  startWorkers(
+    { socket, replicateJobsMax: config.TRANSFER_REPLICATE_JOBS_MAX },
+    { client, view, proofs, released, loop, metrics, log },
+    stack,
+    { signal },
   );
   const depths = (['replicate', 'settle', 'release'] as const).map((queue) => {
     const producer = stack.use(createProducer(queue, socket, log));
@@ -258,6 +232,42 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
   });
   const running = stack.move(); // nothing failed: hand the resources to the caller
   return { origin, [Symbol.asyncDispose]: () => running.disposeAsync() };
+}
+
+/** Runs the jobs of uploads and pins, which come by queues. */
+function startWorkers(
+  { socket, replicateJobsMax }: { readonly socket: string; readonly replicateJobsMax: number },
+  {
+    released,
+    loop,
+    ...deps
+  }: ReplicateDeps & { readonly released: ReleasedLeases; readonly loop: SettleLoop },
+  stack: AsyncDisposableStack,
+  { signal }: { signal: AbortSignal },
+): void {
+  const { log } = deps;
+  stack.use(
+    startWorker('replicate', socket, log, replicateJobsMax, async (payload, job) => {
+      if (released.wasCompleted(payload.lease) !== undefined) return; // settling has taken over
+      // Progress that is lost costs nothing: the upload asks for the file's health as well.
+      const onProgress = (progress: ReplicateProgress) =>
+        void job
+          .updateProgress(progress)
+          .catch((err: unknown) => log.debug({ err }, 'progress not reported'));
+      await replicate(payload, deps, onProgress, { signal });
+    }),
+  );
+  stack.use(
+    startWorker('settle', socket, log, SETTLE_JOBS_MAX, async ({ root }) => {
+      await loop.settleNow(root);
+    }),
+  );
+  stack.use(
+    startWorker('release', socket, log, 1, (job) => {
+      released.note(job.lease, job.keep);
+      return releaseEverywhere(job, deps, { signal });
+    }),
+  );
 }
 
 /** While Redis is away the depths are not known: the last figures stay. */

@@ -1,10 +1,10 @@
-/** What the answer to a request for a file says, however the file was found. */
+/** Head of the answer to a request for a file, however the file was found. */
 import { fileNameFault, FileNameInvalid } from '@shoal/protocol';
 import type { ByteRange } from '../file/pieces.ts';
 import type { Selection } from './range.ts';
 import type { Head } from './send-body.ts';
 
-/** First and last byte of what is to be sent. */
+/** First and last byte to send. */
 export function rangeOf(selection: Selection, sizeBytes: number): ByteRange {
   return selection.kind === 'range' ? selection : { start: 0, end: sizeBytes - 1 };
 }

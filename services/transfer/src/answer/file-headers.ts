@@ -1,5 +1,5 @@
 /**
- * The headers of a file's answer. What users upload is nobody's page: it is served sandboxed, and
+ * The headers of a file's answer. Uploads are not pages of this origin: they are served sandboxed, and
  * never under a type that the browser guessed.
  */
 import { formatSha256 } from '@shoal/chassis';
@@ -12,7 +12,7 @@ const OWN_TYPES: Readonly<Record<string, string>> = {
   flac: 'audio/flac', // RFC 9639
   zst: 'application/zstd', // RFC 8878
 };
-/** Extensions of source texts that the database has for something else (`.ts` as MPEG): told by their bytes. */
+/** Extensions of source texts that the database has for something else (`.ts` as MPEG): typed by their bytes. */
 const AMBIGUOUS: ReadonlySet<string> = new Set(['mts', 'org', 'rs', 'ts']);
 
 /** The media type for a name, by its extension; undefined for one that tells nothing. */
@@ -50,7 +50,7 @@ export const IMMUTABLE = 'public, max-age=29030400, immutable';
 /** Strong: see `IMMUTABLE`. */
 export const etagOf = ({ root }: Pick<Pin, 'root'>): string => `"${root}"`;
 
-/** Headers of bytes that somebody else made, whichever way they are asked for. */
+/** Headers of bytes that users uploaded, whichever way they are asked for. */
 export function contentHeaders({
   etag,
   type,
@@ -74,7 +74,7 @@ export function contentHeaders({
   };
 }
 
-/** What is said of a file that a pin knows, beside its content. */
+/** Headers of a file that has a pin, beside those of its content. */
 export function pinHeaders(
   pin: Pin,
   {

@@ -30,7 +30,7 @@ export interface Body {
   readonly lengthBytes: number | undefined;
 }
 
-/** What is needed of a request and its answer. */
+/** The parts of a request and its answer that sending needs. */
 export type Exchange = Pick<
   Call<typeof transferRoutes.getIpfs.params, typeof transferRoutes.getIpfs.query, undefined>,
   'request' | 'reply' | 'signal' | 'abort'
@@ -57,7 +57,7 @@ const FLUSH_MAX_MS = 1000;
 const PLACE_WAIT_MS = 12_000;
 
 export interface SenderOptions {
-  /** Bodies sent at one time, shared by clients. */
+  /** Bodies sent at once, shared by clients. */
   readonly bodiesMax: number;
   /** Blocks in flight over all bodies, shared out among them. */
   readonly budgetBlocks: number;
@@ -65,7 +65,7 @@ export interface SenderOptions {
   readonly windowMaxBlocks: number;
   /** A reader that takes nothing for this long is disconnected. */
   readonly readerStallMs: number;
-  /** What is too slow while others wait. */
+  /** Which readers are too slow while others wait. */
   readonly readerRate?: RateOptions;
 }
 

@@ -27,7 +27,7 @@ import type * as z from 'zod';
 
 type Offer = typeof transferRoutes.offerReplicas;
 
-/** Offers worked on or waiting; past that the caller is told to come again. */
+/** Offers worked on or waiting; past that the caller is refused and comes again. */
 const OFFERS_MAX = 64;
 
 export function createAcceptReplicas(deps: {

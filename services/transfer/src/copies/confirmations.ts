@@ -1,6 +1,6 @@
 /**
- * Who says that they hold which blocks, asked of the storages themselves at this moment: to know whom to
- * get them from. No answer is a "no". What lets us drop a copy is a proof: `copy-proofs.ts`.
+ * Holders of blocks by their own word, asked of the storages at this moment, to know whom to fetch from. No
+ * answer is a "no". Dropping our copy takes a proof: `copy-proofs.ts`.
  */
 import { batchesOf, heldOf } from '@shoal/blocks';
 import type { Log, PeerClient } from '@shoal/chassis';

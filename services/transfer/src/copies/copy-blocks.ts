@@ -13,7 +13,7 @@ import type { Repairs } from './repairs.ts';
 
 type Copy = typeof transferRoutes.copyBlocks;
 
-/** Calls worked on at once; the storage, which makes one at a time, is told to come again. */
+/** Calls worked on at once; the storage, which makes one at a time, is refused and comes again. */
 const CALLS_MAX = 8;
 
 /** The handler of `POST /copies`. */

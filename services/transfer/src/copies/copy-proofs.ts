@@ -1,5 +1,5 @@
 /**
- * Who has which blocks, proved at this moment: what a copy has to be for ours to be dropped, or for an
+ * Holders of blocks, proved at this moment: a copy must be proved for ours to be dropped, or for an
  * upload to count it. We ask only about blocks that are here too, since a proof is compared with what
  * our own storage works out. No answer is a "no", and so is a proof that is wrong.
  *
@@ -34,48 +34,135 @@ export interface ProofQuestion {
   ): Promise<boolean[]>;
 }
 
-export interface CopyProofs extends AsyncDisposable {
-  /**
-   * Asks each of these members that is alive to prove its blocks; gives the members that did, for each
-   * block. `forGood` leaves out what an unfinished upload alone holds there: it goes when that fails.
-   */
-  ask(
-    asks: ReadonlyMap<Member, readonly Cid[]>,
-    options: { signal: AbortSignal; forGood?: boolean },
-  ): Promise<Map<Cid, Member[]>>;
-  /** A question to put along with something else: blocks that are sent may be among them. */
-  question(holder: PeerId, cids: readonly Cid[], options: { signal: AbortSignal }): ProofQuestion;
-}
-
-export function createCopyProofs(deps: {
+export interface CopyProofsDeps {
   readonly client: PeerClient;
   readonly self: PeerId;
   readonly metrics: Metrics;
   readonly log: Log;
-}): CopyProofs {
-  const { client, self, metrics, log } = deps;
-  const reports = new ProofReports(deps);
-  const blame = new Blame({ client, reports, metrics, log });
+}
 
-  /** What the holder's proofs have to be, by our own copies. */
-  const expect = async (
+export class CopyProofs implements AsyncDisposable {
+  readonly #deps: CopyProofsDeps;
+  readonly #reports: ProofReports;
+  readonly #blame: Blame;
+
+  constructor(deps: CopyProofsDeps) {
+    this.#deps = deps;
+    this.#reports = new ProofReports(deps);
+    this.#blame = new Blame({ ...deps, reports: this.#reports });
+  }
+
+  /**
+   * Asks each of these members that is alive to prove its blocks; gives the members that did, for each
+   * block. `forGood` leaves out what an unfinished upload alone holds there: it goes when that fails.
+   */
+  async ask(
+    asks: ReadonlyMap<Member, readonly Cid[]>,
+    options: { signal: AbortSignal; forGood?: boolean },
+  ): Promise<Map<Cid, Member[]>> {
+    const proved = new Map<Cid, Member[]>();
+    await Promise.all(
+      [...asks].map(async ([member, cids]) => {
+        if (member.state !== 'alive' || cids.length === 0) return;
+        for (const batch of batchesOf(cids, CIDS_PER_BATCH_MAX))
+          for (const cid of await this.#askOne(member, batch, options))
+            proved.set(cid, [...(proved.get(cid) ?? []), member]);
+      }),
+    );
+    return proved;
+  }
+
+  /** A question to put along with something else: blocks that are sent may be among them. */
+  question(
+    holder: PeerId,
+    cids: readonly Cid[],
+    { signal }: { signal: AbortSignal },
+  ): ProofQuestion {
+    const nonce = newNonce();
+    const expecting = this.#expect(holder, cids, nonce, { signal });
+    expecting.catch(() => undefined); // `check` reports it
+    return {
+      nonce,
+      check: async (proofs, isClaimed) =>
+        this.#check(holder, cids, await expecting, proofs, isClaimed),
+    };
+  }
+
+  async #askOne(
+    member: Member,
+    cids: readonly Cid[],
+    options: { signal: AbortSignal; forGood?: boolean },
+  ): Promise<Cid[]> {
+    const { peerId } = member;
+    const { copyProofs } = this.#deps.metrics;
+    const nonce = newNonce();
+    const [expected, given] = await Promise.all([
+      this.#expect(peerId, cids, nonce, options),
+      this.#answerOf(member, cids, nonce, options),
+    ]);
+    if (given === undefined) {
+      copyProofs.inc({ outcome: 'unanswered' }, cids.length);
+      this.#reports.count(peerId, 'unanswered');
+      return [];
+    }
+    const verdicts = cids.map((_, index) => judge(expected[index], given[index]));
+    for (const verdict of verdicts) {
+      if (verdict === 'absent') copyProofs.inc({ outcome: 'absent' });
+      if (verdict !== 'proved') continue;
+      copyProofs.inc({ outcome: 'proved' });
+      this.#reports.count(peerId, 'proved');
+    }
+    const cidsThatAre = (wanted: Verdict) => cids.filter((_, index) => verdicts[index] === wanted);
+    this.#blame.soon(peerId, cidsThatAre('wrong'));
+    return cidsThatAre('proved');
+  }
+
+  /** Which of the blocks are proved by an answer that came along with something else. */
+  #check(
+    holder: PeerId,
+    cids: readonly Cid[],
+    expected: readonly CopyProof[],
+    given: readonly CopyProof[] | undefined,
+    isClaimed: (index: number) => boolean,
+  ): boolean[] {
+    const { copyProofs } = this.#deps.metrics;
+    const wrong: Cid[] = [];
+    const isProvedAt = cids.map((cid, index) => {
+      const verdict = judge(expected[index], given?.[index]);
+      // That it has what it was sent a moment ago speaks neither for nor against the rest.
+      if (verdict === 'proved') copyProofs.inc({ outcome: 'proved' });
+      else if (!isClaimed(index)) copyProofs.inc({ outcome: 'absent' });
+      // An earlier version gives no proofs at all: its copies don't count, and it did not lie.
+      else if (given === undefined) copyProofs.inc({ outcome: 'unanswered' });
+      else if (verdict !== 'unknown') wrong.push(cid); // it is claimed: no proof is a wrong one
+      return verdict === 'proved';
+    });
+    this.#blame.soon(holder, wrong);
+    return isProvedAt;
+  }
+
+  /** The proofs that the holder must give, worked out from our own copies. */
+  async #expect(
     holder: PeerId,
     cids: readonly Cid[],
     nonce: Nonce,
     { signal }: { signal: AbortSignal },
-  ): Promise<readonly CopyProof[]> => {
+  ): Promise<readonly CopyProof[]> {
+    const { client, self } = this.#deps;
     const args = { body: { nonce, asker: self, holder, cids: [...cids] } };
     const target = client.own('storage');
     const { proofs } = await client.call(target, storageRoutes.expectProofs, args, { signal });
     return proofs;
-  };
-  /** What the holder answers; undefined when it does not. */
-  const answerOf = async (
+  }
+
+  /** The holder's proofs; undefined when it does not answer. */
+  async #answerOf(
     member: Member,
     cids: readonly Cid[],
     nonce: Nonce,
     { signal, forGood = false }: { signal: AbortSignal; forGood?: boolean },
-  ): Promise<readonly CopyProof[] | undefined> => {
+  ): Promise<readonly CopyProof[] | undefined> {
+    const { client, log } = this.#deps;
     const target = targetOf(member, 'storage', client);
     const args = { query: { forGood: String(forGood) }, body: { nonce, cids: [...cids] } };
     try {
@@ -85,80 +172,12 @@ export function createCopyProofs(deps: {
       log.debug({ err, peer: member.peerId }, 'copies not proved');
       return undefined;
     }
-  };
-  const askOne = async (
-    member: Member,
-    cids: readonly Cid[],
-    options: { signal: AbortSignal; forGood?: boolean },
-  ): Promise<Cid[]> => {
-    const { peerId } = member;
-    const nonce = newNonce();
-    const [expected, given] = await Promise.all([
-      expect(peerId, cids, nonce, options),
-      answerOf(member, cids, nonce, options),
-    ]);
-    if (given === undefined) {
-      metrics.copyProofs.inc({ outcome: 'unanswered' }, cids.length);
-      reports.count(peerId, 'unanswered');
-      return [];
-    }
-    const verdicts = cids.map((cid, index) => {
-      const verdict = judge(expected[index], given[index]);
-      if (verdict === 'absent') metrics.copyProofs.inc({ outcome: 'absent' });
-      if (verdict === 'proved') {
-        metrics.copyProofs.inc({ outcome: 'proved' });
-        reports.count(peerId, 'proved');
-      }
-      return { cid, verdict };
-    });
-    const cidsWith = (wanted: Verdict) =>
-      verdicts.filter(({ verdict }) => verdict === wanted).map(({ cid }) => cid);
-    blame.soon(peerId, cidsWith('wrong'));
-    return cidsWith('proved');
-  };
+  }
 
-  return {
-    async ask(asks, options) {
-      const proved = new Map<Cid, Member[]>();
-      await Promise.all(
-        [...asks].map(async ([member, cids]) => {
-          if (member.state !== 'alive' || cids.length === 0) return;
-          for (const batch of batchesOf(cids, CIDS_PER_BATCH_MAX))
-            for (const cid of await askOne(member, batch, options))
-              proved.set(cid, [...(proved.get(cid) ?? []), member]);
-        }),
-      );
-      return proved;
-    },
-    question(holder, cids, { signal }) {
-      const nonce = newNonce();
-      const expecting = expect(holder, cids, nonce, { signal });
-      expecting.catch(() => undefined); // `check` reports it
-      return {
-        nonce,
-        async check(proofs, isClaimed) {
-          const expected = await expecting;
-          const wrong: Cid[] = [];
-          const isProvedAt = cids.map((cid, index) => {
-            const verdict = judge(expected[index], proofs?.[index]);
-            // That it has what it was sent a moment ago speaks neither for nor against the rest.
-            if (verdict === 'proved') metrics.copyProofs.inc({ outcome: 'proved' });
-            else if (!isClaimed(index)) metrics.copyProofs.inc({ outcome: 'absent' });
-            // An earlier version gives no proofs at all: its copies don't count, and it did not lie.
-            else if (proofs === undefined) metrics.copyProofs.inc({ outcome: 'unanswered' });
-            else if (verdict !== 'unknown') wrong.push(cid); // claimed: no proof is a wrong one
-            return verdict === 'proved';
-          });
-          blame.soon(holder, wrong);
-          return isProvedAt;
-        },
-      };
-    },
-    async [Symbol.asyncDispose]() {
-      await blame[Symbol.asyncDispose]();
-      await reports[Symbol.asyncDispose]();
-    },
-  };
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#blame[Symbol.asyncDispose]();
+    await this.#reports[Symbol.asyncDispose]();
+  }
 }
 
 /** `unknown`: the block is not here, so that there is nothing to compare with. */

@@ -1,5 +1,5 @@
 /**
- * What came of proofs, told to discovery, which decides whose claims count. Results are gathered for
+ * Reports of proofs to discovery, which decides whose claims count. Results are gathered for
  * a moment (debounced); those that get lost are found again, since discovery samples by itself.
  */
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -4,8 +4,8 @@ import { type ReleaseJob, transferRoutes } from '@shoal/protocol';
 import { type MemberView, targetOf } from '../peers/member-view.ts';
 
 /**
- * Tells the other members; with `keep` a pin holds the blocks from now on, without they may go. One
- * that can't be reached lets the lease run out by itself.
+ * Ends it at the other members: completed, so that a pin holds the blocks from now on, or given up. At one
+ * that can't be reached the lease runs out by itself.
  */
 export async function releaseEverywhere(
   { lease, keep }: Pick<ReleaseJob, 'lease' | 'keep'>,

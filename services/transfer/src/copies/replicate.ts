@@ -4,7 +4,7 @@
  * The blocks are offered, not pushed: the receiver pulls them from our storage at its own pace, makes
  * them durable, and proves each that it then has. What it proves is a confirmed copy, nothing else is:
  * that it still has what it was sent is asked again later, by discovery's samples and before any drop.
- * When a placed peer is down, fails or is distrusted, the next in the order stands in for it; settling
+ * When a placed peer is down, fails or is distrusted, the next in the order is its stand-in; settling
  * moves the copy later.
  * Progress is the fewest confirmed copies over the job's blocks, so an upload can be answered as soon
  * as the number asked for is reached, while the rest goes on.
@@ -74,7 +74,7 @@ export async function replicate(
           const held = offered.filter(
             (_, index) => isProved[index] === true && getBit(said, index),
           );
-          if (held.length < offered.length) failed.add(peerId); // full, lost us, or lies: not asked again
+          if (held.length < offered.length) failed.add(peerId); // full, lost us, or false: not asked again
           metrics.blocksReplicated.inc({ direction: 'out', outcome: 'copied' }, held.length);
           confirm(peerId, held);
         } catch (err) {
@@ -103,7 +103,7 @@ function countAble(view: MemberView): number {
 }
 
 /**
- * Who is to be offered what: for each block the first `replicas` peers of its order that can be
+ * Plans the offers: each block to the first `replicas` peers of its order that can be
  * asked and did not fail. Our own copy counts only where placement names us.
  */
 function planOffers(

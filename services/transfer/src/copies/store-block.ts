@@ -7,7 +7,7 @@ import { type Cid, type Lease, storageRoutes } from '@shoal/protocol';
 import type { ReceivedBlock } from '../fetch/receive-block.ts';
 
 /**
- * Stores a block, and gives its buffer back whatever happens.
+ * Stores a block, and gives its buffer back in any case.
  * `isYielding`: it takes room from nothing else.
  * @throws BlockCorrupt, StorageFull, ServiceUnavailable
  */

@@ -1,9 +1,9 @@
 /**
- * Bencoding, as BEP 3 has it: whole numbers, byte strings, lists, and dictionaries whose keys stand
+ * Bencoding, as BEP 3 has it: whole numbers, byte strings, lists, and dictionaries whose keys are
  * in the order of their bytes. Only the way out: nothing bencoded is ever read.
  */
 
-/** What can be bencoded; text is written in UTF-8. */
+/** A value that can be bencoded; text is written in UTF-8. */
 export type Bencodable =
   | number
   | string

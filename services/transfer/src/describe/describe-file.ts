@@ -112,7 +112,7 @@ async function makeMetalink(
 
 /**
  * The sha-256 of each piece, as the CIDs of its leaves state them: without reading a byte. Undefined
- * for a file that somebody else cut, in other places or with its bytes wrapped.
+ * for a file that another program cut, in other places or with its bytes wrapped.
  */
 export function piecesInCids(
   { sizeBytes: fileBytes }: Pick<Pin, 'sizeBytes'>,

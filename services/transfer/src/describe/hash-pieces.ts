@@ -1,9 +1,9 @@
 /**
  * The digests of a file's pieces, as torrents and Metalinks list them.
  *
- * They cost a read of the whole file, so they are made when somebody asks, once, and kept. A large
- * file takes longer than a request may wait: then the request is answered "not yet" while the work
- * goes on for as long as somebody comes back, and it ends when nobody does.
+ * They cost a read of the whole file, so they are made on demand, once, and cached. A large file takes
+ * longer than a request may wait: then the request is answered "not yet" while the work goes on for as
+ * long as clients come back, and it ends when none does.
  *
  * Clients share the places, those to wait in and those to be hashed in. What nobody waits for right now
  * gives way first; work that was begun has a minute before it gives way to a client that has none.
@@ -14,20 +14,20 @@ import { CHUNK_SIZE_BYTES, DescriptionNotReady, type Pin } from '@shoal/protocol
 import type { Metrics } from '../metrics.ts';
 import type { PieceStore } from './piece-store.ts';
 
-/** A piece is as large as a chunk of ours: then its sha-256 stands in the chunk's CID. */
+/** A piece is as large as a chunk of ours: then its sha-256 is in the chunk's CID. */
 export const PIECE_SIZE_BYTES = CHUNK_SIZE_BYTES;
 
-/** Files that are read to be hashed at one time; others wait their turn. */
+/** Files that are read to be hashed at once; others wait their turn. */
 const HASHINGS_AT_ONCE_MAX = 2;
 /** Files that wait or are hashed. */
 const HASHINGS_MAX = 32;
 /** Time that a file which is being hashed has, when a client with fewer waits. */
 const HASHING_GRACE_MS = 60_000;
-/** Longest wait for a turn; whoever asks was told "not yet" long before. */
+/** Longest wait for a turn; its callers were answered "not yet" long before. */
 const TURN_WAIT_MAX_MS = 24 * 3_600_000;
 /** Below the time that the gateway gives an answer to begin in. */
 const WAIT_MAX_MS = 45_000;
-/** Time for whoever was told "not yet" to come back in. */
+/** Time for clients that were answered "not yet" to come back in. */
 const UNWANTED_MAX_MS = 60_000;
 
 const DIGEST_SIZES_BYTES = { sha1: 20, sha256: 32 } as const;
@@ -71,7 +71,7 @@ interface Progress {
   hashedBytes: number;
 }
 
-/** @param signal Ends all work; whoever waits is told "not yet". */
+/** @param signal Ends all work; callers that wait are answered "not yet". */
 export function createHashPieces(
   deps: {
     readonly store: PieceStore;
@@ -106,8 +106,8 @@ export function createHashPieces(
     using place = await shares.take(client, { signal, isSlow });
     endWith(place);
     const sizeBytes = piecesOf(pin.sizeBytes) * DIGEST_SIZES_BYTES[algorithm];
-    const kept = await store.read(key, sizeBytes);
-    if (kept !== undefined) return kept;
+    const cached = await store.read(key, sizeBytes);
+    if (cached !== undefined) return cached;
     try {
       using turn = await turns.take(client, { signal, isSlow });
       endWith(turn);
@@ -138,7 +138,7 @@ export function createHashPieces(
       clearTimeout(begun.unwanted);
       if (hashings.get(order.key) === begun) hashings.delete(order.key);
     };
-    digests.then(over, over); // whoever waits is told how it ended; there may be nobody
+    digests.then(over, over); // callers that wait get the outcome themselves; there may be none
     hashings.set(order.key, begun);
     return begun;
   };
@@ -146,7 +146,7 @@ export function createHashPieces(
     hashing.waiting -= 1;
     if (hashing.waiting > 0 || hashings.get(key) !== hashing) return;
     const giveUp = () => {
-      hashings.delete(key); // who comes from now on begins anew
+      hashings.delete(key); // the next caller begins anew
       hashing.stop.abort(new Error('nobody waits for the digests'));
     };
     hashing.unwanted = setTimeout(giveUp, unwantedMaxMs);

@@ -12,7 +12,7 @@ import { MiB } from '@shoal/protocol';
 
 /** Room for the sha-1s of some 3 TiB of files. */
 const STORE_SIZE_MAX_BYTES = 64 * MiB;
-/** What a small file takes on a disk, and with that the bound on their number. */
+/** A small file's room on a disk, which bounds their number. */
 const FILE_ROOM_MIN_BYTES = 4096;
 const CHECK_SIZE_BYTES = 32;
 
@@ -20,9 +20,9 @@ const CHECK_SIZE_BYTES = 32;
 export type PieceKey = string;
 
 export interface PieceStore {
-  /** What is kept under this name, if it is whole and of this size. */
+  /** The digests under this name, if they are whole and of this size. */
   read(key: PieceKey, sizeBytes: number): Promise<Uint8Array | undefined>;
-  /** Keeps digests; a failure is logged, and costs the next reader some work. */
+  /** Stores digests; a failure is logged, and costs the next reader some work. */
   write(key: PieceKey, digests: Uint8Array): Promise<void>;
 }
 
@@ -66,9 +66,9 @@ export async function openPieceStore(
           );
           return digests;
         }
-        log.warn({ key }, 'kept digests are damaged');
+        log.warn({ key }, 'cached digests are damaged');
       } catch (err) {
-        log.warn({ err, key }, 'kept digests not read');
+        log.warn({ err, key }, 'cached digests not read');
       }
       sizes.delete(key);
       await remove(path, log);
@@ -82,7 +82,7 @@ export async function openPieceStore(
         sizes.set(key, digests.length + CHECK_SIZE_BYTES);
         await removeEvicted();
       } catch (err) {
-        log.warn({ err, key }, 'digests not kept');
+        log.warn({ err, key }, 'digests not cached');
         await remove(draft, log);
       }
     },
@@ -98,7 +98,7 @@ async function openFolder(folder: string, log: Log): Promise<StoredFile[]> {
     await mkdir(folder, { recursive: true });
     return await listFolder(folder);
   } catch (err) {
-    log.warn({ err, folder }, 'kept digests not listed');
+    log.warn({ err, folder }, 'cached digests not listed');
     return [];
   }
 }

@@ -3,8 +3,8 @@
  * that serve it over HTTP. There is no tracker: nobody here speaks the BitTorrent protocol.
  *
  * The infohash is the sha-1 of `info`, so `info` holds the four keys that a single file needs and
- * nothing else: whoever makes a torrent of the same bytes under the same name in pieces of 1 MiB
- * gets the same one. What changes from time to time and from peer to peer stands outside of it.
+ * nothing else: any program that makes a torrent of the same bytes under the same name in pieces of 1 MiB
+ * gets the same one. Fields that change with time and from peer to peer are outside of it.
  */
 import { bencode } from './bencode.ts';
 

@@ -55,7 +55,7 @@ export interface ReadOptions {
   readonly sentBytes?: () => number;
 }
 
-/** What it gives fails with BlockAbsent, BlockUnavailable, NotCached; ManifestInvalid when too much is read. */
+/** Reads fail with BlockAbsent, BlockUnavailable, NotCached; ManifestInvalid when too much is read. */
 export interface BlockReader extends NodeReads {
   readonly isLocalOnly: boolean;
   /**

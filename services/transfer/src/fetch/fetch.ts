@@ -13,7 +13,7 @@ export interface Provider {
   readonly peerId: PeerId;
 }
 
-/** What is given up after use: see receive-block.ts. */
+/** Something to release after use: see receive-block.ts. */
 export interface Releasable {
   readonly release: () => void;
 }

@@ -1,5 +1,5 @@
 /**
- * Who has a block, by asking the storages. Each answers for itself alone, so a question travels one hop and
+ * The holders of a block, by asking the storages. Each answers for itself alone, so a question travels one hop and
  * no further, and that nobody has a block is known as soon as all have said so.
  *
  * Questions of the same moment to one member go out together: a reader of a file asks for a whole window of
@@ -56,7 +56,7 @@ export class Holders {
     return self !== undefined && (await this.#has(self, cid));
   }
 
-  /** Who has it: ourselves alone when we do. */
+  /** Its holders: ourselves alone when it is here. */
   async locate(cid: Cid): Promise<readonly Member[]> {
     const self = this.#view.get(this.#view.self);
     return self !== undefined && (await this.#has(self, cid)) ? [self] : this.locateElsewhere(cid);

@@ -13,7 +13,7 @@ import type { ReceivedBlock } from './receive-block.ts';
 
 /** Bytes of nodes between two turns: to decode them takes some ten milliseconds. */
 const BYTES_PER_TURN = 256 * 1024;
-/** What the smallest node counts for: 64 of them are a turn. */
+/** A node's cost beside its bytes: 64 of the smallest are a turn. */
 const TURN_COST_BYTES = 4096;
 
 /** Gives what to await with each node from memory. It throws once `signal` is aborted. */

@@ -1,5 +1,5 @@
 /**
- * What reading a DAG that no pin promises may cost. Whoever sends a few nodes that name each other often
+ * The cost of reading a DAG that no pin promises. A client that sends a few nodes which name each other often
  * enough could have them walked for hours, so a walk is paid for by what it gives: nodes are read for as
  * many bytes as go out, some times over, and a few seconds' worth for nothing.
  */
@@ -9,9 +9,9 @@ import { ManifestInvalid, MiB, Overloaded } from '@shoal/protocol';
 const READ_FREE_MAX_BYTES = 16 * MiB;
 /** With more, how many bytes of nodes for each that goes out; a guess: a file needs a thousandth of one. */
 const READ_PER_BYTE_MAX = 16;
-/** What the smallest node counts for beside its bytes: some ten microseconds. */
+/** A node's cost beside its bytes: some ten microseconds. */
 export const NODE_COST_BYTES = 512;
-/** What fetching a leaf counts for: some of a millisecond, as long as decoding this much. One of a KiB pays for itself. */
+/** Cost of fetching a leaf: a part of a millisecond, as long as decoding this much. One of a KiB pays for itself. */
 export const LEAF_FETCH_COST_BYTES = 16 * 1024;
 /** Longest that a walk goes on without giving a byte. Blocks that are missing are looked for for seconds. */
 const SILENCE_MAX_MS = 120_000;
@@ -20,10 +20,10 @@ const LINKS_MAX = 524_288;
 
 /** A node has no more links when it is made by any program that is known. */
 const LINKS_USUAL_MAX = 1024;
-/** A link of a node that was read takes as much memory as so many that wait to be followed: 640 bytes, measured. */
+/** A link of a node that was read takes as much memory as this many that wait to be followed: 640 bytes, measured. */
 const READ_LINK_WEIGHT = 4;
 
-/** What the links of a node in memory count for; those of a usual one are small beside its block. */
+/** The weight of the links of a node in memory; those of a usual one are small beside its block. */
 export const linksOfNode = (links: number): number =>
   links > LINKS_USUAL_MAX ? links * READ_LINK_WEIGHT : links;
 

@@ -1,9 +1,9 @@
 /**
- * One fetch for all who want the same block at the same time, and for whoever wants it a moment
- * later: clients ask HEAD and then GET, and many of them ask for the same file at once.
+ * Single-flight: one fetch for all callers that want the same block at the same time, or a moment later:
+ * clients ask HEAD and then GET, and many of them ask for the same file at once.
  *
- * Clients share the fetches, each of which is of whoever asked first. One that several of them wait for
- * gives way to nobody.
+ * Clients share the places for fetches; each counts for the client that asked first. One for which several
+ * clients wait gives way to none.
  */
 import { orAborted, type Place, Shares } from '@shoal/chassis';
 import type { Cid } from '@shoal/protocol';
@@ -11,14 +11,14 @@ import type { ReceivedBlock } from './receive-block.ts';
 
 /** Fetches under way, each of another block. */
 const FETCHES_MAX = 512;
-/** How long a block is kept after it came, and how many of them at most: 1 MiB each, as a rule. */
-const KEPT_FOR_MS = 2000;
-const KEPT_MAX = 16;
+/** How long a block stays in memory after it came, and how many of them at most: 1 MiB each, as a rule. */
+const LINGER_MS = 2000;
+const LINGERING_MAX = 16;
 
 export interface SharedBlocks extends Disposable {
   /**
    * The block, from a fetch that is under way or was a moment ago, else from `fetch`; its signal fires
-   * when nobody waits any more. Each caller releases what it was given. @throws Overloaded, GaveWay
+   * when no caller waits any more. Each caller releases what it was given. @throws Overloaded, GaveWay
    */
   get(
     cid: Cid,
@@ -37,7 +37,7 @@ interface Flight {
 
 export function createSharedBlocks(): SharedBlocks {
   const flights = new Map<Cid, Flight>();
-  const kept = new Map<Cid, () => void>();
+  const lingering = new Map<Cid, () => void>();
   const shares = new Shares({ what: 'blocks being looked for', placesMax: FETCHES_MAX });
 
   const leave = (cid: Cid, flight: Flight): void => {
@@ -51,18 +51,18 @@ export function createSharedBlocks(): SharedBlocks {
     );
   };
   /** The map's own hold on a block that came, for a while. */
-  const keep = (cid: Cid, flight: Flight): void => {
+  const linger = (cid: Cid, flight: Flight): void => {
     flight.users += 1;
     const forget = () => {
       clearTimeout(timer);
-      kept.delete(cid);
+      lingering.delete(cid);
       if (flights.get(cid) === flight) flights.delete(cid);
       leave(cid, flight);
     };
-    const timer = setTimeout(forget, KEPT_FOR_MS);
-    kept.set(cid, forget);
-    const [oldest] = kept.values();
-    if (kept.size > KEPT_MAX) oldest?.();
+    const timer = setTimeout(forget, LINGER_MS);
+    lingering.set(cid, forget);
+    const [oldest] = lingering.values();
+    if (lingering.size > LINGERING_MAX) oldest?.();
   };
   const begin = (
     cid: Cid,
@@ -83,7 +83,7 @@ export function createSharedBlocks(): SharedBlocks {
     const flight: Flight = { block, stop, clients, users: 0 };
     flights.set(cid, flight);
     flight.block.then(
-      () => flight.users > 0 && keep(cid, flight),
+      () => flight.users > 0 && linger(cid, flight),
       () => flights.get(cid) === flight && flights.delete(cid),
     );
     return flight;
@@ -108,7 +108,7 @@ export function createSharedBlocks(): SharedBlocks {
       }
     },
     [Symbol.dispose]() {
-      for (const forget of kept.values()) forget();
+      for (const forget of lingering.values()) forget();
     },
   };
 }

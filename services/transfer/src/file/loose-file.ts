@@ -1,7 +1,7 @@
 /**
  * Bytes of a file that no pin knows as such: part of a pinned directory, or of a DAG that is only held.
  *
- * Its DAG is walked as it is sent, along the wanted range alone: what lies outside of the range may be
+ * Its DAG is walked as it is sent, along the wanted range alone: blocks outside of it may be
  * missing. Leaves are looked for some way ahead of the window, many with one question. Sizes are what
  * parents claim, so each part must begin where the one before it ended.
  */
@@ -24,10 +24,10 @@ import {
   type Pieces,
 } from './pieces.ts';
 
-/** What it costs to ask whether a leaf is here, as bytes of nodes: a million of them may be. */
+/** Cost of asking whether a leaf is here, as bytes of nodes: a file may have a million. */
 const LEAF_COST_BYTES = 256;
 
-/** What is read: a block's DAG, or one whose root is inlined in an identity CID. */
+/** A DAG to read: a block's, or one whose root is inlined in an identity CID. */
 export type LooseRoot = { readonly cid: Cid } | { readonly bytes: Uint8Array };
 
 /** The part of one block that is wanted: of its file bytes, `from` (included) to `to` (excluded). */

@@ -62,7 +62,7 @@ export function pieceOf({ entry, from, to }: Part, { bytes, release }: Piece): P
   });
 }
 
-/** What blocks come as, as what is sent of them. */
+/** Turns the blocks of slices into the bytes to send. */
 export async function* inPieces<Slice extends Part>(
   blocks: AsyncGenerator<{ slice: Slice; block: Piece }, void, undefined>,
   onEnd: () => void = () => {},

@@ -15,7 +15,7 @@ export const PAGE_POLICY =
 export interface PagePath {
   /** The path of a proxy before ours; empty without. */
   readonly prefix: string;
-  /** The CID that stands in the address. */
+  /** The CID in the address. */
   readonly root: string;
   readonly segments: readonly string[];
 }

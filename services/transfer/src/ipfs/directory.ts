@@ -54,7 +54,7 @@ export async function sendDirectory(
   const place = Buffer.from(path.prefix).toString('base64url');
   const etag = `"DirIndex-${PAGE_VERSION}_CID-${asGiven}${place === '' ? '' : `_${place}`}"`;
   const headers = {
-    // Not for ever: the page may look different tomorrow, though it lists the same.
+    // Not immutable: the page may look different tomorrow, though it lists the same.
     'cache-control': 'public, max-age=604800, stale-while-revalidate=2678400',
     'content-security-policy': PAGE_POLICY,
     'content-type': 'text/html; charset=utf-8',
@@ -80,7 +80,7 @@ export async function sendDirectory(
   return { kind: 'directory', outcome };
 }
 
-/** What a link names, when that is a file. */
+/** The file that a link names; undefined when it names anything else. */
 async function fileOf(link: NodeLink, { reader }: IpfsAsk) {
   const target = targetOf(link);
   const node = await readTarget(target, reader.getNode);
@@ -114,7 +114,7 @@ async function* pageOf(node: UnixfsNode, { path, reader }: IpfsAsk): Pieces {
   yield piece(`${await render()}${PAGE_END}`);
 }
 
-/** Whether an entry is a directory stands in its own node; what is not on this peer is taken for a file. */
+/** An entry's own node says whether it is a directory; one whose node is not here is shown as a file. */
 async function entryOf(
   { name, link }: NamedLink,
   getNode: IpfsAsk['reader']['getNode'] | undefined,

@@ -30,7 +30,7 @@ export interface IpfsFileDeps extends PinnedFileDeps {
   readonly sender: Sender;
 }
 
-/** What is to be sent. */
+/** The file to send. */
 export interface FoundFile {
   readonly target: ReadCid;
   /** Its node; undefined for a raw block. */
@@ -95,8 +95,8 @@ export async function sendFile(
       isOpen = true;
       if (type !== undefined) return { pieces, headOf: () => head(type), lengthBytes };
       const first = await pieces.next();
-      const told = first.done === true ? UNKNOWN_TYPE : sniff(first.value.bytes);
-      return { pieces: upTo(lengthBytes, first, pieces), headOf: () => head(told), lengthBytes };
+      const sniffed = first.done === true ? UNKNOWN_TYPE : sniff(first.value.bytes);
+      return { pieces: upTo(lengthBytes, first, pieces), headOf: () => head(sniffed), lengthBytes };
     } finally {
       if (!isOpen) content.release();
     }

@@ -37,7 +37,7 @@ export interface IpfsDeps extends IpfsFileDeps {
   readonly log: Log;
 }
 
-/** What is sent at one time, and to how slow a reader. */
+/** How much is sent at once, and to how slow a reader. */
 export type IpfsOptions = Parameters<typeof createRawBlock>[0] &
   Omit<Parameters<typeof createCarExport>[0], 'sender'>;
 
@@ -132,7 +132,7 @@ async function answerUnixfs(ask: IpfsAsk, deps: IpfsDeps): Promise<Answered> {
   return { kind: 'file', outcome: await sendFile(ask, found, deps) };
 }
 
-/** What was deleted is 410 rather than 404; blocks by themselves stay 404, for the reason in `understand`. */
+/** A deleted file is 410 rather than 404; blocks by themselves stay 404, for the reason in `understand`. */
 async function orGone(
   error: unknown,
   { signal }: IpfsCall,

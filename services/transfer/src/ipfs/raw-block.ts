@@ -19,7 +19,7 @@ export function createRawBlock({
   rawBlocksMax,
   readerStallMs,
 }: {
-  /** Blocks sent at one time, shared by clients. */
+  /** Blocks sent at once, shared by clients. */
   readonly rawBlocksMax: number;
   /** A reader that takes nothing for this long is disconnected. */
   readonly readerStallMs: number;
@@ -36,32 +36,19 @@ export function createRawBlock({
       answerHead(call, 304, headers);
       return 'not-modified';
     }
-    const reading = watchReader(reply.raw);
-    const { isSlow } = reading;
-    const place = await shares
-      .take(request.client, { signal: call.signal, isSlow })
-      .catch((error: unknown) => {
-        reading[Symbol.dispose]();
-        throw error;
-      });
-    place.signal.addEventListener('abort', () => {
-      call.abort(place.signal.reason as Error);
-      if (reply.raw.headersSent) reply.raw.destroy();
-    });
-    let block: Piece | undefined;
-    let isOpen = true;
-    const end = () => {
-      if (!isOpen) return;
-      isOpen = false;
-      reading[Symbol.dispose]();
-      place[Symbol.dispose]();
-      block?.release();
-    };
+    const held = new DisposableStack(); // until the socket has done with the block
     try {
-      block =
+      const { isSlow } = held.use(watchReader(reply.raw));
+      const place = held.use(await shares.take(request.client, { signal: call.signal, isSlow }));
+      place.signal.addEventListener('abort', () => {
+        call.abort(place.signal.reason as Error);
+        if (reply.raw.headersSent) reply.raw.destroy();
+      });
+      const block: Piece =
         target.kind === 'identity'
           ? { bytes: target.bytes, release: () => {} }
           : await reader.fetch(target.cid);
+      held.defer(block.release);
       const sizeBytes = block.bytes.length;
       const selection = select(request, etag, sizeBytes);
       if (selection.kind === 'unsatisfiable') {
@@ -74,14 +61,14 @@ export function createRawBlock({
       reply.hijack();
       response.setTimeout(readerStallMs, () => response.destroy());
       // Not before `close`: until then the socket may still read the buffer.
-      if (response.destroyed) end();
-      else response.once('close', end);
+      if (response.destroyed) held.dispose();
+      else response.once('close', () => held.dispose());
       response.writeHead(head.status, head.headers);
       if (request.method === 'HEAD') response.end();
       else response.end(block.bytes.subarray(range.start, range.end + 1));
       return 'complete';
     } catch (error) {
-      end();
+      held.dispose();
       throw error;
     }
   };

@@ -1,6 +1,6 @@
 /**
- * The media type of bytes without a name, by how they begin. Nothing that a browser runs is ever told
- * from bytes: whoever uploads chooses those, so a page, a script or an image with scripts (SVG) is text.
+ * The media type of bytes without a name, by how they begin. No type that a browser runs is given by
+ * bytes, since the uploader chooses those: a page, a script or an image with scripts (SVG) is text.
  */
 
 /** How far to look. */

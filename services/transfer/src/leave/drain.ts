@@ -1,14 +1,20 @@
 /**
- * Drain: this peer is to leave for good.
+ * Drain: this peer will leave for good.
  *
- * Draining is a flag in our own member record, kept by discovery across restarts. With it nobody
+ * Draining is a flag in our own member record, kept by discovery across restarts. With it no member
  * places anything here, so that settling does the rest: the others copy what is placed on them now,
  * and we drop ours as they confirm. What is left is what a look at the have-maps of this moment says.
  * Manifests stay, as all members keep them; it is enough that another one has each. That one has proved
- * it: a have-map is what somebody says, and this peer's copy may be the last that there is.
+ * it: a have-map is only a claim, and this peer's copy may be the last.
  */
 import type { Log, PeerClient } from '@shoal/chassis';
-import { type Cid, discoveryRoutes, type DrainReport, ServiceUnavailable } from '@shoal/protocol';
+import {
+  type Cid,
+  discoveryRoutes,
+  type DrainReport,
+  type Pin,
+  ServiceUnavailable,
+} from '@shoal/protocol';
 import type { ListedBlocks } from '../fetch/listed-blocks.ts';
 import type { CopyProofs } from '../copies/copy-proofs.ts';
 import { askHoldings, type Holding, questionsOf } from './holdings.ts';
@@ -19,12 +25,12 @@ import type { Metrics } from '../metrics.ts';
 import type { SettleLoop } from '../settle/settle-loop.ts';
 import { fewestCopies, leftToHandOver, nodesHere } from './unsafe-blocks.ts';
 
-/** A look at every file is shared by all who ask within this time, or so many times what it took. */
+/** A look at every file is shared by all callers within this time, or within this many times what it took. */
 const LOOK_FRESH_MS = 1000;
 const LOOK_FRESH_FACTOR = 5;
-/** Longest look; with more files than fit in it, the caller is told that this service is busy. */
+/** Longest look; with more files than fit in it, the call fails. */
 const LOOK_TIMEOUT_MS = 10 * 60_000;
-/** Discovery tells us of our own new record within milliseconds. */
+/** Our own new record comes back from discovery within milliseconds. */
 const FLAG_TIMEOUT_MS = 3000;
 
 /** A node that was proved elsewhere is not asked about again for this long. */
@@ -58,7 +64,7 @@ export function createDrain(deps: DrainDeps, { signal: running }: { signal: Abor
 
   view.onChange(() => metrics.draining.set(isDraining(view) ? 1 : 0), { signal: running });
 
-  /** One look at a time, whoever asks; it does not end with the one who asked first. */
+  /** Single-flight: one look at a time, which does not end with the caller that asked first. */
   const look = (): Promise<DrainReport> => {
     if (last !== undefined && performance.now() < last.freshUntilMs)
       return Promise.resolve(last.report);
@@ -132,46 +138,47 @@ async function examine(
 ): Promise<DrainReport> {
   const { client, view } = deps;
   const isAsked = isDraining(view);
-  let filesTotal = 0;
-  let filesLeft = 0;
-  let filesBelow = 0;
-  let blocksLeft = 0;
+  const tally: Tally = { filesTotal: 0, filesLeft: 0, filesBelow: 0, blocksLeft: 0 };
   let isCurrent = true;
   for await (const { pins, ...page } of eachPinPage(client, { signal })) {
     isCurrent = page.isCurrent;
-    filesTotal += pins.length;
+    tally.filesTotal += pins.length;
     if (!isAsked) continue;
-    for (const question of questionsOf(pins)) {
-      const doubtful = new Set(question.filter((pin) => deps.loop.isInDoubt(pin)));
-      const holdings = await askHoldings(question, deps, { signal });
-      const lefts: Left[] = [];
-      for (const holding of holdings)
-        lefts.push(await findLeft(holding, doubtful.has(holding.pin), deps, { signal }));
-      const said = lefts.flatMap(({ saidElsewhere }) => saidElsewhere);
-      await proveElsewhere(said, provedNodes, deps, { signal });
-      for (const [index, holding] of holdings.entries()) {
-        const { blocks = 0, saidElsewhere = [] } = lefts[index] ?? {};
-        const left = blocks + saidElsewhere.filter((cid) => !provedNodes.has(cid)).length;
-        blocksLeft += left;
-        if (left > 0) filesLeft += 1;
-        if (fewestCopies(holding) < holding.pin.replicas) filesBelow += 1;
-      }
-    }
+    for (const question of questionsOf(pins))
+      await examineFiles(question, tally, provedNodes, deps, { signal });
   }
-  if (!isAsked)
-    return {
-      isDraining: false,
-      isDrained: false,
-      filesTotal,
-      filesLeft: 0,
-      filesBelow: 0,
-      blocksLeft: 0,
-    };
+  if (!isAsked) return { isDraining: false, isDrained: false, ...tally };
+  const { filesLeft } = tally;
   const heldUpBy = whatHoldsUp({ isCurrent, filesLeft, view });
   const isDrained = filesLeft === 0 && heldUpBy === undefined && isDraining(view);
-  const counts = { filesTotal, filesLeft, filesBelow, blocksLeft };
-  const report = { isDraining: isDraining(view), isDrained, ...counts };
+  const report = { isDraining: isDraining(view), isDrained, ...tally };
   return heldUpBy === undefined ? report : { ...report, heldUpBy };
+}
+
+type Tally = Record<'filesTotal' | 'filesLeft' | 'filesBelow' | 'blocksLeft', number>;
+
+/** Adds the files of one question to the tally. */
+async function examineFiles(
+  pins: readonly Pin[],
+  tally: Tally,
+  provedNodes: ProvedNodes,
+  deps: DrainDeps,
+  { signal }: { signal: AbortSignal },
+): Promise<void> {
+  const doubtful = new Set(pins.filter((pin) => deps.loop.isInDoubt(pin)));
+  const looks: (Left & { readonly holding: Holding })[] = [];
+  for (const holding of await askHoldings(pins, deps, { signal })) {
+    const left = await findLeft(holding, doubtful.has(holding.pin), deps, { signal });
+    looks.push({ ...left, holding });
+  }
+  const said = looks.flatMap(({ saidElsewhere }) => saidElsewhere);
+  await proveElsewhere(said, provedNodes, deps, { signal });
+  for (const { blocks, saidElsewhere, holding } of looks) {
+    const left = blocks + saidElsewhere.filter((cid) => !provedNodes.has(cid)).length;
+    tally.blocksLeft += left;
+    if (left > 0) tally.filesLeft += 1;
+    if (fewestCopies(holding) < holding.pin.replicas) tally.filesBelow += 1;
+  }
 }
 
 /** Manifest nodes that another peer proved, and when. */

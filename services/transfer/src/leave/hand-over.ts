@@ -1,5 +1,5 @@
 /**
- * Handing over when told to stop: blocks of files with two replicas or more that only this peer
+ * Handing over on a stop: blocks of files with two replicas or more that only this peer
  * holds are offered to others, so that an upload which was answered with one copy stays readable.
  *
  * This is no drain: the peer is expected back. In the usual case every file has its copies, nothing
@@ -33,7 +33,7 @@ const ORDERLY_TIMEOUT_MS = 200;
 const FILES_PER_ROUND = 512;
 /** Copies of a block, ours included, with which it may be left. */
 const COPIES_ENOUGH = 2;
-/** Batches offered at one time. */
+/** Batches offered at once. */
 const OFFERS_AT_ONCE = 2;
 
 export interface HandOverDeps {
@@ -60,7 +60,7 @@ export async function handOver(
   { signal }: { signal: AbortSignal },
 ): Promise<HandedOver> {
   const tally = { filesChecked: 0, blocks: 0, blocksLeft: 0 };
-  // Suspects are offered to as well: a starved peer may doubt everybody.
+  // Suspects are offered to as well: a starved peer may suspect all others.
   if (!deps.view.asked().some(({ isSelf, draining }) => !isSelf && !draining)) return tally;
 
   const lease: Lease = randomUUID();

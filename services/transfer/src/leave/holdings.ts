@@ -1,5 +1,5 @@
 /**
- * What we and the members that stay hold of files, asked at this moment. Counts that decide whether
+ * Holdings of files, ours and of the members that stay, asked at this moment. Counts that decide whether
  * this peer may go come from here, never from an empty queue.
  */
 import { decodeBits } from '@shoal/blocks';
@@ -24,9 +24,9 @@ const BLOCKS_PER_QUESTION_MAX = 8 * 1024 * 1024;
 /** Have-maps of one file, as bits in DAG order. */
 export interface Holding {
   readonly pin: Pin;
-  /** What we confirm ourselves; undefined when our manifest has a gap, so that we can't tell. */
+  /** Blocks that we confirm ourselves; undefined when our manifest has a gap, so that we don't know. */
   readonly own: Uint8Array | undefined;
-  /** What each of the others confirms that are up and stay. */
+  /** For each of the others that is up and stays, the blocks that it confirms. */
   readonly others: readonly Uint8Array[];
 }
 

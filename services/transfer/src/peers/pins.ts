@@ -29,7 +29,7 @@ export interface PinPage {
 }
 
 /**
- * The pin of a file that is to be read.
+ * The pin of a file that a client wants to read.
  * @throws FileNotFound, FileGone; ServiceUnavailable when our discovery stays away.
  */
 export async function findPin(

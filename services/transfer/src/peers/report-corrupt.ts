@@ -1,14 +1,14 @@
 /**
- * Telling a peer that it sent wrong bytes: its storage re-reads the block, sets a damaged one aside
- * and replaces it. It believes its own disk, not us, so telling it wrongly costs it one read. Nobody
- * waits for the answer.
+ * Reporting wrong bytes to the peer that sent them: its storage re-reads the block, sets a damaged one aside
+ * and replaces it. It believes its own disk, not us, so a wrong report costs it one read. No caller waits
+ * for the answer.
  */
 import type { Log, PeerClient } from '@shoal/chassis';
 import { type Cid, type Member, storageRoutes } from '@shoal/protocol';
 import { targetOf } from './member-view.ts';
 import type { Metrics } from '../metrics.ts';
 
-/** Reports under way. Past that nothing is told: the next reader will meet the same bytes. */
+/** Reports under way. Past that none is sent: the next reader will meet the same bytes. */
 const REPORTS_MAX = 16;
 const REPORT_TIMEOUT_MS = 10_000;
 

@@ -33,7 +33,7 @@ export class Retries implements Disposable {
     this.#set(root, delayMs, delayMs);
   }
 
-  /** After this long, whatever came before. */
+  /** After this long, with a new back-off. */
   lookIn(root: Cid, delayMs: number): void {
     this.#set(root, delayMs, 0);
   }

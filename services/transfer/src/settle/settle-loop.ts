@@ -16,7 +16,7 @@ import { SettledFiles } from './settled-files.ts';
 
 /** Longest wait before a file that could not be settled is looked at again. */
 const RETRY_DELAY_MAX_MS = 60_000;
-/** The same while draining: somebody waits for the end of it. */
+/** The same while draining: a person waits for the end of it. */
 const RETRY_DELAY_DRAINING_MAX_MS = 5000;
 /** A file that was put or changed less long ago may still be spreading… */
 const NEW_FOR_MS = 10 * 60_000;
@@ -76,7 +76,7 @@ export class SettleLoop implements AsyncDisposable {
     return this.#settleOnce(root);
   }
 
-  /** Something about these files changed: they are looked at soon, whatever is remembered of them. */
+  /** Something about these files changed: what is remembered of them is dropped, and they are looked at soon. */
   lookAgain(roots: readonly Cid[]): void {
     for (const root of roots) {
       this.#noteStale(root);

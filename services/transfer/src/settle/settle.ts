@@ -96,7 +96,7 @@ export async function settle(
 
 const NOTHING: Repaired = { copied: [], failedBlocks: 0, isFull: false };
 
-/** What is here of the DAG. A manifest with gaps is mended first: without it nothing can be listed. */
+/** Looks at what is here of the DAG. A manifest with gaps is mended first: without it nothing can be listed. */
 async function look(
   pin: Pin,
   entries: readonly DagEntry[],
@@ -140,7 +140,7 @@ async function look(
   return { held, mended };
 }
 
-/** What our storage holds of the DAG; undefined without its root or one of its nodes. */
+/** Asks our storage what it holds of the DAG; undefined without its root or one of its nodes. */
 async function askHeld(
   root: Cid,
   entries: readonly DagEntry[],

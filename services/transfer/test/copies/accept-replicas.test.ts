@@ -165,13 +165,13 @@ describe('acceptReplicas', () => {
   it('waits for a repair of the same block, and repairs leave to it what it brings', async () => {
     const paper = paperReceiver();
     const lookedAtMs = performance.now();
-    const wants = CIDS.map((cid, index) => ({ cid, index, sizeBytes: undefined }));
+    const wants = CIDS.map((cid, index) => ({ cid, index }));
     const repaired: number[] = [];
     const fetched = Promise.withResolvers<void>();
     const repair = (from: number, to: number) =>
       paper.repairs.copy(
         wants.slice(from, to),
-        async ({ index = 0 }) => {
+        async ({ index }) => {
           repaired.push(index);
           await fetched.promise;
           return { bytes: BYTES[index] ?? Buffer.alloc(0), release: () => undefined };

@@ -11,7 +11,7 @@ import {
   transferRoutes,
 } from '@shoal/protocol';
 import { Registry } from 'prom-client';
-import { createCopyProofs } from '../../src/copies/copy-proofs.ts';
+import { CopyProofs } from '../../src/copies/copy-proofs.ts';
 import { createDrain } from '../../src/leave/drain.ts';
 import { handOver } from '../../src/leave/hand-over.ts';
 import { questionsOf } from '../../src/leave/holdings.ts';
@@ -165,7 +165,7 @@ function paperPeer(
   const log = createLog('test', 'silent');
   const deps = {
     client,
-    proofs: createCopyProofs({ client, self: peerOf(0), metrics, log }),
+    proofs: new CopyProofs({ client, self: peerOf(0), metrics, log }),
     view: paper.view,
     listed: {
       open: () => ({

@@ -22,7 +22,7 @@ import { createPlacement } from '@shoal/swarm';
 import fc from 'fast-check';
 import { Registry } from 'prom-client';
 import type { ListedDag } from '../../src/fetch/listed-blocks.ts';
-import { type CopyProofs, createCopyProofs } from '../../src/copies/copy-proofs.ts';
+import { CopyProofs } from '../../src/copies/copy-proofs.ts';
 import { createIncoming } from '../../src/copies/incoming.ts';
 import type { MemberView } from '../../src/peers/member-view.ts';
 import { createMetrics } from '../../src/metrics.ts';
@@ -213,7 +213,7 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
   const asking: CopyProofs[] = [];
   const settleAt = (self: number) => {
     const client = clientOf(self);
-    const proofs = createCopyProofs({ client, self: id(self), metrics, log });
+    const proofs = new CopyProofs({ client, self: id(self), metrics, log });
     asking.push(proofs);
     return settle(
       root,

@@ -44,7 +44,7 @@ export function createCarExport({
   carsMax,
 }: {
   readonly sender: Sender;
-  /** CARs sent at one time, shared by clients. */
+  /** CARs sent at once, shared by clients. */
   readonly carsMax: number;
 }): (ask: IpfsAsk, form: CarForm) => Promise<IpfsOutcome> {
   const shares = new Shares({ what: 'CARs being sent', placesMax: carsMax });

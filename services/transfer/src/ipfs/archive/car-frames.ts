@@ -9,7 +9,7 @@ export function carHeader(root: string): Uint8Array {
   return CarBufferWriter.createWriter(new ArrayBuffer(sizeBytes), { roots: [cid] }).close();
 }
 
-/** What stands before a block's bytes: the length of all, and the CID as its parent spells it. */
+/** The head of a block's frame: the length of the rest, and the CID as its parent spells it. */
 export function carFrame({ cid, isV0 }: DagEntry, blockSizeBytes: number): Uint8Array {
   const { bytes, multihash } = parseCid(cid);
   const name = isV0 === true ? multihash.bytes : bytes; // a version 0 CID is its multihash

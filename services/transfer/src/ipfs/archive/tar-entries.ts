@@ -1,8 +1,8 @@
 /**
- * What a TAR of a file or directory holds, in its order: a directory, then what is in it.
+ * The entries of a TAR of a file or directory, in its order: a directory, then its contents.
  *
- * Whoever unpacks it must not be led out of the root, not even by an unpacker that follows symlinks or
- * takes names as they come. So names are resolved here (`a/../b` is `b`, one that leads out is refused),
+ * Unpacking it must not lead out of its root, not even with an unpacker that follows symlinks or takes
+ * names as they come. So names are resolved here (`a/../b` is `b`, one that leads out is refused),
  * and symlinks are held to the rule of `leadsOut`. That rule counts folders, so a TAR with symlinks has
  * plain names alone.
  */
@@ -42,7 +42,7 @@ export interface TarEntry {
   readonly target: ReadCid;
 }
 
-/** What all entries of one TAR share. */
+/** State shared by all entries of one TAR. */
 interface Walk {
   readonly reader: Pick<BlockReader, 'getNode'>;
   /** Told how many links are in memory. */

@@ -78,7 +78,7 @@ async function assertThere(
   }
 }
 
-/** A name that can't stand at the root of a TAR is left for the CID. */
+/** The last part of the path, or the CID when a TAR can't have that as its root. */
 function rootNameOf({ path: { segments }, resolved: { target } }: IpfsAsk): string {
   const last = segments.at(-1);
   return last === undefined || entryNameFault(last) !== undefined ? target.asGiven : last;

@@ -10,7 +10,7 @@ import { Header } from 'tar/header';
 import { Pax } from 'tar/pax';
 
 const RECORD_BYTES = 512;
-/** What `Date` can say. */
+/** The last second that `Date` has. */
 const LAST_SECOND = 8_640_000_000_000n;
 const TYPES = { file: 'File', directory: 'Directory', symlink: 'SymbolicLink' } as const;
 const USUAL_MODES = { file: 0o644, directory: 0o755, symlink: 0o777 } as const;
@@ -27,7 +27,7 @@ export interface TarHead {
   readonly attributes: Attributes | undefined;
 }
 
-/** What two records of zeros say: nothing follows. */
+/** Two records of zeros: nothing follows. */
 export const TAR_END: Uint8Array = new Uint8Array(2 * RECORD_BYTES);
 
 /** The header of an entry, with an extended one before it where names or sizes need that. */
@@ -48,7 +48,7 @@ export function tarHeader({ kind, path, sizeBytes, linkTo, attributes }: TarHead
   return Buffer.concat([new Pax(fields).encode(), header]);
 }
 
-/** What follows a file's bytes, up to the next record. */
+/** Zeros after a file's bytes, up to the next record. */
 export const tarPadding = (sizeBytes: number): Uint8Array =>
   new Uint8Array((RECORD_BYTES - (sizeBytes % RECORD_BYTES)) % RECORD_BYTES);
 

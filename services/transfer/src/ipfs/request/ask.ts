@@ -12,7 +12,7 @@ export type IpfsCall = Call<GetIpfs['params'], GetIpfs['query'], undefined>;
 export interface IpfsAsk {
   readonly call: IpfsCall;
   readonly path: IpfsPath;
-  /** What the path leads to. */
+  /** The root, and the end of the path. */
   readonly resolved: ResolvedPath;
   readonly reader: BlockReader;
   /** The live pin of what the path leads to; undefined without one, or when blocks were asked for. */
@@ -22,7 +22,7 @@ export interface IpfsAsk {
 /** How it went, once the answer began; what fails before that is thrown. */
 export type IpfsOutcome = SendOutcome | 'not-modified';
 
-/** What `/metrics` tells apart. */
+/** The kinds that `/metrics` distinguishes. */
 export type IpfsKind = 'file' | 'directory' | 'raw' | 'car' | 'tar';
 
 export interface Answered {
@@ -30,7 +30,7 @@ export interface Answered {
   readonly outcome: IpfsOutcome;
 }
 
-/** Answers without a body: 304, and whatever HEAD asks for. */
+/** Answers without a body: 304, and HEAD. */
 export function answerHead(
   { reply }: IpfsCall,
   status: number,

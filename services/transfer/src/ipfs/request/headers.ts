@@ -1,7 +1,7 @@
 /** Headers that every answer below `/ipfs/` shares. */
 import type { IpfsPath } from './path.ts';
 
-/** What pages may send and see, whose reading the chassis allows. (The list is that of the gateway specification.) */
+/** The headers that pages may send and see; that pages may read at all is set by the chassis. (The gateway specification's list.) */
 export const CORS_HEADERS: Readonly<Record<string, string>> = {
   'access-control-allow-headers': 'Content-Type, Range, User-Agent, X-Requested-With',
   'access-control-allow-methods': 'GET, HEAD, OPTIONS',

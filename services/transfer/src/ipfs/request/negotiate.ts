@@ -8,7 +8,7 @@ export const RAW_TYPE = 'application/vnd.ipld.raw';
 export const CAR_TYPE = 'application/vnd.ipld.car';
 export const TAR_TYPE = 'application/x-tar';
 
-/** Names of formats in `?format=`, and the media types that stand for them in `Accept`. */
+/** Names of formats in `?format=`, and their media types in `Accept`. */
 const TYPES: Readonly<Record<string, string>> = {
   [RAW_TYPE]: 'raw',
   [CAR_TYPE]: 'car',
@@ -22,7 +22,7 @@ const FOREIGN = ['dag-json', 'dag-cbor', 'json', 'cbor'];
 /** Media ranges looked at in one `Accept`. */
 const RANGES_MAX = 32;
 
-/** Whether blocks that stand twice in a DAG come twice in its CAR. */
+/** Whether blocks that occur twice in a DAG come twice in its CAR. */
 export type Dups = 'y' | 'n';
 
 export type Form =
@@ -62,7 +62,7 @@ export function negotiate(query: FormQuery, accept: string | undefined): Form {
   });
 }
 
-/** Whether whoever sent this `Accept` reads JSON, and so a problem's body. */
+/** Whether the client that sent this `Accept` reads JSON, and so a problem's body. */
 export function readsJson(accept: string | undefined): boolean {
   return parseAccept(accept ?? '').some(
     ({ type, weight }) => weight > 0 && /^application\/(?:.+\+)?json$/.test(type),
@@ -77,7 +77,7 @@ function formatOf(ranges: readonly MediaRange[]): string | undefined {
   return best === undefined ? undefined : TYPES[best.type];
 }
 
-/** What we don't have loses against anything that we do have. */
+/** A format that we don't have loses against any that we have. */
 const isForeign = ({ type }: MediaRange): boolean =>
   !['raw', 'car', 'tar', undefined].includes(TYPES[type]);
 

@@ -1,4 +1,4 @@
-/** What stands behind `/ipfs/`: a CID in any spelling, and a path below it. */
+/** The rest of an address after `/ipfs/`: a CID in any spelling, and a path below it. */
 import { type ReadCid, readCid } from '@shoal/blocks';
 import { RequestInvalid } from '@shoal/protocol';
 
@@ -8,9 +8,9 @@ const SEGMENTS_MAX = 128;
 export interface IpfsPath {
   /** As it was asked for, escapes and all. */
   readonly asked: string;
-  /** What a proxy takes off before `asked`. */
+  /** The part before `asked` that a proxy takes off. */
   readonly prefix: string;
-  /** What followed the `?`, without it. */
+  /** The query, without its `?`. */
   readonly search: string;
   readonly root: ReadCid;
   /** Decoded, none empty. */
