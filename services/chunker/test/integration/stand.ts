@@ -93,6 +93,8 @@ export interface Stand extends AsyncDisposable {
     /** Thrown at the next pins. */
     pinRefusal: Problem | undefined;
   };
+  /** Headers of a service of this same peer. */
+  prove(method: string, path: string): Record<string, string>;
   stats(): Promise<StorageStats>;
   hasBlock(cid: Cid): Promise<boolean>;
   killStorage(): Promise<void>;
@@ -295,6 +297,7 @@ export async function openStand(
     pins,
     swarm,
     swarmBlocks,
+    prove: (method, path) => prover.prove(peerId, { method, path }),
     stats: () => peers.call(peers.own('storage'), storageRoutes.stats, {}, { signal }),
     async hasBlock(cid) {
       const { bits } = await peers.call(
