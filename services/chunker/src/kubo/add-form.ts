@@ -23,6 +23,7 @@ import { type IncomingEntry, uploadDirectory } from '../directory/upload-directo
 import type { IntakeDeps } from '../intake/intake.ts';
 import type { RequestLimits, Stop } from '../request/admit.ts';
 import { type FormPart, formParts, kindOf } from '../request/read-body.ts';
+import { oneName } from '../request/names.ts';
 import { createTakeRequest } from '../request/take-request.ts';
 import { upload } from '../upload.ts';
 import { type Lines, openLines } from './lines.ts';
@@ -89,7 +90,7 @@ async function addFile(
 ): Promise<void> {
   const { body } = parts.take();
   const { replicas, copies } = UploadQuery.parse({});
-  const name = path || UNNAMED;
+  const name = oneName([path || UNNAMED]);
   const rest = { expiresAtMs: undefined, expectedSha256: undefined };
   const file = { name, replicas, copies, body, ...rest };
   const { files, treeSizesBytes } = await upload(only(file), deps, { signal });
@@ -130,7 +131,7 @@ async function* entriesOf(
   isWrapped: boolean,
 ): AsyncGenerator<IncomingEntry, void, undefined> {
   const { replicas, copies } = UploadQuery.parse({});
-  const name = isWrapped ? root : undefined;
+  const name = isWrapped ? oneName([root]) : undefined;
   const wishes = { name, replicas, copies, expiresAtMs: undefined };
   for (
     let next = await parts.peek();

@@ -158,7 +158,7 @@ describe("a form of Kubo's clients", () => {
   });
 
   it('is refused from a stranger, and when it is no form', async () => {
-    expect((await post('', form(part('a', 'x')), { 'shoal-proof': 'x' })).status).toBe(403);
+    expect((await post('', form(part('a', 'x')), { 'shoal-proof': 'x' })).status).toBe(401);
     const { status } = await post('', Buffer.from('{}'), { 'content-type': 'application/json' });
     expect(status).toBe(415);
   });

@@ -265,7 +265,8 @@ describe('add', () => {
   });
 
   it('gives a body that stands still up', async () => {
-    await using gateway = await open({}, { GATEWAY_BODY_IDLE_TIMEOUT_MS: '200' });
+    const chunker: RequestListener = (incoming) => void incoming.on('error', () => {}).resume();
+    await using gateway = await open({ chunker }, { GATEWAY_BODY_IDLE_TIMEOUT_MS: '200' });
     const stuck = new Readable({ read() {} });
     stuck.push('--b\r\nContent-Disp');
     const { status, text } = await rpc(gateway.origin, 'add', { body: stuck });
