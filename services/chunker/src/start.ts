@@ -21,7 +21,7 @@ import type { IntakeDeps } from './intake/intake.ts';
 import { createGateways } from './import/gateways.ts';
 import { mountImports } from './import/import-routes.ts';
 import { createLeases } from './intake/end-leases.ts';
-import { mountKuboForms } from './kubo/add-form.ts';
+import { mountKuboForms } from './kubo-routes.ts';
 import { createMembers } from './intake/members.ts';
 import { createMetrics } from './metrics.ts';
 import { createProgressEvents } from './intake/progress.ts';

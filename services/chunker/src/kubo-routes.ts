@@ -19,14 +19,14 @@ import {
   UploadQuery,
 } from '@shoal/protocol';
 import type { FastifyRequest } from 'fastify';
-import { type IncomingEntry, uploadDirectory } from '../directory/upload-directory.ts';
-import type { IntakeDeps } from '../intake/intake.ts';
-import type { RequestLimits, Stop } from '../request/admit.ts';
-import { type FormPart, formParts, kindOf } from '../request/read-body.ts';
-import { oneName } from '../request/names.ts';
-import { createTakeRequest } from '../request/take-request.ts';
-import { upload } from '../upload.ts';
-import { type Lines, openLines } from './lines.ts';
+import { type IncomingEntry, uploadDirectory } from './directory/upload-directory.ts';
+import type { IntakeDeps } from './intake/intake.ts';
+import type { RequestLimits, Stop } from './request/admit.ts';
+import { type FormPart, formParts, kindOf } from './request/read-body.ts';
+import { oneName } from './request/names.ts';
+import { createTakeRequest } from './request/take-request.ts';
+import { upload } from './upload.ts';
+import { type Lines, openLines } from './request/answer-lines.ts';
 
 /** What a file is called in the swarm when its sender gave no name. */
 const UNNAMED = 'unnamed';
