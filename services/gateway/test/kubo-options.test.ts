@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { BlockNotFound, CHUNK_SIZE_BYTES, GiB, OriginRefused } from '@shoal/protocol';
+import { BlockNotFound, OriginRefused } from '@shoal/protocol';
 import { ALWAYS, holdTo, NEVER, readOptions, UNKNOWN } from '../src/kubo/rpc/options.ts';
 import { gatewayPath, readIpfsPath } from '../src/kubo/rpc/paths.ts';
 import { toRpcError } from '../src/kubo/rpc/rpc-error.ts';

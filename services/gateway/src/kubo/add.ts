@@ -95,8 +95,9 @@ async function* addForm(
     for await (const line of linesOf(answer.body)) yield KuboAddEvent.parse(JSON.parse(line));
   } catch (cause) {
     signal.throwIfAborted();
-    const fault = form.fault() ?? new ServiceUnavailable({ service: 'chunker' }, { cause });
-    throw fault;
+    const fault = form.fault();
+    if (fault instanceof Error) throw fault;
+    throw new ServiceUnavailable({ service: 'chunker' }, { cause });
   }
 }
 

@@ -132,7 +132,9 @@ describe('add', () => {
       ),
     });
     const body = form(part('a', 'x'), part('b', 'y'));
-    await expect(rpc(gateway.origin, 'add', { body })).rejects.toThrow();
+    await expect(rpc(gateway.origin, 'add', { body })).rejects.toMatchObject({
+      name: expect.stringMatching(/Error/),
+    });
     const { status, text } = await rpc(gateway.origin, 'add?silent=true', { body });
     expect([status, JSON.parse(text)]).toEqual([
       500,
