@@ -72,7 +72,7 @@ const ROOMS: Readonly<Record<string, { ground: readonly string[]; rooms: readonl
   },
   'services/storage': {
     ground: ['config', 'metrics'],
-    rooms: ['disk', 'index', 'store', 'dags', 'serve', 'upkeep'],
+    rooms: ['disk', 'index', 'store/state', 'store/operations', 'store', 'dags', 'serve', 'upkeep'],
   },
   'services/transfer': {
     ground: ['config', 'metrics'],

@@ -20,7 +20,7 @@ export const StorageConfig = PeerConfig.extend({
   STORAGE_WRITES_MAX: z.coerce.number().int().min(1).max(256).default(24),
   /** Block bodies being sent at once; each holds a buffer of 1 MiB. */
   STORAGE_READS_MAX: z.coerce.number().int().min(1).max(256).default(24),
-  /** Requests that may wait for one of those buffers; more are told to come back. */
+  /** Requests that may wait for one of those buffers; more are answered 503 `overloaded`. */
   STORAGE_WAITING_MAX: z.coerce.number().int().min(0).max(10_000).default(512),
   /** A body that stalls longer than this, either way, has its connection closed. */
   STORAGE_STALL_TIMEOUT_MS: z.coerce.number().int().min(100).max(600_000).default(60_000),

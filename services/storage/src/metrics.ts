@@ -18,7 +18,7 @@ export function createMetrics(register: Registry) {
     blocksRead: new Counter({
       name: 'shoal_storage_blocks_read_total',
       help: 'Blocks that were asked for, by how it ended.',
-      labelNames: ['outcome'] as const, // 'sent' | 'absent' | 'aborted' | 'overloaded' | 'failed'
+      labelNames: ['outcome'] as const, // 'sent' | 'absent' | 'aborted'
       registers,
     }),
     blocksProved: new Counter({

@@ -1,40 +1,34 @@
-/** The routes of `protocol/routes/storage.ts`, put on the store. */
+/**
+ * The routes of `protocol/routes/storage.ts`, put on the store: this file says which call answers which route, in the
+ * terms of both. Requests speak of CIDs, the store of digests; how bodies come and go is in `serve/`.
+ */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { cidOf, codecOf, createBits, digestOf, encodeBits, setBit } from '@shoal/blocks';
+import { codecOf, createBits, digestOf, encodeBits, setBit } from '@shoal/blocks';
 import { type Log, mount, mountRaw, type Mounting, watchReader } from '@shoal/chassis';
 import {
   BLOCK_SIZE_MAX_BYTES,
   BlockCorrupt,
   BlockNotFound,
   type Cid,
-  type Codec,
   decodeFrames,
-  type Lease,
-  MiB,
-  type PeerId,
-  type PutReply,
-  StorageFull,
   storageRoutes as routes,
 } from '@shoal/protocol';
-import { type Digest, digestOfCid, digestOfHash } from './disk/block-record.ts';
-import { type Blockstore } from './store/blockstore.ts';
-import { announcedSize, assertNotEmpty, readBody } from './serve/body.ts';
-import { createBufferPool } from './disk/buffers.ts';
 import type { DagListings } from './dags/dag-listing.ts';
-import { haveMapOf, keepDag, nameBlocks } from './dags/dags.ts';
+import { haveMapOf, markDag, nameBlocks } from './dags/dags.ts';
 import { haveMapsOf } from './dags/have-maps.ts';
+import { type Digest, digestOfCid } from './disk/block-record.ts';
 import type { Metrics } from './metrics.ts';
+import {
+  assertNotEmpty,
+  BATCH_SIZE_MAX_BYTES,
+  type BodyLimits,
+  createBodyReader,
+} from './serve/body.ts';
 import { createProveBlocks, OWN_WAITING_MAX } from './serve/prove-blocks.ts';
+import { createPutBlock } from './serve/put-block.ts';
+import { blockHeaders, sendBlock } from './serve/send-block.ts';
+import type { Blockstore } from './store/blockstore.ts';
 import type { Upkeep } from './upkeep/upkeep.ts';
-
-/** Largest body of `POST /blocks/batch`. */
-export const BATCH_SIZE_MAX_BYTES = 4 * MiB;
-/** Bodies above a MiB, or of unknown size, at once. */
-const LARGE_BODIES_MAX = 4;
-/** Longest wait of a put for room to be made: its caller waits a little longer. */
-const ROOM_WAIT_MAX_MS = 10_000;
 
 export interface RouteDeps {
   readonly mounting: Mounting;
@@ -43,42 +37,22 @@ export interface RouteDeps {
   readonly upkeep: Upkeep;
   readonly metrics: Metrics;
   readonly log: Log;
-  readonly limits: {
-    readonly writesMax: number;
-    readonly waitingMax: number;
-    readonly stallTimeoutMs: number;
-  };
+  readonly limits: BodyLimits;
 }
 
 export function mountRoutes(deps: RouteDeps): void {
   mountWrites(deps);
   mountReads(deps);
-  mountKeeping(deps);
+  mountMarks(deps);
   mountUpkeep(deps);
 }
 
 function mountWrites({ mounting, store, upkeep, metrics, limits }: RouteDeps): void {
   const withBody = createBodyReader(limits);
-  const put = async (
-    bytes: Uint8Array,
-    hash: Uint8Array,
-    codec: Codec,
-    lease?: Lease,
-    isYielding = false,
-  ) => {
-    const putNow = () => store.put(digestOfHash(hash), bytes, lease, { isYielding });
-    const { isNew } = await putNow().catch(async (error: unknown) => {
-      if (isYielding || !(error instanceof StorageFull)) throw error;
-      const wish = { neededBytes: bytes.length, isRepair: lease === undefined };
-      const wait = sleep(ROOM_WAIT_MAX_MS, false, { ref: false });
-      if (!(await Promise.race([upkeep.makeRoom(wish), wait]))) throw error;
-      return putNow();
-    });
-    return { cid: cidOf(codec, hash), sizeBytes: bytes.length, isNew };
-  };
-  mount(mounting, routes.addBlock, ({ request, reply, query, caller }) =>
+  const put = createPutBlock({ store, makeRoom: upkeep.makeRoom });
+  mount(mounting, routes.addBlock, ({ request, reply, query: { codec, lease }, caller }) =>
     withBody({ request: request.raw, response: reply.raw, caller }, BLOCK_SIZE_MAX_BYTES, (bytes) =>
-      put(bytes, hash(bytes), query.codec, query.lease),
+      put({ hash: hashOf(bytes), codec, bytes }, { lease }),
     ),
   );
   mount(mounting, routes.putBlock, ({ request, reply, params: { cid }, query, caller }) =>
@@ -86,23 +60,26 @@ function mountWrites({ mounting, store, upkeep, metrics, limits }: RouteDeps): v
       { request: request.raw, response: reply.raw, caller },
       BLOCK_SIZE_MAX_BYTES,
       (bytes) => {
-        const actual = hash(bytes);
-        if (!timingSafeEqual(actual, digestOf(cid))) {
+        const hash = hashOf(bytes);
+        if (!timingSafeEqual(hash, digestOf(cid))) {
           metrics.blocksWritten.inc({ outcome: 'corrupt' });
           throw new BlockCorrupt({ cid, peer: 'the caller' });
         }
-        return put(bytes, actual, codecOf(cid), query.lease, query.yields);
+        const { lease, yields } = query;
+        return put({ hash, codec: codecOf(cid), bytes }, { lease, isYielding: yields });
       },
     ),
   );
-  mount(mounting, routes.addBlocks, ({ request, reply, query, caller }) =>
+  mount(mounting, routes.addBlocks, ({ request, reply, query: { lease }, caller }) =>
     withBody(
       { request: request.raw, response: reply.raw, caller },
       BATCH_SIZE_MAX_BYTES,
-      async (body): Promise<{ blocks: PutReply[] }> => {
+      async (body) => {
         const frames = decodeFrames(body);
         assertNotEmpty(frames.length);
-        const puts = frames.map(({ codec, bytes }) => put(bytes, hash(bytes), codec, query.lease));
+        const puts = frames.map(({ codec, bytes }) =>
+          put({ hash: hashOf(bytes), codec, bytes }, { lease }),
+        );
         await Promise.allSettled(puts); // the buffer is theirs until the last one is done
         return { blocks: await Promise.all(puts) };
       },
@@ -115,20 +92,14 @@ function mountReads({ mounting, store, listings, upkeep, metrics, limits, log }:
     mounting,
     routes.getBlock,
     async ({ request, reply, params: { cid }, caller, signal }) => {
-      const headers = (sizeBytes: number) => ({
-        'content-type': 'application/octet-stream',
-        'content-length': sizeBytes,
-        'x-content-type-options': 'nosniff',
-      });
       if (request.method === 'HEAD') {
         const sizeBytes = await store.probe(digestOfCid(cid));
         if (sizeBytes === undefined) throw new BlockNotFound({ cid });
-        return reply.headers(headers(sizeBytes)).send();
+        return reply.headers(blockHeaders(sizeBytes)).send();
       }
       const reading = watchReader(reply.raw);
       const { isSlow } = reading;
-      const stopWatching = () => reading[Symbol.dispose]();
-      reply.raw.once('close', stopWatching);
+      reply.raw.once('close', () => reading[Symbol.dispose]());
       const block = await store.read(digestOfCid(cid), { client: caller, mayYield: true, isSlow });
       if (block === undefined) {
         metrics.blocksRead.inc({ outcome: 'absent' });
@@ -136,21 +107,7 @@ function mountReads({ mounting, store, listings, upkeep, metrics, limits, log }:
       }
       if (signal.aborted) return block[Symbol.dispose]();
       reply.hijack();
-      const { raw } = reply;
-      // A caller that stops reading would keep the buffer for ever.
-      const late = setTimeout(() => raw.destroy(), limits.stallTimeoutMs);
-      block.signal?.addEventListener('abort', () => raw.destroy()); // its peer asks again, or another one
-      // Not before `close`: until then the socket may still read the buffer.
-      raw.once('close', () => {
-        clearTimeout(late);
-        const isSent = raw.writableFinished;
-        metrics.blocksRead.inc({ outcome: isSent ? 'sent' : 'aborted' });
-        if (isSent) metrics.bytesRead.inc(block.bytes.length);
-        block[Symbol.dispose]();
-      });
-      raw.writeHead(200, headers(block.bytes.length));
-      raw.end(block.bytes);
-      return undefined;
+      return sendBlock(reply.raw, block, { metrics, stallTimeoutMs: limits.stallTimeoutMs });
     },
   );
   const isConfirmed = (digest: Digest, forGood: boolean) =>
@@ -182,7 +139,7 @@ function mountReads({ mounting, store, listings, upkeep, metrics, limits, log }:
   });
 }
 
-function mountKeeping({ mounting, store, listings }: RouteDeps): void {
+function mountMarks({ mounting, store, listings }: RouteDeps): void {
   mount(mounting, routes.checkBlock, async ({ params }) => ({
     state: await store.check(digestOfCid(params.cid)),
   }));
@@ -190,10 +147,10 @@ function mountKeeping({ mounting, store, listings }: RouteDeps): void {
     toBits(await store.join(params.lease, body.cids.map(digestOfCid))),
   );
   mount(mounting, routes.endLease, async ({ params, query }) => ({
-    deletedBlocks: await store.endLease(params.lease, query.keep),
+    deletedBlocks: await store.endLease(params.lease, query.keep ? 'completed' : 'given-up'),
   }));
   mount(mounting, routes.keepDag, async ({ params, body }) => ({
-    keptBlocks: await keepDag(store, listings, params.cid, body.replicas),
+    keptBlocks: await markDag(store, listings, params.cid, body.replicas),
   }));
   mount(mounting, routes.retireBlocks, async ({ body: { cids, replicas } }) => {
     const entries = cids.map((cid) => ({
@@ -217,49 +174,10 @@ function mountUpkeep({ mounting, upkeep }: RouteDeps): void {
   mount(mounting, routes.sweep, ({ query }) => upkeep.sweep({ isDryRun: query.dryRun }));
 }
 
-/** Reads bodies into pooled buffers: the usual block in one of a MiB, the rest in a few large ones. */
-function createBodyReader({ writesMax, waitingMax, stallTimeoutMs }: RouteDeps['limits']) {
-  const what = 'block writes in flight';
-  const usual = createBufferPool({ sizeBytes: MiB, buffersMax: writesMax, waitingMax, what });
-  const large = createBufferPool({
-    sizeBytes: BATCH_SIZE_MAX_BYTES,
-    buffersMax: LARGE_BODIES_MAX,
-    waitingMax,
-    what,
-  });
-  return async <T>(
-    {
-      request,
-      response,
-      caller,
-    }: { request: IncomingMessage; response: ServerResponse; caller: PeerId },
-    sizeMaxBytes: number,
-    use: (bytes: Uint8Array) => Promise<T>,
-  ): Promise<T> => {
-    try {
-      const sizeBytes = announcedSize(request, sizeMaxBytes);
-      const pool = sizeBytes !== undefined && sizeBytes <= MiB ? usual : large;
-      using pooled = await pool.take({ client: caller });
-      const bytes = await readBody(request, pooled.buffer, { sizeMaxBytes, stallTimeoutMs });
-      return await use(bytes);
-    } catch (error) {
-      // What is left of the body would be taken for the next request.
-      if (!request.complete && !response.headersSent) response.setHeader('connection', 'close');
-      throw error;
-    }
-  };
-}
-
-const hash = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest();
+const hashOf = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest();
 
 function toBits(flags: readonly boolean[]): { bits: string } {
   const bits = createBits(flags.length);
   for (const [at, isSet] of flags.entries()) if (isSet) setBit(bits, at);
   return { bits: encodeBits(bits) };
-}
-
-/** Reads a manifest node into memory of its own; undefined when it is not held. */
-export async function readNodeFrom(store: Blockstore, cid: Cid): Promise<Uint8Array | undefined> {
-  using block = await store.read(digestOfCid(cid));
-  return block === undefined ? undefined : Uint8Array.from(block.bytes);
 }

@@ -1,3 +1,7 @@
+/**
+ * Puts the storage service together: the store on this peer's disk, upkeep beside it, and the routes above both. What
+ * is opened is closed in the reverse order: requests end first, and the store last.
+ */
 import { join } from 'node:path';
 import {
   createPeerClient,
@@ -12,12 +16,13 @@ import {
 import type { Cid } from '@shoal/protocol';
 import type { StorageConfig } from './config.ts';
 import { createDagListings } from './dags/dag-listing.ts';
+import { readNodeFrom } from './dags/dags.ts';
 import { openDiskBlockstore } from './store/disk-blockstore.ts';
 import { createLivePins } from './upkeep/live-pins.ts';
 import { createPurges } from './upkeep/make-room.ts';
 import { createMetrics } from './metrics.ts';
 import { watchStore } from './upkeep/store-gauges.ts';
-import { mountRoutes, readNodeFrom } from './routes.ts';
+import { mountRoutes } from './routes.ts';
 import { createCopyBlocks, createSettleFiles, startUpkeep } from './upkeep/upkeep.ts';
 
 /** Starts the storage service: opens this peer's blocks and serves them. */
@@ -84,7 +89,7 @@ export async function startStorage(
     }),
     (server) => server.close(),
   );
-  app.addHook('preClose', () => upkeep[Symbol.asyncDispose]()); // whoever waits for a sweep is told
+  app.addHook('preClose', () => upkeep[Symbol.asyncDispose]()); // a request that waits for a sweep gets its answer
   mountRoutes({
     mounting: { app, prover, self: config.PEER_ID },
     store,

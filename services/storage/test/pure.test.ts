@@ -1,13 +1,16 @@
+import { AssertionError } from 'node:assert';
 import { describe, expect, it } from '@jest/globals';
 import { hashBlock } from '@shoal/blocks';
 import { type Lease, Overloaded } from '@shoal/protocol';
 import { decodeRecord, encodeRecord } from '../src/index/block-index.ts';
-import type { BlockRecord } from '../src/disk/block-record.ts';
+import type { BlockRecord, Digest } from '../src/disk/block-record.ts';
 import { createBufferPool, OWN } from '../src/disk/buffers.ts';
-import { createCommitQueue } from '../src/store/commit-queue.ts';
+import { createCommitQueue, type Exclusive } from '../src/index/commit-queue.ts';
 import { createDagListings } from '../src/dags/dag-listing.ts';
-import { recordAfterKeep, recordAfterPut } from '../src/index/records.ts';
-import { mayRetire } from '../src/store/retire.ts';
+import { recordAfterMark, recordAfterPut } from '../src/index/records.ts';
+import { mayRetire } from '../src/store/operations/retire.ts';
+import { Leases } from '../src/store/state/leases.ts';
+import { Retired } from '../src/store/state/retired.ts';
 
 const A = '00000000-0000-4000-8000-00000000000a' as Lease;
 const B = '00000000-0000-4000-8000-00000000000b' as Lease;
@@ -18,7 +21,7 @@ const record: BlockRecord = {
   checkedAtMs: 1_700_000_000_456,
   condemnedAtMs: 0,
   isDamaged: false,
-  keep: 0,
+  replicas: 0,
   isNode: false,
   lease: A,
 };
@@ -27,7 +30,7 @@ describe('index records', () => {
   it('come back as they were written', () => {
     const others: Partial<BlockRecord>[] = [
       {},
-      { place: 'lmdb', isNode: true, keep: 16 },
+      { place: 'lmdb', isNode: true, replicas: 16 },
       { isDamaged: true, condemnedAtMs: 1_700_000_000_789 },
     ];
     for (const other of others) {
@@ -45,7 +48,7 @@ describe('index records', () => {
     old.writeDoubleBE(1_700_000_000_123, 6);
     old.write(A, 14, 'latin1');
     const { writtenAtMs } = record;
-    const expected = { ...record, isNode: true, keep: 3, checkedAtMs: writtenAtMs };
+    const expected = { ...record, isNode: true, replicas: 3, checkedAtMs: writtenAtMs };
     expect(decodeRecord(old)).toEqual(expected);
     expect(decodeRecord(old.subarray(0, 14))).toEqual({ ...expected, lease: undefined });
   });
@@ -64,28 +67,28 @@ describe('index records', () => {
   });
 
   it('keep what pins said when the bytes are written anew', () => {
-    const kept = { ...record, keep: 3, isNode: true, lease: undefined };
+    const kept = { ...record, replicas: 3, isNode: true, lease: undefined };
     const anew = recordAfterPut(kept, { sizeBytes: 9, nowMs: 1, isSound: false, leases: [A] });
-    expect(anew).toMatchObject({ keep: 3, isNode: true, place: 'lmdb', lease: undefined });
+    expect(anew).toMatchObject({ replicas: 3, isNode: true, place: 'lmdb', lease: undefined });
   });
 
   it('remember the highest replicas that a pin wanted', () => {
-    const kept = recordAfterKeep(record, { isNode: true, replicas: 3 });
-    expect(kept).toMatchObject({ keep: 3, isNode: true, lease: undefined });
-    expect(kept && recordAfterKeep(kept, { isNode: false, replicas: 2 })).toBeUndefined();
+    const kept = recordAfterMark(record, { isNode: true, replicas: 3 });
+    expect(kept).toMatchObject({ replicas: 3, isNode: true, lease: undefined });
+    expect(kept && recordAfterMark(kept, { isNode: false, replicas: 2 })).toBeUndefined();
   });
 });
 
 describe('mayRetire', () => {
   const free = { isLeased: false, isNode: false, replicas: 3 };
   it('leaves out what is leased, wanted by more, or a kept node', () => {
-    expect(mayRetire({ keep: 3, isNode: false }, free)).toBe(true);
-    expect(mayRetire({ keep: 0, isNode: false }, free)).toBe(true);
-    expect(mayRetire({ keep: 3, isNode: false }, { ...free, isLeased: true })).toBe(false);
-    expect(mayRetire({ keep: 4, isNode: false }, free)).toBe(false);
-    expect(mayRetire({ keep: 3, isNode: true }, free)).toBe(false);
-    expect(mayRetire({ keep: 3, isNode: false }, { ...free, isNode: true })).toBe(false);
-    expect(mayRetire({ keep: 0, isNode: false }, { ...free, isNode: true })).toBe(true);
+    expect(mayRetire({ replicas: 3, isNode: false }, free)).toBe(true);
+    expect(mayRetire({ replicas: 0, isNode: false }, free)).toBe(true);
+    expect(mayRetire({ replicas: 3, isNode: false }, { ...free, isLeased: true })).toBe(false);
+    expect(mayRetire({ replicas: 4, isNode: false }, free)).toBe(false);
+    expect(mayRetire({ replicas: 3, isNode: true }, free)).toBe(false);
+    expect(mayRetire({ replicas: 3, isNode: false }, { ...free, isNode: true })).toBe(false);
+    expect(mayRetire({ replicas: 0, isNode: false }, { ...free, isNode: true })).toBe(true);
   });
 });
 
@@ -169,6 +172,47 @@ describe('the commit queue', () => {
     await expect(queue.add(9)).rejects.toThrow('disk gone');
     await expect(queue.alone(() => Promise.reject(new Error('task')))).rejects.toThrow('task');
     await expect(queue.add(3)).resolves.toBe(3);
+  });
+});
+
+describe('the right to be alone with the store', () => {
+  const limits = { itemsMax: 3, sizeMaxBytes: 100, sizeOf: (n: number) => n };
+
+  it('lasts as long as the task or the batch that it was given to, however that ends', async () => {
+    const rights: Exclusive[] = [];
+    const queue = createCommitQueue<number, number>(async (items, exclusive) => {
+      rights.push(exclusive);
+      exclusive.assertHeld();
+      return items;
+    }, limits);
+    await queue.add(1);
+    await queue.alone(async (exclusive) => {
+      rights.push(exclusive);
+      await Promise.resolve();
+      exclusive.assertHeld();
+    });
+    const failed = queue.alone((exclusive) => {
+      rights.push(exclusive);
+      throw new Error('task');
+    });
+    await expect(failed).rejects.toThrow('task');
+    expect(new Set(rights).size).toBe(3);
+    for (const right of rights) expect(() => right.assertHeld()).toThrow(AssertionError);
+  });
+
+  it('is asked for by what changes the store', async () => {
+    const queue = createCommitQueue<number, number>(async (items) => items, limits);
+    const over = await queue.alone((exclusive) => ({ exclusive }));
+    const retired = new Retired();
+    const X = 'aa'.repeat(32) as Digest;
+    expect(() => retired.add(over.exclusive, X)).toThrow(AssertionError);
+    expect(() => new Leases([], { nowMs: 0 }).giveUp(over.exclusive, A)).toThrow(AssertionError);
+    expect(retired.has(X)).toBe(false);
+  });
+
+  it('ends with a batch whose commit did not answer for each item, which is a bug', async () => {
+    const queue = createCommitQueue<number, number>(async () => [], limits);
+    await expect(queue.add(1)).rejects.toThrow(AssertionError);
   });
 });
 

@@ -4,12 +4,12 @@ import fc from 'fast-check';
 import type { BlockRecord, Digest } from '../src/disk/block-record.ts';
 import { isOverdue } from '../src/store/census.ts';
 import { createDigestMarks } from '../src/index/digest-marks.ts';
-import { isDamage } from '../src/store/inspect.ts';
-import { verdictOn } from '../src/store/judge.ts';
+import { isDamage } from '../src/store/operations/inspect.ts';
+import { verdictOn } from '../src/store/operations/judge.ts';
 import {
   recordAfterCondemning,
   recordAfterJoin,
-  recordAfterKeep,
+  recordAfterMark,
   recordAfterPut,
   recordAfterReach,
 } from '../src/index/records.ts';
@@ -23,11 +23,11 @@ const record: BlockRecord = {
   checkedAtMs: 1000,
   condemnedAtMs: 0,
   isDamaged: false,
-  keep: 3,
+  replicas: 3,
   isNode: true,
   lease: undefined,
 };
-const condemned = { ...record, keep: 0, isNode: false, condemnedAtMs: 5000 };
+const condemned = { ...record, replicas: 0, isNode: false, condemnedAtMs: 5000 };
 
 describe('digest marks', () => {
   const digest = fc
@@ -100,8 +100,8 @@ describe('the record of a block', () => {
     const put = { sizeBytes: 10, nowMs: 5, isSound: true, leases: [undefined] };
     expect(recordAfterPut(condemned, put)?.condemnedAtMs).toBe(0);
     expect(recordAfterJoin(condemned, A, 5)?.condemnedAtMs).toBe(0);
-    expect(recordAfterKeep(condemned, { isNode: false, replicas: 2 })).toMatchObject({
-      keep: 2,
+    expect(recordAfterMark(condemned, { isNode: false, replicas: 2 })).toMatchObject({
+      replicas: 2,
       condemnedAtMs: 0,
     });
     expect(recordAfterReach(condemned, { isNode: false, replicas: 2 })?.condemnedAtMs).toBe(0);
@@ -111,11 +111,11 @@ describe('the record of a block', () => {
     expect(recordAfterReach(record, { isNode: true, replicas: 3 })).toBeUndefined();
     expect(recordAfterReach(record, { isNode: true, replicas: 5 })).toBeUndefined();
     expect(recordAfterReach(record, { isNode: false, replicas: 2 })).toMatchObject({
-      keep: 2,
+      replicas: 2,
       isNode: false,
     });
     expect(recordAfterCondemning(record, 77)).toMatchObject({
-      keep: 0,
+      replicas: 0,
       isNode: false,
       condemnedAtMs: 77,
     });
@@ -131,9 +131,9 @@ describe('the record of a block', () => {
       checkedAtMs: 5,
     });
     expect(recordAfterPut(damaged, { ...put, leases: [undefined] })?.lease).toBeUndefined();
-    expect(recordAfterKeep(damaged, { isNode: false, replicas: 4 })).toMatchObject({
+    expect(recordAfterMark(damaged, { isNode: false, replicas: 4 })).toMatchObject({
       isDamaged: true,
-      keep: 4,
+      replicas: 4,
     });
   });
 

@@ -10,7 +10,7 @@ import {
   etagOf,
   pinHeaders,
 } from './answer/file-headers.ts';
-import { findPin } from './peers/find-pin.ts';
+import { findPin } from './peers/pins.ts';
 import type { MemberView } from './peers/member-view.ts';
 import { openPinnedFile, type PinnedFileDeps } from './file/pinned-file.ts';
 import { select } from './answer/range.ts';

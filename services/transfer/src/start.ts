@@ -1,6 +1,7 @@
 /** The transfer service: moves blocks between peers, both ways, and files to readers. */
 import {
   createBufferPool,
+  createLimit,
   createPeerClient,
   createRegistry,
   createServer,
@@ -16,28 +17,33 @@ import { connectEvents } from '@shoal/chassis/events';
 import { createProducer, type Producer, startWorker } from '@shoal/chassis/queue';
 import { CHUNK_SIZE_BYTES, type QueueName } from '@shoal/protocol';
 import { join } from 'node:path';
-import { createBlockReaders } from './fetch/block-reader.ts';
-import { createBlockSource } from './fetch/listed-blocks.ts';
+import { createSender } from './answer/send-body.ts';
 import type { TransferConfig } from './config.ts';
+import { createAcceptReplicas } from './copies/accept-replicas.ts';
+import { createCopyBlocks } from './copies/copy-blocks.ts';
 import { createCopyProofs } from './copies/copy-proofs.ts';
-import { createLimit } from './copies/copy.ts';
-import { createDrain } from './leave/drain.ts';
-import { readFileBytes } from './file/file-bytes.ts';
-import { createFindBlock } from './fetch/swarm-blocks.ts';
-import { handOver } from './leave/hand-over.ts';
-import { createHashPieces } from './describe/hash-pieces.ts';
 import { createIncoming } from './copies/incoming.ts';
-import { createManifests } from './file/manifests.ts';
-import { watchMembers } from './peers/member-view.ts';
-import { createMetrics } from './metrics.ts';
-import { openPieceStore } from './describe/piece-store.ts';
 import { releaseEverywhere } from './copies/release.ts';
-import { createReleasedLeases } from './copies/released-leases.ts';
+import { ReleasedLeases } from './copies/released-leases.ts';
 import { createRepairs } from './copies/repairs.ts';
 import { replicate } from './copies/replicate.ts';
+import { createGetMetalink, createGetTorrent } from './describe/describe-file.ts';
+import { createHashPieces } from './describe/hash-pieces.ts';
+import { openPieceStore } from './describe/piece-store.ts';
+import { createDownload } from './download.ts';
+import { AnyBlocks } from './fetch/any-blocks.ts';
+import { createFetchFrom } from './fetch/fetch-from.ts';
+import { createListedBlocks } from './fetch/listed-blocks.ts';
+import { createReceiveBlock } from './fetch/receive-block.ts';
+import { readFileBytes } from './file/file-bytes.ts';
+import { createManifests } from './file/manifests.ts';
+import { mountIpfs } from './ipfs/gateway.ts';
+import { createDrain } from './leave/drain.ts';
+import { handOver } from './leave/hand-over.ts';
+import { createMetrics } from './metrics.ts';
+import { watchMembers } from './peers/member-view.ts';
 import { createReportCorrupt } from './peers/report-corrupt.ts';
 import { mountRoutes } from './routes.ts';
-import { createSender } from './answer/send-body.ts';
 import { settle } from './settle/settle.ts';
 import { startSettleLoop } from './settle/settle-loop.ts';
 
@@ -45,7 +51,7 @@ import { startSettleLoop } from './settle/settle-loop.ts';
 const DEPTH_INTERVAL_MS = 5000;
 /** Buffers kept for the next block; a busier moment's are given back. */
 const IDLE_BUFFERS_MAX = 16;
-/** Files settled at one time from the queue; repairs have a limit of their own anyway. */
+/** Files settled at once from the queue; repairs have a limit of their own anyway. */
 const SETTLE_JOBS_MAX = 2;
 /** Kept of SHUTDOWN_TIMEOUT_MS for what follows the handing over: requests in flight, queues. */
 const CLOSING_MS = 2000;
@@ -61,48 +67,53 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
   const metrics = createMetrics(registry);
   const prover = openProver(config);
   const client = stack.use(createPeerClient({ prover, self, own: ownEndpoints(config) }));
-  const pool = createBufferPool(CHUNK_SIZE_BYTES, IDLE_BUFFERS_MAX);
-  const receiving = {
-    pool,
-    stallMs: config.TRANSFER_BLOCK_STALL_MS,
-    timeoutMs: config.TRANSFER_BLOCK_TIMEOUT_MS,
-  };
   const socket = config.REDIS_SOCKET;
   const events = stack.use(connectEvents(socket, log));
   const view = stack.use(
     watchMembers({ client, self, log, onTable: (asked) => metrics.members.set(asked) }),
   );
-  const proofs = stack.use(createCopyProofs({ client, self, metrics, log }));
-  const common = { client, view, proofs, metrics, log };
-  const reportCorrupt = createReportCorrupt(common);
-  const source = createBlockSource({ ...common, ...receiving, reportCorrupt }, { signal });
-  const blocks = stack.use(
-    createFindBlock({ ...common, ...receiving, source, reportCorrupt }, { signal }),
-  );
-  const readerFor = createBlockReaders(blocks);
-  const manifests = createManifests({ client, log });
-  const hashing = new AbortController();
-  const hashPieces = createHashPieces(
-    {
-      metrics,
-      log,
-      store: await openPieceStore(join(config.PEER_DATA_DIR, 'transfer', 'pieces'), { log }),
-      readFile: (pin, options) => readFileBytes(pin, { source, manifests, readerFor }, options),
-    },
-    { signal: hashing.signal },
-  );
-  const released = createReleasedLeases();
-  const bucket = createTokenBucket({
-    ratePerSecond: config.TRANSFER_REPAIR_BYTES_PER_SECOND,
-    nowMs: () => performance.now(),
+
+  // Blocks: one way to fetch, and two strategies on it.
+  const reportCorrupt = createReportCorrupt({ client, metrics, log });
+  const receive = createReceiveBlock({
+    client,
+    pool: createBufferPool(CHUNK_SIZE_BYTES, IDLE_BUFFERS_MAX),
+    stallMs: config.TRANSFER_BLOCK_STALL_MS,
+    timeoutMs: config.TRANSFER_BLOCK_TIMEOUT_MS,
   });
+  const fetchFrom = createFetchFrom(
+    { client, receive, view, metrics, reportCorrupt, log },
+    { signal },
+  );
+  const listed = createListedBlocks({ client, view, fetchFrom, log });
+  const any = stack.use(
+    new AnyBlocks({ client, view, receive, fetchFrom, reportCorrupt, log }, { signal }),
+  );
+  const manifests = createManifests({ client, log });
+
+  // Copies: offered, accepted, repaired, settled.
+  const proofs = stack.use(createCopyProofs({ client, self, metrics, log }));
+  const released = new ReleasedLeases();
   const incoming = createIncoming();
-  const blocksMax = config.TRANSFER_REPAIRS_MAX;
-  const repairs = createRepairs({ ...common, incoming, bucket, blocksMax });
+  const repairs = createRepairs({
+    client,
+    incoming,
+    bucket: createTokenBucket({
+      ratePerSecond: config.TRANSFER_REPAIR_BYTES_PER_SECOND,
+      nowMs: () => performance.now(),
+    }),
+    blocksMax: config.TRANSFER_REPAIRS_MAX,
+    metrics,
+    log,
+  });
+  const settling = { client, view, listed, manifests, repairs, proofs, metrics, log };
   const loop = stack.use(
     startSettleLoop({
-      ...common,
-      settle: (root, options) => settle(root, { ...common, source, manifests, repairs }, options),
+      client,
+      view,
+      metrics,
+      log,
+      settle: (root, options) => settle(root, settling, options),
       onRepair: (cid, { copiedBlocks, droppedBlocks }) =>
         events.publish({ kind: 'repair', atMs: Date.now(), cid, copiedBlocks, droppedBlocks }),
       intervalMs: config.TRANSFER_SETTLE_INTERVAL_MS,
@@ -110,6 +121,30 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
       delayMs: config.TRANSFER_SETTLE_DELAY_MS,
     }),
   );
+  const leaving = { client, view, listed, manifests, loop, proofs, metrics, log };
+
+  // Files: read by clients, and by this service to be hashed.
+  const sender = createSender(
+    { metrics, log },
+    {
+      bodiesMax: config.TRANSFER_DOWNLOADS_MAX,
+      budgetBlocks: config.TRANSFER_WINDOW_BLOCKS,
+      windowMaxBlocks: config.TRANSFER_DOWNLOAD_WINDOW_BLOCKS,
+      readerStallMs: config.TRANSFER_READER_STALL_MS,
+    },
+  );
+  const hashing = new AbortController();
+  const hashPieces = createHashPieces(
+    {
+      metrics,
+      log,
+      store: await openPieceStore(join(config.PEER_DATA_DIR, 'transfer', 'pieces'), { log }),
+      readFile: (pin, options) => readFileBytes(pin, { listed, any, manifests }, options),
+    },
+    { signal: hashing.signal },
+  );
+  const reading = { client, view, listed, any, manifests, sender };
+  const describing = { client, view, listed, manifests, hashPieces };
 
   let isStopping = false;
   const whyNotReady = () => {
@@ -129,24 +164,35 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
     }),
     (server) => server.close(),
   );
-  mountRoutes(
-    { app, prover, self },
-    {
-      ...common,
-      ...receiving,
-      config,
-      source,
-      readerFor,
-      sender: createSender({ metrics, log, config }),
-      manifests,
-      hashPieces,
-      repairs,
+  const mounting = { app, prover, self };
+  mountRoutes(mounting, {
+    download: createDownload(reading),
+    getTorrent: createGetTorrent(describing),
+    getMetalink: createGetMetalink(describing),
+    acceptReplicas: createAcceptReplicas({
+      client,
+      view,
+      receive,
+      limit: createLimit(config.TRANSFER_COPIES_MAX),
       incoming,
       reportCorrupt,
       released,
-      loop,
-      drain: createDrain({ ...common, source, manifests, loop }, { signal }),
-      limit: createLimit(config.TRANSFER_COPIES_MAX),
+      metrics,
+      log,
+    }),
+    copyBlocks: createCopyBlocks({ client, view, fetchFrom, repairs, log }),
+    loop,
+    drain: createDrain(leaving, { signal }),
+    released,
+    client,
+  });
+  mountIpfs(
+    mounting,
+    { ...reading, metrics, log },
+    {
+      rawBlocksMax: config.TRANSFER_RAW_BLOCKS_MAX,
+      carsMax: config.TRANSFER_CAR_EXPORTS_MAX,
+      readerStallMs: config.TRANSFER_READER_STALL_MS,
     },
   );
 
@@ -157,15 +203,15 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
       log,
       config.TRANSFER_REPLICATE_JOBS_MAX,
       async (payload, job) => {
-        if (released.wasKept(payload.lease) !== undefined) return; // settling has taken over
+        if (released.wasCompleted(payload.lease) !== undefined) return; // settling has taken over
         await replicate(
           payload,
-          common,
-          // Lost progress is not lost truth: the upload asks for the file's health as well.
+          { client, view, proofs, metrics, log },
+          // Progress that is lost costs nothing: the upload asks for the file's health as well.
           (progress) =>
             void job
               .updateProgress(progress)
-              .catch((err: unknown) => log.debug({ err }, 'progress not told')),
+              .catch((err: unknown) => log.debug({ err }, 'progress not reported')),
           { signal },
         );
       },
@@ -179,7 +225,7 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
   stack.use(
     startWorker('release', socket, log, 1, (job) => {
       released.note(job.lease, job.keep);
-      return releaseEverywhere(job, common, { signal });
+      return releaseEverywhere(job, { client, view, log }, { signal });
     }),
   );
   for (const name of ['replicate', 'settle', 'release'] as const) {
@@ -197,8 +243,7 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
       Math.max(0, config.SHUTDOWN_TIMEOUT_MS - CLOSING_MS),
     );
     try {
-      const deadline = { signal: AbortSignal.timeout(timeoutMs) };
-      const done = await handOver({ ...common, source, manifests, loop }, deadline);
+      const done = await handOver(leaving, { signal: AbortSignal.timeout(timeoutMs) });
       log.debug({ ...done }, 'nothing more to hand over');
     } catch (err) {
       log.warn({ err, timeoutMs }, 'not all files were looked at before stopping');

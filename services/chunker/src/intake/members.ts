@@ -1,18 +1,7 @@
 /** What an upload must know of the other members: how many can take copies, and who else has room. */
-import type { Log, PeerClient } from '@shoal/chassis';
-import {
-  type ClockReport,
-  ClockWrong,
-  discoveryRoutes,
-  IdentityInUse,
-  type Member,
-  type StorageFull,
-  type TwinReport,
-} from '@shoal/protocol';
+import { type Log, MemberTable, type PeerClient } from '@shoal/chassis';
+import { ClockWrong, IdentityInUse, type Member, type StorageFull } from '@shoal/protocol';
 
-/** The member table changes by the second at most; small uploads must not ask for it each. */
-const AGE_MAX_MS = 1000;
-const ASK_TIMEOUT_MS = 2000;
 /** Peers named to a client that was refused: enough to find one that is up. */
 const PEERS_NAMED_MAX = 5;
 
@@ -26,9 +15,9 @@ export interface Members {
    *   was first under this peer's identity.
    */
   checkWritable(options: { signal: AbortSignal }): Promise<void>;
-  /** How many members copies can be placed on; 1 when nobody is known. */
+  /** How many members copies can be placed on; 1 when no member is known. */
   placeableCount(options: { signal: AbortSignal }): Promise<number>;
-  /** Other members with at least this much room, the roomiest first; undefined when nobody is known. */
+  /** Other members with at least this much room, the roomiest first; undefined when no member is known. */
   withRoom(
     neededBytes: number,
     options: { signal: AbortSignal },
@@ -43,41 +32,21 @@ export function createMembers({
   readonly peers: PeerClient;
   readonly log: Log;
 }): Members {
-  let known: readonly Member[] = [];
-  let clock: ClockReport | undefined;
-  let twin: TwinReport | undefined;
-  let askedAtMs = -Infinity;
+  const table = new MemberTable({ client: peers, log });
+  const known = async (options: { signal: AbortSignal }): Promise<readonly Member[]> =>
+    (await table.fresh(options))?.members ?? [];
 
-  const table = async ({ signal }: { signal: AbortSignal }): Promise<readonly Member[]> => {
-    if (performance.now() - askedAtMs < AGE_MAX_MS) return known;
-    try {
-      const reply = await peers.call(
-        peers.own('discovery'),
-        discoveryRoutes.members,
-        {},
-        { signal, timeoutMs: ASK_TIMEOUT_MS },
-      );
-      known = reply.members;
-      clock = reply.clock;
-      twin = reply.twin;
-      askedAtMs = performance.now();
-    } catch (err) {
-      signal.throwIfAborted();
-      log.debug({ err }, 'members not told, the last table stands');
-    }
-    return known;
-  };
   return {
     async checkWritable(options) {
-      await table(options);
+      const { twin, clock } = (await table.fresh(options)) ?? {};
       if (twin?.isAside === true) throw new IdentityInUse({ gateway: twin.gateway });
       if (clock?.isWrong === true) throw new ClockWrong({ aheadMs: clock.aheadMs ?? 0 });
     },
     async placeableCount(options) {
-      return Math.max(1, (await table(options)).filter(isPlaceable).length);
+      return Math.max(1, (await known(options)).filter(isPlaceable).length);
     },
     async withRoom(neededBytes, options) {
-      const members = await table(options);
+      const members = await known(options);
       if (members.length === 0) return undefined;
       return members
         .filter((member) => isPlaceable(member) && !member.isSelf)

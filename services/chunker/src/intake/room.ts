@@ -58,7 +58,7 @@ export function createRoom({
       askedAtMs = performance.now();
     } catch (err) {
       signal.throwIfAborted();
-      log.debug({ err }, 'room not told, the puts will tell');
+      log.debug({ err }, 'free space unknown, relying on storage');
       known = undefined;
     }
     return known;

@@ -1,9 +1,9 @@
 /**
  * The blocks of DAGs in DAG order, for have-maps. Listing reads every manifest node, and a DAG never
- * changes under its root, so what was listed is kept, packed, up to a bound on blocks.
+ * changes under its root, so listings are cached (LRU), packed, up to a bound on blocks.
  *
- * Small nodes are read at once from the index, so nothing else would run until a listing is done: it
- * lets others have their turn. Who asks for a root that is being listed waits for the same listing.
+ * Small nodes are read from the index without waiting, so a listing would block the event loop: it
+ * yields now and then. Callers that ask for a root that is being listed share that listing (single-flight).
  */
 import { type DagEntry, digestOf, walkDag } from '@shoal/blocks';
 import type { Cid } from '@shoal/protocol';
@@ -29,21 +29,21 @@ export interface DagListings {
 
 export function createDagListings(deps: {
   readonly readNode: (cid: Cid) => Promise<Uint8Array | undefined>;
-  /** Blocks over all the listings that are kept. */
+  /** Blocks over all the listings that are cached. */
   readonly blocksMax: number;
 }): DagListings {
-  const kept = new Map<Cid, Listing>(); // in the order of last use
+  const cached = new Map<Cid, Listing>(); // in the order of last use
   const underWay = new Map<Cid, Promise<Listing>>();
-  let keptBlocks = 0;
+  let cachedBlocks = 0;
 
   const remember = (root: Cid, listing: Listing): void => {
-    if (listing.blocks > deps.blocksMax || kept.has(root)) return;
-    kept.set(root, listing);
-    keptBlocks += listing.blocks;
-    for (const [oldest, { blocks }] of kept) {
-      if (keptBlocks <= deps.blocksMax) return;
-      kept.delete(oldest);
-      keptBlocks -= blocks;
+    if (listing.blocks > deps.blocksMax || cached.has(root)) return;
+    cached.set(root, listing);
+    cachedBlocks += listing.blocks;
+    for (const [oldest, { blocks }] of cached) {
+      if (cachedBlocks <= deps.blocksMax) return;
+      cached.delete(oldest);
+      cachedBlocks -= blocks;
     }
   };
   const read = async (root: Cid): Promise<Listing> => {
@@ -53,10 +53,10 @@ export function createDagListings(deps: {
   };
   return {
     async list(root) {
-      const known = kept.get(root);
+      const known = cached.get(root);
       if (known !== undefined) {
-        kept.delete(root);
-        kept.set(root, known);
+        cached.delete(root);
+        cached.set(root, known);
         return known;
       }
       const begun = underWay.get(root);

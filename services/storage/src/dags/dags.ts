@@ -1,4 +1,4 @@
-/** What this peer holds of a DAG, and marking it as wanted. */
+/** What this peer holds of a DAG, and marking it for a pin. */
 import { cidOf, createBits, encodeBits, setBit } from '@shoal/blocks';
 import {
   BlockNotFound,
@@ -36,24 +36,24 @@ export async function haveMapOf(
   return { root, blocks: listing.blocks, bits: encodeBits(bits), checkedAtMs };
 }
 
-/** Answers how many of the DAG's blocks are held. @throws as `haveMapOf`. */
-export async function keepDag(
+/** Marks the blocks of a pinned DAG; answers how many of them are held. @throws as `haveMapOf`. */
+export async function markDag(
   store: Blockstore,
   listings: DagListings,
   root: Cid,
   replicas: number,
 ): Promise<number> {
   const listing = await listHeld(store, listings, root);
-  let keptBlocks = 0;
+  let heldBlocks = 0;
   for (let from = 0; from < listing.blocks; from += LOOKUPS_PER_TURN) {
     const length = Math.min(LOOKUPS_PER_TURN, listing.blocks - from);
-    const entries = Array.from({ length }, (_, at) => ({
+    const blocks = Array.from({ length }, (_, at) => ({
       digest: listing.digestAt(from + at),
       isNode: listing.isNodeAt(from + at),
     }));
-    keptBlocks += await store.keep(entries, replicas);
+    heldBlocks += await store.mark(blocks, replicas);
   }
-  return keptBlocks;
+  return heldBlocks;
 }
 
 /** The blocks at these places; without a CID where the DAG is not held, has a gap, or is shorter. */
@@ -75,6 +75,15 @@ export async function nameBlocks(
     }
   }
   return named;
+}
+
+/** Reads a manifest node into memory of its own; undefined when it is not held. */
+export async function readNodeFrom(
+  store: Pick<Blockstore, 'read'>,
+  cid: Cid,
+): Promise<Uint8Array | undefined> {
+  using block = await store.read(digestOfCid(cid));
+  return block === undefined ? undefined : Uint8Array.from(block.bytes);
 }
 
 async function listHeld(store: Blockstore, listings: DagListings, root: Cid): Promise<Listing> {

@@ -1,7 +1,7 @@
 /**
- * Several have-maps in one answer. Who asks waits for a second or so, and one DAG that is large and
- * not listed yet must not cost it the others: they are read a few at a time, and what is not there
- * when the time is over is told as unread.
+ * Several have-maps in one answer. The caller waits for a second or so, and one DAG that is large and
+ * not listed yet must not cost it the others: they are read a few at a time, and those that are not there
+ * when the time is over are answered as unread.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Log } from '@shoal/chassis';
@@ -49,7 +49,7 @@ export async function haveMapsOf(
     for (const [at, root] of rest) {
       if (isOver || signal.aborted) return;
       note(at, await readOrNot(root, read, log));
-      await nextTurn(); // whoever wants a block meanwhile does not wait for all of them
+      await nextTurn(); // a request for a block does not wait for all of them
     }
   };
   await Promise.race([late, Promise.all(Array.from({ length: READS_MAX }, work))]);

@@ -1,6 +1,6 @@
 /**
  * Large blocks, one file each, in 256 folders by the first byte of the digest. A block is written
- * under a temporary name and synced before it is renamed: its name never stands for half a block.
+ * under a temporary name and synced before it is renamed: its name is never that of half a block.
  * A crash leaves drafts, which opening clears, or a block that the index does not know, which
  * `strays` finds.
  */
@@ -14,6 +14,9 @@ import type { FileIo } from './file-io.ts';
 
 /** Damaged blocks that are kept for a look; past that they are deleted. */
 const QUARANTINE_BLOCKS_MAX = 128;
+
+/** Folders of blocks: one for each first byte of a digest. */
+export const FOLDERS = 256;
 
 const readAt = promisify(read);
 
@@ -35,7 +38,7 @@ export interface BlockFiles {
   discard(draft: Draft): void;
   /** Makes drafts durable under their names; answers for each the error that stopped it, or undefined. */
   publish(drafts: readonly Draft[]): Promise<(Error | undefined)[]>;
-  /** Size of a block's file; undefined without one. */
+  /** Size of a block's file; undefined when there is none. */
   sizeOf(digest: Digest): Promise<number | undefined>;
   /** Fills `buffer` from the start of the file; gives how much there was. */
   read(digest: Digest, buffer: Uint8Array): Promise<number>;
@@ -48,38 +51,56 @@ export interface BlockFiles {
   list(folder: number): Promise<Digest[]>;
 }
 
+/** Where a block's files are: its own by `pathOf`; drafts and damaged blocks each in a folder of theirs. */
+interface Folders {
+  readonly tmp: string;
+  readonly quarantine: string;
+  readonly pathOf: (digest: Digest) => string;
+  /** One of the folders of blocks, 0 to 255. */
+  readonly folderAt: (index: number) => string;
+}
+
 export async function openBlockFiles(
   dir: string,
-  { isDurable, io }: { isDurable: boolean; io: FileIo },
+  disk: { readonly isDurable: boolean; readonly io: FileIo },
 ): Promise<BlockFiles> {
+  const folders = await openFolders(dir, disk);
+  return {
+    ...writing(folders, disk),
+    ...reading(folders),
+    remove: (digest) => disk.io.remove(folders.pathOf(digest)),
+    quarantine: (digest, rest) => moveToQuarantine(folders, digest, rest),
+    list: async (folder) =>
+      (await readdir(folders.folderAt(folder))).flatMap((name) => {
+        const digest = Digest.safeParse(name);
+        return digest.success ? [digest.data] : [];
+      }),
+  };
+}
+
+async function openFolders(
+  dir: string,
+  { isDurable, io }: { readonly isDurable: boolean; readonly io: FileIo },
+): Promise<Folders> {
   const tmp = join(dir, 'tmp');
   const quarantine = join(dir, 'quarantine');
   const blocks = join(dir, 'blocks');
   const folderAt = (index: number) => join(blocks, index.toString(16).padStart(2, '0'));
-  const pathOf = (digest: Digest) => join(blocks, digest.slice(0, 2), digest);
-
   for (const folder of [tmp, quarantine, blocks]) io.makeFolder(folder);
   // What is in it, not the folder: on a full disk there may be no room to make it again.
   for (const name of await readdir(tmp))
     await rm(join(tmp, name), { recursive: true, force: true });
-  for (let index = 0; index < 256; index += 1) io.makeFolder(folderAt(index));
+  for (let index = 0; index < FOLDERS; index += 1) io.makeFolder(folderAt(index));
   if (isDurable) for (const folder of [dir, blocks]) await io.syncFolder(folder);
+  const pathOf = (digest: Digest) => join(blocks, digest.slice(0, 2), digest);
+  return { tmp, quarantine, pathOf, folderAt };
+}
 
-  /** Syncs, closes and renames; a draft that fails leaves nothing. */
-  const settle = async ({ digest, fd, path }: Draft): Promise<Error | undefined> => {
-    try {
-      try {
-        if (isDurable) await io.sync(fd);
-      } finally {
-        io.close(fd);
-      }
-      rename(path, pathOf(digest));
-      return undefined;
-    } catch (error) {
-      io.removeNow(path);
-      return error as Error;
-    }
-  };
+/** Drafts, and how they get their names. */
+function writing(
+  { tmp, pathOf }: Folders,
+  { isDurable, io }: { readonly isDurable: boolean; readonly io: FileIo },
+): Pick<BlockFiles, 'draft' | 'discard' | 'publish'> {
   const discard = ({ fd, path }: Pick<Draft, 'fd' | 'path'>): void => {
     io.close(fd);
     io.removeNow(path);
@@ -94,7 +115,26 @@ export async function openBlockFiles(
       io.rename(from, to);
     }
   };
-
+  /** Syncs, closes and renames; a draft that fails leaves nothing. */
+  const publishOne = async ({ digest, fd, path }: Draft): Promise<Error | undefined> => {
+    try {
+      try {
+        if (isDurable) await io.sync(fd);
+      } finally {
+        io.close(fd);
+      }
+      rename(path, pathOf(digest));
+      return undefined;
+    } catch (error) {
+      io.removeNow(path);
+      return error as Error;
+    }
+  };
+  const syncFolder = (folder: string): Promise<Error | undefined> =>
+    io.syncFolder(folder).then(
+      () => undefined,
+      (error: Error) => error,
+    );
   return {
     async draft(digest, bytes) {
       const path = join(tmp, randomUUID());
@@ -109,69 +149,62 @@ export async function openBlockFiles(
     },
     discard,
     async publish(drafts) {
-      const errors = await Promise.all(drafts.map(settle));
+      const errors = await Promise.all(drafts.map(publishOne));
       if (!isDurable) return errors;
-      const folders = new Map<string, Promise<Error | undefined>>();
-      const sync = async (folder: string): Promise<Error | undefined> =>
-        io.syncFolder(folder).then(
-          () => undefined,
-          (error: Error) => error,
-        );
-      for (const { digest } of drafts) {
-        const folder = dirname(pathOf(digest));
-        if (!folders.has(folder)) folders.set(folder, sync(folder));
-      }
+      const syncs = new Map<string, Promise<Error | undefined>>();
+      for (const folder of drafts.map(({ digest }) => dirname(pathOf(digest))))
+        if (!syncs.has(folder)) syncs.set(folder, syncFolder(folder));
       return Promise.all(
-        drafts.map(async ({ digest }, at) => errors[at] ?? folders.get(dirname(pathOf(digest)))),
+        drafts.map(async ({ digest }, at) => errors[at] ?? syncs.get(dirname(pathOf(digest)))),
       );
     },
+  };
+}
+
+function reading({ pathOf }: Folders): Pick<BlockFiles, 'sizeOf' | 'read' | 'readParts'> {
+  /** Opens a block's file for `use`; `absent` when there is none. */
+  const withFile = async <T>(
+    digest: Digest,
+    absent: T,
+    use: (fd: number) => Promise<T>,
+  ): Promise<T> => {
+    let fd: number;
+    try {
+      fd = openSync(pathOf(digest), 'r');
+    } catch (error) {
+      return absentAs(absent)(error as NodeJS.ErrnoException);
+    }
+    try {
+      return await use(fd);
+    } finally {
+      closeSync(fd);
+    }
+  };
+  return {
     sizeOf: (digest) =>
       stat(pathOf(digest)).then(({ size }) => size, absentAs<number | undefined>(undefined)),
-    async read(digest, buffer) {
-      let fd: number;
-      try {
-        fd = openSync(pathOf(digest), 'r');
-      } catch (error) {
-        return absentAs(0)(error as NodeJS.ErrnoException);
-      }
-      try {
-        return await readAll(fd, buffer);
-      } finally {
-        closeSync(fd);
-      }
-    },
-    async readParts(digest, sizeBytes, parts) {
-      let fd: number;
-      try {
-        fd = openSync(pathOf(digest), 'r');
-      } catch (error) {
-        return absentAs(false)(error as NodeJS.ErrnoException);
-      }
-      try {
+    read: (digest, buffer) => withFile(digest, 0, (fd) => readAll(fd, buffer)),
+    readParts: (digest, sizeBytes, parts) =>
+      withFile(digest, false, async (fd) => {
         if (fstatSync(fd).size !== sizeBytes) return false;
         for (const { offset, bytes } of parts)
           if ((await readAll(fd, bytes, offset)) < bytes.length) return false;
         return true;
-      } finally {
-        closeSync(fd);
-      }
-    },
-    remove: (digest) => io.remove(pathOf(digest)),
-    async quarantine(digest, rest) {
-      const { length } = await readdir(quarantine);
-      const target = join(quarantine, digest);
-      if (length >= QUARANTINE_BLOCKS_MAX)
-        return rm(pathOf(digest), { force: true, recursive: true });
-      await rm(target, { force: true, recursive: true });
-      if (rest !== undefined) return writeFile(target, rest);
-      return move(pathOf(digest), target).catch(absentAs(undefined));
-    },
-    list: async (folder) =>
-      (await readdir(folderAt(folder))).flatMap((name) => {
-        const digest = Digest.safeParse(name);
-        return digest.success ? [digest.data] : [];
       }),
   };
+}
+
+async function moveToQuarantine(
+  { quarantine, pathOf }: Folders,
+  digest: Digest,
+  rest: Uint8Array | undefined,
+): Promise<void> {
+  const { length } = await readdir(quarantine);
+  const target = join(quarantine, digest);
+  if (length >= QUARANTINE_BLOCKS_MAX) return rm(pathOf(digest), { force: true, recursive: true });
+  await rm(target, { force: true, recursive: true });
+  if (rest !== undefined) return writeFile(target, rest);
+  return move(pathOf(digest), target).catch(absentAs(undefined));
 }
 
 /** Reads from an offset in the file on; gives how much there was. */

@@ -24,7 +24,7 @@ export interface BlockRecord {
   readonly sizeBytes: number;
   /** Large blocks are files; small ones lie in LMDB beside the index. */
   readonly place: 'file' | 'lmdb';
-  /** When it was last put here, but for puts that found it held already and had a lease. */
+  /** When it was last put, or joined by an upload: the sweep spares it for a while from then on. */
   readonly writtenAtMs: number;
   /** When its bytes were last known to be good: written, or re-hashed. */
   readonly checkedAtMs: number;
@@ -32,15 +32,15 @@ export interface BlockRecord {
   readonly condemnedAtMs: number;
   /** True when its bytes are wrong or gone: it is not held until they are put again. */
   readonly isDamaged: boolean;
-  /** Highest replicas of a pin that reached it; 0 when none did. */
-  readonly keep: number;
+  /** Most replicas that a pin asked for when it marked the block; 0 when none has. */
+  readonly replicas: number;
   /** True once a pin reached it as a manifest node: those stay everywhere. */
   readonly isNode: boolean;
   /** The only upload that wanted it so far: when that upload fails, the block goes too. */
   readonly lease: Lease | undefined;
 }
 
-/** A block's bytes, perhaps in a pooled buffer: they are the reader's until `release`. */
+/** A block's bytes, perhaps in a pooled buffer: they are the reader's until it disposes of them. */
 export interface BlockBytes extends Disposable {
   readonly bytes: Uint8Array;
   /** Fires when another reader needs the buffer more: this one then gives it back. */

@@ -2,8 +2,8 @@
  * Buffers that are used again. A fresh MiB for every block would keep the garbage collector busier
  * than the hash; a bound on the buffers is at the same time the bound on bodies in flight.
  *
- * They are shared by those who ask (our own services, each other peer): a buffer that comes free goes to
- * whoever has fewest, and one that is held for long gives way to somebody who has fewer.
+ * They are shared among the callers (our own services, each other peer): a buffer that comes free goes to
+ * the caller that has fewest, and one that is held for long gives way to a caller that has fewer.
  */
 import { Shares } from '@shoal/chassis';
 
@@ -12,9 +12,9 @@ const WAIT_MAX_MS = 30_000;
 /** Held for less than this a buffer is left alone: a block is sent in a tenth of it. */
 const YIELDS_AFTER_MS = 2000;
 
-/** Who takes a buffer. */
+/** The caller that takes a buffer. */
 export interface Taker {
-  /** Whose share it is of. */
+  /** The caller whose share it counts against. */
   readonly client: string;
   /** Whether the buffer may be asked back, by its signal, once it was held for long. */
   readonly mayYield?: boolean;
@@ -27,7 +27,7 @@ export const OWN: Taker = { client: 'own' };
 
 export interface PooledBuffer extends Disposable {
   readonly buffer: Uint8Array;
-  /** Fires with a GaveWay when somebody else needs it more. */
+  /** Fires with a GaveWay when another caller needs it more. */
   readonly signal: AbortSignal;
 }
 
@@ -47,7 +47,7 @@ export function createBufferPool(options: {
   const { sizeBytes, buffersMax, waitingMax, what } = options;
   const free: Uint8Array[] = [];
   const shares = new Shares({ what, placesMax: buffersMax, waitingMax, waitMs: WAIT_MAX_MS });
-  const { signal } = new AbortController(); // whoever leaves gives it back at once
+  const { signal } = new AbortController(); // a caller that leaves gives its buffer back at once
   return {
     async take({ client, mayYield = false, isSlow }) {
       let takenAtMs = Infinity;

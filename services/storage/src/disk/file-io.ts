@@ -1,8 +1,8 @@
 /**
- * The calls by which block files are changed. They stand apart so that a test can record them and
+ * The calls by which block files are changed. They are apart so that a test can record them and
  * open the store in the states that a power cut could leave (testkit, crash-states.ts).
  *
- * What moves bytes goes to the thread pool. Opening, closing and renaming are microseconds, less
+ * What moves bytes goes to the thread pool. Opening, closing and renaming take microseconds, less
  * than the way to another thread and back, and are done in place.
  */
 import { closeSync, fdatasync, mkdirSync, openSync, renameSync, rmSync, write } from 'node:fs';
@@ -21,7 +21,7 @@ export interface FileIo {
   sync(fd: number): Promise<void>;
   close(fd: number): void;
   rename(from: string, to: string): void;
-  /** Removes a file, or whatever has its name; one that is not there is fine. */
+  /** Removes a file, or a folder in its place; one that is not there is fine. */
   remove(path: string): Promise<void>;
   removeNow(path: string): void;
   /** Makes a folder, and those above it; one that is there is fine. */

@@ -5,22 +5,31 @@
  * A share of the capacity is for repair alone: when a peer is lost, the others must be able to take
  * over its copies, however much has been uploaded to them.
  */
+import assert, { AssertionError } from 'node:assert';
 import { statfs } from 'node:fs/promises';
-import { GiB, StorageFull } from '@shoal/protocol';
+import { GiB, Problem, StorageFull } from '@shoal/protocol';
 
 /** Age at which the disk's figure is read again: others write to it too. */
 const DISK_FIGURE_MAX_MS = 250;
+
+/** What room is needed for; a repair may use what is reserved for those. */
+export interface RoomWish {
+  readonly neededBytes: number;
+  readonly isRepair: boolean;
+}
 
 export interface Room {
   readonly capacityBytes: number;
   /** Bytes that uploads may still write, as the disk says now. */
   free(): Promise<number>;
-  /** How many bytes are lacking for so many more; at most 0 when they fit. */
-  lacking(neededBytes: number, options: { readonly isRepair: boolean }): Promise<number>;
+  /** By how many bytes they would not fit; 0 or less when they do. */
+  lacking(wish: RoomWish): Promise<number>;
   /** Which limit uploads would meet first. */
   limit(): string;
   /** Sets room aside until disposed. @throws StorageFull */
   take(sizeBytes: number, options: { readonly isRepair: boolean }): Promise<Disposable>;
+  /** A write failed: `StorageFull` where the disk is full, which shows in many ways; else the error itself. */
+  explain(error: unknown, sizeBytes: number): Promise<unknown>;
 }
 
 export async function openRoom(options: {
@@ -67,7 +76,7 @@ export async function openRoom(options: {
       await refresh();
       return freeNow(false).freeBytes;
     },
-    async lacking(neededBytes, { isRepair }) {
+    async lacking({ neededBytes, isRepair }) {
       await refresh();
       return neededBytes - leftNow(isRepair).leftBytes;
     },
@@ -77,15 +86,24 @@ export async function openRoom(options: {
         refreshing ??= refresh().finally(() => {
           refreshing = undefined;
         });
-      await refreshing; // all who come meanwhile wait for the one figure, and keep their order
+      await refreshing; // puts that come meanwhile wait for the one figure, in order
       const { freeBytes, limit } = freeNow(isRepair);
       if (freeBytes < sizeBytes) throw new StorageFull({ limit, freeBytes });
       takenBytes += sizeBytes;
       return {
         [Symbol.dispose]() {
           takenBytes -= sizeBytes;
+          assert(takenBytes >= 0, 'room is given back once');
         },
       };
+    },
+    async explain(error, sizeBytes) {
+      if (error instanceof Problem || error instanceof AssertionError) return error;
+      await refresh();
+      const { freeBytes } = freeNow(false);
+      // LMDB, for one, says only that it can't write.
+      if (!isFullError(error) && freeBytes > sizeBytes) return error;
+      return new StorageFull({ limit: 'disk space', freeBytes }, { cause: error });
     },
   };
 }
@@ -100,7 +118,7 @@ const wholeGiB = (sizeBytes: number): number =>
   sizeBytes < GiB ? sizeBytes : Math.floor(sizeBytes / GiB) * GiB;
 
 /** True for the errors by which a file system says that it is full. */
-export function isFullError(error: unknown): boolean {
+function isFullError(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
   return code === 'ENOSPC' || code === 'EDQUOT';
 }

@@ -3,6 +3,7 @@
  * durable: with `overlappingSync` off, an awaited transaction has its pages synced and its root
  * written through (checked with strace), and nobody reads a block that is not yet on disk.
  */
+import assert from 'node:assert';
 import type { Lease } from '@shoal/protocol';
 import { open } from 'lmdb';
 import type { BlockRecord, BlockRow, Digest } from '../disk/block-record.ts';
@@ -65,7 +66,7 @@ export function openBlockIndex(path: string, { isDurable }: { isDurable: boolean
           }
         });
       } catch (error) {
-        // The reason comes on a promise of its own, perhaps much later; unheard it ends the process.
+        // lmdb reports the cause on a second promise; left unhandled, it would end the process.
         const { commitError } = error as { commitError?: Promise<unknown> };
         commitError?.catch(() => {}); // lmdb has printed it
         throw new Error('the index could not be written', { cause: error });
@@ -97,10 +98,11 @@ const V1_SIZE_BYTES = 14;
 const V2_SIZE_BYTES = 30;
 
 /**
- * Flags, keep, size (4 bytes); the times of writing, of the last check and of condemnation (8 bytes
+ * Flags, replicas, size (4 bytes); the times of writing, of the last check and of condemnation (8 bytes
  * each); then the lease if there is one.
  */
 export function encodeRecord(record: BlockRecord): Buffer {
+  assert(record.replicas <= 0xff, 'the replicas of a record fit into a byte');
   const lease = record.lease ?? '';
   const value = Buffer.alloc(V2_SIZE_BYTES + lease.length);
   value[0] =
@@ -108,7 +110,7 @@ export function encodeRecord(record: BlockRecord): Buffer {
     (record.place === 'file' ? FLAG_FILE : 0) |
     (record.isNode ? FLAG_NODE : 0) |
     (record.isDamaged ? FLAG_DAMAGED : 0);
-  value[1] = record.keep;
+  value[1] = record.replicas;
   value.writeUInt32BE(record.sizeBytes, 2);
   value.writeDoubleBE(record.writtenAtMs, 6);
   value.writeDoubleBE(record.checkedAtMs, 14);
@@ -126,7 +128,7 @@ export function decodeRecord(value: Buffer): BlockRecord {
     place: (flags & FLAG_FILE) === 0 ? 'lmdb' : 'file',
     isNode: (flags & FLAG_NODE) !== 0,
     isDamaged: (flags & FLAG_DAMAGED) !== 0,
-    keep: value.readUInt8(1),
+    replicas: value.readUInt8(1),
     sizeBytes: value.readUInt32BE(2),
     writtenAtMs,
     checkedAtMs: isV2 ? value.readDoubleBE(14) : writtenAtMs,

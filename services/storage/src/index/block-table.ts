@@ -1,11 +1,13 @@
 /**
  * The index together with what is known of it in memory: how much is held, and which blocks were
- * found damaged when not even that could be written down. Everything that changes a record does it
- * here, with the store to itself, so that the figures are always those of the index.
+ * found damaged when not even that could be written down. Every change of a record passes through here, by a task
+ * that is alone, so that the figures are always those of the index.
  */
+import assert from 'node:assert';
 import type { Ballast } from '../disk/ballast.ts';
-import type { BlockIndex, IndexChanges } from './block-index.ts';
 import type { BlockCounts, BlockRecord, BlockRow, Digest } from '../disk/block-record.ts';
+import type { BlockIndex, IndexChanges } from './block-index.ts';
+import type { Exclusive } from './commit-queue.ts';
 
 export interface BlockTable {
   /** The record, whether the block is held or damaged. */
@@ -18,33 +20,27 @@ export interface BlockTable {
    * All or nothing; durable once resolved.
    * @param isFreeing True for what makes room in the end: it may use the ballast of a full disk.
    */
-  write(changes: IndexChanges, options?: { readonly isFreeing: boolean }): Promise<void>;
+  write(
+    exclusive: Exclusive,
+    changes: IndexChanges,
+    options?: { readonly isFreeing: boolean },
+  ): Promise<void>;
   /** Treats a block as damaged until its record is written again. */
-  lose(digest: Digest): void;
+  lose(exclusive: Exclusive, digest: Digest): void;
   readonly counts: BlockCounts;
 }
 
-/** @param visit Is given every row once, on the way: a second pass over a large index takes seconds. */
+/** @param visit Called with every row once, on the way: a second pass over a large index takes seconds. */
 export function createBlockTable(
   index: BlockIndex,
   ballast: Ballast,
   visit: (row: BlockRow) => void,
 ): BlockTable {
-  const counts = { blocks: 0, usedBytes: 0, damaged: 0, condemned: 0 };
+  let counts = { blocks: 0, usedBytes: 0, damaged: 0, condemned: 0 };
   const lost = new Set<Digest>();
 
-  const count = (record: BlockRecord | undefined, by: 1 | -1): void => {
-    if (record === undefined) return;
-    if (record.condemnedAtMs > 0) counts.condemned += by;
-    if (record.isDamaged) {
-      counts.damaged += by;
-      return;
-    }
-    counts.blocks += by;
-    counts.usedBytes += by * record.sizeBytes;
-  };
   for (const row of index.all()) {
-    count(row[1], 1);
+    tally(counts, row[1], 1);
     visit(row);
   }
 
@@ -62,22 +58,50 @@ export function createBlockTable(
     },
     scan: (after, limit) =>
       index.scan(after, limit).map(([digest, record]) => [digest, asKnown(digest, record)]),
-    async write(changes, { isFreeing } = { isFreeing: false }) {
+    async write(exclusive, changes, { isFreeing } = { isFreeing: false }) {
+      exclusive.assertHeld();
       const { remove = [], put = [] } = changes;
       const after = new Map(put.map(({ digest, record }) => [digest, record])); // the last one counts
       const digests = new Set([...remove, ...after.keys()]);
       const before = [...digests].map((digest) => index.find(digest));
+      // Before the write: one that is durable can't be taken back when the figures turn out wrong.
+      const next = { ...counts };
+      for (const record of before) tally(next, record, -1);
+      for (const record of after.values()) tally(next, record, 1);
+      assert(
+        Object.values(next).every((figure) => figure >= 0),
+        'no figure over all blocks is negative',
+      );
       try {
         await index.write(changes);
       } catch (error) {
         if (!isFreeing || !(await ballast.release())) throw error;
         await index.write(changes);
       }
-      for (const record of before) count(record, -1);
-      for (const record of after.values()) count(record, 1);
+      counts = next;
       for (const digest of digests) lost.delete(digest);
     },
-    lose: (digest) => void lost.add(digest),
-    counts,
+    lose(exclusive, digest) {
+      exclusive.assertHeld();
+      lost.add(digest);
+    },
+    get counts() {
+      return counts;
+    },
   };
+}
+
+function tally(
+  counts: { -readonly [Figure in keyof BlockCounts]: BlockCounts[Figure] },
+  record: BlockRecord | undefined,
+  by: 1 | -1,
+): void {
+  if (record === undefined) return;
+  if (record.condemnedAtMs > 0) counts.condemned += by;
+  if (record.isDamaged) {
+    counts.damaged += by;
+    return;
+  }
+  counts.blocks += by;
+  counts.usedBytes += by * record.sizeBytes;
 }

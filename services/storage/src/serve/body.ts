@@ -1,9 +1,66 @@
-/** Reads a request's body into a buffer that the caller owns. */
-import type { IncomingMessage } from 'node:http';
-import { BodyIncomplete, BodyTooLarge, BodyTooSlow, RequestInvalid } from '@shoal/protocol';
+/**
+ * Bodies of requests, read into pooled buffers: the usual block into one of a MiB, the rest into a few large ones.
+ * The pools bound how many bodies are received at once, and share that among the callers.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import {
+  BodyIncomplete,
+  BodyTooLarge,
+  BodyTooSlow,
+  MiB,
+  type PeerId,
+  RequestInvalid,
+} from '@shoal/protocol';
+import { createBufferPool } from '../disk/buffers.ts';
+
+/** Largest body of `POST /blocks/batch`. */
+export const BATCH_SIZE_MAX_BYTES = 4 * MiB;
+/** Bodies above a MiB, or of unknown size, at once. */
+const LARGE_BODIES_MAX = 4;
+
+export interface BodyLimits {
+  readonly writesMax: number;
+  readonly waitingMax: number;
+  readonly stallTimeoutMs: number;
+}
+
+/** Calls `use` with a request's body, whose buffer is on loan until that is done. */
+export type WithBody = <T>(
+  call: {
+    readonly request: IncomingMessage;
+    readonly response: ServerResponse;
+    readonly caller: PeerId;
+  },
+  sizeMaxBytes: number,
+  use: (bytes: Uint8Array) => Promise<T>,
+) => Promise<T>;
+
+export function createBodyReader({ writesMax, waitingMax, stallTimeoutMs }: BodyLimits): WithBody {
+  const what = 'block writes in flight';
+  const usual = createBufferPool({ sizeBytes: MiB, buffersMax: writesMax, waitingMax, what });
+  const large = createBufferPool({
+    sizeBytes: BATCH_SIZE_MAX_BYTES,
+    buffersMax: LARGE_BODIES_MAX,
+    waitingMax,
+    what,
+  });
+  return async ({ request, response, caller }, sizeMaxBytes, use) => {
+    try {
+      const sizeBytes = announcedSize(request, sizeMaxBytes);
+      const pool = sizeBytes !== undefined && sizeBytes <= MiB ? usual : large;
+      using pooled = await pool.take({ client: caller });
+      const bytes = await readBody(request, pooled.buffer, { sizeMaxBytes, stallTimeoutMs });
+      return await use(bytes);
+    } catch (error) {
+      // What is left of the body would be taken for the next request.
+      if (!request.complete && !response.headersSent) response.setHeader('connection', 'close');
+      throw error;
+    }
+  };
+}
 
 /** The size that the request announces; undefined when it is sent in pieces. @throws BodyTooLarge */
-export function announcedSize(request: IncomingMessage, sizeMaxBytes: number): number | undefined {
+function announcedSize(request: IncomingMessage, sizeMaxBytes: number): number | undefined {
   const header = request.headers['content-length'];
   if (header === undefined) return undefined;
   const sizeBytes = Number(header);
@@ -15,28 +72,28 @@ export function announcedSize(request: IncomingMessage, sizeMaxBytes: number): n
  * Fills `buffer` with the body and gives the part that was filled.
  * @throws BodyTooLarge, BodyIncomplete, BodyTooSlow
  */
-export function readBody(
+function readBody(
   request: IncomingMessage,
   buffer: Uint8Array,
   { sizeMaxBytes, stallTimeoutMs }: { sizeMaxBytes: number; stallTimeoutMs: number },
 ): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     let receivedBytes = 0;
-    const settle = (done: () => void): void => {
+    const finish = (done: () => void): void => {
       clearTimeout(late);
       request.off('data', onData).off('end', onEnd).off('close', onClose);
       done();
     };
     const onData = (piece: Uint8Array): void => {
       if (receivedBytes + piece.length > Math.min(sizeMaxBytes, buffer.length))
-        return settle(() => reject(new BodyTooLarge({ sizeMaxBytes })));
+        return finish(() => reject(new BodyTooLarge({ sizeMaxBytes })));
       buffer.set(piece, receivedBytes);
       receivedBytes += piece.length;
     };
-    const onEnd = (): void => settle(() => resolve(buffer.subarray(0, receivedBytes)));
+    const onEnd = (): void => finish(() => resolve(buffer.subarray(0, receivedBytes)));
     const onClose = (): void => {
       const expected = Number(request.headers['content-length']);
-      settle(() =>
+      finish(() =>
         reject(
           new BodyIncomplete({
             receivedBytes,
@@ -47,9 +104,9 @@ export function readBody(
     };
     const late = setTimeout(() => {
       const bytesPerSecondMin = Math.ceil((sizeMaxBytes * 1000) / stallTimeoutMs);
-      settle(() => reject(new BodyTooSlow({ bytesPerSecondMin })));
+      finish(() => reject(new BodyTooSlow({ bytesPerSecondMin })));
     }, stallTimeoutMs);
-    request.on('error', () => {}); // a caller that left is told by `close`
+    request.on('error', () => {}); // `close` reports a caller that left
     request.on('data', onData).on('end', onEnd).on('close', onClose);
     if (request.destroyed) onClose();
   });

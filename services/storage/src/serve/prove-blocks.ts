@@ -1,10 +1,10 @@
 /**
  * Proofs of blocks that are here: to a peer that asks for its own, and to our own services what a peer
  * must answer them. A proof of another peer's copy is never given to others, or a peer without the bytes
- * could have it made.
+ * could have it made here.
  *
  * A call reads 16 KiB of each block at most, one block after the other: a megabyte in all. Our own services
- * and other peers have places of their own: whoever asks a lot keeps no upload here from being confirmed.
+ * and other peers have places of their own, so a peer that asks a lot delays no upload's confirmation here.
  */
 import { type CopyChallenge, proveCopy, rangesToProve } from '@shoal/blocks';
 import { type Cid, type CopyProof, NO_PROOF, Overloaded } from '@shoal/protocol';
@@ -14,7 +14,7 @@ import type { Metrics } from '../metrics.ts';
 
 /** Calls worked on at once, of other peers and of our own services each. */
 const CALLS_MAX = 16;
-/** Calls of our own services that wait for that. Another peer is told to come again. */
+/** Calls of our own services that wait for that. Another peer gets 503 `overloaded`. */
 export const OWN_WAITING_MAX = 512;
 
 /** A proof for each block that is held and, by `isGiven`, may be proved. @throws Overloaded */

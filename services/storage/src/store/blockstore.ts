@@ -1,4 +1,7 @@
-/** What a store of blocks does; disk-blockstore.ts is the one there is. */
+/**
+ * What a store of blocks does, as the rest of the service sees it; disk-blockstore.ts is the one there is. A block is
+ * named by its digest here: CIDs of several codecs may be names of the same bytes.
+ */
 import type { ByteRange } from '@shoal/blocks';
 import type { Lease, StorageStats } from '@shoal/protocol';
 import type {
@@ -10,9 +13,13 @@ import type {
   Digest,
 } from '../disk/block-record.ts';
 import type { Taker } from '../disk/buffers.ts';
+import type { RoomWish } from '../disk/room.ts';
 import type { Census } from './census.ts';
 import type { DigestMarks } from '../index/digest-marks.ts';
-import type { Judgement } from './judge.ts';
+import type { LeaseEnd } from './operations/end-lease.ts';
+import type { Judgement } from './operations/judge.ts';
+import type { DagBlock } from './operations/mark.ts';
+import type { BlockParts } from './operations/read.ts';
 
 export interface Blockstore extends AsyncDisposable {
   /**
@@ -31,7 +38,7 @@ export interface Blockstore extends AsyncDisposable {
   find(digest: Digest): BlockRecord | undefined;
   /** The same of a block that is not about to go either: only those count as copies. */
   findConfirmed(digest: Digest): BlockRecord | undefined;
-  /** Whether more than unfinished uploads speaks for a block: they may fail, and take it along. */
+  /** True when more than unfinished uploads speaks for a block: those may fail, and take it along. */
   isForGood(digest: Digest): boolean;
   /** The bytes; undefined when they are absent, or turn out not to be all there (then set aside). @throws Overloaded */
   read(digest: Digest, taker?: Taker): Promise<BlockBytes | undefined>;
@@ -39,7 +46,7 @@ export interface Blockstore extends AsyncDisposable {
   readRanges(
     digest: Digest,
     choose: (sizeBytes: number) => readonly ByteRange[],
-  ): Promise<{ readonly sizeBytes: number; readonly parts: readonly Uint8Array[] } | undefined>;
+  ): Promise<BlockParts | undefined>;
   /** Size if the bytes seem to be there: the cheap half of `read`. */
   probe(digest: Digest): Promise<number | undefined>;
   /** Re-hashes a block; a corrupt one is set aside. @throws Overloaded */
@@ -48,20 +55,16 @@ export interface Blockstore extends AsyncDisposable {
   checkIn(digest: Digest, buffer: Uint8Array): Promise<CheckState>;
   /** Makes durable which blocks were found sound, as far as that is not done yet. */
   flushChecks(): Promise<void>;
-  /** Puts held blocks under a lease; tells which are held. @throws RequestInvalid when the lease was given up. */
+  /** Puts held blocks under a lease; answers which are held. @throws RequestInvalid when the lease was given up. */
   join(lease: Lease, digests: readonly Digest[]): Promise<boolean[]>;
   /** Ends a lease; answers how many blocks were deleted. */
-  endLease(lease: Lease, keep: boolean): Promise<number>;
+  endLease(lease: Lease, end: LeaseEnd): Promise<number>;
   /** Notes that a pin with this many replicas reached the blocks; answers how many of them are held. */
-  keep(
-    entries: readonly { readonly digest: Digest; readonly isNode: boolean }[],
-    replicas: number,
-  ): Promise<number>;
-  /** Stops confirming blocks; tells which it did. */
-  retire(
-    entries: readonly { readonly digest: Digest; readonly isNode: boolean }[],
-    replicas: number,
-  ): Promise<boolean[]>;
+  mark(blocks: readonly DagBlock[], replicas: number): Promise<number>;
+  /** Until disposed, what is marked here is marked there as well. */
+  watchMarks(marks: DigestMarks): Disposable;
+  /** Stops confirming blocks that are surplus to a pin of `replicas`; answers which it did. */
+  retire(blocks: readonly DagBlock[], replicas: number): Promise<boolean[]>;
   unretire(digests: readonly Digest[]): Promise<void>;
   /** Deletes those that are still retired; answers how many. */
   drop(digests: readonly Digest[]): Promise<number>;
@@ -77,13 +80,11 @@ export interface Blockstore extends AsyncDisposable {
     rows: readonly BlockRow[],
     round: { readonly marks: DigestMarks; readonly graceMs: number; readonly isDryRun: boolean },
   ): Promise<readonly Judgement[]>;
-  /** Until disposed, what `keep` is told is marked there as well. */
-  watchKeeps(marks: DigestMarks): Disposable;
-  /** What a look at all records tells; a moment old at times. */
+  /** What a look at all records says; it may be a moment old. */
   census(): Promise<Census>;
   stats(): Promise<StorageStats>;
-  /** How many bytes are lacking for so many more; at most 0 when they fit. */
-  lacking(neededBytes: number, options: { readonly isRepair: boolean }): Promise<number>;
+  /** By how many bytes they would not fit; 0 or less when they do. */
+  lacking(wish: RoomWish): Promise<number>;
   /** Why nothing can be written; undefined when it can. */
   whyNotWritable(): Promise<string | undefined>;
   readonly counts: BlockCounts & {

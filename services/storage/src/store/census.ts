@@ -1,10 +1,10 @@
-/** What only a look at the whole index tells: how the scrub keeps up, and which blocks are damaged. */
+/** What takes a look at the whole index: how the scrub keeps up, and which blocks are damaged. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { cidOf } from '@shoal/blocks';
 import type { Cid } from '@shoal/protocol';
 import type { BlockTable } from '../index/block-table.ts';
 import type { Digest } from '../disk/block-record.ts';
-import { SLICE_BLOCKS } from './parts.ts';
+import { SLICE_BLOCKS } from '../index/slices.ts';
 
 export interface Census {
   /** Undefined without blocks. */
@@ -20,7 +20,7 @@ const REUSE_FACTOR = 10;
 const NAMED_MAX = 100;
 
 /**
- * Counts when asked. Who asks again meanwhile, or right after, shares the answer, unless a block was
+ * Counts when asked. Callers that ask meanwhile, or right after, share the answer, unless a block was
  * damaged or healed since.
  */
 export function createCensus(deps: {
@@ -70,7 +70,7 @@ export function createCensus(deps: {
   };
 }
 
-/** True when a block is to be checked again. A check in the future was noted by a clock that was wrong. */
+/** True when a block is due to be checked again. A check in the future was noted by a clock that was wrong. */
 export const isOverdue = (
   checkedAtMs: number,
   { nowMs, intervalMs }: { readonly nowMs: number; readonly intervalMs: number },

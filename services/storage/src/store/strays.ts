@@ -1,25 +1,20 @@
-/** Files that a crash left behind: their bytes were written, but no record came to know them. */
+/** Files that a crash left behind: their bytes were written, but no record names them. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Log } from '@shoal/chassis';
-import type { BlockFiles } from '../disk/block-files.ts';
-import type { BlockTable } from '../index/block-table.ts';
-
-/** Folders of `BlockFiles`. */
-const FOLDERS = 256;
+import { FOLDERS } from '../disk/block-files.ts';
+import type { OperationParts } from './state/store-parts.ts';
 
 /** Removes such files folder by folder, between commits, while the store serves. */
-export function startStraySweep(deps: {
-  readonly queue: { alone<T>(task: () => Promise<T>): Promise<T> };
-  readonly files: BlockFiles;
-  readonly table: BlockTable;
-  readonly log: Log;
-}): AsyncDisposable {
-  const { queue, files, table, log } = deps;
+export function startStraySweep({
+  alone,
+  files,
+  table,
+  log,
+}: Pick<OperationParts, 'alone' | 'files' | 'table' | 'log'>): AsyncDisposable {
   let isStopped = false;
   const clean = async (): Promise<void> => {
     let strays = 0;
     for (let folder = 0; folder < FOLDERS && !isStopped; folder += 1) {
-      await queue.alone(async () => {
+      await alone(async () => {
         for (const digest of await files.list(folder)) {
           if (table.held(digest)?.place === 'file') continue;
           await files.remove(digest);

@@ -1,7 +1,7 @@
 /**
  * Replaces damaged blocks: has this peer's transfer copy them from other members. They are put here
- * again under their names, verified, and are held again from then on. What nobody can give now is
- * asked for again, ever more rarely, until somebody can or the sweep deletes its record.
+ * again under their names, verified, and are held again from then on. A block that no member can give
+ * is asked for again with exponential back-off, until one can or the sweep deletes its record.
  */
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,7 +9,7 @@ import { cidOf } from '@shoal/blocks';
 import type { Log } from '@shoal/chassis';
 import { type Cid, CIDS_PER_BATCH_MAX } from '@shoal/protocol';
 import type { Blockstore } from '../store/blockstore.ts';
-import { eachSlice } from '../store/slices.ts';
+import { eachSlice } from '../index/slices.ts';
 
 const RETRY_DELAY_MIN_MS = 1000;
 const RETRY_DELAY_MAX_MS = 60_000;
@@ -42,7 +42,7 @@ export function startHeal(deps: {
     let batch: Cid[] = [];
     await eachSlice(store, { signal }, async (rows) => {
       for (const [digest, { isDamaged, isNode, condemnedAtMs }] of rows) {
-        if (!isDamaged || condemnedAtMs > 0) continue; // nobody needs a condemned one
+        if (!isDamaged || condemnedAtMs > 0) continue; // a condemned one is not needed
         batch.push(cidOf(isNode ? 'dag-pb' : 'raw', Buffer.from(digest, 'hex')));
         if (batch.length < CIDS_PER_BATCH_MAX) continue;
         await copyBatch(batch);

@@ -1,6 +1,6 @@
 /**
  * The pins of the whole swarm, as this peer's discovery knows them. Those of deleted files that can be
- * brought back count as long as nothing needs their room.
+ * brought back are among them, as long as nothing needs their room.
  */
 import type { PeerClient } from '@shoal/chassis';
 import { type Cid, discoveryRoutes } from '@shoal/protocol';
@@ -19,7 +19,7 @@ export interface PinPage {
   readonly isCurrent: boolean;
 }
 
-/** All live pins, and those that ended so lately that only a wrong clock may say so. */
+/** All live pins, and those that expired so recently that a wrong clock may be why. */
 export type LivePins = (options: { signal: AbortSignal }) => AsyncIterable<PinPage>;
 
 /** @throws ServiceUnavailable */

@@ -3,8 +3,8 @@
  * never at the cost of what comes in: those that would be purged first anyway are purged now, and two
  * rounds of the sweep free what nothing else reaches.
  *
- * A file is purged for the whole swarm, so first it is made sure that it helps: what live files reach, what
- * is too young to be swept and what is garbage already is told apart. A block that several deleted files
+ * A file is purged for the whole swarm, so it must be certain that this helps: what live files reach, what
+ * is too young to be swept and what is garbage already are told apart. A block that several deleted files
  * share is freed with the last of them, so it counts for the one that is purged last. When all of them
  * together would not make room enough, none is purged.
  *
@@ -21,25 +21,20 @@ import {
   type SweepReport,
 } from '@shoal/protocol';
 import type { BlockRecord, Digest } from '../disk/block-record.ts';
+import type { RoomWish } from '../disk/room.ts';
 import type { Blockstore } from '../store/blockstore.ts';
 import type { DagListings } from '../dags/dag-listing.ts';
 import { createDigestMarks, type DigestMarks } from '../index/digest-marks.ts';
 import type { LivePins } from './live-pins.ts';
 import { reachFromPins } from './reach.ts';
-import { eachSlice } from '../store/slices.ts';
+import { eachSlice } from '../index/slices.ts';
 
-/** Room made in one go, as a share of the capacity: to look at every block for each one that comes is too much. */
+/** Room made in one go, as a share of the capacity: looking at every block for each put would be too much. */
 const AHEAD_SHARE = 0.01;
-/** After a look that found too little, none for so many times what it took. */
+/** After a look that found too little, the next one waits this many times as long as it took. */
 const REST_FACTOR = 10;
 /** Blocks looked at between two turns of the event loop, a few milliseconds. */
 const BLOCKS_PER_TURN = 4096;
-
-/** What room is needed for; a repair may use what is reserved for those. */
-export interface RoomWish {
-  readonly neededBytes: number;
-  readonly isRepair: boolean;
-}
 
 /** Answers whether there is room for so many bytes now; waits for the purge and the sweep that make it. */
 export type MakeRoom = (wish: RoomWish) => Promise<boolean>;
@@ -70,11 +65,9 @@ export function createMakeRoom(deps: MakeRoomDeps, { signal }: { signal: AbortSi
   /** What a purge of all would have freed, at the last look that found too little. */
   let futile = { untilMs: -Infinity, freeableBytes: 0 };
 
-  const lackingFor = ({ neededBytes, isRepair }: RoomWish): Promise<number> =>
-    store.lacking(neededBytes, { isRepair });
   const make = async (wish: RoomWish): Promise<void> => {
     const isResting = uptimeMs() < futile.untilMs;
-    if (isResting && (await lackingFor(wish)) > futile.freeableBytes) return;
+    if (isResting && (await store.lacking(wish)) > futile.freeableBytes) return;
     const roots = await purges.list({ signal });
     const startMs = uptimeMs();
     const rest = (freeableBytes: number): void => {
@@ -84,7 +77,7 @@ export function createMakeRoom(deps: MakeRoomDeps, { signal }: { signal: AbortSi
     const plan = await planPurge(roots, deps, { signal });
     if (plan === undefined) return rest(0);
     const { capacityBytes } = await store.stats();
-    const lackingBytes = await lackingFor(wish);
+    const lackingBytes = await store.lacking(wish);
     if (lackingBytes <= 0) return;
     const chosen = chooseFiles(plan, {
       lackingBytes,
@@ -98,8 +91,8 @@ export function createMakeRoom(deps: MakeRoomDeps, { signal }: { signal: AbortSi
     for (let round = 0; round < 2; round += 1) await sweep(); // condemn, then delete
   };
   return async (wish) => {
-    while (running !== undefined) await running; // made for another, it may do for us too
-    if ((await lackingFor(wish)) <= 0) return true;
+    while (running !== undefined) await running; // room made for another put may be enough for this one
+    if ((await store.lacking(wish)) <= 0) return true;
     running ??= make(wish)
       .catch((err: unknown) => {
         if (!signal.aborted) log.warn({ err }, 'no room made');
@@ -108,13 +101,13 @@ export function createMakeRoom(deps: MakeRoomDeps, { signal }: { signal: AbortSi
         running = undefined;
       });
     await running;
-    return (await lackingFor(wish)) <= 0;
+    return (await store.lacking(wish)) <= 0;
   };
 }
 
 /** What a purge would free here. */
 export interface PurgePlan {
-  /** Nothing reaches these bytes any more: two rounds of the sweep free them, whatever is purged. */
+  /** Nothing reaches these bytes any more: two rounds of the sweep free them, with or without a purge. */
   readonly garbageBytes: number;
   /** In the order in which they are purged; those without a block here that only they reach are left out. */
   readonly files: readonly { readonly root: Cid; readonly freedBytes: number }[];
@@ -139,7 +132,7 @@ export function chooseFiles(
 const freeableOf = ({ garbageBytes, files }: PurgePlan): number =>
   files.reduce((sum, { freedBytes }) => sum + freedBytes, garbageBytes);
 
-/** Looks at every block; undefined when what live files reach can't be told. */
+/** Looks at every block; undefined when it is unknown what live files reach. */
 async function planPurge(
   roots: readonly Cid[],
   deps: MakeRoomDeps,
@@ -150,9 +143,9 @@ async function planPurge(
   const live = createDigestMarks(blocks + damaged);
   const deleted = createDigestMarks(blocks + damaged);
   await eachSlice(store, { signal }, (rows) => {
-    for (const [digest, { keep }] of rows) {
-      live.add(digest, keep);
-      deleted.add(digest, keep);
+    for (const [digest, { replicas }] of rows) {
+      live.add(digest, replicas);
+      deleted.add(digest, replicas);
     }
   });
   const { heldUpBy } = await reachFromPins({ ...deps, marks: live }, { signal });
@@ -189,7 +182,7 @@ async function planPurge(
   return { garbageBytes, files };
 }
 
-/** The blocks of a DAG; none when it can't be listed here: then nobody can tell what its purge would free. */
+/** The blocks of a DAG; none when it can't be listed here, for then it is unknown what its purge would free. */
 async function* digestsOf(root: Cid, listings: DagListings) {
   let listing: Awaited<ReturnType<DagListings['list']>>;
   try {

@@ -1,6 +1,6 @@
 /**
  * Follows pins down to the blocks that are held here. Pins are read twice: following the DAGs of a
- * large swarm takes a while, and whatever was pinned meanwhile is found by the second reading.
+ * large swarm takes a while, and files that were pinned meanwhile are found by the second reading.
  */
 import { digestOf } from '@shoal/blocks';
 import type { Log } from '@shoal/chassis';
@@ -12,12 +12,12 @@ import type { LivePins } from './live-pins.ts';
 
 /** Blocks marked between two turns of the event loop, a few milliseconds. */
 const MARKS_PER_TURN = 4096;
-/** Files that are told of in one round; the others notice by themselves, later. */
+/** Files reported in one round; transfer finds the others by itself, later. */
 const LOWERED_ROOTS_MAX = 1024;
 
 export interface Reach {
   readonly pins: number;
-  /** Files with a block here that was kept for more copies than they ask for themselves. */
+  /** Files with a block here whose record asks for more copies than they do themselves. */
   readonly lowered: readonly Cid[];
   /** Why the marks are not all there; undefined when they are. */
   readonly heldUpBy: string | undefined;
@@ -42,8 +42,8 @@ export async function reachFromPins(
     const listing = await listings.list(root);
     for (let at = 0; at < listing.blocks; at += 1) {
       const mark = { replicas, isNode: listing.isNodeAt(at) };
-      const keep = marks.mark(listing.digestAt(at), mark);
-      if (keep !== undefined && keep > replicas && lowered.size < LOWERED_ROOTS_MAX)
+      const recorded = marks.mark(listing.digestAt(at), mark);
+      if (recorded !== undefined && recorded > replicas && lowered.size < LOWERED_ROOTS_MAX)
         lowered.add(root);
       sinceTurn += 1;
       if (sinceTurn < MARKS_PER_TURN) continue;
@@ -63,7 +63,7 @@ export async function reachFromPins(
         } catch (error) {
           if (!(error instanceof ManifestIncomplete || error instanceof ManifestInvalid))
             throw error;
-          // What can't be listed might reach anything; but a deleted file keeps nobody from sweeping.
+          // What can't be listed might reach anything; but a deleted file does not hold the sweep up.
           if (deleted) continue;
           return `the blocks of ${root} can't be listed here: ${error.message}`;
         }

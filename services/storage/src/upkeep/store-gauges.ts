@@ -1,7 +1,7 @@
 import { Gauge, type Registry } from 'prom-client';
 import type { Blockstore } from '../store/blockstore.ts';
 
-/** Figures that are read off the store when somebody asks. */
+/** Figures that are read off the store when Prometheus asks. */
 export function watchStore(register: Registry, store: Blockstore): void {
   const gauge = (name: string, help: string, read: () => Promise<number> | number) =>
     new Gauge({
@@ -30,14 +30,10 @@ export function watchStore(register: Registry, store: Blockstore): void {
     'Blocks that no pin reaches: served, no longer counted as copies, deleted by the next sweep.',
     () => store.counts.condemned,
   );
-  gauge(
-    'scrub_oldest_check_age_seconds',
-    'Time since the last check of that block where it is longest ago.',
-    async () => {
-      const { oldestCheckAtMs } = await store.census();
-      return oldestCheckAtMs === undefined ? 0 : Math.max(0, Date.now() - oldestCheckAtMs) / 1000;
-    },
-  );
+  gauge('scrub_oldest_check_age_seconds', 'Age of the oldest check of a block.', async () => {
+    const { oldestCheckAtMs } = await store.census();
+    return oldestCheckAtMs === undefined ? 0 : Math.max(0, Date.now() - oldestCheckAtMs) / 1000;
+  });
   gauge(
     'scrub_overdue_blocks',
     'Blocks whose last check is older than the interval.',

@@ -13,7 +13,7 @@ import type { DagListings } from '../dags/dag-listing.ts';
 import { createDigestMarks } from '../index/digest-marks.ts';
 import type { LivePins } from './live-pins.ts';
 import { reachFromPins } from './reach.ts';
-import { eachSlice } from '../store/slices.ts';
+import { eachSlice } from '../index/slices.ts';
 
 export interface SweepDeps {
   readonly store: Blockstore;
@@ -28,7 +28,7 @@ export interface SweepDeps {
 
 export interface SweepRound {
   readonly report: SweepReport;
-  /** Files of which fewer copies of some block are asked for now than when it was kept. */
+  /** Files of which fewer copies of some block are asked for now than when it was marked. */
   readonly loweredRoots: readonly Cid[];
 }
 
@@ -46,9 +46,9 @@ export async function sweepRound(
 
   const { blocks, damaged } = store.counts;
   const marks = createDigestMarks(blocks + damaged);
-  using _keeps = store.watchKeeps(marks); // from here on a block that is kept is known as reached
+  using _watch = store.watchMarks(marks); // from here on a block that is marked is known as reached
   await eachSlice(store, { signal }, (rows) => {
-    for (const [digest, { keep }] of rows) marks.add(digest, keep);
+    for (const [digest, { replicas }] of rows) marks.add(digest, replicas);
   });
   const { pins, lowered, heldUpBy } = await reachFromPins({ ...deps, marks }, { signal });
   if (heldUpBy === undefined)

@@ -1,4 +1,4 @@
-/** When the sweep runs: now and then, and when asked; one round at a time. */
+/** When the sweep runs: at its interval, and when asked; one round at a time. */
 import type { Log } from '@shoal/chassis';
 import { type Cid, ServiceUnavailable, type SweepReport } from '@shoal/protocol';
 import type { Metrics } from '../metrics.ts';
@@ -6,8 +6,8 @@ import { type SweepDeps, sweepRound } from './sweep-round.ts';
 
 export interface Sweep extends AsyncDisposable {
   /**
-   * A round that begins from now on, when the one under way is over. Who asks again before it
-   * began shares it.
+   * A round that begins from now on, when the one under way is over. Callers that ask before it
+   * began share it.
    * @throws ServiceUnavailable when the service stops meanwhile.
    */
   round(options: { readonly isDryRun: boolean }): Promise<SweepReport>;
@@ -15,7 +15,7 @@ export interface Sweep extends AsyncDisposable {
 
 export function startSweep(
   deps: SweepDeps & {
-    /** Tells transfer that fewer copies of these files are kept here than before. */
+    /** Notifies transfer that fewer copies of these files are asked for than before. */
     readonly settleFiles: (
       roots: readonly Cid[],
       options: { signal: AbortSignal },
@@ -42,7 +42,7 @@ export function startSweep(
       if (isHeldUp) log.warn(report, 'sweep held up');
       else if (report.condemnedBlocks + report.deletedBlocks > 0) log.info(report, 'swept');
       if (!isDryRun) deps.onReport(report);
-      await tellTransfer(loweredRoots);
+      await notifyTransfer(loweredRoots);
       return report;
     } catch (error) {
       if (signal.aborted) throw new ServiceUnavailable({ service: 'storage' }, { cause: error });
@@ -52,11 +52,11 @@ export function startSweep(
       endTimer();
     }
   };
-  const tellTransfer = async (roots: readonly Cid[]): Promise<void> => {
+  const notifyTransfer = async (roots: readonly Cid[]): Promise<void> => {
     try {
       if (roots.length > 0) await deps.settleFiles(roots, { signal });
     } catch (err) {
-      if (!signal.aborted) log.warn({ err }, 'transfer not told: it looks at the files later');
+      if (!signal.aborted) log.warn({ err }, 'transfer not notified: it looks at the files later');
     }
   };
   const round: Sweep['round'] = ({ isDryRun }) => {
@@ -67,7 +67,7 @@ export function startSweep(
       return run(isDryRun);
     });
     waiting.set(isDryRun, turn);
-    last = turn.catch(() => {}); // whoever asked is told
+    last = turn.catch(() => {}); // its callers get the error
     return turn;
   };
 

@@ -1,4 +1,4 @@
-/** Looks after the blocks: scrub, heal and sweep, and what is said of them. */
+/** Looks after the blocks: scrub, heal, sweep and make-room together, and the report on them. */
 import type { Log, PeerClient } from '@shoal/chassis';
 import {
   type Cid,
@@ -122,7 +122,7 @@ export const createCopyBlocks =
     await client.call(target, transferRoutes.copyBlocks, { body: { cids: [...cids] } }, options);
   };
 
-/** Tells this peer's own transfer that it may drop copies of these files. */
+/** Notifies this peer's own transfer that it may drop copies of these files. */
 export const createSettleFiles =
   (client: PeerClient): UpkeepDeps['settleFiles'] =>
   async (roots, { signal }) => {

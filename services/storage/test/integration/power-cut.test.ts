@@ -202,14 +202,14 @@ async function work(dir: string, random: Random): Promise<Run> {
     putSome,
     async () => {
       const lease = random.pick(leases);
-      await store.endLease(lease, random.share() < 0.5);
+      await store.endLease(lease, random.share() < 0.5 ? 'completed' : 'given-up');
       leases = [...leases.filter((other) => other !== lease), newLease()];
     },
     async () => {
       const entries = held()
         .filter(() => random.share() < 0.3)
         .map((digest) => ({ digest, isNode: false }));
-      await store.keep(entries, 3);
+      await store.mark(entries, 3);
     },
     async () => {
       const some = held().filter(() => random.share() < 0.2);

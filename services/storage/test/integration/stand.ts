@@ -8,11 +8,10 @@ import type { Cid, Lease, SweepReport } from '@shoal/protocol';
 import { digestOfCid } from '../../src/disk/block-record.ts';
 import { type Blockstore } from '../../src/store/blockstore.ts';
 import { createDagListings } from '../../src/dags/dag-listing.ts';
-import { keepDag } from '../../src/dags/dags.ts';
+import { markDag, readNodeFrom } from '../../src/dags/dags.ts';
 import { openDiskBlockstore } from '../../src/store/disk-blockstore.ts';
 import type { PinPage } from '../../src/upkeep/live-pins.ts';
 import { createMetrics } from '../../src/metrics.ts';
-import { readNodeFrom } from '../../src/routes.ts';
 import { type SweepRound, sweepRound } from '../../src/upkeep/sweep-round.ts';
 
 export interface TestBlock {
@@ -85,8 +84,8 @@ export async function openStand() {
     async putFile(file: TestFile, lease?: Lease): Promise<void> {
       for (const { cid, bytes } of file.blocks) await store.put(digestOfCid(cid), bytes, lease);
     },
-    keep: (file: TestFile, replicas: number) =>
-      keepDag(store, listingsOf(store), file.root, replicas),
+    mark: (file: TestFile, replicas: number) =>
+      markDag(store, listingsOf(store), file.root, replicas),
     isHeld: (block: TestBlock) => store.find(digestOfCid(block.cid)) !== undefined,
     isConfirmed: (block: TestBlock) => store.findConfirmed(digestOfCid(block.cid)) !== undefined,
     pathOf: (block: TestBlock) => {

@@ -28,7 +28,7 @@ interface ModelBlock {
   isRetired: boolean;
   isDamaged: boolean;
   /** What a drop must respect, as far as the sweep or a pin said. */
-  keep: number;
+  replicas: number;
   isNode: boolean;
 }
 
@@ -77,7 +77,7 @@ it(`removes no live block and leaves no garbage, in ${OPERATIONS} random operati
         roundsUnreached: 0,
         isRetired: false,
         isDamaged: false,
-        keep: 0,
+        replicas: 0,
         isNode: false,
       });
       return;
@@ -89,14 +89,14 @@ it(`removes no live block and leaves no garbage, in ${OPERATIONS} random operati
     old.isRetired = false;
     old.roundsUnreached = 0;
   };
-  const keep = (file: TestFile, replicas: number) => {
+  const mark = (file: TestFile, replicas: number) => {
     for (const digest of digestsOf(file)) {
       const block = model.get(digest);
       if (block === undefined) continue;
       const isNode = isNodeOf(file, digest);
-      const isMore = block.keep < replicas || (isNode && !block.isNode);
+      const isMore = block.replicas < replicas || (isNode && !block.isNode);
       if (isMore || block.roundsUnreached > 0) block.isRetired = false;
-      block.keep = Math.max(block.keep, replicas);
+      block.replicas = Math.max(block.replicas, replicas);
       block.isNode ||= isNode;
       block.isProvisional = false;
       block.roundsUnreached = 0;
@@ -139,7 +139,7 @@ it(`removes no live block and leaves no garbage, in ${OPERATIONS} random operati
         const lease = random.pick(open);
         open = open.filter((each) => each !== lease);
         const isKept = random.share() < 0.5;
-        await stand.store.endLease(lease, isKept);
+        await stand.store.endLease(lease, isKept ? 'completed' : 'given-up');
         for (const [digest, block] of model) {
           if (!block.leases.delete(lease)) continue;
           if (isKept) block.isProvisional = false;
@@ -165,8 +165,8 @@ it(`removes no live block and leaves no garbage, in ${OPERATIONS} random operati
         for (const digest of digestsOf(file)) put(digest, undefined);
         stand.pins.set(file.root, replicas);
         pins.set(file, replicas);
-        await stand.keep(file, replicas);
-        keep(file, replicas);
+        await stand.mark(file, replicas);
+        mark(file, replicas);
       },
     ],
     changeReplicas: [
@@ -198,7 +198,7 @@ it(`removes no live block and leaves no garbage, in ${OPERATIONS} random operati
         const mayRetire = (digest: Digest) => {
           const block = model.get(digest);
           if (block === undefined || block.isDamaged || block.leases.size > 0) return false;
-          return block.keep <= replicas && !(block.keep > 0 && block.isNode);
+          return block.replicas <= replicas && !(block.replicas > 0 && block.isNode);
         };
         expect(retired).toEqual(asked.map(mayRetire));
         const going = asked.filter((_, at) => retired[at]);
@@ -257,7 +257,7 @@ it(`removes no live block and leaves no garbage, in ${OPERATIONS} random operati
       async () => {
         // Memory goes: retirements, and leases, which tests end before (what is left of them across
         // a restart is another test's subject).
-        for (const lease of open) await stand.store.endLease(lease, true);
+        for (const lease of open) await stand.store.endLease(lease, 'completed');
         open = [];
         for (const block of model.values()) {
           if (block.leases.size > 0) block.isProvisional = false;
@@ -291,11 +291,11 @@ it(`removes no live block and leaves no garbage, in ${OPERATIONS} random operati
             const isYoung = stand.clock.nowMs - block.writtenAtMs < GRACE_MS;
             if (demand.replicas > 0) {
               block.roundsUnreached = 0;
-              block.keep = Math.min(block.keep, demand.replicas);
+              block.replicas = Math.min(block.replicas, demand.replicas);
               block.isNode &&= demand.isNode;
             } else if (block.leases.size === 0 && (block.roundsUnreached > 0 || !isYoung)) {
               block.roundsUnreached += 1;
-              Object.assign(block, { keep: 0, isNode: false });
+              Object.assign(block, { replicas: 0, isNode: false });
               if (block.roundsUnreached === 2) model.delete(digest);
             }
           }
@@ -336,7 +336,7 @@ it(`removes no live block and leaves no garbage, in ${OPERATIONS} random operati
       if (at % 50 === 0) compare();
     }
     // The end of everything: nothing is pinned or held, so all is garbage.
-    for (const lease of open) await stand.store.endLease(lease, true);
+    for (const lease of open) await stand.store.endLease(lease, 'completed');
     stand.pins.clear();
     stand.clock.nowMs += GRACE_MS;
     await stand.sweep();

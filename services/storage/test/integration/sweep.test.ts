@@ -28,7 +28,7 @@ describe('the sweep', () => {
     for (const file of [live, dead]) await stand.putFile(file);
     await stand.put(large);
     stand.pins.set(live.root, 3);
-    await stand.keep(live, 3);
+    await stand.mark(live, 3);
     expect(await stand.sweep()).toMatchObject({ condemnedBlocks: 0, leasedBlocks: 5 }); // too young
     age();
     expect(await stand.sweep({ isDryRun: true })).toMatchObject({
@@ -91,7 +91,7 @@ describe('the sweep', () => {
     await stand.putFile(file, lease);
     age();
     expect(await stand.sweep()).toMatchObject({ leasedBlocks: 4, condemnedBlocks: 0 });
-    await stand.store.endLease(lease, true);
+    await stand.store.endLease(lease, 'completed');
     await stand.sweep();
     expect(stand.store.counts.condemned).toBe(4);
     const digests = file.blocks.map(({ cid }) => digestOfCid(cid));
@@ -122,7 +122,7 @@ describe('the sweep', () => {
     const { report } = await stand.round({
       livePins: async function* (): AsyncGenerator<PinPage> {
         readings += 1;
-        if (readings === 1) await stand.keep(file, 2); // by transfer, after the list was made
+        if (readings === 1) await stand.mark(file, 2); // by transfer, after the list was made
         yield { pins: [], isCurrent: true };
       },
     });
@@ -183,34 +183,37 @@ describe('the sweep', () => {
     ];
     for (const [file, replicas] of [[many, 5] as const, [few, 2] as const]) {
       await stand.putFile(file);
-      await stand.keep(file, replicas);
+      await stand.mark(file, replicas);
       stand.pins.set(file.root, replicas);
     }
-    const keepOf = (cid: (typeof shared)['cid']) => stand.store.find(digestOfCid(cid))?.keep;
+    const replicasOf = (cid: (typeof shared)['cid']) =>
+      stand.store.find(digestOfCid(cid))?.replicas;
     expect((await stand.round()).loweredRoots).toEqual([]);
-    expect(keepOf(shared.cid)).toBe(5);
+    expect(replicasOf(shared.cid)).toBe(5);
     stand.pins.set(many.root, 3);
     expect((await stand.round()).loweredRoots.toSorted()).toEqual([many.root, few.root].toSorted());
-    expect([keepOf(shared.cid), keepOf(many.root), keepOf(few.root)]).toEqual([3, 3, 2]);
+    expect([replicasOf(shared.cid), replicasOf(many.root), replicasOf(few.root)]).toEqual([
+      3, 3, 2,
+    ]);
     expect(stand.store.find(digestOfCid(many.root))?.isNode).toBe(true);
     stand.pins.delete(many.root);
     age();
     await stand.round();
-    expect(keepOf(shared.cid)).toBe(2);
-    expect(stand.store.find(digestOfCid(many.root))).toMatchObject({ keep: 0, isNode: false });
+    expect(replicasOf(shared.cid)).toBe(2);
+    expect(stand.store.find(digestOfCid(many.root))).toMatchObject({ replicas: 0, isNode: false });
   });
 
   it('does not lower what is kept for more while the round goes on', async () => {
     const file = newFile();
     await stand.putFile(file);
-    await stand.keep(file, 2);
+    await stand.mark(file, 2);
     await stand.round({
       livePins: async function* (): AsyncGenerator<PinPage> {
-        await stand.keep(file, 4);
+        await stand.mark(file, 4);
         yield { pins: [{ root: file.root, replicas: 2 }], isCurrent: true };
       },
     });
-    expect(stand.store.find(digestOfCid(file.root))?.keep).toBe(4);
+    expect(stand.store.find(digestOfCid(file.root))?.replicas).toBe(4);
   });
 
   it('deletes damaged records too', async () => {

@@ -4,65 +4,37 @@
  */
 import { formatSha256 } from '@shoal/chassis';
 import type { Pin } from '@shoal/protocol';
+import { lookup } from 'mime-types';
 
-/** Content types by extension: what browsers show, and what tools ask for. All else is bytes. */
-const TYPES: Readonly<Record<string, string>> = {
-  aac: 'audio/aac',
-  avif: 'image/avif',
-  bmp: 'image/bmp',
-  bz2: 'application/x-bzip2',
-  css: 'text/css; charset=utf-8',
-  csv: 'text/csv; charset=utf-8',
-  epub: 'application/epub+zip',
-  flac: 'audio/flac',
-  gif: 'image/gif',
-  gz: 'application/gzip',
-  htm: 'text/html; charset=utf-8',
-  html: 'text/html; charset=utf-8',
-  ico: 'image/vnd.microsoft.icon',
-  jpeg: 'image/jpeg',
-  jpg: 'image/jpeg',
-  js: 'text/javascript; charset=utf-8',
-  json: 'application/json',
-  m4a: 'audio/mp4',
-  md: 'text/markdown; charset=utf-8',
-  mjs: 'text/javascript; charset=utf-8',
-  mkv: 'video/x-matroska',
-  mov: 'video/quicktime',
-  mp3: 'audio/mpeg',
-  mp4: 'video/mp4',
-  oga: 'audio/ogg',
-  ogg: 'audio/ogg',
-  ogv: 'video/ogg',
-  opus: 'audio/ogg',
-  pdf: 'application/pdf',
-  png: 'image/png',
-  svg: 'image/svg+xml',
-  tar: 'application/x-tar',
-  tif: 'image/tiff',
-  tiff: 'image/tiff',
-  txt: 'text/plain; charset=utf-8',
-  wasm: 'application/wasm',
-  wav: 'audio/wav',
-  webm: 'video/webm',
-  webp: 'image/webp',
-  xml: 'application/xml',
-  xz: 'application/x-xz',
-  zip: 'application/zip',
-  zst: 'application/zstd',
+/** Types that the database behind mime-types lacks, or has under an older name. */
+const OWN_TYPES: Readonly<Record<string, string>> = {
+  car: 'application/vnd.ipld.car', // IANA; the database has a use that is gone
+  flac: 'audio/flac', // RFC 9639
+  zst: 'application/zstd', // RFC 8878
 };
+/** Extensions of source texts that the database has for something else (`.ts` as MPEG): told by their bytes. */
+const AMBIGUOUS: ReadonlySet<string> = new Set(['mts', 'org', 'rs', 'ts']);
 
-/** The media type for a name, by its extension; undefined for one that is not in the table. */
+/** The media type for a name, by its extension; undefined for one that tells nothing. */
 export function typeByName(name: string): string | undefined {
-  const extension = /\.([^.]+)$/.exec(name)?.[1]?.toLowerCase() ?? '';
-  return Object.hasOwn(TYPES, extension) ? TYPES[extension] : undefined;
+  const extension = /\.([^.]+)$/.exec(name)?.[1]?.toLowerCase();
+  if (extension === undefined || AMBIGUOUS.has(extension)) return undefined;
+  const own = Object.hasOwn(OWN_TYPES, extension) ? OWN_TYPES[extension] : undefined;
+  const type = own ?? (lookup(extension) || undefined);
+  // Text is UTF-8 or near enough; without a charset browsers take it for Windows-1252.
+  return type?.startsWith('text/') === true ? `${type}; charset=utf-8` : type;
 }
 
 /** The media type for a name; plain bytes when in doubt. */
 export const contentType = (name: string): string => typeByName(name) ?? 'application/octet-stream';
 
-/** RFC 6266 and RFC 8187: an ASCII copy for old clients, the true name in UTF-8 for all others. */
+/**
+ * RFC 6266 and RFC 8187: an ASCII copy for old clients, the true name in UTF-8 for all others. The copy is always
+ * quoted, as the IPFS gateways write it and their conformance suite has it; content-disposition 3 quotes only what
+ * is no token.
+ */
 export function contentDisposition(kind: 'inline' | 'attachment', name: string): string {
+  // Quotes and escapes are read in different ways by old clients, so the copy has none.
   const ascii = name.replace(/[^\x20-\x7e]/g, '_').replace(/["\\%]/g, '_');
   if (ascii === name) return `${kind}; filename="${ascii}"`;
   const utf8 = encodeURIComponent(name).replace(
@@ -72,10 +44,10 @@ export function contentDisposition(kind: 'inline' | 'attachment', name: string):
   return `${kind}; filename="${ascii}"; filename*=UTF-8''${utf8}`;
 }
 
-/** For ever: the same CID is the same bytes. */
+/** The same CID is always the same bytes. */
 export const IMMUTABLE = 'public, max-age=29030400, immutable';
 
-/** Strong, since the same CID is the same bytes for ever. */
+/** Strong: see `IMMUTABLE`. */
 export const etagOf = ({ root }: Pick<Pin, 'root'>): string => `"${root}"`;
 
 /** Headers of bytes that somebody else made, whichever way they are asked for. */

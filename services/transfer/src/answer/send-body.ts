@@ -13,7 +13,6 @@ import {
   watchReader,
 } from '@shoal/chassis';
 import { BlockAbsent, BlockUnavailable, GaveWay, type transferRoutes } from '@shoal/protocol';
-import type { TransferConfig } from '../config.ts';
 import type { Flow, Piece, Pieces } from '../file/pieces.ts';
 import type { Metrics } from '../metrics.ts';
 import { createWindow } from './window.ts';
@@ -57,19 +56,26 @@ const FLUSH_MAX_MS = 1000;
 /** How long a reader waits for others of its own client: as long as it takes to see who reads too slowly. */
 const PLACE_WAIT_MS = 12_000;
 
-export function createSender(deps: {
-  readonly metrics: Metrics;
-  readonly log: Log;
-  readonly config: TransferConfig;
+export interface SenderOptions {
+  /** Bodies sent at one time, shared by clients. */
+  readonly bodiesMax: number;
+  /** Blocks in flight over all bodies, shared out among them. */
+  readonly budgetBlocks: number;
+  /** Most blocks that one body asks for ahead of its reader. */
+  readonly windowMaxBlocks: number;
+  /** A reader that takes nothing for this long is disconnected. */
+  readonly readerStallMs: number;
   /** What is too slow while others wait. */
   readonly readerRate?: RateOptions;
-}): Sender {
-  const { metrics, config, readerRate } = deps;
-  const shares = new Shares({
-    what: 'downloads',
-    placesMax: config.TRANSFER_DOWNLOADS_MAX,
-    waitMs: PLACE_WAIT_MS,
-  });
+}
+
+export function createSender(
+  deps: { readonly metrics: Metrics; readonly log: Log },
+  options: SenderOptions,
+): Sender {
+  const { metrics } = deps;
+  const { bodiesMax: placesMax, readerRate } = options;
+  const shares = new Shares({ what: 'downloads', placesMax, waitMs: PLACE_WAIT_MS });
 
   return {
     async send(exchange, prepare) {
@@ -83,11 +89,7 @@ export function createSender(deps: {
       place.signal.addEventListener('abort', () => exchange.abort(place.signal.reason as Error));
       metrics.downloadsOpen.set(shares.size);
       const startedAtMs = performance.now();
-      const window = createWindow(config);
-      const flow = {
-        windowBlocks: () => window.size(shares.clients * shares.heldBy(client)),
-        timed: <B>(fetch: () => Promise<B>) => window.timed(fetch),
-      };
+      const flow = createWindow(options, () => shares.clients * shares.heldBy(client));
       try {
         const body = await prepare(flow);
         if (body === undefined) return 'complete';
@@ -96,7 +98,7 @@ export function createSender(deps: {
         metrics.firstByte.observe((performance.now() - startedAtMs) / 1000);
         const head = body.headOf(first.done === true ? NO_BYTES : first.value.bytes);
         reply.hijack();
-        return await pump(deps, exchange, head, first, body);
+        return await pump({ ...deps, ...options }, exchange, head, first, body);
       } catch (error) {
         metrics.downloads.inc({ outcome: outcomeOf(error, signal) });
         throw error;
@@ -124,23 +126,26 @@ export async function* framed(
   }
 }
 
-/** Writes head and body. The reply is hijacked: from here on nobody else answers. */
+/** Writes head and body. The reply is hijacked: from here on nothing else answers. */
 async function pump(
-  deps: { readonly metrics: Metrics; readonly log: Log; readonly config: TransferConfig },
+  {
+    metrics,
+    log,
+    readerStallMs,
+  }: { readonly metrics: Metrics; readonly log: Log; readonly readerStallMs: number },
   { request, reply: { raw: response }, signal }: Exchange,
   head: Head,
   first: IteratorResult<Piece, void>,
   { pieces, lengthBytes }: Body,
 ): Promise<SendOutcome> {
-  const { metrics, log, config } = deps;
   let sentBytes = 0;
   let outcome: SendOutcome = 'complete';
   const giveWay = () => {
-    if (signal.reason instanceof GaveWay) response.destroy(); // a reader that stands still would hold us
+    if (signal.reason instanceof GaveWay) response.destroy(); // a reader that takes nothing would hold us
   };
   signal.addEventListener('abort', giveWay, { once: true });
   if (signal.aborted) giveWay();
-  response.setTimeout(config.TRANSFER_READER_STALL_MS, () => response.destroy());
+  response.setTimeout(readerStallMs, () => response.destroy());
   try {
     response.writeHead(head.status, head.headers);
     for (let turn = first; turn.done !== true; turn = await pieces.next()) {

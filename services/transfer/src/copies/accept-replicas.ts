@@ -4,7 +4,7 @@
  * of their own signed record; the offer brings ids, never an address.
  */
 import { decodeBits, encodeBits, getBit, setBit } from '@shoal/blocks';
-import type { BufferPool, Call, Log, PeerClient } from '@shoal/chassis';
+import type { Call, Limit, Log, PeerClient } from '@shoal/chassis';
 import {
   BlockCorrupt,
   type Cid,
@@ -16,13 +16,13 @@ import {
   storageRoutes,
   type transferRoutes,
 } from '@shoal/protocol';
-import { keepBlock, type Limit } from './copy.ts';
 import type { Claim, Incoming } from './incoming.ts';
 import { type MemberView, targetOf } from '../peers/member-view.ts';
 import type { Metrics } from '../metrics.ts';
-import { receiveBlock } from '../fetch/receive-block.ts';
+import type { ReceiveBlock } from '../fetch/receive-block.ts';
 import type { ReleasedLeases } from './released-leases.ts';
 import type { ReportCorrupt } from '../peers/report-corrupt.ts';
+import { storeBlock } from './store-block.ts';
 import type * as z from 'zod';
 
 type Offer = typeof transferRoutes.offerReplicas;
@@ -32,7 +32,7 @@ const OFFERS_MAX = 64;
 
 export function createAcceptReplicas(deps: {
   readonly client: PeerClient;
-  readonly pool: BufferPool;
+  readonly receive: ReceiveBlock;
   readonly view: MemberView;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -40,12 +40,10 @@ export function createAcceptReplicas(deps: {
   readonly incoming: Incoming;
   readonly reportCorrupt: ReportCorrupt;
   readonly released: ReleasedLeases;
-  readonly stallMs: number;
-  readonly timeoutMs: number;
 }): (
   call: Call<Offer['params'], Offer['query'], Offer['body']>,
 ) => Promise<z.input<Offer['reply']>> {
-  const { client, view, metrics, log, limit, incoming } = deps;
+  const { client, receive, view, metrics, log, limit, incoming } = deps;
   let offers = 0;
 
   return async ({ body: { lease, cids, nonce }, caller, signal }) => {
@@ -64,8 +62,8 @@ export function createAcceptReplicas(deps: {
       const pull = async (cid: Cid, claim: Claim, index: number): Promise<void> => {
         if (isFull) return;
         try {
-          const block = await receiveBlock(deps, target, cid, undefined, { signal });
-          await keepBlock(client, cid, block, lease, { signal });
+          const block = await receive({ cid, sizeBytes: undefined }, target, { signal });
+          await storeBlock(client, cid, block, lease, { signal });
           claim.arrived();
           setBit(held, index);
           metrics.blocksReplicated.inc({ direction: 'in', outcome: 'copied' });
@@ -93,8 +91,8 @@ export function createAcceptReplicas(deps: {
           else await limit(() => pull(cid, claim, index));
         }),
       );
-      const wasKept = deps.released.wasKept(lease);
-      if (wasKept !== undefined) await endLease(lease, wasKept, client, { signal });
+      const isCompleted = deps.released.wasCompleted(lease);
+      if (isCompleted !== undefined) await endLease(lease, isCompleted, client, { signal });
       const bits = encodeBits(held);
       if (nonce === undefined) return { bits };
       const args = { body: { nonce, asker: caller, holder: view.self, cids } };
@@ -124,13 +122,13 @@ async function leaseHeld(
   return decodeBits(bits, cids.length);
 }
 
-/** Ends a lease in our own storage; without `keep`, what only it held is deleted. */
+/** Ends a lease in our own storage; of one that is given up, what only it held is deleted. */
 export function endLease(
   lease: Lease,
-  keep: boolean,
+  isCompleted: boolean,
   client: PeerClient,
   { signal }: { signal: AbortSignal },
 ): Promise<{ deletedBlocks: number }> {
-  const args = { params: { lease }, query: { keep: keep ? 'true' : 'false' } };
+  const args = { params: { lease }, query: { keep: isCompleted ? 'true' : 'false' } };
   return client.call(client.own('storage'), storageRoutes.endLease, args, { signal });
 }

@@ -2,7 +2,7 @@
  * Who says that they hold which blocks, asked of the storages themselves at this moment: to know whom to
  * get them from. No answer is a "no". What lets us drop a copy is a proof: `copy-proofs.ts`.
  */
-import { decodeBits, getBit } from '@shoal/blocks';
+import { batchesOf, heldOf } from '@shoal/blocks';
 import type { Log, PeerClient } from '@shoal/chassis';
 import { type Cid, CIDS_PER_BATCH_MAX, type Member, storageRoutes } from '@shoal/protocol';
 import { targetOf } from '../peers/member-view.ts';
@@ -14,14 +14,12 @@ export async function heldHere(
   { signal }: { signal: AbortSignal },
 ): Promise<Cid[]> {
   const held: Cid[] = [];
-  for (let at = 0; at < cids.length; at += CIDS_PER_BATCH_MAX) {
-    const batch = cids.slice(at, at + CIDS_PER_BATCH_MAX);
+  for (const batch of batchesOf(cids, CIDS_PER_BATCH_MAX)) {
     const args = { body: { cids: batch } };
     const { bits } = await client.call(client.own('storage'), storageRoutes.haveBlocks, args, {
       signal,
     });
-    const answer = decodeBits(bits, batch.length);
-    held.push(...batch.filter((_, index) => getBit(answer, index)));
+    held.push(...heldOf(batch, bits));
   }
   return held;
 }
@@ -46,10 +44,8 @@ export async function askConfirmations(
           { body: { cids: [...cids] } },
           { signal },
         );
-        const held = decodeBits(bits, cids.length);
-        cids.forEach((cid, index) => {
-          if (getBit(held, index)) confirmed.set(cid, [...(confirmed.get(cid) ?? []), member]);
-        });
+        for (const cid of heldOf(cids, bits))
+          confirmed.set(cid, [...(confirmed.get(cid) ?? []), member]);
       } catch (err) {
         signal.throwIfAborted();
         log.debug({ err, peer: member.peerId }, 'copies not confirmed');

@@ -4,35 +4,25 @@
  * our own storage works out. No answer is a "no", and so is a proof that is wrong.
  *
  * A nonce is used once, and each proof is bound to who asks and who answers (`blocks/prove-copy.ts`). The
- * results go to discovery, which decides whose claims count.
+ * results go to discovery: `proof-reports.ts`.
  */
 import { randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { batchesOf } from '@shoal/blocks';
 import type { Log, PeerClient } from '@shoal/chassis';
 import {
   type Cid,
   CIDS_PER_BATCH_MAX,
   type CopyProof,
-  discoveryRoutes,
   type Member,
   NO_PROOF,
   type Nonce,
   type PeerId,
-  PROOF_REPORTS_MAX,
   storageRoutes,
 } from '@shoal/protocol';
 import { targetOf } from '../peers/member-view.ts';
 import type { Metrics } from '../metrics.ts';
-
-/** What is noted waits for more this long. */
-const REPORT_DELAY_MS = 200;
-const REPORT_TIMEOUT_MS = 2000;
-
-/** Blocks that a peer is blamed for after one question: each costs us a read of all of it. */
-const BLAMED_MAX = 8;
-/** Questions whose wrong proofs are looked into at once; past that nobody is blamed, and nothing counts. */
-const BLAMINGS_MAX = 8;
-const CHECK_TIMEOUT_MS = 5000;
+import { Blame } from './blame.ts';
+import { ProofReports } from './proof-reports.ts';
 
 /** A question that is about to be put: its nonce, and what became of the answer. */
 export interface ProofQuestion {
@@ -57,12 +47,6 @@ export interface CopyProofs extends AsyncDisposable {
   question(holder: PeerId, cids: readonly Cid[], options: { signal: AbortSignal }): ProofQuestion;
 }
 
-interface Noted {
-  proved: number;
-  readonly failed: Set<Cid>;
-  unanswered: number;
-}
-
 export function createCopyProofs(deps: {
   readonly client: PeerClient;
   readonly self: PeerId;
@@ -70,36 +54,10 @@ export function createCopyProofs(deps: {
   readonly log: Log;
 }): CopyProofs {
   const { client, self, metrics, log } = deps;
-  const stop = new AbortController();
-  const noted = new Map<PeerId, Noted>();
-  let reporting: Promise<void> | undefined;
+  const reports = new ProofReports(deps);
+  const blame = new Blame({ client, reports, metrics, log });
 
-  const notesOf = (peerId: PeerId): Noted => {
-    const known = noted.get(peerId) ?? { proved: 0, failed: new Set<Cid>(), unanswered: 0 };
-    noted.set(peerId, known);
-    reporting ??= reportSoon();
-    return known;
-  };
-  const reportSoon = async (): Promise<void> => {
-    await sleep(REPORT_DELAY_MS, undefined, { signal: stop.signal }).catch(() => undefined);
-    const reports = [...noted].map(([peerId, { proved, failed, unanswered }]) => ({
-      peerId,
-      proved,
-      failed: [...failed].slice(0, CIDS_PER_BATCH_MAX),
-      unanswered,
-    }));
-    noted.clear();
-    reporting = undefined;
-    for (let at = 0; at < reports.length; at += PROOF_REPORTS_MAX)
-      try {
-        const args = { body: { reports: reports.slice(at, at + PROOF_REPORTS_MAX) } };
-        const signal = AbortSignal.timeout(REPORT_TIMEOUT_MS);
-        await client.call(client.own('discovery'), discoveryRoutes.noteProofs, args, { signal });
-      } catch (err) {
-        // Discovery samples by itself: what is lost here is found again.
-        log.debug({ err }, 'proofs not reported');
-      }
-  };
+  /** What the holder's proofs have to be, by our own copies. */
   const expect = async (
     holder: PeerId,
     cids: readonly Cid[],
@@ -111,71 +69,52 @@ export function createCopyProofs(deps: {
     const { proofs } = await client.call(target, storageRoutes.expectProofs, args, { signal });
     return proofs;
   };
-  /** Blames a peer for blocks whose proofs are wrong, unless it is our own bytes that are. */
-  const blame = async (peerId: PeerId, cids: readonly Cid[]): Promise<void> => {
-    metrics.copyProofs.inc({ outcome: 'failed' }, cids.length);
-    for (const cid of cids.slice(0, BLAMED_MAX))
-      try {
-        const args = { params: { cid } };
-        const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(CHECK_TIMEOUT_MS)]);
-        const target = client.own('storage');
-        const { state } = await client.call(target, storageRoutes.checkBlock, args, { signal });
-        if (state !== 'sound') continue;
-        log.warn({ peer: peerId, cid }, 'peer did not prove a block that it says it holds');
-        notesOf(peerId).failed.add(cid);
-      } catch (err) {
-        log.debug({ err, cid }, 'own block not checked');
-      }
+  /** What the holder answers; undefined when it does not. */
+  const answerOf = async (
+    member: Member,
+    cids: readonly Cid[],
+    nonce: Nonce,
+    { signal, forGood = false }: { signal: AbortSignal; forGood?: boolean },
+  ): Promise<readonly CopyProof[] | undefined> => {
+    const target = targetOf(member, 'storage', client);
+    const args = { query: { forGood: String(forGood) }, body: { nonce, cids: [...cids] } };
+    try {
+      return (await client.call(target, storageRoutes.proveBlocks, args, { signal })).proofs;
+    } catch (err) {
+      signal.throwIfAborted();
+      log.debug({ err, peer: member.peerId }, 'copies not proved');
+      return undefined;
+    }
   };
-  const blaming = new Set<Promise<void>>();
-  /** Nobody waits for it. */
-  const blameSoon = (peerId: PeerId, cids: readonly Cid[]): void => {
-    if (cids.length === 0 || blaming.size >= BLAMINGS_MAX) return;
-    const blamed = blame(peerId, cids).finally(() => blaming.delete(blamed));
-    blaming.add(blamed);
-  };
-
   const askOne = async (
     member: Member,
     cids: readonly Cid[],
-    { signal, forGood = false }: { signal: AbortSignal; forGood?: boolean },
+    options: { signal: AbortSignal; forGood?: boolean },
   ): Promise<Cid[]> => {
     const { peerId } = member;
     const nonce = newNonce();
-    const target = targetOf(member, 'storage', client);
-    const args = { query: { forGood: String(forGood) }, body: { nonce, cids: [...cids] } };
-    const [expected, answer] = await Promise.all([
-      expect(peerId, cids, nonce, { signal }),
-      client.call(target, storageRoutes.proveBlocks, args, { signal }).catch((err: unknown) => {
-        signal.throwIfAborted();
-        log.debug({ err, peer: peerId }, 'copies not proved');
-        return undefined;
-      }),
+    const [expected, given] = await Promise.all([
+      expect(peerId, cids, nonce, options),
+      answerOf(member, cids, nonce, options),
     ]);
-    if (answer === undefined) {
+    if (given === undefined) {
       metrics.copyProofs.inc({ outcome: 'unanswered' }, cids.length);
-      notesOf(peerId).unanswered += 1;
+      reports.count(peerId, 'unanswered');
       return [];
     }
-    const wrong: Cid[] = [];
-    const proved = cids.filter((cid, index) => {
-      const wanted = expected[index] ?? NO_PROOF;
-      const given = answer.proofs[index] ?? NO_PROOF;
-      if (wanted === NO_PROOF) return false; // not here: there is nothing to compare with
-      if (given === NO_PROOF) {
-        metrics.copyProofs.inc({ outcome: 'absent' });
-        return false;
+    const verdicts = cids.map((cid, index) => {
+      const verdict = judge(expected[index], given[index]);
+      if (verdict === 'absent') metrics.copyProofs.inc({ outcome: 'absent' });
+      if (verdict === 'proved') {
+        metrics.copyProofs.inc({ outcome: 'proved' });
+        reports.count(peerId, 'proved');
       }
-      if (given !== wanted) {
-        wrong.push(cid);
-        return false;
-      }
-      metrics.copyProofs.inc({ outcome: 'proved' });
-      notesOf(peerId).proved += 1;
-      return true;
+      return { cid, verdict };
     });
-    blameSoon(peerId, wrong);
-    return proved;
+    const cidsWith = (wanted: Verdict) =>
+      verdicts.filter(({ verdict }) => verdict === wanted).map(({ cid }) => cid);
+    blame.soon(peerId, cidsWith('wrong'));
+    return cidsWith('proved');
   };
 
   return {
@@ -184,11 +123,9 @@ export function createCopyProofs(deps: {
       await Promise.all(
         [...asks].map(async ([member, cids]) => {
           if (member.state !== 'alive' || cids.length === 0) return;
-          for (let at = 0; at < cids.length; at += CIDS_PER_BATCH_MAX) {
-            const batch = cids.slice(at, at + CIDS_PER_BATCH_MAX);
+          for (const batch of batchesOf(cids, CIDS_PER_BATCH_MAX))
             for (const cid of await askOne(member, batch, options))
               proved.set(cid, [...(proved.get(cid) ?? []), member]);
-          }
         }),
       );
       return proved;
@@ -196,35 +133,41 @@ export function createCopyProofs(deps: {
     question(holder, cids, { signal }) {
       const nonce = newNonce();
       const expecting = expect(holder, cids, nonce, { signal });
-      expecting.catch(() => undefined); // told to who checks
+      expecting.catch(() => undefined); // `check` reports it
       return {
         nonce,
         async check(proofs, isClaimed) {
           const expected = await expecting;
           const wrong: Cid[] = [];
           const isProvedAt = cids.map((cid, index) => {
-            const wanted = expected[index] ?? NO_PROOF;
-            const given = proofs?.[index] ?? NO_PROOF;
-            const isProved = wanted !== NO_PROOF && given === wanted;
+            const verdict = judge(expected[index], proofs?.[index]);
             // That it has what it was sent a moment ago speaks neither for nor against the rest.
-            if (isProved) metrics.copyProofs.inc({ outcome: 'proved' });
+            if (verdict === 'proved') metrics.copyProofs.inc({ outcome: 'proved' });
             else if (!isClaimed(index)) metrics.copyProofs.inc({ outcome: 'absent' });
             // An earlier version gives no proofs at all: its copies don't count, and it did not lie.
             else if (proofs === undefined) metrics.copyProofs.inc({ outcome: 'unanswered' });
-            else if (wanted !== NO_PROOF) wrong.push(cid);
-            return isProved;
+            else if (verdict !== 'unknown') wrong.push(cid); // claimed: no proof is a wrong one
+            return verdict === 'proved';
           });
-          blameSoon(holder, wrong);
+          blame.soon(holder, wrong);
           return isProvedAt;
         },
       };
     },
     async [Symbol.asyncDispose]() {
-      await Promise.all(blaming);
-      stop.abort(new Error('stopping'));
-      await reporting;
+      await blame[Symbol.asyncDispose]();
+      await reports[Symbol.asyncDispose]();
     },
   };
+}
+
+/** `unknown`: the block is not here, so that there is nothing to compare with. */
+type Verdict = 'proved' | 'wrong' | 'absent' | 'unknown';
+
+function judge(expected: CopyProof = NO_PROOF, given: CopyProof = NO_PROOF): Verdict {
+  if (expected === NO_PROOF) return 'unknown';
+  if (given === NO_PROOF) return 'absent';
+  return given === expected ? 'proved' : 'wrong';
 }
 
 const newNonce = (): Nonce => randomBytes(16).toString('base64url');

@@ -1,9 +1,10 @@
 /**
  * Blocks on their way into our storage. An upload's offers and the settling that its pin sets off find
- * the same blocks missing in the same moment, and both would copy them. So whoever copies a block
- * claims it first. An offer that finds a claim waits for its end; settling leaves the block to it and
- * looks again later, since an offer has somebody waiting and settling may be short of bandwidth.
+ * the same blocks missing in the same moment, and both would copy them. So a block is claimed before it is
+ * copied. An offer that finds a claim waits for its end; settling leaves the block to it and looks again
+ * later, since a caller waits for the offer, and settling may be short of bandwidth.
  */
+import { RecentMap } from '@shoal/chassis';
 import type { Cid } from '@shoal/protocol';
 
 /** Blocks remembered as arrived. Of older ones a second copy is made: work, not harm. */
@@ -26,15 +27,8 @@ export interface Incoming {
 export function createIncoming(): Incoming {
   /** Block → the end of its last claim. */
   const claims = new Map<Cid, Promise<void>>();
-  /** Block → when it arrived, the latest last. */
-  const arrivals = new Map<Cid, number>();
-
-  const noteArrival = (cid: Cid): void => {
-    arrivals.delete(cid); // back to the end: a Map keeps its order of insertion
-    arrivals.set(cid, performance.now());
-    const [oldest] = arrivals.keys();
-    if (arrivals.size > ARRIVED_MAX && oldest !== undefined) arrivals.delete(oldest);
-  };
+  /** Block → when it arrived. */
+  const arrivals = new RecentMap<Cid, number>({ max: ARRIVED_MAX });
   return {
     claim(cid) {
       const { promise: end, resolve } = Promise.withResolvers<void>();
@@ -42,7 +36,7 @@ export function createIncoming(): Incoming {
       claims.set(cid, end);
       return {
         before,
-        arrived: () => noteArrival(cid),
+        arrived: () => arrivals.set(cid, performance.now()),
         [Symbol.dispose]() {
           if (claims.get(cid) === end) claims.delete(cid);
           resolve();
@@ -50,6 +44,6 @@ export function createIncoming(): Incoming {
       };
     },
     isComing: (cid, lookedAtMs) =>
-      claims.has(cid) || (arrivals.get(cid) ?? -Infinity) >= lookedAtMs,
+      claims.has(cid) || (arrivals.peek(cid) ?? -Infinity) >= lookedAtMs,
   };
 }

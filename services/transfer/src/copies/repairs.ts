@@ -1,28 +1,21 @@
 /**
  * Copies that nobody waits for at this moment: what settling misses here, and what replaces a damaged
  * block. They have a few places and a bandwidth of their own, apart from offers and downloads, so
- * that mending the swarm never starves its users, nor they the mending.
+ * that repair and users don't starve each other.
  *
  * They are stored without a lease: storage then lets them use the room that it reserves for repair.
  */
-import type { Log, PeerClient, TokenBucket } from '@shoal/chassis';
+import { createLimit, type Log, type PeerClient, type TokenBucket } from '@shoal/chassis';
 import { type Cid, StorageFull } from '@shoal/protocol';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createLimit, keepBlock } from './copy.ts';
 import type { Incoming } from './incoming.ts';
 import type { Metrics } from '../metrics.ts';
 import type { ReceivedBlock } from '../fetch/receive-block.ts';
-
-/** A block to copy: its place in DAG order and its size, where they are known. */
-export interface BlockWant {
-  readonly cid: Cid;
-  readonly index: number | undefined;
-  readonly sizeBytes: number | undefined;
-}
+import { storeBlock } from './store-block.ts';
 
 /**
- * What came of it. Neither copied nor failed are blocks that somebody else copies at this moment, or
- * did since they were looked for; and after `isFull` those that were still to come.
+ * What came of it. Two sorts of blocks are neither copied nor failed: those that another task copies at
+ * this moment, or copied since they were looked for; and after `isFull` those that were still to come.
  */
 export interface Repaired {
   readonly copied: readonly Cid[];
@@ -36,9 +29,9 @@ export interface Repairs {
    * @param lookedAtMs When our storage was asked what is missing, by `performance.now()`.
    * @param isYielding They take room from nothing else: they are copies of a deleted file.
    */
-  copy(
-    wants: readonly BlockWant[],
-    fetch: (want: BlockWant, options: { signal: AbortSignal }) => Promise<ReceivedBlock>,
+  copy<Want extends { readonly cid: Cid }>(
+    wants: readonly Want[],
+    fetch: (want: Want, options: { signal: AbortSignal }) => Promise<ReceivedBlock>,
     options: { lookedAtMs: number; isYielding?: boolean; signal: AbortSignal },
   ): Promise<Repaired>;
 }
@@ -82,14 +75,14 @@ export function createRepairs(deps: {
       const copied: Cid[] = [];
       let failedBlocks = 0;
       let isFull = false;
-      const copyOne = async (want: BlockWant): Promise<void> => {
+      const copyOne = async (want: (typeof wants)[number]): Promise<void> => {
         if (isFull) return; // a thousand refusals would say no more than the first
         if (incoming.isComing(want.cid, lookedAtMs)) return;
         using claim = incoming.claim(want.cid);
         const block = await fetch(want, { signal });
         const sizeBytes = block.bytes.length;
         bucket.spend(sizeBytes);
-        await keepBlock(client, want.cid, block, undefined, { signal, isYielding });
+        await storeBlock(client, want.cid, block, undefined, { signal, isYielding });
         claim.arrived();
         copied.push(want.cid);
         metrics.blocksReplicated.inc({ direction: 'in', outcome: 'copied' });

@@ -4,9 +4,9 @@ import { codecOf, type DagEntry, digestOf } from '@shoal/blocks';
 import { type Call, isNotModified, type PeerClient } from '@shoal/chassis';
 import { DescriptionImpossible, type Pin, type transferRoutes } from '@shoal/protocol';
 import { fileUrls, whyNoTorrent } from './alternates.ts';
-import type { BlockSource } from '../fetch/listed-blocks.ts';
+import type { ListedBlocks } from '../fetch/listed-blocks.ts';
 import { contentDisposition } from '../answer/file-headers.ts';
-import { findPin } from '../peers/find-pin.ts';
+import { findPin } from '../peers/pins.ts';
 import { type HashPieces, PIECE_SIZE_BYTES, piecesOf } from './hash-pieces.ts';
 import { listEntries, type Manifests } from '../file/manifests.ts';
 import type { MemberView } from '../peers/member-view.ts';
@@ -21,7 +21,7 @@ const MAX_AGE_S = 30;
 export interface DescribeDeps {
   readonly client: PeerClient;
   readonly view: MemberView;
-  readonly source: BlockSource;
+  readonly listed: ListedBlocks;
   readonly manifests: Manifests;
   readonly hashPieces: HashPieces;
 }

@@ -9,7 +9,7 @@
  * gives way first; work that was begun has a minute before it gives way to a client that has none.
  */
 import { createHash } from 'node:crypto';
-import { type Log, type Place, Shares } from '@shoal/chassis';
+import { type Log, orAborted, type Place, Shares } from '@shoal/chassis';
 import { CHUNK_SIZE_BYTES, DescriptionNotReady, type Pin } from '@shoal/protocol';
 import type { Metrics } from '../metrics.ts';
 import type { PieceStore } from './piece-store.ts';
@@ -159,7 +159,7 @@ export function createHashPieces(
     clearTimeout(hashing.unwanted);
     const late = AbortSignal.timeout(waitMaxMs);
     try {
-      return await endOf(hashing.digests, AbortSignal.any([signal, late]));
+      return await orAborted(hashing.digests, AbortSignal.any([signal, late]));
     } catch (cause) {
       signal.throwIfAborted();
       if (!late.aborted && !running.aborted) throw cause;
@@ -200,17 +200,4 @@ async function hashEach(
   }
   if (filledBytes > 0) close();
   return Buffer.concat(digests);
-}
-
-/** What a promise comes to, or the signal's reason if that is first. */
-async function endOf<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  const aborted = Promise.withResolvers<never>();
-  const onAbort = () => aborted.reject(signal.reason as Error);
-  if (signal.aborted) onAbort();
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    return await Promise.race([promise, aborted.promise]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
 }

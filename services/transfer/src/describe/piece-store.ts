@@ -1,13 +1,13 @@
 /**
- * Digests of files' pieces, kept in a folder: they cost a read of the whole file and never change.
+ * Digests of files' pieces, cached in a folder: they cost a read of the whole file and never change.
  * Each is a file of its own with a sha-256 behind it, so that half a write, or rot, counts as absent:
- * a wrong digest would be a torrent that nobody can finish. Nothing here is dear: it is worked out
- * again when it is gone, and what was used longest ago goes first.
+ * a wrong digest would be a torrent that nobody can finish. The least recently used goes first, and is
+ * worked out again when it is asked for.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Log } from '@shoal/chassis';
+import { type Log, RecentMap } from '@shoal/chassis';
 import { MiB } from '@shoal/protocol';
 
 /** Room for the sha-1s of some 3 TiB of files. */
@@ -28,7 +28,7 @@ export interface PieceStore {
 
 /**
  * Opens the folder, makes it if need be, and clears what a crash left half written. A folder that can't be
- * used is logged and keeps nothing: nobody waits for it who could not do without.
+ * used is logged, and caches nothing.
  */
 export async function openPieceStore(
   folder: string,
@@ -37,30 +37,29 @@ export async function openPieceStore(
     sizeMaxBytes = STORE_SIZE_MAX_BYTES,
   }: { readonly log: Log; readonly sizeMaxBytes?: number },
 ): Promise<PieceStore> {
-  const rooms = await openRooms(folder, log);
-  let usedBytes = [...rooms.values()].reduce((sum, bytes) => sum + bytes, 0);
+  const evicted: PieceKey[] = [];
+  const sizes = new RecentMap<PieceKey, number>({
+    max: sizeMaxBytes,
+    weightOf: (sizeBytes) => Math.max(sizeBytes, FILE_ROOM_MIN_BYTES),
+    onEvict: (key) => evicted.push(key),
+  });
+  for (const { key, sizeBytes } of await openFolder(folder, log)) sizes.set(key, sizeBytes);
 
-  const forget = async (key: PieceKey): Promise<void> => {
-    usedBytes -= rooms.get(key) ?? 0;
-    rooms.delete(key);
-    await remove(join(folder, key), log);
+  const removeEvicted = async (): Promise<void> => {
+    for (const key of evicted.splice(0)) if (!sizes.has(key)) await remove(join(folder, key), log); // or it was written again meanwhile
   };
-  const remember = (key: PieceKey, sizeBytes: number): void => {
-    usedBytes += roomOf(sizeBytes) - (rooms.get(key) ?? 0);
-    rooms.delete(key); // to the end: the first is the one that was used longest ago
-    rooms.set(key, roomOf(sizeBytes));
-  };
+  await removeEvicted();
 
   return {
     async read(key, sizeBytes) {
-      if (!rooms.has(key)) return undefined;
+      if (!sizes.has(key)) return undefined;
       const path = join(folder, key);
       try {
         const bytes = await readFile(path);
         const digests = bytes.subarray(0, -CHECK_SIZE_BYTES);
         const check = bytes.subarray(-CHECK_SIZE_BYTES);
         if (digests.length === sizeBytes && checkOf(key, digests).equals(check)) {
-          remember(key, bytes.length);
+          sizes.get(key); // the most recently used now
           // Only the order of the next run.
           await utimes(path, new Date(), new Date()).catch((err: unknown) =>
             log.debug({ err, key }, 'use of digests not noted'),
@@ -71,7 +70,8 @@ export async function openPieceStore(
       } catch (err) {
         log.warn({ err, key }, 'kept digests not read');
       }
-      await forget(key);
+      sizes.delete(key);
+      await remove(path, log);
       return undefined;
     },
     async write(key, digests) {
@@ -79,11 +79,8 @@ export async function openPieceStore(
       try {
         await writeSynced(draft, [digests, checkOf(key, digests)]);
         await rename(draft, join(folder, key));
-        remember(key, digests.length + CHECK_SIZE_BYTES);
-        for (const oldest of rooms.keys()) {
-          if (usedBytes <= sizeMaxBytes) break;
-          await forget(oldest);
-        }
+        sizes.set(key, digests.length + CHECK_SIZE_BYTES);
+        await removeEvicted();
       } catch (err) {
         log.warn({ err, key }, 'digests not kept');
         await remove(draft, log);
@@ -96,19 +93,25 @@ async function remove(path: string, log: Log): Promise<void> {
   await rm(path, { force: true }).catch((err: unknown) => log.warn({ err }, 'digests not removed'));
 }
 
-async function openRooms(folder: string, log: Log): Promise<Map<PieceKey, number>> {
+async function openFolder(folder: string, log: Log): Promise<StoredFile[]> {
   try {
     await mkdir(folder, { recursive: true });
-    return await listRooms(folder);
+    return await listFolder(folder);
   } catch (err) {
     log.warn({ err, folder }, 'kept digests not listed');
-    return new Map();
+    return [];
   }
 }
 
-/** What lies in the folder, the longest unused first. */
-async function listRooms(folder: string): Promise<Map<PieceKey, number>> {
-  const found: { key: PieceKey; sizeBytes: number; usedAtMs: number }[] = [];
+interface StoredFile {
+  readonly key: PieceKey;
+  readonly sizeBytes: number;
+  readonly usedAtMs: number;
+}
+
+/** The files in the folder, the longest unused first. */
+async function listFolder(folder: string): Promise<StoredFile[]> {
+  const found: StoredFile[] = [];
   for (const key of await readdir(folder)) {
     const path = join(folder, key);
     if (key.endsWith('.tmp')) {
@@ -118,8 +121,7 @@ async function listRooms(folder: string): Promise<Map<PieceKey, number>> {
     const { size, mtimeMs } = await stat(path);
     found.push({ key, sizeBytes: size, usedAtMs: mtimeMs });
   }
-  found.sort((a, b) => a.usedAtMs - b.usedAtMs);
-  return new Map(found.map(({ key, sizeBytes }) => [key, roomOf(sizeBytes)]));
+  return found.toSorted((a, b) => a.usedAtMs - b.usedAtMs);
 }
 
 async function writeSynced(path: string, parts: readonly Uint8Array[]): Promise<void> {
@@ -135,5 +137,3 @@ async function writeSynced(path: string, parts: readonly Uint8Array[]): Promise<
 /** Also of the name: a file that was renamed by hand is not another file's digests. */
 const checkOf = (key: PieceKey, digests: Uint8Array): Buffer =>
   createHash('sha256').update(key).update(digests).digest();
-
-const roomOf = (sizeBytes: number): number => Math.max(sizeBytes, FILE_ROOM_MIN_BYTES);

@@ -20,59 +20,69 @@ export interface ReceivedBlock {
   readonly release: () => void;
 }
 
-export interface ReceiveDeps {
+/** A block, and what its manifest says of its size; undefined when nothing does. */
+export interface SizedWant {
+  readonly cid: Cid;
+  readonly sizeBytes: number | undefined;
+}
+
+/**
+ * Receives and verifies a block.
+ * @throws BlockCorrupt for bytes that are not the block; BlockNotFound; Error for a peer that fails.
+ */
+export type ReceiveBlock = (
+  want: SizedWant,
+  target: Target,
+  options: { signal: AbortSignal },
+) => Promise<ReceivedBlock>;
+
+export function createReceiveBlock({
+  client,
+  pool,
+  stallMs,
+  timeoutMs,
+}: {
   readonly client: PeerClient;
   readonly pool: BufferPool;
   readonly stallMs: number;
   readonly timeoutMs: number;
-}
-
-/**
- * Gets and verifies a block.
- * @param sizeBytes What the manifest says of its size; undefined when nothing does.
- * @throws BlockCorrupt for bytes that are not the block; BlockNotFound; Error for a peer that fails.
- */
-export async function receiveBlock(
-  { client, pool, stallMs, timeoutMs }: ReceiveDeps,
-  target: Target,
-  cid: Cid,
-  sizeBytes: number | undefined,
-  { signal }: { signal: AbortSignal },
-): Promise<ReceivedBlock> {
-  const wrong = () => new BlockCorrupt({ cid, peer: target.peerId });
-  let buffer: Buffer | undefined;
-  let isPooled = false;
-  let bodyBytes = 0;
-  const release = () => {
-    if (buffer !== undefined && isPooled) pool.give(buffer);
-    buffer = undefined;
+}): ReceiveBlock {
+  return async ({ cid, sizeBytes }, target, { signal }) => {
+    const wrong = () => new BlockCorrupt({ cid, peer: target.peerId });
+    let buffer: Buffer | undefined;
+    let isPooled = false;
+    let bodyBytes = 0;
+    const release = () => {
+      if (buffer !== undefined && isPooled) pool.give(buffer);
+      buffer = undefined;
+    };
+    const onHead = (status: number, lengthBytes: number): Uint8Array | undefined => {
+      if (status === 404) throw new BlockNotFound({ cid });
+      if (status !== 200) throw new Error(`a block was answered with ${status}`);
+      if (lengthBytes !== (sizeBytes ?? lengthBytes) || lengthBytes > BLOCK_SIZE_MAX_BYTES)
+        throw wrong();
+      bodyBytes = lengthBytes;
+      buffer = pool.take();
+      isPooled = lengthBytes <= buffer.length;
+      if (isPooled) return buffer;
+      // A block over a pooled buffer's size is rare (not cut by us): it gets a buffer of its own.
+      pool.give(buffer);
+      buffer = Buffer.allocUnsafeSlow(lengthBytes);
+      return buffer;
+    };
+    try {
+      await client.receive(target, routePath(storageRoutes.getBlock.path, { cid }), {
+        onHead,
+        stallMs,
+        signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+      });
+      if (buffer === undefined) throw wrong();
+      const bytes = (buffer as Buffer).subarray(0, bodyBytes);
+      if (!verify(cid, bytes)) throw wrong();
+      return { bytes, release };
+    } catch (error) {
+      release();
+      throw error;
+    }
   };
-  const onHead = (status: number, lengthBytes: number): Uint8Array | undefined => {
-    if (status === 404) throw new BlockNotFound({ cid });
-    if (status !== 200) throw new Error(`a block was answered with ${status}`);
-    if (lengthBytes !== (sizeBytes ?? lengthBytes) || lengthBytes > BLOCK_SIZE_MAX_BYTES)
-      throw wrong();
-    bodyBytes = lengthBytes;
-    buffer = pool.take();
-    isPooled = lengthBytes <= buffer.length;
-    if (isPooled) return buffer;
-    // A block over a pooled buffer's size is rare (not cut by us): it gets a buffer of its own.
-    pool.give(buffer);
-    buffer = Buffer.allocUnsafeSlow(lengthBytes);
-    return buffer;
-  };
-  try {
-    await client.receive(target, routePath(storageRoutes.getBlock.path, { cid }), {
-      onHead,
-      stallMs,
-      signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
-    });
-    if (buffer === undefined) throw wrong();
-    const bytes = (buffer as Buffer).subarray(0, bodyBytes);
-    if (!verify(cid, bytes)) throw wrong();
-    return { bytes, release };
-  } catch (error) {
-    release();
-    throw error;
-  }
 }

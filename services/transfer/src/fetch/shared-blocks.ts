@@ -5,7 +5,7 @@
  * Clients share the fetches, each of which is of whoever asked first. One that several of them wait for
  * gives way to nobody.
  */
-import { type Place, Shares } from '@shoal/chassis';
+import { orAborted, type Place, Shares } from '@shoal/chassis';
 import type { Cid } from '@shoal/protocol';
 import type { ReceivedBlock } from './receive-block.ts';
 
@@ -111,16 +111,4 @@ export function createSharedBlocks(): SharedBlocks {
       for (const forget of kept.values()) forget();
     },
   };
-}
-
-/** What the promise gives, or the signal's reason when that fires first. */
-async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(signal.reason as Error);
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
 }

@@ -5,7 +5,7 @@
  * missing. Leaves are looked for some way ahead of the window, many with one question. Sizes are what
  * parents claim, so each part must begin where the one before it ended.
  */
-import { type DagEntry, type GetNode, hashBlock, reassemble, walkDag } from '@shoal/blocks';
+import { type DagEntry, type GetNode, hashBlock, walkDag } from '@shoal/blocks';
 import {
   type Cid,
   CIDS_PER_BATCH_MAX,
@@ -13,14 +13,21 @@ import {
   type Member,
   NotCached,
 } from '@shoal/protocol';
-import type { BlockReader } from '../fetch/block-reader.ts';
-import { type ByteRange, inPieces, type Flow, type Piece, type Pieces } from './pieces.ts';
+import type { BlockReader } from '../fetch/any-blocks.ts';
 import { LEAF_FETCH_COST_BYTES } from '../fetch/read-budget.ts';
+import {
+  type ByteRange,
+  fetchAhead,
+  type Flow,
+  inPieces,
+  type Piece,
+  type Pieces,
+} from './pieces.ts';
 
 /** What it costs to ask whether a leaf is here, as bytes of nodes: a million of them may be. */
 const LEAF_COST_BYTES = 256;
 
-/** What is read: a block's DAG, or one whose root stands in an identity CID. */
+/** What is read: a block's DAG, or one whose root is inlined in an identity CID. */
 export type LooseRoot = { readonly cid: Cid } | { readonly bytes: Uint8Array };
 
 /** The part of one block that is wanted: of its file bytes, `from` (included) to `to` (excluded). */
@@ -50,17 +57,10 @@ export async function openLooseFile(
       reader.spend(entry.cid, LEAF_COST_BYTES);
       if (!(await reader.isHere(entry.cid))) throw new NotCached({ cid: entry.cid });
     }
-  const blocks = reassemble(
-    seekAhead(slicesIn(root, range, reader), (entry) => seek(entry, reader)),
-    {
-      windowBlocks: flow.windowBlocks,
-      fetchBlock: (slice: Sought, options) =>
-        flow.timed(() => getBlock(slice, root, reader, options)),
-      discard: ({ release }) => release(),
-    },
-    { signal },
-  );
-  return inPieces(blocks);
+  const slices = seekAhead(slicesIn(root, range, reader), (entry) => seek(entry, reader));
+  const fetch = (slice: Sought, options: { signal: AbortSignal }) =>
+    fetchSought(slice, root, reader, options);
+  return inPieces(fetchAhead(slices, fetch, flow, { signal }));
 }
 
 /** The parts of blocks that make up a range of a file. @throws ManifestInvalid when they do not fit. */
@@ -127,8 +127,8 @@ export async function* seekAhead<S extends { readonly entry: DagEntry }>(
   if (failure !== undefined) throw failure.error;
 }
 
-/** Gets what was looked for; the caller releases it. @throws BlockAbsent, BlockUnavailable */
-export async function getBlock(
+/** Fetches what was looked for; the caller releases it. @throws BlockAbsent, BlockUnavailable */
+export async function fetchSought(
   { entry: { cid, kind, inline }, holders }: Sought,
   root: LooseRoot,
   reader: BlockReader,
@@ -137,7 +137,7 @@ export async function getBlock(
   if (inline !== undefined) return { bytes: inline, release: () => {} };
   if (kind === 'leaf') {
     reader.spend(cid, LEAF_FETCH_COST_BYTES);
-    return reader.fetch(cid, holders, { signal });
+    return reader.fetch(cid, { holders, signal });
   }
   const bytes = await rooted(root, reader.getNode).get(cid);
   return { bytes: bytes ?? new Uint8Array(), release: () => {} };

@@ -1,13 +1,13 @@
 /**
  * A file's list of blocks, read from its manifest nodes. Nodes that are not here are fetched from
- * any member (every member keeps all manifests), verified, and kept: each of them once, though it may
- * stand in many places of the file.
+ * any member (every member has all manifests), verified, and stored: each of them once, though it may
+ * occur in many places of the file.
  */
 import { type DagEntry, listDag } from '@shoal/blocks';
-import { createBlockMemory, type Log, type PeerClient } from '@shoal/chassis';
+import { createBlockMemory, type Log, type PeerClient, RecentMap } from '@shoal/chassis';
 import { type Cid, type Pin, storageRoutes } from '@shoal/protocol';
-import type { BlockSource, DagSource } from '../fetch/listed-blocks.ts';
-import { createTurns } from '../fetch/node-memory.ts';
+import type { ListedBlocks, ListedDag } from '../fetch/listed-blocks.ts';
+import { createTurns } from '../fetch/node-reads.ts';
 
 /** Entries cached over all files, about 300 bytes each. */
 const ENTRIES_CACHED_MAX = 65_536;
@@ -21,7 +21,7 @@ export interface Manifests {
    */
   list(
     pin: Pick<Pin, 'root' | 'sizeBytes'>,
-    source: DagSource,
+    dag: ListedDag,
     options: { signal: AbortSignal; recall?: (cid: Cid) => Uint8Array | undefined },
   ): Promise<readonly DagEntry[]>;
 }
@@ -31,37 +31,24 @@ export function createManifests(deps: {
   readonly log: Log;
 }): Manifests {
   const { client, log } = deps;
-  const cache = new Map<Cid, readonly DagEntry[]>();
-  let cachedEntries = 0;
-
-  const remember = (root: Cid, entries: readonly DagEntry[]): void => {
-    if (entries.length > ENTRIES_CACHED_MAX / 2 || cache.has(root)) return;
-    cache.set(root, entries);
-    cachedEntries += entries.length;
-    for (const [oldest, { length }] of cache) {
-      if (cachedEntries <= ENTRIES_CACHED_MAX) break;
-      cache.delete(oldest);
-      cachedEntries -= length;
-    }
-  };
-  /** Keeps a node that came from elsewhere; a failure costs the next reader a fetch, no more. */
-  const keep = async (cid: Cid, bytes: Uint8Array, signal: AbortSignal): Promise<void> => {
+  const cache = new RecentMap<Cid, readonly DagEntry[]>({
+    max: ENTRIES_CACHED_MAX,
+    weightOf: ({ length }) => length,
+  });
+  /** Stores a node that came from elsewhere; a failure costs the next reader a fetch, no more. */
+  const store = async (cid: Cid, bytes: Uint8Array, signal: AbortSignal): Promise<void> => {
     try {
       const target = client.own('storage');
       await client.send(target, storageRoutes.putBlock, { params: { cid }, bytes }, { signal });
     } catch (err) {
-      if (!signal.aborted) log.debug({ err, cid }, 'manifest node not kept');
+      if (!signal.aborted) log.debug({ err, cid }, 'manifest node not stored');
     }
   };
 
   return {
-    async list({ root, sizeBytes }, source, { signal, recall }) {
+    async list({ root, sizeBytes }, dag, { signal, recall }) {
       const known = cache.get(root);
-      if (known !== undefined) {
-        cache.delete(root); // back to the end: the least recently used goes first
-        cache.set(root, known);
-        return known;
-      }
+      if (known !== undefined) return known;
       const seen = createBlockMemory(LISTED_NODES_MAX_BYTES);
       const turn = createTurns({ signal });
       const entries = await listDag(root, sizeBytes, async (cid) => {
@@ -70,12 +57,12 @@ export function createManifests(deps: {
           await turn(again);
           return again;
         }
-        const bytes = recall?.(cid) ?? (await fetchNode(cid, root, source, signal));
-        await keep(cid, bytes, signal);
+        const bytes = recall?.(cid) ?? (await fetchNode(cid, root, dag, signal));
+        await store(cid, bytes, signal);
         seen.remember(cid, bytes);
         return bytes;
       });
-      remember(root, entries);
+      if (entries.length <= ENTRIES_CACHED_MAX / 2) cache.set(root, entries);
       return entries;
     },
   };
@@ -84,11 +71,11 @@ export function createManifests(deps: {
 async function fetchNode(
   cid: Cid,
   root: Cid,
-  source: DagSource,
+  dag: ListedDag,
   signal: AbortSignal,
 ): Promise<Uint8Array> {
   const want = { cid, index: cid === root ? 0 : undefined, sizeBytes: undefined };
-  const { bytes, release } = await source.fetch(want, { signal });
+  const { bytes, release } = await dag.fetch(want, { signal });
   try {
     return Uint8Array.from(bytes);
   } finally {
@@ -99,14 +86,9 @@ async function fetchNode(
 /** The blocks of a pinned file, from our own manifest as a rule; others are asked only if need be. */
 export async function listEntries(
   pin: Pin,
-  { source, manifests }: { readonly source: BlockSource; readonly manifests: Manifests },
+  { listed, manifests }: { readonly listed: ListedBlocks; readonly manifests: Manifests },
   { signal }: { signal: AbortSignal },
 ): Promise<readonly DagEntry[]> {
-  const watching = new AbortController();
-  const options = { signal: AbortSignal.any([signal, watching.signal]), asksAtOnce: false };
-  try {
-    return await manifests.list(pin, source.open(pin.root, options), { signal });
-  } finally {
-    watching.abort();
-  }
+  using dag = listed.open(pin.root, { signal, asksAtOnce: false });
+  return await manifests.list(pin, dag, { signal });
 }

@@ -1,5 +1,5 @@
 /** A file's bytes out of its blocks: the parts that are common to all ways of getting those. */
-import { codecOf, type DagEntry, fileBytesOf } from '@shoal/blocks';
+import { codecOf, type DagEntry, fileBytesOf, reassemble } from '@shoal/blocks';
 import { ManifestInvalid } from '@shoal/protocol';
 
 /** Bytes to send next. `release` gives their buffer back; it is called once they are sent, or not wanted. */
@@ -10,10 +10,10 @@ export interface Piece {
 
 export type Pieces = AsyncGenerator<Piece, void, undefined>;
 
-/** How many blocks a body may have in flight, and where it learns from how long they took. */
+/** How many blocks a body may have in flight now, which is learned from how long they took. */
 export interface Flow {
-  readonly windowBlocks: () => number;
-  timed<Block>(fetch: () => Promise<Block>): Promise<Block>;
+  windowBlocks(): number;
+  noteTook(durationMs: number): void;
 }
 
 /** First and last byte, both included, as in HTTP. */
@@ -27,6 +27,24 @@ interface Part {
   readonly entry: DagEntry;
   readonly from: number;
   readonly to: number;
+}
+
+/** Fetches the blocks of slices, as many ahead of the reader as `flow` has room for, and yields them in order. */
+export function fetchAhead<Slice>(
+  slices: Iterable<Slice> | AsyncIterable<Slice>,
+  fetch: (slice: Slice, options: { signal: AbortSignal }) => Promise<Piece>,
+  flow: Flow,
+  { signal }: { signal: AbortSignal },
+): AsyncGenerator<{ slice: Slice; block: Piece }, void, undefined> {
+  const fetchBlock = async (slice: Slice, options: { signal: AbortSignal }): Promise<Piece> => {
+    const startedAtMs = performance.now();
+    const block = await fetch(slice, options);
+    flow.noteTook(performance.now() - startedAtMs);
+    return block;
+  };
+  const discard = ({ release }: Piece) => release();
+  const windowBlocks = () => flow.windowBlocks();
+  return reassemble(slices, { windowBlocks, fetchBlock, discard }, { signal });
 }
 
 /**

@@ -2,21 +2,21 @@
  * Bytes of a pinned file: its blocks are listed, and asked of those whose have-maps name them, which
  * takes one question for the whole file.
  */
-import { codecOf, type DagEntry, readUnixfs, reassemble, slicesOf } from '@shoal/blocks';
+import { codecOf, type DagEntry, readUnixfs, slicesOf } from '@shoal/blocks';
 import { ManifestInvalid, type Pin } from '@shoal/protocol';
-import type { BlockReader, ReadOptions } from '../fetch/block-reader.ts';
-import type { BlockSource, DagSource } from '../fetch/listed-blocks.ts';
-import { type ByteRange, inPieces, type Flow, type Pieces } from './pieces.ts';
+import type { AnyBlocks } from '../fetch/any-blocks.ts';
+import type { ListedBlocks, ListedDag } from '../fetch/listed-blocks.ts';
 import { openLooseFile } from './loose-file.ts';
 import type { Manifests } from './manifests.ts';
+import { type ByteRange, fetchAhead, type Flow, inPieces, type Pieces } from './pieces.ts';
 
 /** Reads of a pinned file look for no block that others could: they need no share. */
 const PINNED = 'pinned';
 
 export interface PinnedFileDeps {
-  readonly source: BlockSource;
+  readonly listed: ListedBlocks;
+  readonly any: Pick<AnyBlocks, 'open'>;
   readonly manifests: Manifests;
-  readonly readerFor: (options: ReadOptions) => BlockReader;
 }
 
 /**
@@ -27,33 +27,24 @@ export interface PinnedFileDeps {
 export async function openPinnedFile(
   pin: Pin,
   range: ByteRange,
-  deps: PinnedFileDeps,
+  { listed, any, manifests }: PinnedFileDeps,
   flow: Flow,
   { signal }: { signal: AbortSignal },
 ): Promise<Pieces> {
-  const watching = new AbortController();
-  const reader = deps.readerFor({
+  const reader = any.open({ signal, client: PINNED, isLocalOnly: false, isPinned: true });
+  using opened = new DisposableStack(); // closes the DAG, unless its bytes are given to the caller
+  const dag = opened.use(listed.open(pin.root, { signal }));
+  const entries = await manifests.list(pin, dag, {
     signal,
-    client: PINNED, // what a pin promises is read by its have-maps
-    isLocalOnly: false,
-    isPinned: true,
+    recall: (cid) => reader.recall(cid),
   });
-  const dag = deps.source.open(pin.root, { signal: AbortSignal.any([signal, watching.signal]) });
-  try {
-    const entries = await deps.manifests.list(pin, dag, {
-      signal,
-      recall: (cid) => reader.recall(cid),
-    });
-    const listedBytes = entries.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-    if (listedBytes === pin.sizeBytes)
-      return inPieces(fetchListed(entries, range, dag, flow, { signal }), () => watching.abort());
-  } catch (error) {
-    watching.abort();
-    throw error;
+  const listedBytes = entries.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  if (listedBytes === pin.sizeBytes) {
+    const open = opened.move();
+    return inPieces(fetchListed(entries, range, dag, flow, { signal }), () => open.dispose());
   }
-  watching.abort();
-  // Bytes that stand in links are in no list. Or the pin is wrong: it is signed by a member, the DAG
-  // is named by its hash, so the DAG is right.
+  // Bytes that are inlined in links are in no list; else the pin is wrong. A member signed the pin, but
+  // the DAG is named by its hash, so the DAG is right.
   const node = readUnixfs(pin.root, (await reader.getNode(pin.root)) ?? new Uint8Array());
   if (node.fileSizeBytes !== pin.sizeBytes)
     throw new ManifestInvalid({
@@ -66,21 +57,18 @@ export async function openPinnedFile(
 function fetchListed(
   entries: readonly DagEntry[],
   range: ByteRange,
-  dag: DagSource,
+  dag: ListedDag,
   flow: Flow,
   { signal }: { signal: AbortSignal },
 ) {
-  return reassemble(
+  return fetchAhead(
     slicesOf(entries, range),
-    {
-      windowBlocks: flow.windowBlocks,
-      fetchBlock: ({ entry: { cid, sizeBytes }, index }, options) => {
-        // What a dag-pb block has on the wire is more than its file bytes.
-        const wireBytes = codecOf(cid) === 'raw' ? sizeBytes : undefined;
-        return flow.timed(() => dag.fetch({ cid, index, sizeBytes: wireBytes }, options));
-      },
-      discard: ({ release }) => release(),
+    ({ entry: { cid, sizeBytes }, index }, options) => {
+      // What a dag-pb block has on the wire is more than its file bytes.
+      const wireBytes = codecOf(cid) === 'raw' ? sizeBytes : undefined;
+      return dag.fetch({ cid, index, sizeBytes: wireBytes }, options);
     },
+    flow,
     { signal },
   );
 }

@@ -48,7 +48,7 @@ interface Content {
   /** Its first bytes, when they are here already. */
   readonly first?: Uint8Array;
   readonly open: (range: ByteRange, flow: Flow) => Promise<Pieces>;
-  /** When it is not sent after all. */
+  /** Gives it back when it is not sent after all. */
   readonly release: () => void;
 }
 
@@ -115,7 +115,7 @@ async function contentOf(
   if (node === undefined) {
     // A raw block does not say its size before it is here, and then all of it is.
     if (target.kind === 'identity') return inHand(target.bytes);
-    const { bytes, release } = await reader.get(target.cid);
+    const { bytes, release } = await reader.fetch(target.cid);
     return inHand(bytes, release);
   }
   if (node.type === 'symlink') return { ...inHand(node.data), type: SYMLINK_TYPE };

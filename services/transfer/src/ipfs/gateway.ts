@@ -1,34 +1,29 @@
 /**
  * `GET|HEAD /ipfs/*`: the IPFS gateway (specs.ipfs.tech/http-gateways): blocks and CARs for clients
- * that check them, files, directories and TARs for everybody else.
+ * that check them, files, directories and TARs for all others.
  *
  * Every block that any member has is answered here: peers are listed as providers of whole files, and
- * clients drop a provider that lacks one block of it. What nobody has is 404, never 5xx, since clients
- * take that for a sick host.
+ * clients drop a provider that lacks one block of it. A block that nobody has is 404, never 5xx, which clients
+ * take for a sick host.
  */
 import { readTarget, resolvePath } from '@shoal/blocks';
 import { type Log, mountRaw, type Mounting, type PeerClient, proxyPath } from '@shoal/chassis';
 import {
   BlockAbsent,
   Cid,
-  discoveryRoutes,
-  FileGone,
   GaveWay,
-  isFileMissing,
-  type Pin,
   Problem,
   RequestInvalid,
   transferRoutes,
 } from '@shoal/protocol';
-import type { BlockReader, ReadOptions } from '../fetch/block-reader.ts';
 import { createCarExport } from './archive/car-export.ts';
-import type { TransferConfig } from '../config.ts';
 import type { Answered, IpfsAsk, IpfsCall, IpfsKind } from './request/ask.ts';
 import { sendDirectory } from './directory.ts';
 import { type IpfsFileDeps, sendFile } from './file.ts';
 import { CORS_HEADERS } from './request/headers.ts';
 import { readIpfsPath } from './request/path.ts';
 import type { Metrics } from '../metrics.ts';
+import { pinIfKnown, whyGone } from '../peers/pins.ts';
 import { type Form, negotiate, readsJson } from './request/negotiate.ts';
 import { linksOfNode } from '../fetch/read-budget.ts';
 import { createRawBlock } from './raw-block.ts';
@@ -38,13 +33,15 @@ const PREFIX = '/ipfs/';
 
 export interface IpfsDeps extends IpfsFileDeps {
   readonly client: PeerClient;
-  readonly readerFor: (options: ReadOptions) => BlockReader;
-  readonly config: TransferConfig;
   readonly metrics: Metrics;
   readonly log: Log;
 }
 
-export function mountIpfs(mounting: Mounting, deps: IpfsDeps): void {
+/** What is sent at one time, and to how slow a reader. */
+export type IpfsOptions = Parameters<typeof createRawBlock>[0] &
+  Omit<Parameters<typeof createCarExport>[0], 'sender'>;
+
+export function mountIpfs(mounting: Mounting, deps: IpfsDeps, options: IpfsOptions): void {
   const { app } = mounting;
   app.addHook('onRequest', async ({ url }, reply) => {
     if (!url.startsWith(PREFIX)) return;
@@ -55,13 +52,13 @@ export function mountIpfs(mounting: Mounting, deps: IpfsDeps): void {
   app.options(`${PREFIX}*`, async (_, reply) =>
     reply.code(204).header('access-control-max-age', '86400').send(),
   );
-  mountRaw(mounting, transferRoutes.getIpfs, createIpfs(deps));
+  mountRaw(mounting, transferRoutes.getIpfs, createIpfs(deps, options));
 }
 
-function createIpfs(deps: IpfsDeps): (call: IpfsCall) => Promise<unknown> {
-  const { metrics } = deps;
-  const sendBlock = createRawBlock(deps);
-  const sendCar = createCarExport(deps);
+function createIpfs(deps: IpfsDeps, options: IpfsOptions): (call: IpfsCall) => Promise<unknown> {
+  const { metrics, sender } = deps;
+  const sendBlock = createRawBlock(options);
+  const sendCar = createCarExport({ ...options, sender });
 
   const answer = async (call: IpfsCall, form: Form): Promise<Answered> => {
     const ask = await understand(call, form, deps);
@@ -89,11 +86,11 @@ function createIpfs(deps: IpfsDeps): (call: IpfsCall) => Promise<unknown> {
   };
 }
 
-/** Reads the path and follows it. @throws PathNotFound, BlockAbsent and whatever else stands in its way. */
+/** Reads the path and follows it. @throws RequestInvalid, PathNotFound, BlockAbsent, BlockUnavailable */
 async function understand(
   call: IpfsCall,
   { kind }: Form,
-  { client, readerFor, log }: IpfsDeps,
+  { client, any, log }: IpfsDeps,
 ): Promise<IpfsAsk> {
   const { request, signal } = call;
   const path = readIpfsPath(request.url, proxyPath(request.headers));
@@ -105,14 +102,14 @@ async function understand(
   const pin =
     kind === 'raw' || root.kind === 'identity'
       ? undefined
-      : await livePin(root.cid, { client, log }, { signal });
+      : await pinIfKnown(root.cid, { client, log }, { signal });
   const isLocalOnly = /(?:^|,)\s*only-if-cached\b/i.test(request.headers['cache-control'] ?? '');
   const { socket } = call.reply.raw;
   const sentBefore = socket?.bytesWritten ?? 0;
   const sentBytes = () => (socket?.bytesWritten ?? 0) - sentBefore;
   const { client: by } = request;
   const isPinned = pin !== undefined;
-  const reader = readerFor({ signal, client: by, isLocalOnly, isPinned, sentBytes });
+  const reader = any.open({ signal, client: by, isLocalOnly, isPinned, sentBytes });
   const resolved = await resolvePath(root, segments, reader.getNode);
   return { call, path, resolved, reader, pin: segments.length === 0 ? pin : undefined };
 }
@@ -135,30 +132,6 @@ async function answerUnixfs(ask: IpfsAsk, deps: IpfsDeps): Promise<Answered> {
   return { kind: 'file', outcome: await sendFile(ask, found, deps) };
 }
 
-/** The pin of a root, from what this peer knows: every member knows all of them. @throws FileNotFound, FileGone */
-function askPin(root: Cid, client: PeerClient, options: { signal: AbortSignal }): Promise<Pin> {
-  const args = { params: { hash: root }, query: { ask: 'false' } } as const;
-  return client.call(client.own('discovery'), discoveryRoutes.getPin, args, options);
-}
-
-/** The same; undefined without one, and when nobody says. @throws FileGone while it could be brought back. */
-async function livePin(
-  root: Cid,
-  { client, log }: Pick<IpfsDeps, 'client' | 'log'>,
-  { signal }: { signal: AbortSignal },
-): Promise<Pin | undefined> {
-  try {
-    return await askPin(root, client, { signal });
-  } catch (err) {
-    signal.throwIfAborted();
-    // Its blocks are still here so that it can be brought back, not to be read.
-    if (err instanceof FileGone && err.fields.purgeAt !== undefined) throw err;
-    // Without it the DAG is walked, which takes longer and gives the same.
-    if (!isFileMissing(err)) log.debug({ err, root }, 'pin not looked up');
-    return undefined;
-  }
-}
-
 /** What was deleted is 410 rather than 404; blocks by themselves stay 404, for the reason in `understand`. */
 async function orGone(
   error: unknown,
@@ -166,15 +139,10 @@ async function orGone(
   { client }: IpfsDeps,
 ): Promise<unknown> {
   if (!(error instanceof BlockAbsent)) return error;
-  try {
-    await askPin(Cid.parse(error.fields.cid), client, { signal });
-  } catch (why) {
-    if (why instanceof FileGone) return why;
-  }
-  return error;
+  return (await whyGone(Cid.parse(error.fields.cid), client, { signal })) ?? error;
 }
 
-/** Plain words; whoever names JSON gets the problem itself, from the server's own handler. */
+/** Plain words; a client that names JSON gets the problem itself, from the server's own handler. */
 function refuse({ request, reply }: IpfsCall, error: unknown): unknown {
   if (reply.raw.headersSent || !(error instanceof Problem)) throw error;
   void reply.header('cache-control', 'no-store');

@@ -1,10 +1,9 @@
 /**
- * `/ipfs/{cid}?format=raw`: one block, verified. The path of Kubo, Helia and all who check for
+ * `/ipfs/{cid}?format=raw`: one block, verified. The path of Kubo, Helia and all clients that check for
  * themselves, with their rules: no redirect, few headers, and 404 soon for what nobody has.
  */
 import { isNotModified, Shares, watchReader } from '@shoal/chassis';
 import { RangeNotSatisfiable } from '@shoal/protocol';
-import type { TransferConfig } from '../config.ts';
 import { headOf, nameAsked, rangeOf } from '../answer/file-answer.ts';
 import { contentDisposition, IMMUTABLE } from '../answer/file-headers.ts';
 import { answerHead, type IpfsAsk, type IpfsOutcome } from './request/ask.ts';
@@ -17,14 +16,15 @@ import type { Piece } from '../file/pieces.ts';
 const HINTS_MAX_LENGTH = 480;
 
 export function createRawBlock({
-  config,
+  rawBlocksMax,
+  readerStallMs,
 }: {
-  readonly config: Pick<TransferConfig, 'TRANSFER_RAW_BLOCKS_MAX' | 'TRANSFER_READER_STALL_MS'>;
+  /** Blocks sent at one time, shared by clients. */
+  readonly rawBlocksMax: number;
+  /** A reader that takes nothing for this long is disconnected. */
+  readonly readerStallMs: number;
 }): (ask: IpfsAsk, form: { isByAccept: boolean }) => Promise<IpfsOutcome> {
-  const shares = new Shares({
-    what: 'blocks being sent',
-    placesMax: config.TRANSFER_RAW_BLOCKS_MAX,
-  });
+  const shares = new Shares({ what: 'blocks being sent', placesMax: rawBlocksMax });
 
   return async (ask, { isByAccept }) => {
     const { call, reader, resolved } = ask;
@@ -61,7 +61,7 @@ export function createRawBlock({
       block =
         target.kind === 'identity'
           ? { bytes: target.bytes, release: () => {} }
-          : await reader.get(target.cid);
+          : await reader.fetch(target.cid);
       const sizeBytes = block.bytes.length;
       const selection = select(request, etag, sizeBytes);
       if (selection.kind === 'unsatisfiable') {
@@ -72,7 +72,7 @@ export function createRawBlock({
       const range = rangeOf(selection, sizeBytes);
       const { raw: response } = reply;
       reply.hijack();
-      response.setTimeout(config.TRANSFER_READER_STALL_MS, () => response.destroy());
+      response.setTimeout(readerStallMs, () => response.destroy());
       // Not before `close`: until then the socket may still read the buffer.
       if (response.destroyed) end();
       else response.once('close', end);

@@ -9,10 +9,10 @@
  */
 import type { Log, PeerClient } from '@shoal/chassis';
 import { type Cid, discoveryRoutes, type DrainReport, ServiceUnavailable } from '@shoal/protocol';
-import type { BlockSource } from '../fetch/listed-blocks.ts';
+import type { ListedBlocks } from '../fetch/listed-blocks.ts';
 import type { CopyProofs } from '../copies/copy-proofs.ts';
 import { askHoldings, type Holding, questionsOf } from './holdings.ts';
-import { listPins } from '../peers/live-pins.ts';
+import { eachPinPage } from '../peers/pins.ts';
 import { listEntries, type Manifests } from '../file/manifests.ts';
 import { isDraining, type MemberView, remainingOthers } from '../peers/member-view.ts';
 import type { Metrics } from '../metrics.ts';
@@ -41,7 +41,7 @@ export interface Drain {
 export interface DrainDeps {
   readonly client: PeerClient;
   readonly view: MemberView;
-  readonly source: BlockSource;
+  readonly listed: ListedBlocks;
   readonly manifests: Manifests;
   readonly loop: Pick<SettleLoop, 'isInDoubt'>;
   readonly proofs: CopyProofs;
@@ -137,13 +137,11 @@ async function examine(
   let filesBelow = 0;
   let blocksLeft = 0;
   let isCurrent = true;
-  for (let after: string | undefined = ''; after !== undefined;) {
-    const page: Awaited<ReturnType<typeof listPins>> = await listPins(after, client, { signal });
-    after = page.next;
+  for await (const { pins, ...page } of eachPinPage(client, { signal })) {
     isCurrent = page.isCurrent;
-    filesTotal += page.pins.length;
+    filesTotal += pins.length;
     if (!isAsked) continue;
-    for (const question of questionsOf(page.pins)) {
+    for (const question of questionsOf(pins)) {
       const doubtful = new Set(question.filter((pin) => deps.loop.isInDoubt(pin)));
       const holdings = await askHoldings(question, deps, { signal });
       const lefts: Left[] = [];

@@ -7,11 +7,13 @@
  * block unique than to be killed half-stopped.
  */
 import { randomUUID } from 'node:crypto';
+import { batchesOf } from '@shoal/blocks';
 import type { Log, PeerClient } from '@shoal/chassis';
 import { type Cid, CIDS_PER_BATCH_MAX, type Lease, type Pin } from '@shoal/protocol';
-import type { BlockSource } from '../fetch/listed-blocks.ts';
+import type { ListedBlocks } from '../fetch/listed-blocks.ts';
 import { askHoldings, questionsOf } from './holdings.ts';
-import { countCopies, listPins } from '../peers/live-pins.ts';
+import { countCopies } from '../peers/count-copies.ts';
+import { eachPinPage } from '../peers/pins.ts';
 import { listEntries, type Manifests } from '../file/manifests.ts';
 import type { CopyProofs } from '../copies/copy-proofs.ts';
 import { isTrusted, type MemberView } from '../peers/member-view.ts';
@@ -37,7 +39,7 @@ const OFFERS_AT_ONCE = 2;
 export interface HandOverDeps {
   readonly client: PeerClient;
   readonly view: MemberView;
-  readonly source: BlockSource;
+  readonly listed: ListedBlocks;
   readonly manifests: Manifests;
   readonly loop: Pick<SettleLoop, 'isSettled'>;
   readonly proofs: CopyProofs;
@@ -85,8 +87,7 @@ async function check(
   deps: HandOverDeps,
   { signal, looking }: { signal: AbortSignal; looking: AbortSignal },
 ): Promise<void> {
-  for (let at = 0; at < pins.length; at += FILES_PER_ROUND) {
-    const round = pins.slice(at, at + FILES_PER_ROUND);
+  for (const round of batchesOf(pins, FILES_PER_ROUND)) {
     const roots = round.map(({ root }) => root);
     const counts = await countCopies(roots, deps, { signal: looking });
     const short = round.filter(({ root }) => (counts.get(root) ?? 0) < COPIES_ENOUGH);
@@ -127,10 +128,9 @@ async function pinsToCheck(
   { signal }: { signal: AbortSignal },
 ): Promise<{ doubtful: Pin[]; orderly: Pin[] }> {
   const pins: Pin[] = [];
-  for (let after: string | undefined = ''; after !== undefined && pins.length < FILES_MAX;) {
-    const page: Awaited<ReturnType<typeof listPins>> = await listPins(after, client, { signal });
+  for await (const page of eachPinPage(client, { signal })) {
     pins.push(...page.pins.filter(({ replicas }) => replicas >= COPIES_ENOUGH));
-    after = page.next;
+    if (pins.length >= FILES_MAX) break;
   }
   const nowMs = Date.now();
   const isAnyAway = view
@@ -170,9 +170,7 @@ async function offer(
   deps: HandOverDeps,
   { signal }: { signal: AbortSignal },
 ): Promise<number> {
-  const batches = Array.from({ length: Math.ceil(cids.length / CIDS_PER_BATCH_MAX) }, (_, index) =>
-    cids.slice(index * CIDS_PER_BATCH_MAX, (index + 1) * CIDS_PER_BATCH_MAX),
-  ).values(); // shared: each worker takes the next one
+  const batches = [...batchesOf(cids, CIDS_PER_BATCH_MAX)].values(); // shared: each worker takes the next one
   let left = 0;
   const work = async (): Promise<void> => {
     for (const batch of batches)

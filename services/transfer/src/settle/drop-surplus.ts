@@ -10,7 +10,7 @@
  * The peers are asked before the block is retired, too: what then stays would have counted as no copy
  * for a while, and its file as one that lost some.
  */
-import { decodeBits, getBit } from '@shoal/blocks';
+import { batchesOf, heldOf } from '@shoal/blocks';
 import type { PeerClient } from '@shoal/chassis';
 import {
   type Cid,
@@ -29,7 +29,7 @@ const UNRETIRE_TIMEOUT_MS = 2000;
 export async function dropSurplus(
   surplus: readonly Cid[],
   pin: Pick<Pin, 'replicas'>,
-  /** The peers whose copies of a block count; never ourselves, or it were not surplus. */
+  /** The peers whose copies of a block count; as it is surplus, never ourselves. */
   placed: (cid: Cid) => readonly Member[],
   deps: {
     readonly client: PeerClient;
@@ -43,8 +43,7 @@ export async function dropSurplus(
   const { client, metrics } = deps;
   const own = client.own('storage');
   let dropped = 0;
-  for (let at = 0; at < surplus.length; at += CIDS_PER_BATCH_MAX) {
-    const all = surplus.slice(at, at + CIDS_PER_BATCH_MAX);
+  for (const all of batchesOf(surplus, CIDS_PER_BATCH_MAX)) {
     const batch = await provedByAll(all, pin, placed, deps, { signal });
     if (batch.length === 0) continue;
     const { bits } = await client.call(
@@ -53,8 +52,7 @@ export async function dropSurplus(
       { body: { cids: [...batch], replicas: pin.replicas } },
       { signal },
     );
-    const retiredBits = decodeBits(bits, batch.length);
-    const retired = batch.filter((_, index) => getBit(retiredBits, index));
+    const retired = heldOf(batch, bits);
     if (retired.length === 0) continue;
     let safe: readonly Cid[] = [];
     try {
@@ -78,8 +76,8 @@ export async function dropSurplus(
 
 /** Has our storage confirm these blocks again. Not cut short: it must also happen while we stop. */
 export async function unretire(cids: readonly Cid[], client: PeerClient): Promise<void> {
-  for (let at = 0; at < cids.length; at += CIDS_PER_BATCH_MAX) {
-    const args = { body: { cids: cids.slice(at, at + CIDS_PER_BATCH_MAX) } };
+  for (const batch of batchesOf(cids, CIDS_PER_BATCH_MAX)) {
+    const args = { body: { cids: batch } };
     const signal = AbortSignal.timeout(UNRETIRE_TIMEOUT_MS);
     await client.call(client.own('storage'), storageRoutes.unretireBlocks, args, { signal });
   }

@@ -1,13 +1,14 @@
 /**
  * One pass over the files that need a look, the ones in most danger first.
  *
- * Who has how many copies is asked for a window of files at a time: enough that what matters comes
- * first, and bounded. When members change during a pass, what was in order may be in danger now:
+ * Copies are counted for a window of files at a time: enough that what matters comes first, and
+ * bounded. When members change during a pass, what was in order may be in danger now:
  * after the current file the pass gathers and orders anew.
  */
 import type { Log, PeerClient } from '@shoal/chassis';
 import type { Pin } from '@shoal/protocol';
-import { countCopies, listPins } from '../peers/live-pins.ts';
+import { countCopies } from '../peers/count-copies.ts';
+import { listPins } from '../peers/pins.ts';
 import type { MemberView } from '../peers/member-view.ts';
 import { settleOrder } from './settle-order.ts';
 

@@ -4,37 +4,36 @@
  * One pass over one file: manifest nodes here, leaves placed on us here, the rest dropped. It is what
  * finishes a distribution that the upload's offers began, what fills a peer that was away or joined,
  * what moves a stand-in's copies home, what makes copies anew that a peer could not prove, and what
- * empties a peer that leaves. It starts from the truth
- * each time (pin, members, what is on disk), so it may run at any time, twice, or after every queue
- * was lost.
+ * empties a peer that leaves. It starts from the truth each time (pin, members, what is on disk), so it is
+ * idempotent: it may run at any time, twice, or after every queue was lost.
  *
- * A deleted file that can be brought back is kept whole like any other, for what comes back must be; but
+ * A deleted file that can be brought back is settled like any other, since it must come back whole; but
  * its new copies take room from nothing else.
  */
-import { type DagEntry, decodeBits, getBit } from '@shoal/blocks';
+import { type DagEntry, heldOf } from '@shoal/blocks';
 import type { Log, PeerClient } from '@shoal/chassis';
 import {
   BlockNotFound,
   type Cid,
   discoveryRoutes,
-  isFileMissing,
   ManifestIncomplete,
   type Pin,
   storageRoutes,
 } from '@shoal/protocol';
-import type { BlockSource, DagSource } from '../fetch/listed-blocks.ts';
+import type { ListedBlocks, ListedDag, ListedWant } from '../fetch/listed-blocks.ts';
 import { heldHere } from '../copies/confirmations.ts';
 import type { CopyProofs } from '../copies/copy-proofs.ts';
 import { dropSurplus, unretire } from './drop-surplus.ts';
 import type { Manifests } from '../file/manifests.ts';
 import { countedHolders, isDraining, type MemberView } from '../peers/member-view.ts';
 import type { Metrics } from '../metrics.ts';
-import type { BlockWant, Repaired, Repairs } from '../copies/repairs.ts';
+import { pinToSettle } from '../peers/pins.ts';
+import type { Repaired, Repairs } from '../copies/repairs.ts';
 
 export interface SettleDeps {
   readonly client: PeerClient;
   readonly view: MemberView;
-  readonly source: BlockSource;
+  readonly listed: ListedBlocks;
   readonly manifests: Manifests;
   readonly repairs: Repairs;
   readonly proofs: CopyProofs;
@@ -57,62 +56,42 @@ export async function settle(
   deps: SettleDeps,
   { signal }: { signal: AbortSignal },
 ): Promise<Settled> {
-  const { client, view, source, manifests } = deps;
-  const pin = await livePin(root, client, { signal });
+  const { client, view, listed, manifests } = deps;
+  const pin = await pinToSettle(root, client, { signal });
   if (pin === undefined) return { isSettled: true, copiedBlocks: 0, droppedBlocks: 0, pin };
 
-  const watching = new AbortController();
-  const options = { signal: AbortSignal.any([signal, watching.signal]), asksAtOnce: false };
-  const dag = source.open(root, options);
-  try {
-    const entries = await manifests.list(pin, dag, { signal });
-    const placed = (cid: Cid) => countedHolders(view, cid, pin.replicas);
-    const isMine = ({ cid, kind }: DagEntry) =>
-      kind === 'node' || placed(cid).some(({ isSelf }) => isSelf);
+  using dag = listed.open(root, { signal, asksAtOnce: false });
+  const entries = await manifests.list(pin, dag, { signal });
+  const placed = (cid: Cid) => countedHolders(view, cid, pin.replicas);
+  const isMine = ({ cid, kind }: DagEntry) =>
+    kind === 'node' || placed(cid).some(({ isSelf }) => isSelf);
 
-    // First of all, so that what the sweep has condemned meanwhile counts again.
-    await keep(pin, client, { signal });
-    const lookedAtMs = performance.now();
-    const { held, mended } = await look(pin, entries, dag, deps, { signal });
-    const missing = distinct(entries.filter((entry) => isMine(entry) && !held.has(entry.cid)));
-    const isYielding = pin.deleted;
-    const leaves = await copy(missing, entries, dag, deps, { lookedAtMs, isYielding, signal });
-    const copiedBlocks = mended.copied.length + leaves.copied.length;
-    if (copiedBlocks > 0) await keep(pin, client, { signal });
-    const surplus = distinct(entries.filter((entry) => !isMine(entry) && held.has(entry.cid)));
-    if (copiedBlocks > 0 || surplus.length === 0) await announce(root, client, { signal });
-    const droppedBlocks = await dropSurplus(
-      surplus.map(({ cid }) => cid),
-      pin,
-      placed,
-      { ...deps, isLeaving: isDraining(view) },
-      { signal },
-    );
-    if (droppedBlocks > 0) await announce(root, client, { signal });
-    const isWhole = leaves.copied.length === missing.length;
-    return {
-      isSettled: isWhole && droppedBlocks === surplus.length,
-      copiedBlocks,
-      droppedBlocks,
-      pin,
-    };
-  } finally {
-    watching.abort();
-  }
-}
-
-async function livePin(
-  root: Cid,
-  client: PeerClient,
-  { signal }: { signal: AbortSignal },
-): Promise<Pin | undefined> {
-  try {
-    const args = { params: { hash: root }, query: { ask: 'false', deleted: 'true' } } as const;
-    return await client.call(client.own('discovery'), discoveryRoutes.getPin, args, { signal });
-  } catch (error) {
-    if (isFileMissing(error)) return undefined;
-    throw error;
-  }
+  // First of all, so that what the sweep has condemned meanwhile counts again.
+  await mark(pin, client, { signal });
+  const lookedAtMs = performance.now();
+  const { held, mended } = await look(pin, entries, dag, deps, { signal });
+  const missing = distinct(entries.filter((entry) => isMine(entry) && !held.has(entry.cid)));
+  const isYielding = pin.deleted;
+  const leaves = await copyMissing(missing, entries, dag, deps, { lookedAtMs, isYielding, signal });
+  const copiedBlocks = mended.copied.length + leaves.copied.length;
+  if (copiedBlocks > 0) await mark(pin, client, { signal });
+  const surplus = distinct(entries.filter((entry) => !isMine(entry) && held.has(entry.cid)));
+  if (copiedBlocks > 0 || surplus.length === 0) await announce(root, client, { signal });
+  const droppedBlocks = await dropSurplus(
+    surplus.map(({ cid }) => cid),
+    pin,
+    placed,
+    { ...deps, isLeaving: isDraining(view) },
+    { signal },
+  );
+  if (droppedBlocks > 0) await announce(root, client, { signal });
+  const isWhole = leaves.copied.length === missing.length;
+  return {
+    isSettled: isWhole && droppedBlocks === surplus.length,
+    copiedBlocks,
+    droppedBlocks,
+    pin,
+  };
 }
 
 const NOTHING: Repaired = { copied: [], failedBlocks: 0, isFull: false };
@@ -121,14 +100,14 @@ const NOTHING: Repaired = { copied: [], failedBlocks: 0, isFull: false };
 async function look(
   pin: Pin,
   entries: readonly DagEntry[],
-  dag: DagSource,
+  dag: ListedDag,
   deps: SettleDeps,
   { signal }: { signal: AbortSignal },
 ): Promise<{ held: Set<Cid>; mended: Repaired }> {
   const { client, view } = deps;
   let mended = NOTHING;
   const lookedAtMs = performance.now();
-  let held = await heldOf(pin.root, entries, client, { signal });
+  let held = await askHeld(pin.root, entries, client, { signal });
   const nodes = distinct(entries.filter(({ kind }) => kind === 'node'));
   if (held === undefined && nodes.length > 0) {
     const here = new Set(
@@ -139,13 +118,13 @@ async function look(
       ),
     );
     const gaps = nodes.filter(({ cid }) => !here.has(cid));
-    mended = await copy(gaps, entries, dag, deps, {
+    mended = await copyMissing(gaps, entries, dag, deps, {
       lookedAtMs,
       isYielding: pin.deleted,
       signal,
     });
-    if (mended.copied.length > 0) await keep(pin, client, { signal });
-    held = await heldOf(pin.root, entries, client, { signal });
+    if (mended.copied.length > 0) await mark(pin, client, { signal });
+    held = await askHeld(pin.root, entries, client, { signal });
     if (held === undefined) throw new ManifestIncomplete({ root: pin.root, cid: pin.root });
   }
   held ??= new Set();
@@ -157,12 +136,12 @@ async function look(
     distinct(silent).map(({ cid }) => cid),
     client,
   );
-  held = (await heldOf(pin.root, entries, client, { signal })) ?? held;
+  held = (await askHeld(pin.root, entries, client, { signal })) ?? held;
   return { held, mended };
 }
 
 /** What our storage holds of the DAG; undefined without its root or one of its nodes. */
-async function heldOf(
+async function askHeld(
   root: Cid,
   entries: readonly DagEntry[],
   client: PeerClient,
@@ -173,8 +152,7 @@ async function heldOf(
     const haveMap = await client.call(client.own('storage'), storageRoutes.haveMap, args, {
       signal,
     });
-    const bits = decodeBits(haveMap.bits, entries.length);
-    return new Set(entries.filter((_, index) => getBit(bits, index)).map(({ cid }) => cid));
+    return new Set(heldOf(entries, haveMap.bits).map(({ cid }) => cid));
   } catch (error) {
     if (isListless(error)) return undefined;
     throw error;
@@ -182,10 +160,10 @@ async function heldOf(
 }
 
 /** Copies blocks that are missing here, those with the fewest holders first. */
-async function copy(
+async function copyMissing(
   missing: readonly DagEntry[],
   entries: readonly DagEntry[],
-  dag: DagSource,
+  dag: ListedDag,
   { repairs }: SettleDeps,
   options: { lookedAtMs: number; isYielding: boolean; signal: AbortSignal },
 ): Promise<Repaired> {
@@ -193,7 +171,7 @@ async function copy(
   const indexes = new Map(entries.map(({ cid }, index) => [cid, index]));
   await dag.learn();
   const wants = missing
-    .map(({ cid }): BlockWant & { holders: number } => {
+    .map(({ cid }): ListedWant & { holders: number } => {
       const index = indexes.get(cid);
       const holders = index === undefined ? 0 : dag.holders(index);
       // What a parent says of a size may be wrong, in DAGs that came as they are: the hash decides.
@@ -204,7 +182,7 @@ async function copy(
 }
 
 /** Marks what we hold as pinned. A lone block that is placed on others is not here to be marked. */
-async function keep(
+async function mark(
   { root, replicas }: Pin,
   client: PeerClient,
   { signal }: { signal: AbortSignal },

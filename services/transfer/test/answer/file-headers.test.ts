@@ -33,5 +33,25 @@ describe('contentType', () => {
     expect(contentType('notes.txt')).toBe('text/plain; charset=utf-8');
     expect(contentType('.bashrc')).toBe('application/octet-stream');
     expect(contentType('a.constructor')).toBe('application/octet-stream');
+    expect(contentType('html')).toBe('application/octet-stream');
+  });
+
+  it.each([
+    ['report.docx', 'application/vnd.openxmlformats-officedocument.wordprocessingml.document'],
+    ['font.woff2', 'font/woff2'],
+    ['compose.yaml', 'text/yaml; charset=utf-8'],
+    ['notes.md', 'text/markdown; charset=utf-8'],
+    ['page.html', 'text/html; charset=utf-8'],
+    ['data.json', 'application/json'],
+    ['image.svg', 'image/svg+xml'],
+    ['blocks.car', 'application/vnd.ipld.car'],
+    ['song.flac', 'audio/flac'],
+    ['logs.zst', 'application/zstd'],
+  ])('knows %s', (name, type) => {
+    expect(contentType(name)).toBe(type);
+  });
+
+  it.each(['main.ts', 'main.rs', 'index.mts'])('takes %s for no video and no feed', (name) => {
+    expect(contentType(name)).toBe('application/octet-stream');
   });
 });

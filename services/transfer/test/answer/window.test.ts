@@ -1,28 +1,32 @@
 import { describe, expect, it } from '@jest/globals';
 import { createWindow } from '../../src/answer/window.ts';
 
-const config = { TRANSFER_WINDOW_BLOCKS: 24, TRANSFER_DOWNLOAD_WINDOW_BLOCKS: 10 };
-const slowly = () => new Promise<void>((resolve) => setTimeout(resolve, 60));
+const BLOCKS = { budgetBlocks: 24, windowMaxBlocks: 10 };
+const FAST_MS = 1;
+const SLOW_MS = 60;
 
 describe('the window of a download', () => {
-  it('stays small while blocks come at once', async () => {
-    const window = createWindow(config);
-    for (let i = 0; i < 50; i += 1) await window.timed(async () => undefined);
-    expect(window.size(1)).toBe(4);
+  it('stays small while blocks come at once', () => {
+    const window = createWindow(BLOCKS, () => 1);
+    for (let i = 0; i < 50; i += 1) window.noteTook(FAST_MS);
+    expect(window.windowBlocks()).toBe(4);
   });
 
-  it('widens when they come slowly, up to its bound', async () => {
-    const window = createWindow(config);
-    await window.timed(slowly);
-    expect(window.size(1)).toBe(5);
-    await Promise.all(Array.from({ length: 20 }, () => window.timed(slowly)));
-    expect(window.size(1)).toBe(10);
+  it('widens when they come slowly, up to its bound', () => {
+    const window = createWindow(BLOCKS, () => 1);
+    window.noteTook(SLOW_MS);
+    expect(window.windowBlocks()).toBe(5);
+    for (let i = 0; i < 20; i += 1) window.noteTook(SLOW_MS);
+    expect(window.windowBlocks()).toBe(10);
   });
 
   it('shares one budget with the other downloads, and asks ahead for none when there are more of them', () => {
-    const window = createWindow(config);
-    expect(window.size(8)).toBe(3);
-    expect(window.size(24)).toBe(1);
-    expect(window.size(25)).toBe(0);
+    let sharers = 8;
+    const window = createWindow(BLOCKS, () => sharers);
+    expect(window.windowBlocks()).toBe(3);
+    sharers = 24;
+    expect(window.windowBlocks()).toBe(1);
+    sharers = 25;
+    expect(window.windowBlocks()).toBe(0);
   });
 });

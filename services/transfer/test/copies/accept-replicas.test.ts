@@ -1,15 +1,21 @@
 import { describe, expect, it } from '@jest/globals';
 import { decodeBits, getBit, hashBlock } from '@shoal/blocks';
-import { createBufferPool, createLog, createTokenBucket, type PeerClient } from '@shoal/chassis';
+import {
+  createBufferPool,
+  createLimit,
+  createLog,
+  createTokenBucket,
+  type PeerClient,
+} from '@shoal/chassis';
 import { type Cid, Overloaded, ProofRefused, storageRoutes } from '@shoal/protocol';
 import { randomUUID } from 'node:crypto';
 import { Registry } from 'prom-client';
 import { createAcceptReplicas } from '../../src/copies/accept-replicas.ts';
-import { createLimit } from '../../src/copies/copy.ts';
 import { createIncoming } from '../../src/copies/incoming.ts';
 import { createMetrics } from '../../src/metrics.ts';
-import { createReleasedLeases } from '../../src/copies/released-leases.ts';
+import { ReleasedLeases } from '../../src/copies/released-leases.ts';
 import { createRepairs } from '../../src/copies/repairs.ts';
+import { createReceiveBlock } from '../../src/fetch/receive-block.ts';
 import { bitsFor, paperClient, paperView, peerOf } from '../paper.ts';
 
 const { signal } = new AbortController();
@@ -56,15 +62,14 @@ function paperReceiver() {
   const incoming = createIncoming();
   const common = { client, incoming, metrics, log };
   const bucket = createTokenBucket({ ratePerSecond: 0, nowMs: () => 0 });
+  const pool = createBufferPool(1024, 4);
   const accept = createAcceptReplicas({
     ...common,
     view: paperView([{}, {}, {}]).view,
-    pool: createBufferPool(1024, 4),
+    receive: createReceiveBlock({ client, pool, stallMs: 1000, timeoutMs: 1000 }),
     limit: createLimit(2),
     reportCorrupt: () => undefined,
-    released: createReleasedLeases(),
-    stallMs: 1000,
-    timeoutMs: 1000,
+    released: new ReleasedLeases(),
   });
   return {
     held,

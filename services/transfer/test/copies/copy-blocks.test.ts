@@ -43,19 +43,11 @@ function paperStorages(
   const copyBlocks = createCopyBlocks({
     client,
     view,
-    source: {
-      open: () => {
-        throw new Error('no DAG is known');
-      },
-      async fetchFrom(cid, from) {
-        fetched.set(
-          cid,
-          from.map(({ peerId }) => peerId),
-        );
-        if (cid === 'liar') throw new BlockUnavailable({ cid, providersTried: from.length });
-        return { bytes: Buffer.from(cid), release: () => undefined };
-      },
-      isBanned: () => false,
+    async fetchFrom({ cid }, { providers }) {
+      const from = providers().map(({ peerId }) => peerId);
+      fetched.set(cid, from);
+      if (cid === 'liar') throw new BlockUnavailable({ cid, providersTried: from.length });
+      return { bytes: Buffer.from(cid), release: () => undefined };
     },
     repairs: createRepairs({
       client,

@@ -4,16 +4,12 @@ import { BlockCorrupt, type Cid, StorageFull, storageRoutes } from '@shoal/proto
 import { Registry } from 'prom-client';
 import { createIncoming } from '../../src/copies/incoming.ts';
 import { createMetrics } from '../../src/metrics.ts';
-import { type BlockWant, createRepairs } from '../../src/copies/repairs.ts';
+import { createRepairs } from '../../src/copies/repairs.ts';
 import { cidOf, paperClient } from '../paper.ts';
 
 const BLOCK_BYTES = 1000;
-const wantsOf = (count: number): BlockWant[] =>
-  Array.from({ length: count }, (_, index) => ({
-    cid: cidOf(`cid-${index}`),
-    index,
-    sizeBytes: BLOCK_BYTES,
-  }));
+const wantsOf = (count: number) =>
+  Array.from({ length: count }, (_, index) => ({ cid: cidOf(`cid-${index}`) }));
 
 function paperRepairs({ ratePerSecond = 0, blocksMax = 2, room = Infinity } = {}) {
   const kept: Cid[] = [];
@@ -105,8 +101,8 @@ describe('repairs', () => {
 
   it('goes on past a block that nobody gives', async () => {
     const paper = paperRepairs();
-    const fetch = async (want: BlockWant) => {
-      if (want.index === 1) throw new BlockCorrupt({ cid: want.cid, peer: 'a peer' });
+    const fetch = async ({ cid }: { cid: Cid }) => {
+      if (cid === cidOf('cid-1')) throw new BlockCorrupt({ cid, peer: 'a peer' });
       return paper.fetch();
     };
     const { copied, failedBlocks, isFull } = await paper.repairs.copy(wantsOf(4), fetch, options);

@@ -60,7 +60,7 @@ describe('a description', () => {
       view: paperView([{}]).view,
       hashPieces: unread,
       manifests: { list: unread },
-      source: { open: unread, fetchFrom: unread, isBanned: unread },
+      listed: { open: unread },
     };
     // The parts of a call that are looked at before the refusal.
     const call = {

@@ -1,10 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import { buildDirectory } from '@shoal/blocks';
-import { createLog } from '@shoal/chassis';
-import { type Cid, storageRoutes } from '@shoal/protocol';
-import type { DagSource } from '../../src/fetch/listed-blocks.ts';
-import { createBlockReaders } from '../../src/fetch/block-reader.ts';
-import type { FindBlock } from '../../src/fetch/swarm-blocks.ts';
+import { createBlockMemory, createLog } from '@shoal/chassis';
+import { type Cid, MiB, storageRoutes } from '@shoal/protocol';
+import type { ListedDag } from '../../src/fetch/listed-blocks.ts';
+import { createNodeReads } from '../../src/fetch/node-reads.ts';
 import { createManifests } from '../../src/file/manifests.ts';
 import { paperClient } from '../paper.ts';
 
@@ -32,13 +31,13 @@ async function unfolding() {
 describe('nodes that were read a moment ago', () => {
   async function reader(signal: AbortSignal) {
     const { root, blockOf } = await unfolding();
-    const blocks: Pick<FindBlock, 'get' | 'getHere'> = {
-      get: async (cid) => blockOf(cid),
-      getHere: async (cid) => blockOf(cid),
+    const fetch = async (cid: Cid) => blockOf(cid);
+    const memory = createBlockMemory(MiB);
+    const spend = () => undefined;
+    return {
+      root,
+      reader: createNodeReads({ memory, fetch, fetchHere: fetch, spend }, { signal }),
     };
-    // The other ways to a block are not taken here.
-    const open = createBlockReaders(blocks as FindBlock);
-    return { root, reader: open({ signal, client: 'a', isLocalOnly: false, isPinned: false }) };
   }
 
   it.each(['getNode', 'getNodeHere'] as const)(
@@ -69,7 +68,7 @@ describe('a manifest whose nodes stand in many places', () => {
       client,
       log: createLog('transfer', 'silent'),
     });
-    const source: Pick<DagSource, 'fetch'> = {
+    const dag: Pick<ListedDag, 'fetch'> = {
       fetch: async ({ cid }) => {
         fetched.push(cid);
         return blockOf(cid);
@@ -77,7 +76,7 @@ describe('a manifest whose nodes stand in many places', () => {
     };
     const list = (signal: AbortSignal) =>
       // A listing asks it for blocks alone.
-      manifests.list({ root, sizeBytes: 0 }, source as DagSource, { signal });
+      manifests.list({ root, sizeBytes: 0 }, dag as ListedDag, { signal });
     return { fetched, put, list };
   }
 

@@ -1,13 +1,14 @@
 import { describe, expect, it } from '@jest/globals';
 import { hashBlock, parseCid, walkDag } from '@shoal/blocks';
-import { type Cid, ManifestInvalid, MiB, Overloaded } from '@shoal/protocol';
-import { createBlockReaders } from '../../src/fetch/block-reader.ts';
-import type { FindBlock } from '../../src/fetch/swarm-blocks.ts';
+import { createLog } from '@shoal/chassis';
+import { type Cid, ManifestInvalid, MiB, Overloaded, storageRoutes } from '@shoal/protocol';
+import { AnyBlocks, type ReadOptions } from '../../src/fetch/any-blocks.ts';
 import { openLooseFile } from '../../src/file/loose-file.ts';
 import { createLinkRoom, createReadBudget, linksOfNode } from '../../src/fetch/read-budget.ts';
+import { bitsFor, paperClient, paperView } from '../paper.ts';
 
 const { signal } = new AbortController();
-const flow = { windowBlocks: () => 4, timed: <B>(fetch: () => Promise<B>) => fetch() };
+const flow = { windowBlocks: () => 4, noteTook: () => undefined };
 
 interface Child {
   readonly cid: Cid;
@@ -60,21 +61,28 @@ function makeBomb(levels: number, paddingLinks: number, onFetch = () => {}) {
     bytes: Buffer.from(blocks.get(cid) ?? []),
     release: () => undefined,
   });
-  const find: Pick<FindBlock, 'get' | 'getHere' | 'locate' | 'fetch' | 'isHere'> = {
-    get: async (cid) => blockOf(cid),
-    getHere: async (cid) => blockOf(cid),
-    fetch: async (cid) => {
-      onFetch();
-      return blockOf(cid);
+  // All of them are in our own storage.
+  const any = new AnyBlocks(
+    {
+      client: paperClient([
+        [storageRoutes.haveBlocks, ({ body: { cids } }) => bitsFor(cids, (cid) => blocks.has(cid))],
+      ]),
+      view: paperView([{}]).view,
+      receive: async ({ cid }) => blockOf(cid),
+      fetchFrom: async ({ cid }) => {
+        onFetch();
+        return blockOf(cid);
+      },
+      reportCorrupt: () => undefined,
+      log: createLog('transfer', 'silent'),
+      freeMaxBytes: MiB,
     },
-    locate: async () => [],
-    isHere: async () => true,
-  };
-  // The rest of it is not asked.
+    { signal },
+  );
   return {
     root: below.cid,
     sizeBytes: below.sizeBytes,
-    readers: createBlockReaders(find as FindBlock, { freeMaxBytes: MiB }),
+    readers: (options: ReadOptions) => any.open(options),
   };
 }
 

@@ -2,13 +2,13 @@ import { describe, expect, it } from '@jest/globals';
 import { createDagBuilder, hashBlock } from '@shoal/blocks';
 import { BlockAbsent, type Cid, NotCached } from '@shoal/protocol';
 import fc from 'fast-check';
-import type { BlockReader } from '../../src/fetch/block-reader.ts';
+import type { BlockReader } from '../../src/fetch/any-blocks.ts';
 import type { ByteRange } from '../../src/file/pieces.ts';
 import { openLooseFile, seekAhead } from '../../src/file/loose-file.ts';
 import { createLinkRoom } from '../../src/fetch/read-budget.ts';
 
 const signal = new AbortController().signal;
-const flow = { windowBlocks: () => 4, timed: <B>(fetch: () => Promise<B>) => fetch() };
+const flow = { windowBlocks: () => 4, noteTook: () => undefined };
 
 /** Blocks by name, and a reader of them that counts what it did. */
 function memory({ isLocalOnly = false }: { isLocalOnly?: boolean } = {}) {
@@ -33,7 +33,6 @@ function memory({ isLocalOnly = false }: { isLocalOnly?: boolean } = {}) {
     return bytes;
   };
   const reader: BlockReader = {
-    get,
     getNode,
     getNodeHere: getNode,
     recall: () => undefined,

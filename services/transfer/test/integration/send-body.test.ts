@@ -3,27 +3,22 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
 import { createLog, createRegistry } from '@shoal/chassis';
-import { TransferConfig } from '../../src/config.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { type Pieces } from '../../src/file/pieces.ts';
 import { createSender, type Exchange } from '../../src/answer/send-body.ts';
 
-const config = {
-  TRANSFER_DOWNLOADS_MAX: 2,
-  TRANSFER_READER_STALL_MS: 60_000,
-  TRANSFER_WINDOW_BLOCKS: 4,
-  TRANSFER_DOWNLOAD_WINDOW_BLOCKS: 4,
-} as TransferConfig; // what a sender reads of it
+const OPTIONS = {
+  bodiesMax: 2,
+  readerStallMs: 60_000,
+  budgetBlocks: 4,
+  windowMaxBlocks: 4,
+  readerRate: { windowMs: 1000 },
+};
 
 /** A server whose one answer is these pieces. */
 async function serve(piecesOf: (url: string) => Pieces, lengthBytes: number | undefined) {
   const metrics = createMetrics(createRegistry('transfer'));
-  const sender = createSender({
-    metrics,
-    log: createLog('transfer', 'silent'),
-    config,
-    readerRate: { windowMs: 1000 },
-  });
+  const sender = createSender({ metrics, log: createLog('transfer', 'silent') }, OPTIONS);
   const outcomes: Promise<string>[] = [];
   const server = createServer((incoming, response) => {
     const gone = new AbortController();

@@ -167,14 +167,13 @@ function paperPeer(
     client,
     proofs: createCopyProofs({ client, self: peerOf(0), metrics, log }),
     view: paper.view,
-    source: {
+    listed: {
       open: () => ({
         fetch: () => Promise.reject(new Error('nothing is fetched')),
         learn: async () => undefined,
         holders: () => 0,
+        [Symbol.dispose]: () => undefined,
       }),
-      fetchFrom: () => Promise.reject(new Error('nothing is fetched')),
-      isBanned: () => false,
     },
     manifests: {
       list: async ({ root }: Pick<Pin, 'root'>) =>

@@ -21,7 +21,7 @@ import {
 import { createPlacement } from '@shoal/swarm';
 import fc from 'fast-check';
 import { Registry } from 'prom-client';
-import type { DagSource } from '../../src/fetch/listed-blocks.ts';
+import type { ListedDag } from '../../src/fetch/listed-blocks.ts';
 import { type CopyProofs, createCopyProofs } from '../../src/copies/copy-proofs.ts';
 import { createIncoming } from '../../src/copies/incoming.ts';
 import type { MemberView } from '../../src/peers/member-view.ts';
@@ -194,7 +194,7 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
     };
   };
   const listed = () => [root, ...entries.filter((cid) => cid !== root)];
-  const source: DagSource = {
+  const dag: ListedDag = {
     async fetch({ cid }) {
       const bytes = blocks.get(cid);
       const isHeld = shelves.some(
@@ -205,6 +205,7 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
     },
     learn: async () => undefined,
     holders: () => 1,
+    [Symbol.dispose]: () => undefined,
   };
   const metrics = createMetrics(new Registry());
   const log = createLog('test', 'silent');
@@ -219,11 +220,7 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
       {
         client,
         view: viewOf(self),
-        source: {
-          open: () => source,
-          fetchFrom: () => Promise.reject(new Error('settling does not')),
-          isBanned: () => false,
-        },
+        listed: { open: () => dag },
         manifests: {
           list: async () =>
             listed().map((cid, index) => ({

@@ -10,15 +10,13 @@ import {
   type DagEntry,
   parseCid,
   readUnixfs,
-  reassemble,
   walkDag,
 } from '@shoal/blocks';
 import { isNotModified, Shares, watchReader } from '@shoal/chassis';
 import { Overloaded } from '@shoal/protocol';
-import type { BlockReader } from '../../fetch/block-reader.ts';
+import type { BlockReader } from '../../fetch/any-blocks.ts';
 import { carFrame, carHeader } from './car-frames.ts';
 import { bytesIn, type CarQuery, readCarQuery } from './car-query.ts';
-import type { TransferConfig } from '../../config.ts';
 import { nameAsked } from '../../answer/file-answer.ts';
 import { contentDisposition, IMMUTABLE } from '../../answer/file-headers.ts';
 import { answerHead, type IpfsAsk, type IpfsOutcome } from '../request/ask.ts';
@@ -26,7 +24,7 @@ import { hintsOf, locationOf } from '../request/headers.ts';
 import { seekAhead } from '../../file/loose-file.ts';
 import { CAR_TYPE, type Dups } from '../request/negotiate.ts';
 import { linksOfNode } from '../../fetch/read-budget.ts';
-import { type Flow, type Piece, type Pieces } from '../../file/pieces.ts';
+import { fetchAhead, type Flow, type Piece, type Pieces } from '../../file/pieces.ts';
 import { framed, type Sender } from '../../answer/send-body.ts';
 
 /** Blocks remembered so that none comes twice, some 100 bytes each: 1 TiB of ours. */
@@ -43,15 +41,13 @@ interface CarForm {
 
 export function createCarExport({
   sender,
-  config,
+  carsMax,
 }: {
   readonly sender: Sender;
-  readonly config: Pick<TransferConfig, 'TRANSFER_CAR_EXPORTS_MAX'>;
+  /** CARs sent at one time, shared by clients. */
+  readonly carsMax: number;
 }): (ask: IpfsAsk, form: CarForm) => Promise<IpfsOutcome> {
-  const shares = new Shares({
-    what: 'CARs being sent',
-    placesMax: config.TRANSFER_CAR_EXPORTS_MAX,
-  });
+  const shares = new Shares({ what: 'CARs being sent', placesMax: carsMax });
 
   return async (ask, form) => {
     const { call, reader, resolved } = ask;
@@ -85,7 +81,7 @@ export function createCarExport({
 /** A root that nobody has is a clean 404. */
 async function assertThere({ cid }: BlockCid, reader: BlockReader): Promise<void> {
   if (codecOf(cid) === 'dag-pb') await reader.getNode(cid);
-  else (await reader.get(cid)).release();
+  else (await reader.fetch(cid)).release();
 }
 
 async function* piecesOf(
@@ -96,18 +92,13 @@ async function* piecesOf(
 ): Pieces {
   yield { bytes: carHeader(resolved.target.asGiven), release: () => {} };
   const look = async ({ cid, kind }: DagEntry) => (kind === 'leaf' ? reader.locate(cid) : []);
-  const blocks = reassemble(
+  const blocks = fetchAhead(
     seekAhead(entriesOf({ resolved, reader }, carQuery, dups), look),
-    {
-      windowBlocks: flow.windowBlocks,
-      fetchBlock: ({ entry: { cid, kind }, holders }, options): Promise<Piece> =>
-        flow.timed(async () =>
-          kind === 'leaf'
-            ? reader.fetch(cid, holders, options)
-            : { bytes: (await reader.getNode(cid)) ?? new Uint8Array(), release: () => {} },
-        ),
-      discard: ({ release }) => release(),
-    },
+    async ({ entry: { cid, kind }, holders }, options): Promise<Piece> =>
+      kind === 'leaf'
+        ? reader.fetch(cid, { ...options, holders })
+        : { bytes: (await reader.getNode(cid)) ?? new Uint8Array(), release: () => {} },
+    flow,
     { signal },
   );
   for await (const { slice, block } of blocks) {

@@ -25,7 +25,7 @@ import {
   ManifestInvalid,
   visibleName,
 } from '@shoal/protocol';
-import type { BlockReader } from '../../fetch/block-reader.ts';
+import type { BlockReader } from '../../fetch/any-blocks.ts';
 import { linksOfNode } from '../../fetch/read-budget.ts';
 
 /** Twice what Linux takes; a few hundred entries are held while the first are sent. */

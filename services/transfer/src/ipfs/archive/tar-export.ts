@@ -7,17 +7,17 @@
  * the first byte goes out: what is wrong with a small directory is a clean refusal. What is wrong further
  * on breaks the connection.
  */
-import { type DagEntry, reassemble } from '@shoal/blocks';
+import type { DagEntry } from '@shoal/blocks';
 import { isNotModified } from '@shoal/chassis';
 import { type Cid, entryNameFault } from '@shoal/protocol';
-import type { BlockReader } from '../../fetch/block-reader.ts';
+import type { BlockReader } from '../../fetch/any-blocks.ts';
 import { nameAsked } from '../../answer/file-answer.ts';
 import { contentDisposition, IMMUTABLE } from '../../answer/file-headers.ts';
-import { pieceOf, type Flow, type Pieces } from '../../file/pieces.ts';
+import { fetchAhead, type Flow, pieceOf, type Pieces } from '../../file/pieces.ts';
 import { answerHead, type IpfsAsk, type IpfsOutcome } from '../request/ask.ts';
 import { hintsOf, locationOf } from '../request/headers.ts';
 import {
-  getBlock,
+  fetchSought,
   type LooseRoot,
   seek,
   seekAhead,
@@ -69,11 +69,11 @@ export async function sendTar(
 /** A root that nobody has is a clean 404, and one that can't be packed a clean 406. */
 async function assertThere(
   entries: AsyncIterable<TarEntry>,
-  reader: Pick<BlockReader, 'get'>,
+  reader: Pick<BlockReader, 'fetch'>,
 ): Promise<void> {
   for await (const { target, sizeBytes } of entries) {
     if (sizeBytes === undefined && target.kind === 'block')
-      (await reader.get(target.cid)).release();
+      (await reader.fetch(target.cid)).release();
     return;
   }
 }
@@ -90,16 +90,10 @@ async function* piecesOf(
   flow: Flow,
   { signal }: { signal: AbortSignal },
 ): Pieces {
-  const blocks = reassemble(
+  const blocks = fetchAhead(
     seekAhead(slicesOf(entries, reader), (entry) => seek(entry, reader)),
-    {
-      windowBlocks: flow.windowBlocks,
-      fetchBlock: (slice, options) => {
-        const get = () => getBlock(slice, slice.root, reader, options);
-        return slice.entry.inline === undefined ? flow.timed(get) : get();
-      },
-      discard: ({ release }) => release(),
-    },
+    (slice, options) => fetchSought(slice, slice.root, reader, options),
+    flow,
     { signal },
   );
   for await (const { slice, block } of blocks) {

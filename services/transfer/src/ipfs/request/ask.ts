@@ -2,7 +2,7 @@
 import type { ResolvedPath } from '@shoal/blocks';
 import type { Call } from '@shoal/chassis';
 import type { Pin, transferRoutes } from '@shoal/protocol';
-import type { BlockReader } from '../../fetch/block-reader.ts';
+import type { BlockReader } from '../../fetch/any-blocks.ts';
 import type { IpfsPath } from './path.ts';
 import type { SendOutcome } from '../../answer/send-body.ts';
 

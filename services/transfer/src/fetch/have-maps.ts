@@ -1,0 +1,111 @@
+/** What our own storage and those of the members hold of one DAG, as their have-maps say. */
+import { decodeBits, getBit, partitionOf } from '@shoal/blocks';
+import type { Log, PeerClient } from '@shoal/chassis';
+import {
+  type Cid,
+  discoveryRoutes,
+  type Member,
+  type PeerId,
+  storageRoutes,
+} from '@shoal/protocol';
+import type { MemberView } from '../peers/member-view.ts';
+
+/** How long the swarm may take to answer a want; most answer within tens of milliseconds. */
+const WANT_TIMEOUT_MS = 1000;
+/** A want is repeated at most this often for one DAG. */
+const WANT_INTERVAL_MS = 500;
+
+export interface HaveMapDeps {
+  readonly client: PeerClient;
+  readonly view: MemberView;
+  readonly log: Log;
+}
+
+interface HaveBits {
+  readonly bits: Uint8Array;
+  readonly blocks: number;
+}
+
+export class HaveMaps {
+  readonly #root: Cid;
+  readonly #deps: HaveMapDeps;
+  readonly #signal: AbortSignal;
+  readonly #holds = new Map<PeerId, HaveBits>();
+  #asking: Promise<void> | undefined;
+  #askedAtMs = -Infinity;
+
+  /** @param signal Ends the questions under way. */
+  constructor(root: Cid, deps: HaveMapDeps, { signal }: { signal: AbortSignal }) {
+    this.#root = root;
+    this.#deps = deps;
+    this.#signal = signal;
+  }
+
+  /** Asks who holds what, unless that was done a moment ago. A failure leaves what was known. */
+  learn(): Promise<void> {
+    if (this.#asking !== undefined) return this.#asking;
+    if (performance.now() - this.#askedAtMs < WANT_INTERVAL_MS) return Promise.resolve();
+    this.#asking = this.#ask();
+    return this.#asking;
+  }
+
+  /** Members that said they have the block, then those that should have it, then those that did not say. */
+  providersOf(cid: Cid, index: number | undefined): Member[] {
+    const { view } = this.#deps;
+    const asked = view.asked();
+    const holders = asked.filter((member) => this.#has(member, index) === true);
+    const unsure = asked.filter((member) => this.#has(member, index) === undefined);
+    const placed = view.placement(partitionOf(cid)).filter((member) => unsure.includes(member));
+    return [...new Set([...holders, ...placed, ...unsure])];
+  }
+
+  /** How many of the others are known to hold the block at this place in DAG order. */
+  holders(index: number): number {
+    const others = this.#deps.view.asked().filter(({ isSelf }) => !isSelf);
+    return others.filter((member) => this.#has(member, index) === true).length;
+  }
+
+  /** Undefined of a member that did not say. */
+  #has({ peerId }: Member, index: number | undefined): boolean | undefined {
+    const map = this.#holds.get(peerId);
+    if (map === undefined || index === undefined || index >= map.blocks) return undefined;
+    return getBit(map.bits, index);
+  }
+
+  async #ask(): Promise<void> {
+    for (const result of await Promise.allSettled([this.#askOwn(), this.#askSwarm()]))
+      if (result.status === 'rejected' && !this.#signal.aborted)
+        this.#deps.log.debug(
+          { err: result.reason as unknown, root: this.#root },
+          'holders not learned',
+        );
+    this.#askedAtMs = performance.now();
+    this.#asking = undefined;
+  }
+
+  async #askOwn(): Promise<void> {
+    const { client, view } = this.#deps;
+    const args = { params: { cid: this.#root } };
+    const options = { signal: this.#signal };
+    const own = await client.call(client.own('storage'), storageRoutes.haveMap, args, options);
+    this.#note(view.self, own);
+  }
+
+  async #askSwarm(): Promise<void> {
+    const { client } = this.#deps;
+    const args = { body: { roots: [this.#root], timeoutMs: WANT_TIMEOUT_MS } };
+    const options = { signal: this.#signal };
+    const target = client.own('discovery');
+    const { answers } = await client.call(target, discoveryRoutes.want, args, options);
+    for (const { peerId, haveMap } of answers)
+      if (haveMap.root === this.#root) this.#note(peerId, haveMap); // another root answers another want
+  }
+
+  /** @throws When the bits do not fit the number of blocks. */
+  #note(
+    peerId: PeerId,
+    { bits, blocks }: { readonly bits: string; readonly blocks: number },
+  ): void {
+    this.#holds.set(peerId, { bits: decodeBits(bits, blocks), blocks });
+  }
+}
