@@ -23,6 +23,7 @@ import type { IntakeDeps } from './intake/intake.ts';
 import { createGateways } from './import/gateways.ts';
 import { mountImports } from './import/import-routes.ts';
 import { createLeases } from './intake/end-leases.ts';
+import { mountKuboForms } from './kubo-routes.ts';
 import { createMembers } from './intake/members.ts';
 import { createMetrics } from './metrics.ts';
 import { createProgressEvents } from './intake/progress.ts';
@@ -117,6 +118,10 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
     { ...intake, gateways, entriesMax: config.CHUNKER_DAG_BLOCKS_MAX },
     { ...limits, uploadsMax: config.CHUNKER_IMPORTS_MAX },
   );
+  mountKuboForms(mounting, intake, {
+    ...limits,
+    directoryFilesMax: config.CHUNKER_DIRECTORY_FILES_MAX,
+  });
   mountTus(mounting, resumables, intake, { ...limits, ...resumable });
   const origin = await app.listen({ port: config.CHUNKER_PORT, host: config.BIND_HOST });
 

@@ -15,6 +15,17 @@ import { type ConfirmedDags, pinAndConfirm, type ReceivedDag } from './intake/pi
 import { receiveFile } from './intake/receive-file.ts';
 import type { IncomingFile } from './request/incoming-file.ts';
 
+/** Files that are pinned, in their order. */
+export interface Uploaded extends ConfirmedDags {
+  /** Encoded size of all blocks of each. */
+  readonly treeSizesBytes: readonly number[];
+}
+
+interface ReceivedFile extends ReceivedDag {
+  readonly intake: Intake;
+  readonly treeSizeBytes: number;
+}
+
 /**
  * Takes files in, all or none, and waits for their copies. `signal` fires when the sender leaves.
  * @throws DigestMismatch, StorageFull, ServiceUnavailable; whatever `files` or a body throws.
@@ -23,8 +34,8 @@ export async function upload(
   files: AsyncIterable<IncomingFile>,
   deps: IntakeDeps,
   { signal }: { signal: AbortSignal },
-): Promise<ConfirmedDags> {
-  const received: (ReceivedDag & { readonly intake: Intake })[] = [];
+): Promise<Uploaded> {
+  const received: ReceivedFile[] = [];
   try {
     for await (const file of files) received.push(await receive(file, deps, { signal }));
     signal.throwIfAborted(); // the last moment at which leaving keeps nothing
@@ -32,7 +43,8 @@ export async function upload(
     for (const { intake } of received) intake.drop(error);
     throw error;
   }
-  return pinAndConfirm(received, deps, { signal });
+  const treeSizesBytes = received.map(({ treeSizeBytes }) => treeSizeBytes);
+  return { ...(await pinAndConfirm(received, deps, { signal })), treeSizesBytes };
 }
 
 /** Cuts, stores and names one file. */
@@ -40,18 +52,19 @@ async function receive(
   { name, replicas, copies, expiresAtMs, expectedSha256, attributes, body }: IncomingFile,
   deps: IntakeDeps,
   { signal }: { signal: AbortSignal },
-): Promise<ReceivedDag & { readonly intake: Intake }> {
+): Promise<ReceivedFile> {
   const intake = openIntake(deps, { name, replicas, copiesAtOnce: true }, { signal });
   return intake.fill(async () => {
     const { puts, received: onBytes, hold, progress } = intake;
     const file = await receiveFile(body(intake), { puts, attributes, onBytes });
-    const { root, sizeBytes, sha256, blocks } = file;
+    const { root, sizeBytes, treeSizeBytes, sha256, blocks } = file;
     if (expectedSha256 !== undefined && expectedSha256 !== sha256)
       throw new DigestMismatch({ expected: expectedSha256, actual: sha256 });
     await puts.finish();
     hold.replication.finish();
     const expiry = expiresAtMs === undefined ? {} : { expiresAtMs };
     const facts = { root, kind: 'file' as const, name, sizeBytes, sha256, blocks, replicas };
-    return { draft: { ...facts, ...expiry }, copies, isHere: true, hold, progress, intake };
+    const draft = { ...facts, ...expiry };
+    return { draft, copies, isHere: true, hold, progress, intake, treeSizeBytes };
   });
 }

@@ -55,6 +55,7 @@ export async function startGateway(
       self: config.PEER_ID,
       origins,
       clients,
+      prover: openProver(config),
       token: writeToken,
       ...patience,
       metrics,

@@ -1,9 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
-import { BlockNotFound, CHUNK_SIZE_BYTES, GiB, OriginRefused } from '@shoal/protocol';
+import { BlockNotFound, OriginRefused } from '@shoal/protocol';
 import { ALWAYS, holdTo, NEVER, readOptions, UNKNOWN } from '../src/kubo/rpc/options.ts';
 import { gatewayPath, readIpfsPath } from '../src/kubo/rpc/paths.ts';
 import { toRpcError } from '../src/kubo/rpc/rpc-error.ts';
-import { treeSizeOf } from '../src/kubo/tree-size.ts';
 
 const optionsOf = (query: string) => readOptions(`/api/v0/add?${query}`);
 
@@ -52,24 +51,6 @@ describe('paths', () => {
     expect(gatewayPath({ cid: 'bafy', names: ['a b', '../x', 'ü?'] }, 'format=raw')).toBe(
       '/ipfs/bafy/a%20b/..%2Fx/%C3%BC%3F?format=raw',
     );
-  });
-});
-
-describe('the size of a tree', () => {
-  it.each([
-    [0, 0],
-    [11, 11],
-    [CHUNK_SIZE_BYTES, CHUNK_SIZE_BYTES],
-    // Its root: a link of 46 bytes, one of 44 (its size is shorter), and 14 bytes of UnixFS data.
-    [CHUNK_SIZE_BYTES + 1, CHUNK_SIZE_BYTES + 1 + 104],
-  ])('of %d bytes is %d', async (sizeBytes, treeSizeBytes) => {
-    expect(await treeSizeOf(sizeBytes)).toBe(treeSizeBytes);
-  });
-
-  it('counts every level of a large file', async () => {
-    const overheadBytes = (await treeSizeOf(5 * GiB)) - 5 * GiB;
-    expect(overheadBytes).toBeGreaterThan(5 * 1024 * 40);
-    expect(overheadBytes).toBeLessThan(5 * 1024 * 60);
   });
 });
 

@@ -62,6 +62,19 @@ export const PinRequest = z.strictObject({
 });
 export type PinRequest = z.infer<typeof PinRequest>;
 
+/** What there is to say while a form of Kubo's clients is added: a line of JSON each. */
+export const KuboAddEvent = z.union([
+  /** So many bytes of a file came in; only when progress was asked for. */
+  z.strictObject({ received: z.object({ path: z.string(), sizeBytes: z.int().nonnegative() }) }),
+  /** A file by itself, a directory, or what is in one. A file without a name has no path either. */
+  z.strictObject({
+    added: z.object({ path: z.string(), cid: AnyCid, treeSizeBytes: z.int().nonnegative() }),
+  }),
+  /** The last line, when the rest of the form was not added. */
+  z.strictObject({ failed: z.object({ detail: z.string() }) }),
+]);
+export type KuboAddEvent = z.infer<typeof KuboAddEvent>;
+
 /** Where resumable uploads are created (tus 1.0); each then has an address below it. */
 export const RESUMABLE_PATH = '/uploads';
 
@@ -141,6 +154,23 @@ export const chunkerRoutes = {
     query: z.object({}),
     body: undefined,
     reply: z.union([UploadReply, UploadProgress]),
+  }),
+  addKuboForm: route({
+    service: 'chunker',
+    audience: 'local',
+    method: 'POST',
+    path: '/kubo/add',
+    summary:
+      "Adds a form of Kubo's clients, for the gateway's RPC: parts whose names share their first segment are a directory, the others files. Answers a KuboAddEvent a line, while the form comes in.",
+    params: z.object({}),
+    query: z.object({
+      /** The whole form is one directory. */
+      wrap: YesNo.default(false),
+      progress: YesNo.default(false),
+    }),
+    body: BYTES,
+    bodyTypes: ['multipart/form-data'],
+    reply: BYTES,
   }),
   addPin: route({
     service: 'chunker',

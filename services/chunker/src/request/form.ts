@@ -54,12 +54,15 @@ export async function* readForm(
   {
     filesMax,
     isFileField = (name) => name === FILE_FIELD,
+    isEveryPartAFile = false,
     signal,
     abort,
   }: {
     readonly filesMax: number;
     /** Which fields may hold files; "file" alone when not told. */
     readonly isFileField?: ((name: string) => boolean) | undefined;
+    /** Whether also what looks like a field is a file, as in forms of Kubo's clients. */
+    readonly isEveryPartAFile?: boolean | undefined;
     readonly signal: AbortSignal;
     /** Told of a form that can't be read, also while a file of it is. */
     readonly abort: (problem: InstanceType<typeof MultipartMalformed>) => void;
@@ -68,6 +71,7 @@ export async function* readForm(
   using check = readAlong(request, abort);
   const parts = request.parts({
     preservePath: true, // "../x" must be seen to be refused
+    ...(isEveryPartAFile ? { isPartAFile: () => true } : {}),
     limits: {
       files: filesMax,
       fields: FIELDS_MAX,

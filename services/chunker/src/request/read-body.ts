@@ -104,7 +104,7 @@ export async function* formEntries(
 }
 
 /** As Kubo's clients mark what is no file. */
-function kindOf(mediaType: string): ItemKind {
+export function kindOf(mediaType: string): ItemKind {
   if (mediaType === 'application/x-directory') return 'directory';
   return /^application\/(?:x-)?symlink$/.test(mediaType) ? 'symlink' : 'file';
 }
@@ -129,11 +129,13 @@ export async function* formParts(
   {
     filesMax,
     isFileField,
+    isEveryPartAFile,
     signal,
     abort,
   }: Stop & {
     readonly filesMax: number;
     readonly isFileField?: ((name: string) => boolean) | undefined;
+    readonly isEveryPartAFile?: boolean | undefined;
   },
 ): AsyncGenerator<FormPart> {
   let progress = 0;
@@ -143,7 +145,13 @@ export async function* formParts(
     { progress: () => progress, isAwaited: () => isAwaited },
     abort,
   );
-  for await (const file of readForm(request, { filesMax, isFileField, signal, abort })) {
+  for await (const file of readForm(request, {
+    filesMax,
+    isFileField,
+    isEveryPartAFile,
+    signal,
+    abort,
+  })) {
     yield {
       ...file,
       async *body(options) {

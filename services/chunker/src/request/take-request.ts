@@ -16,6 +16,8 @@ import {
 export interface PinningStop extends Stop {
   /** From here on it does not give way to others: it would be pinned, and its sender hear that it failed. */
   readonly onPinning: () => void;
+  /** What was being pinned is answered for, and more comes: it may give way again. */
+  readonly onPinned: () => void;
 }
 
 /** Runs the work of one request within the limits. @throws Overloaded, GaveWay, MediaTypeUnsupported, StorageFull, BodyIncomplete, BodyTooSlow. */
@@ -41,11 +43,14 @@ export function createTakeRequest(
     const onPinning = () => {
       isPinning = true;
     };
+    const onPinned = () => {
+      isPinning = false;
+    };
     const timer = metrics.uploadDuration.startTimer();
     metrics.openUploads.inc();
     try {
       await room.check(neededBytes, { signal });
-      const result = await work({ signal, abort, onPinning });
+      const result = await work({ signal, abort, onPinning, onPinned });
       void reply.code(result.isReached ? 201 : 202);
       return result;
     } catch (error) {

@@ -1,25 +1,22 @@
 /**
- * `add`: the files and directories of a form, uploaded one after the other while the form comes in.
- *
- * A part without a slash in its name is a file by itself. Parts that share their first name are one
- * directory, and go on as one form, since a directory is complete only with its last entry; so their
- * lines come after it. With `wrap-with-directory` the whole form is one directory.
+ * `add`: the form goes to the chunker as it comes, which alone cuts it, and says what it makes of it (a file
+ * or a directory each) while it does. Here that is put into Kubo's words.
  */
-import { randomUUID } from 'node:crypto';
-import { DirectoryReply, MiB, routePath, UploadReply } from '@shoal/protocol';
-import { readParts, type RpcCall, type RpcCommand } from './rpc/call.ts';
+import {
+  chunkerRoutes,
+  FileMissing,
+  KuboAddEvent,
+  MultipartMalformed,
+  RequestInvalid,
+  routePath,
+  ServiceUnavailable,
+} from '@shoal/protocol';
+import type { Dispatcher } from 'undici';
+import { neverSilent, type RpcCall, type RpcCommand } from './rpc/call.ts';
 import { ALWAYS, holdTo, holdToSpelling, NEVER, type Rules, UNKNOWN } from './rpc/options.ts';
-import { openOutput, type Output } from './rpc/output.ts';
-import type { FormPart } from './rpc/read-form.ts';
-import { misused } from './rpc/rpc-error.ts';
-import { treeSizeOf } from './tree-size.ts';
-
-/** What a file is called in the swarm when its sender gave no name. */
-const UNNAMED = 'unnamed';
-const DIRECTORY_TYPE = 'application/x-directory';
-const SYMLINK_TYPE = 'application/symlink';
-/** Bytes between two lines of progress. */
-const PROGRESS_BYTES = MiB;
+import { openOutput } from './rpc/output.ts';
+import { boundaryOf } from './rpc/read-form.ts';
+import { failureOf, misused, RpcError } from './rpc/rpc-error.ts';
 
 /**
  * Options that would give another CID than the one they ask for; unset, they ask for nothing. Kubo's
@@ -61,192 +58,81 @@ export const add: RpcCommand = async (call) => {
   holdToSpelling(options);
   const output = openOutput(reply, { kind: 'values', type: 'application/json' }, { signal });
   const isSilent = options.flag('silent', false);
-  const isWrapped = options.flag('wrap-with-directory', false);
-  const onBytes = options.flag('progress', false) && !isSilent ? progressTo(output) : undefined;
-  const parts = openParts(call, onBytes);
-  if ((await parts.peek()) === undefined)
-    throw misused('argument "path" is required: a file in the form');
-  for (let next = await parts.peek(); next !== undefined; next = await parts.peek()) {
-    const lines =
-      isWrapped || !isPlainFile(next)
-        ? await addDirectory(call, parts, { isWrapped })
-        : [await addFile(call, next, parts)];
-    if (!isSilent) for (const line of lines) await output.line(line);
+  const wrap = options.flag('wrap-with-directory', false);
+  const progress = options.flag('progress', false) && !isSilent;
+  for await (const event of addForm(call, { wrap, progress })) {
+    if ('failed' in event) throw new RpcError(500, event.failed.detail);
+    if (isSilent) continue;
+    if ('received' in event) {
+      const { path, sizeBytes } = event.received;
+      output.hint({ Name: path, Bytes: sizeBytes });
+    } else {
+      const { path, cid, treeSizeBytes } = event.added;
+      await output.line({ Name: namedAs(path, cid, wrap), Hash: cid, Size: String(treeSizeBytes) });
+    }
   }
   output.end();
 };
 
-/** One line of the answer; sizes are texts. */
-interface Line {
-  readonly Name: string;
-  readonly Hash: string;
-  readonly Size: string;
-}
+/** A file without a name is called by its CID; a directory around everything has none. */
+const namedAs = (path: string, cid: string, isWrapped: boolean): string =>
+  path === '' && !isWrapped ? cid : path;
 
-async function addFile(
-  { upstream, signal }: RpcCall,
-  { path }: AddedPart,
-  parts: Parts,
-): Promise<Line> {
-  const { body } = parts.take();
-  const added = await upstream.json(
-    'chunker',
-    {
-      method: 'POST',
-      path: routePath('/files', {}, { name: path || UNNAMED }),
-      headers: { 'content-type': 'application/octet-stream' },
-      body,
-      reply: UploadReply,
-    },
-    { signal },
-  );
-  const { cid, sizeBytes } = added;
-  return { Name: path || cid, Hash: cid, Size: String(await treeSizeOf(sizeBytes)) };
-}
-
-async function addDirectory(
-  { upstream, signal }: RpcCall,
-  parts: Parts,
-  { isWrapped }: { readonly isWrapped: boolean },
-): Promise<Line[]> {
-  const first = await parts.peek();
-  const root = first?.names[0] || UNNAMED;
-  const boundary = `shoal-${randomUUID()}`;
-  const added = await upstream.json(
-    'chunker',
-    {
-      method: 'POST',
-      path: routePath(
-        '/directories',
-        {},
-        {
-          encoded: true,
-          items: true,
-          ...(isWrapped ? { name: root } : {}),
-        },
-      ),
-      headers: { 'content-type': `multipart/form-data; boundary=${boundary}` },
-      body: formOf(parts, boundary, (part) => isWrapped || part.names[0] === root),
-      reply: DirectoryReply,
-    },
-    { signal },
-  );
-  const base = isWrapped ? '' : root;
-  const items = added.items ?? [];
-  // Directories after what is in them, as Kubo has it; the root is the last line.
-  const inOrder = [
-    ...items.filter(({ kind }) => kind !== 'directory'),
-    ...items.filter(({ kind }) => kind === 'directory').toReversed(),
-  ];
-  return [
-    ...inOrder.map(({ path, cid, treeSizeBytes }) => ({
-      Name: isWrapped ? path : `${base}/${path}`,
-      Hash: cid,
-      Size: String(treeSizeBytes),
-    })),
-    { Name: base, Hash: added.cid, Size: String(added.treeSizeBytes) },
-  ];
-}
-
-/** The parts that belong to one directory as a form again, one after the other as they come. */
-async function* formOf(
-  parts: Parts,
-  boundary: string,
-  belongs: (part: AddedPart) => boolean,
-): AsyncGenerator<Uint8Array, void> {
-  for (
-    let next = await parts.peek();
-    next !== undefined && belongs(next);
-    next = await parts.peek()
-  ) {
-    const { path, contentType, body } = parts.take();
-    yield Buffer.from(
-      `--${boundary}\r\nContent-Disposition: form-data; name="file"; filename="${encodeURIComponent(path)}"\r\nContent-Type: ${contentType || 'application/octet-stream'}\r\n\r\n`,
-    );
-    yield* body;
-    yield Buffer.from('\r\n');
-  }
-  yield Buffer.from(`--${boundary}--\r\n`);
-}
-
-/** A part whose name was read. */
-interface AddedPart extends FormPart {
-  /** Decoded, without slashes around it; empty when the sender gave none. */
-  readonly path: string;
-  readonly names: readonly string[];
-}
-
-interface Parts {
-  /** The part that comes next; what was taken before must have been read. */
-  peek(): Promise<AddedPart | undefined>;
-  /** The part that was looked at. */
-  take(): AddedPart;
-}
-
-function openParts(call: RpcCall, onBytes: Progress | undefined): Parts {
-  const parts = readParts(call);
-  let seen: AddedPart | undefined;
-  return {
-    async peek() {
-      seen ??= readPart((await parts.next()).value ?? undefined, onBytes);
-      return seen;
-    },
-    take() {
-      if (seen === undefined) throw new TypeError('a part is looked at before it is taken');
-      const taken = seen;
-      seen = undefined;
-      return taken;
-    },
-  };
-}
-
-function readPart(
-  part: FormPart | undefined,
-  onBytes: Progress | undefined,
-): AddedPart | undefined {
-  if (part === undefined) return undefined;
-  const names = decoded(part.fileName)
-    .split('/')
-    .filter((name) => name !== '');
-  const path = names.join('/');
-  const body = onBytes === undefined ? part.body : counted(part.body, (sum) => onBytes(path, sum));
-  const read = { ...part, path, names, body };
-  if (part.contentType === SYMLINK_TYPE && names.length < 2)
-    throw misused('a symlink can only be added inside of a directory');
-  return read;
-}
-
-/** As Go's clients write names: a space may be a plus. What is not encoded at all is taken as it is. */
-function decoded(fileName: string): string {
+/** Hands the form on as it comes; what the chunker says of it. @throws RpcError */
+async function* addForm(
+  { upstream, prove, contentType, body, bodyIdleTimeoutMs, signal }: RpcCall,
+  query: { readonly wrap: boolean; readonly progress: boolean },
+): AsyncGenerator<KuboAddEvent, void, undefined> {
+  boundaryOf(contentType);
+  const method = 'POST' as const;
+  const path = routePath(chunkerRoutes.addKuboForm.path, {}, query);
+  const form = watched(neverSilent(body, bodyIdleTimeoutMs));
+  const headers = { 'content-type': contentType ?? '', ...prove({ method, path }) };
+  const request = { method, path, headers, body: form.bytes };
+  const answer = await upstream.ask('chunker', request, { signal });
+  if (answer.statusCode >= 300) throw await refusalOf(answer);
   try {
-    return decodeURIComponent(fileName.replaceAll('+', ' '));
-  } catch {
-    return fileName;
+    for await (const line of linesOf(answer.body)) yield KuboAddEvent.parse(JSON.parse(line));
+  } catch (cause) {
+    signal.throwIfAborted();
+    const fault = form.fault();
+    if (fault instanceof Error) throw fault;
+    throw new ServiceUnavailable({ service: 'chunker' }, { cause });
   }
 }
 
-const isPlainFile = ({ names, contentType }: AddedPart) =>
-  names.length < 2 && contentType !== DIRECTORY_TYPE;
+/** What was wrong with the form, as Kubo says it; else a failure. */
+async function refusalOf(answer: Dispatcher.ResponseData): Promise<RpcError> {
+  const failure = await failureOf(answer);
+  if (answer.statusCode !== 400) return failure;
+  if (failure.problem === FileMissing.type)
+    return misused('argument "path" is required: a file in the form');
+  const isOfForm =
+    failure.problem === MultipartMalformed.type || failure.problem === RequestInvalid.type;
+  return isOfForm ? misused(failure.message) : failure;
+}
 
-type Progress = (path: string, sizeBytes: number) => void;
-
-const progressTo =
-  (output: Output): Progress =>
-  (path, sizeBytes) =>
-    output.hint({ Name: path, Bytes: sizeBytes });
-
-async function* counted(
-  body: AsyncIterable<Uint8Array>,
-  onBytes: (sum: number) => void,
-): AsyncGenerator<Uint8Array, void> {
-  let sum = 0;
-  let told = 0;
+/** The lines of a body, without those that are empty. */
+async function* linesOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<string, void, undefined> {
+  const decoder = new TextDecoder();
+  let held = '';
   for await (const bytes of body) {
-    yield bytes;
-    sum += bytes.length;
-    if (sum - told < PROGRESS_BYTES) continue;
-    told = sum;
-    onBytes(sum);
+    const lines = (held + decoder.decode(bytes, { stream: true })).split('\n');
+    held = lines.pop() ?? '';
+    for (const line of lines) if (line !== '') yield line;
   }
-  if (sum > told) onBytes(sum);
+}
+
+/** A body that remembers what it failed with: that is more telling than the request that it broke. */
+function watched(source: AsyncIterable<Uint8Array>) {
+  let fault: unknown;
+  const bytes = async function* () {
+    try {
+      yield* source;
+    } catch (error) {
+      fault = error;
+      throw error;
+    }
+  };
+  return { bytes: bytes(), fault: () => fault };
 }

@@ -6,7 +6,14 @@
  * no browser at all. Refusals have Kubo's form, since its clients read no other.
  */
 import { type PeerId, Problem, type Service } from '@shoal/protocol';
-import { type Clients, isSameToken, type Server, Shares, tokenIn } from '@shoal/chassis';
+import {
+  type Clients,
+  isSameToken,
+  type Prover,
+  type Server,
+  Shares,
+  tokenIn,
+} from '@shoal/chassis';
 import type { FastifyRequest } from 'fastify';
 import type { Metrics } from '../metrics.ts';
 import { bodyOf } from '../proxy/bodies.ts';
@@ -47,6 +54,7 @@ export interface KuboOptions {
   readonly self: PeerId;
   readonly origins: Readonly<Record<Service, string>>;
   readonly clients: Clients;
+  readonly prover: Prover;
   /** The peer's write token; without one every call is refused. */
   readonly token: string | undefined;
   readonly answerTimeoutMs: number;
@@ -57,7 +65,7 @@ export interface KuboOptions {
 
 /** Mounts the commands; disposing ends the connections to the services. */
 export function mountKubo(app: Server, options: KuboOptions): AsyncDisposable {
-  const { token = '', self, bodyIdleTimeoutMs, metrics } = options;
+  const { token = '', self, prover, bodyIdleTimeoutMs, metrics } = options;
   const upstreams = createUpstream({ ...options, token });
   const shares = new Shares({ what: 'RPC calls', placesMax: CALLS_MAX });
 
@@ -118,6 +126,7 @@ export function mountKubo(app: Server, options: KuboOptions): AsyncDisposable {
           self,
           options: readOptions(request.url),
           upstream: upstreams.of(request.client),
+          prove: (proven) => prover.prove(self, proven),
           contentType: request.headers['content-type'],
           body,
           reply,

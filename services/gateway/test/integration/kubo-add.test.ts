@@ -1,10 +1,19 @@
+import type { RequestListener } from 'node:http';
 import { connect } from 'node:net';
 import { Readable } from 'node:stream';
 import { describe, expect, it } from '@jest/globals';
-import { hashBlock } from '@shoal/blocks';
-import { MiB, PROBLEM_TYPE, StorageFull } from '@shoal/protocol';
+import {
+  FileMissing,
+  type KuboAddEvent,
+  MiB,
+  MultipartMalformed,
+  PROBLEM_TYPE,
+  StorageFull,
+} from '@shoal/protocol';
+import { request } from 'undici';
 import {
   type Asked,
+  BEARER,
   cidOf,
   entryOf,
   form,
@@ -18,14 +27,21 @@ import {
 } from './kubo-stand.ts';
 import { until } from './support.ts';
 
+/** A chunker that notes the form and says this of it. */
+const adding = (asked: Asked[], events: readonly KuboAddEvent[]): RequestListener =>
+  service(asked, () => events.map((event) => `${JSON.stringify(event)}\n`).join(''));
+
 describe('add', () => {
-  it('uploads each file of a form as it is, and answers a line for each', async () => {
+  it('hands the form on as it came, and answers a line for each file', async () => {
     const asked: Asked[] = [];
     await using gateway = await open({
-      chunker: service(asked, ({ body }) => entryOf(hashBlock('raw', body), 'x', body.length)),
+      chunker: adding(asked, [
+        { added: { path: 'a b.txt', cid: cidOf('hello world'), treeSizeBytes: 11 } },
+        { added: { path: '', cid: cidOf('no name'), treeSizeBytes: 7 } },
+      ]),
     });
     const query = 'add?stream-channels=true&cid-version=1&pin=true&progress=false';
-    const body = form(part('a%20b.txt', 'hello world'), part('', 'no name'), part('c+d', 'x'));
+    const body = form(part('a%20b.txt', 'hello world'), part('', 'no name'));
     const { status, headers, text } = await rpc(gateway.origin, query, { body });
     expect(status).toBe(200);
     expect(headers['x-chunked-output']).toBe('1');
@@ -34,84 +50,24 @@ describe('add', () => {
     expect(lines(text)).toEqual([
       { Name: 'a b.txt', Hash: cidOf('hello world'), Size: '11' },
       { Name: unnamed, Hash: unnamed, Size: '7' },
-      { Name: 'c d', Hash: cidOf('x'), Size: '1' },
     ]);
-    expect(asked.map(({ line }) => line)).toEqual([
-      'POST /files?name=a+b.txt',
-      'POST /files?name=unnamed',
-      'POST /files?name=c+d',
+    expect(asked.map(({ line, type }) => [line, type])).toEqual([
+      ['POST /kubo/add?wrap=false&progress=false', 'multipart/form-data; boundary=b'],
     ]);
-    expect(asked.map(({ authorization }) => authorization)).toEqual(
-      asked.map(() => `Bearer ${TOKEN}`),
-    );
-    expect(asked[0]?.type).toBe('application/octet-stream');
+    expect(asked[0]?.body).toEqual(body);
   });
 
-  it('passes a directory on as one form, and answers what is in it before itself', async () => {
+  it('names a directory and what is in it, and none when everything is wrapped', async () => {
     const asked: Asked[] = [];
-    const item = (path: string, kind: string) => ({
-      path,
-      kind,
-      cid: cidOf(path),
-      sizeBytes: 1,
-      treeSizeBytes: 9,
-    });
-    const answer = {
-      ...entryOf(ROOT, 'dir', 2),
-      kind: 'directory',
-      entries: 3,
-      treeSizeBytes: 99,
-      items: [item('a', 'file'), item('sub', 'directory'), item('sub/ü b', 'file')],
-    };
     await using gateway = await open({
-      chunker: service(asked, ({ line, body }) =>
-        line.includes('/directories') ? answer : entryOf(ROOT, 'x', body.length),
-      ),
+      chunker: adding(asked, [
+        { added: { path: 'a.txt', cid: cidOf('a'), treeSizeBytes: 1 } },
+        { added: { path: '', cid: ROOT, treeSizeBytes: 52 } },
+      ]),
     });
-    const body = form(
-      part('dir', '', 'application/x-directory'),
-      part('dir%2Fa', 'A'),
-      part('dir%2Fsub%2F%C3%BC+b', 'B'),
-      part('lone', 'C'),
-    );
-    const { text } = await rpc(gateway.origin, 'add?recursive=true', { body });
-    expect(lines(text).map(({ Name }) => Name)).toEqual([
-      'dir/a',
-      'dir/sub/ü b',
-      'dir/sub',
-      'dir',
-      'lone',
-    ]);
-    expect(lines(text)[3]).toEqual({ Name: 'dir', Hash: ROOT, Size: '99' });
-    expect(asked.map(({ line }) => line)).toEqual([
-      'POST /directories?encoded=true&items=true',
-      'POST /files?name=lone',
-    ]);
-    const sent = String(asked[0]?.body);
-    expect(sent).toContain('filename="dir"\r\nContent-Type: application/x-directory\r\n\r\n\r\n');
-    expect(sent).toContain('filename="dir%2Fsub%2F%C3%BC%20b"');
-    expect(sent).not.toContain('lone');
-    expect(sent.trimEnd()).toMatch(/--shoal-[0-9a-f-]+--$/);
-  });
-
-  it('wraps everything in one directory when that is asked for', async () => {
-    const asked: Asked[] = [];
-    const items = [
-      { path: 'a.txt', kind: 'file', cid: cidOf('a'), sizeBytes: 1, treeSizeBytes: 1 },
-    ];
-    const answer = {
-      ...entryOf(ROOT, 'a.txt', 1),
-      kind: 'directory',
-      entries: 1,
-      treeSizeBytes: 52,
-      items,
-    };
-    await using gateway = await open({ chunker: service(asked, () => answer) });
-    const body = form(part('a.txt', 'A'), part('b.txt', 'B'));
+    const body = form(part('a.txt', 'A'));
     const { text } = await rpc(gateway.origin, 'add?wrap-with-directory=true', { body });
-    expect(asked.map(({ line }) => line)).toEqual([
-      'POST /directories?encoded=true&items=true&name=a.txt',
-    ]);
+    expect(asked.map(({ line }) => line)).toEqual(['POST /kubo/add?wrap=true&progress=false']);
     expect(lines(text)).toEqual([
       { Name: 'a.txt', Hash: cidOf('a'), Size: '1' },
       { Name: '', Hash: ROOT, Size: '52' },
@@ -119,19 +75,85 @@ describe('add', () => {
   });
 
   it('tells its progress, and says nothing when it shall be silent', async () => {
+    const asked: Asked[] = [];
     await using gateway = await open({
-      chunker: service([], ({ body }) => entryOf(ROOT, 'x', body.length)),
+      chunker: adding(asked, [
+        { received: { path: 'big', sizeBytes: MiB } },
+        { received: { path: 'big', sizeBytes: 3 * MiB + 5 } },
+        { added: { path: 'big', cid: ROOT, treeSizeBytes: 3 * MiB + 160 } },
+      ]),
     });
-    const body = form(part('big', Buffer.alloc(3 * MiB + 5)));
+    const body = form(part('big', 'large'));
     const { text } = await rpc(gateway.origin, 'add?progress=true', { body });
-    const told = lines(text);
-    const sums = told.slice(0, -1).map(({ Bytes }) => Number(Bytes));
-    expect(sums.length).toBeGreaterThan(1);
-    expect(sums).toEqual(sums.toSorted((a, b) => a - b));
-    expect(sums.at(-1)).toBe(3 * MiB + 5);
-    expect(told.at(-1)).toHaveProperty('Hash', ROOT);
+    expect(lines(text)).toEqual([
+      { Name: 'big', Bytes: MiB },
+      { Name: 'big', Bytes: 3 * MiB + 5 },
+      { Name: 'big', Hash: ROOT, Size: String(3 * MiB + 160) },
+    ]);
     const silent = await rpc(gateway.origin, 'add?silent=true&progress=true', { body });
     expect([silent.status, silent.text]).toEqual([200, '']);
+    expect(asked.map(({ line }) => line)).toEqual([
+      'POST /kubo/add?wrap=false&progress=true',
+      'POST /kubo/add?wrap=false&progress=false',
+    ]);
+  });
+
+  it('says what is added while the form still comes in', async () => {
+    const file = { added: { path: 'a', cid: cidOf('x'), treeSizeBytes: 1 } };
+    await using gateway = await open({
+      chunker: (incoming, outgoing) => {
+        incoming.once('data', () => outgoing.write(`${JSON.stringify(file)}\n\n`));
+        incoming.on('end', () => outgoing.end());
+      },
+    });
+    const body = new Readable({ read() {} });
+    body.push(part('a', 'x'));
+    const answer = await request(`${gateway.origin}/api/v0/add`, {
+      method: 'POST',
+      headers: { ...BEARER, 'content-type': 'multipart/form-data; boundary=b' },
+      body,
+    });
+    const pieces = answer.body[Symbol.asyncIterator]();
+    const first = (await pieces.next()) as IteratorResult<Uint8Array, undefined>;
+    expect(JSON.parse(String(first.value))).toHaveProperty('Name', 'a');
+    body.push('--b--\r\n');
+    body.push(null);
+    expect((await pieces.next()).done).toBe(true);
+  });
+
+  it('breaks off when a part of the form was not added, and says why when it is silent', async () => {
+    await using gateway = await open({
+      chunker: adding(
+        [],
+        [
+          { added: { path: 'a', cid: ROOT, treeSizeBytes: 1 } },
+          { failed: { detail: 'there is no room' } },
+        ],
+      ),
+    });
+    const body = form(part('a', 'x'), part('b', 'y'));
+    await expect(rpc(gateway.origin, 'add', { body })).rejects.toMatchObject({
+      name: expect.stringMatching(/Error/),
+    });
+    const { status, text } = await rpc(gateway.origin, 'add?silent=true', { body });
+    expect([status, JSON.parse(text)]).toEqual([
+      500,
+      { Message: 'there is no room', Code: 0, Type: 'error' },
+    ]);
+  });
+
+  it('says that the chunker broke off', async () => {
+    const file = { added: { path: 'a', cid: cidOf('x'), treeSizeBytes: 1 } };
+    await using gateway = await open({
+      chunker: (incoming, outgoing) => {
+        outgoing.write(`${JSON.stringify(file)}\n`);
+        incoming.resume().on('end', () => outgoing.destroy());
+      },
+    });
+    const { status, text } = await rpc(gateway.origin, 'add?silent=true', {
+      body: form(part('a', 'x')),
+    });
+    expect([status, text]).toEqual([500, expect.stringContaining('chunker')]);
   });
 
   it.each([
@@ -168,49 +190,22 @@ describe('add', () => {
     expect(asked).toEqual([]);
   });
 
-  it('takes the parts of Kubo’s command line, which name modes and times that nobody asked for', async () => {
+  it('takes what Kubo’s command line states by itself', async () => {
     const asked: Asked[] = [];
-    await using gateway = await open({
-      chunker: service(asked, ({ line, body }) =>
-        line.includes('/directories')
-          ? { ...entryOf(ROOT, 'dir', 1), kind: 'directory', entries: 1, treeSizeBytes: 9 }
-          : entryOf(hashBlock('raw', body), 'x', body.length),
-      ),
-    });
-    const deep = '%C3%A9%2F'.repeat(1300);
-    const file = part('dir%2Fa', 'A', undefined, { path: `%2Fhome%2F${deep}a` });
-    const body = form(
-      part('f', 'lone', undefined, {
-        name: 'file?mode=0644&mtime=1795863359&mtime-nsecs=578872248',
-      }),
-      part('dir', '', 'application/x-directory', {
-        name: 'file?mode=020000000755&mtime=1795863359',
-      }),
-      file,
-    );
-    // What the command line states by itself, beside what it always says.
+    await using gateway = await open({ chunker: adding(asked, []) });
     const query =
       'add?encoding=json&stream-channels=true&pin=true&progress=true&inline-limit=32&recursive=true&empty-dirs=true';
-    const { status, text } = await rpc(gateway.origin, query, { body });
-    expect(status).toBe(200);
-    expect(
-      lines(text)
-        .filter(({ Hash }) => Hash !== undefined)
-        .map(({ Name, Hash }) => [Name, Hash]),
-    ).toEqual([
-      ['f', cidOf('lone')],
-      ['dir', ROOT],
-    ]);
-    expect(asked.map(({ line }) => line)).toEqual([
-      'POST /files?name=f',
-      'POST /directories?encoded=true&items=true',
-    ]);
-    expect(String(asked[1]?.body)).not.toMatch(/mode=|mtime=/);
+    const { status } = await rpc(gateway.origin, query, { body: form(part('f', 'lone')) });
+    expect([status, asked.length]).toEqual([200, 1]);
   });
 
   it('refuses a body that is no form, one without a part, and one that is cut off', async () => {
     await using gateway = await open({
-      chunker: service([], ({ body }) => entryOf(ROOT, 'x', body.length)),
+      chunker: service([], ({ body }) =>
+        body.equals(form())
+          ? new FileMissing({})
+          : new MultipartMalformed({ reason: 'the form ends without its last boundary' }),
+      ),
     });
     const type = { 'content-type': 'application/json' };
     const bodies = [
@@ -272,7 +267,8 @@ describe('add', () => {
   });
 
   it('gives a body that stands still up', async () => {
-    await using gateway = await open({}, { GATEWAY_BODY_IDLE_TIMEOUT_MS: '200' });
+    const chunker: RequestListener = (incoming) => void incoming.on('error', () => {}).resume();
+    await using gateway = await open({ chunker }, { GATEWAY_BODY_IDLE_TIMEOUT_MS: '200' });
     const stuck = new Readable({ read() {} });
     stuck.push('--b\r\nContent-Disp');
     const { status, text } = await rpc(gateway.origin, 'add', { body: stuck });

@@ -33,20 +33,26 @@ export const entryOf = (cid: string, name: string, sizeBytes: number) => ({
   url: `/files/${cid}`,
 });
 
-/** A service that notes what it was asked, and answers JSON or a problem. */
+/** A service that notes what it was asked, and answers JSON, a problem, or a text as it is. */
 export function service(asked: Asked[], answer: (ask: Asked) => unknown): RequestListener {
   return (incoming, outgoing) => {
     void readBody(incoming).then((body) => {
       const { authorization, 'content-type': type } = incoming.headers;
       const ask = { line: `${incoming.method} ${incoming.url}`, type, authorization, body };
       asked.push(ask);
-      const value = answer(ask) as Problem | undefined;
-      const status = value?.status ?? 200;
+      const value = answer(ask) as Problem | string | undefined;
+      const status = typeof value === 'object' ? (value.status ?? 200) : 200;
       const isProblem = typeof status === 'number' && status >= 400;
       outgoing.writeHead(isProblem ? status : 200, {
         'content-type': isProblem ? PROBLEM_TYPE : 'application/json',
       });
-      outgoing.end(JSON.stringify(isProblem ? value?.toBody('urn:request:1') : value));
+      outgoing.end(
+        typeof value === 'string'
+          ? value
+          : JSON.stringify(
+              isProblem && value !== undefined ? value.toBody('urn:request:1') : value,
+            ),
+      );
     });
   };
 }

@@ -1,5 +1,5 @@
 /** A gateway before stand-in services that are real HTTP servers, and what tests wait with. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -24,6 +24,7 @@ export async function openUpstreams(
 ) {
   await using stack = new AsyncDisposableStack();
   const { path } = stack.use(await openFolder());
+  await writeFile(join(path, 'swarm.key'), 'ab'.repeat(32), { mode: 0o600 });
   const originOf = async (listener: RequestListener | undefined): Promise<string> => {
     const server = createServer(listener);
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import { boundaryOf as readBoundary } from '@shoal/chassis';
+import { boundaryOf as readBoundary, type ProvenRequest } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
 import type { FastifyReply } from 'fastify';
 import type { Options } from './options.ts';
@@ -15,6 +15,8 @@ export interface RpcCall {
   readonly self: PeerId;
   readonly options: Options;
   readonly upstream: Upstream;
+  /** Headers for a route of the peer's own services alone. */
+  readonly prove: (request: ProvenRequest) => Record<string, string>;
   readonly contentType: string | undefined;
   readonly body: Readable;
   readonly reply: FastifyReply;
@@ -79,7 +81,8 @@ async function linesOf(parts: AsyncIterable<FormPart>): Promise<string[]> {
   return text.split(/\r?\n/).filter((line) => line !== '');
 }
 
-function neverSilent(body: Readable, silenceMaxMs: number): AsyncIterable<Uint8Array> {
+/** A body that fails when it stands still for too long. @throws RpcError 408 */
+export function neverSilent(body: Readable, silenceMaxMs: number): AsyncIterable<Uint8Array> {
   const source: AsyncIterator<Uint8Array> = body[Symbol.asyncIterator]();
   const next = async (): Promise<IteratorResult<Uint8Array, undefined>> => {
     const { promise: silence, reject } = Promise.withResolvers<never>();

@@ -12,10 +12,13 @@ const CODE_MISUSED = 1;
 /** A failure with the status that it is answered with; the message is shown as it is. */
 export class RpcError extends Error {
   readonly status: number;
+  /** Type of the problem that a service answered. */
+  readonly problem: string | undefined;
 
-  constructor(status: number, message: string, options?: ErrorOptions) {
+  constructor(status: number, message: string, options: ErrorOptions & { problem?: string } = {}) {
     super(message, options);
     this.status = status;
+    this.problem = options.problem;
   }
 
   toBody() {
@@ -53,6 +56,6 @@ export async function failureOf({
   const text = await body.text();
   if (!String(headers['content-type']).startsWith(PROBLEM_TYPE))
     return new RpcError(500, text.trim().slice(0, TEXT_SHOWN_CHARS) || `status ${statusCode}`);
-  const { detail, title } = ProblemBody.parse(JSON.parse(text));
-  return new RpcError(500, detail ?? title);
+  const { detail, title, type } = ProblemBody.parse(JSON.parse(text));
+  return new RpcError(500, detail ?? title, { problem: type });
 }
