@@ -18,7 +18,9 @@ import type { Holders } from './holders/holders.ts';
 import type { Membership } from './members/membership.ts';
 import type { Opinions } from './trust/opinions.ts';
 import type { OwnClock } from './members/own-clock.ts';
-import type { PinSync } from './pins/pin-sync.ts';
+import type { Compared } from './pins/compared.ts';
+import type { PinEditor } from './pins/pin-editor.ts';
+import type { PinReader } from './pins/pin-reader.ts';
 import type { Pins } from './pins/pins.ts';
 import type { Twins } from './members/twins.ts';
 import type { Want } from './holders/want.ts';
@@ -28,11 +30,13 @@ export function mountRoutes(
   deps: {
     readonly membership: Membership;
     readonly pins: Pins;
+    readonly reader: PinReader;
+    readonly editor: PinEditor;
+    readonly compared: Compared;
     readonly want: Want;
     readonly announcing: Announce;
     readonly holders: Holders;
     readonly health: Health;
-    readonly pinSync: PinSync;
     readonly ownClock: OwnClock;
     readonly opinions: Opinions;
     readonly twins: Twins;
@@ -42,7 +46,7 @@ export function mountRoutes(
     readonly expirySlackMs: number;
   },
 ): void {
-  const { membership, pins, want, announcing, holders, health, pinSync, expirySlackMs } = deps;
+  const { membership, pins, reader, editor, compared, want, announcing, holders, health } = deps;
   const clock = (): ClockReport => {
     const aheadMs = deps.ownClock.aheadMs();
     const isWrong = deps.ownClock.verdict() === 'wrong';
@@ -79,25 +83,25 @@ export function mountRoutes(
     health.examine(params.hash, signal),
   );
   mount(mounting, discoveryRoutes.changeFile, async ({ params, body, signal }) => {
-    const pin = await pins.change(params.hash, readChange(body, Date.now()), { signal });
+    const pin = await editor.change(params.hash, readChange(body, Date.now()), { signal });
     return inspectOne(pin, signal);
   });
   mount(mounting, discoveryRoutes.removeFile, async ({ params, query, signal }) => {
-    const removed = await pins.remove(params.hash, { isForGood: query.now, signal });
+    const removed = await editor.remove(params.hash, { isForGood: query.now, signal });
     const { pin, deletedAtMs = Date.now(), purgeAtMs } = removed;
     return { cid: pin.root, name: pin.name, deletedAtMs, purgeAtMs };
   });
   mount(mounting, discoveryRoutes.undeleteFile, async ({ params, signal }) =>
-    inspectOne(await pins.undelete(params.hash, { signal }), signal),
+    inspectOne(await editor.undelete(params.hash, { signal }), signal),
   );
   mount(mounting, discoveryRoutes.listPurgeable, async ({ query }) => ({
-    roots: pins.purgeable(query.limit),
+    roots: reader.purgeable(query.limit),
   }));
   mount(mounting, discoveryRoutes.purgeForRoom, async ({ body }) => ({
-    purged: await pins.purgeForRoom(body.roots),
+    purged: await editor.purgeForRoom(body.roots),
   }));
   mount(mounting, discoveryRoutes.copies, async ({ body: { roots }, signal }) => {
-    const live = [...new Set(roots)].map((root) => pins.findAny(root));
+    const live = [...new Set(roots)].map((root) => reader.findAny(root));
     const entries = await health.inspect(
       live.filter((pin) => pin !== undefined),
       signal,
@@ -117,14 +121,14 @@ export function mountRoutes(
   });
   mount(mounting, discoveryRoutes.putPin, ({ body }) => pins.put(body));
   mount(mounting, discoveryRoutes.getPin, ({ params, query, signal }) =>
-    pins.search(params.hash, { ask: query.ask, orDeleted: query.deleted, signal }),
+    editor.search(params.hash, { ask: query.ask, orDeleted: query.deleted, signal }),
   );
   mount(mounting, discoveryRoutes.listPins, async ({ query }) => ({
-    ...pins.page(query.after, query.limit, {
-      endedForMs: query.justExpired ? expirySlackMs : 0,
+    ...reader.page(query.after, query.limit, {
+      endedForMs: query.justExpired ? deps.expirySlackMs : 0,
       orDeleted: query.deleted,
     }),
-    isCurrent: pinSync.isCurrent(),
+    isCurrent: compared.isCurrent(),
   }));
   mount(mounting, discoveryRoutes.want, async ({ body: { roots, enough, timeoutMs }, signal }) => {
     const { asked, answers } = await want(roots, { enough, timeoutMs, signal });

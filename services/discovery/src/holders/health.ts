@@ -23,7 +23,7 @@ import type { Holders } from './holders.ts';
 import type { ReadHaveMap } from './own-have-maps.ts';
 import type { PinAges } from '../pins/pin-ages.ts';
 import type { PageAsked } from '../pins/pin-store.ts';
-import type { Pins } from '../pins/pins.ts';
+import type { PinReader } from '../pins/pin-reader.ts';
 import { ANSWER_AGE_MAX_MS, type Standing, standingOf } from './standing.ts';
 import type { Want } from './want.ts';
 
@@ -56,7 +56,9 @@ export interface Health {
 
 export function createHealth(deps: {
   readonly self: PeerId;
-  readonly pins: Pick<Pins, 'search' | 'newest' | 'recoverable'>;
+  /** @throws FileNotFound, FileGone */
+  readonly search: (hash: FileHash, options: { signal: AbortSignal }) => Promise<Pin>;
+  readonly reader: Pick<PinReader, 'newest' | 'recoverable'>;
   readonly want: Want;
   readonly holders: Holders;
   readonly ages: PinAges;
@@ -70,7 +72,8 @@ export function createHealth(deps: {
   /** Whether a member proved lately what it says of files. */
   readonly isSampled: (peerId: PeerId) => boolean;
 }): Health {
-  const { self, pins, want, holders, ages, readHaveMap, members, isReachable, newForMs } = deps;
+  const { self, search, reader, want, holders, ages, readHaveMap, members, isReachable, newForMs } =
+    deps;
 
   /** From what was said since then, when that is given. */
   const standing = (pin: Pin, all: readonly Member[], sinceMs?: number): Standing => {
@@ -134,7 +137,7 @@ export function createHealth(deps: {
 
   return {
     async examine(hash, signal) {
-      const pin = await pins.search(hash, { ask: true, signal });
+      const pin = await search(hash, { signal });
       const startMs = holders.clock();
       await Promise.all([
         readOwn(pin.root),
@@ -183,11 +186,11 @@ export function createHealth(deps: {
       };
     },
     async list(page, signal) {
-      const { total, pins: found, next } = pins.newest(page);
+      const { total, pins: found, next } = reader.newest(page);
       return { total, files: await inspect(found, signal), next };
     },
     async listDeleted(page, signal) {
-      const { total, files, next } = pins.recoverable(page);
+      const { total, files, next } = reader.recoverable(page);
       const entries = await inspect(
         files.map(({ pin }) => pin),
         signal,

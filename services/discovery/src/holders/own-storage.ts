@@ -3,7 +3,7 @@
  * then the peer can't tell what it holds, and says so.
  */
 import type { Log, Loops, PeerClient, Turn } from '@shoal/chassis';
-import { DOMAIN_UNKNOWN, storageRoutes, type StorageStats } from '@shoal/protocol';
+import { DOMAIN_UNKNOWN, SPACE_MAX_BYTES, storageRoutes, type StorageStats } from '@shoal/protocol';
 import { createOwnHaveMaps, type ReadHaveMap } from './own-have-maps.ts';
 import type { State } from '../pins/state.ts';
 
@@ -24,48 +24,60 @@ const NO_STATS: StorageStats = {
 export interface OwnStorage extends Disposable {
   /** What this peer holds of a DAG, or that it can't be told. */
   readHaveMap: ReadHaveMap;
-  /** The last figures, from an earlier run if need be. */
-  stats(): StorageStats;
+  /** The last figures, from an earlier run if need be, as a member's record takes them. */
+  space(): Omit<StorageStats, 'limit'>;
+  /** Asks for figures until disposed; calls back when capacity or failure domain differ from before. */
+  watch(options: { readonly loops: Loops; readonly onMove: () => void }): AsyncDisposable;
 }
 
-export function watchOwnStorage(deps: {
+export function createOwnStorage(deps: {
   readonly client: PeerClient;
-  readonly state: State;
-  /** Capacity or failure domain differ from before. */
-  readonly onMove: () => void;
-  readonly loops: Loops;
+  readonly state: Pick<State, 'loadStats' | 'saveStats'>;
   readonly log: Log;
 }): OwnStorage {
-  const { client, state, onMove, loops, log } = deps;
+  const { client, state, log } = deps;
   const haveMaps = createOwnHaveMaps({ client, log });
   let stats = state.loadStats() ?? NO_STATS;
   let isAnswered = false;
 
-  const poll = async ({ signal }: Turn): Promise<void> => {
+  /** Answers whether what is fixed differs from before. */
+  const poll = async ({ signal }: Turn): Promise<boolean> => {
     const target = client.own('storage');
     const options = { signal, timeoutMs: STATS_TIMEOUT_MS };
     const now = await client.call(target, storageRoutes.stats, {}, options);
     const isMoved = fixedFacts(now) !== fixedFacts(stats);
     stats = now;
     isAnswered = true;
-    if (!isMoved) return;
     // Only for the next start: what the others are told does not wait for it.
-    await state.saveStats(now).catch((err: unknown) => log.warn({ err }, 'figures not saved'));
-    onMove();
+    if (isMoved)
+      await state.saveStats(now).catch((err: unknown) => log.warn({ err }, 'figures not saved'));
+    return isMoved;
   };
-  const polls = loops.start({
-    name: 'storage-figures',
-    everyMs: () => (isAnswered ? STATS_MS : STATS_FIRST_MS),
-    run: poll,
-    onFailure: (err) => log.debug({ err }, 'storage gives no figures'),
-  });
   return {
-    stats: () => stats,
+    space: () => spaceOf(stats),
     readHaveMap: (root) => haveMaps.read(root),
-    [Symbol.dispose]() {
-      polls[Symbol.dispose]();
-      haveMaps[Symbol.dispose]();
-    },
+    watch: ({ loops, onMove }) =>
+      loops.start({
+        name: 'storage-figures',
+        everyMs: () => (isAnswered ? STATS_MS : STATS_FIRST_MS),
+        run: async (turn) => {
+          if (await poll(turn)) onMove();
+        },
+        onFailure: (err) => log.debug({ err }, 'storage gives no figures'),
+      }),
+    [Symbol.dispose]: () => haveMaps[Symbol.dispose](),
+  };
+}
+
+/** Figures of storage as a record takes them: some file systems state absurd ones. */
+function spaceOf(stats: StorageStats): Omit<StorageStats, 'limit'> {
+  const bounded = (sizeBytes: number) => Math.min(sizeBytes, SPACE_MAX_BYTES);
+  return {
+    blocks: stats.blocks,
+    capacityBytes: bounded(stats.capacityBytes),
+    usedBytes: bounded(stats.usedBytes),
+    freeBytes: bounded(stats.freeBytes),
+    domain: stats.domain,
   };
 }
 

@@ -11,7 +11,7 @@ import { FileState, WANT_ROOTS_MAX } from '@shoal/protocol';
 import { place } from '@shoal/swarm';
 import type { Health } from './health.ts';
 import type { Metrics } from '../metrics.ts';
-import type { Pins } from '../pins/pins.ts';
+import type { PinReader } from '../pins/pin-reader.ts';
 
 /** Time between two rounds. */
 const ROUND_MS = 30_000;
@@ -72,13 +72,13 @@ export function isWatcher(self: PeerId, root: Cid, alive: readonly Member[]): bo
 
 export function startSurvey(deps: {
   readonly self: PeerId;
-  readonly pins: Pins;
+  readonly reader: PinReader;
   readonly health: Health;
   readonly alive: () => readonly Member[];
   readonly metrics: Metrics;
   readonly loops: Loops;
 }): Disposable {
-  const { self, pins, health, alive, metrics, loops } = deps;
+  const { self, reader, health, alive, metrics, loops } = deps;
   const since = new Map<Cid, number>();
 
   const look = async ({ signal, beat }: Turn): Promise<void> => {
@@ -87,7 +87,7 @@ export function startSurvey(deps: {
     let recoverableBytes = 0;
     for (let after: string | undefined = ''; after !== undefined;) {
       const members = alive();
-      const page: { pins: Pin[]; next?: string } = pins.page(after, WANT_ROOTS_MAX, {
+      const page: { pins: Pin[]; next?: string } = reader.page(after, WANT_ROOTS_MAX, {
         orDeleted: true,
       });
       const live = page.pins.filter(({ deleted }) => !deleted);

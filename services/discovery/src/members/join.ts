@@ -2,12 +2,14 @@
  * Whom to call: seeds while we know few peers, members that we are not connected to, and now and then
  * one that is down, so that two halves of a swarm that was cut in two find each other again.
  */
+import assert from 'node:assert';
 import type { Log, Loops } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
-import type { Membership } from './membership.ts';
 import { hostOf } from '../network/addresses.ts';
-import { resolveSeeds, type Seed } from './seeds.ts';
 import type { Wire } from '../network/wire.ts';
+import { Calls, RETRY_MAX_MS, RETRY_MIN_MS } from './calls.ts';
+import type { Membership } from './membership.ts';
+import { resolveSeeds, type Seed } from './seeds.ts';
 
 /** How often we look whom to call. */
 const ROUND_MS = 1000;
@@ -17,34 +19,18 @@ export const FULL_MESH_MAX = 64;
 const DEGREE = 24;
 /** Calls made in one round. */
 const CALLS_PER_ROUND = 4;
-const CALL_TIMEOUT_MS = 5000;
 /** Rounds of seeds without any connection before a person is told. */
 const LONELY_ROUNDS_MIN = 4;
 /** With fewer connections than this the seeds are asked again. */
 const FEW_CONNECTIONS = 3;
-/** Wait after a failed call, doubled each time up to the maximum; the same for rounds of seeds. */
-const RETRY_MIN_MS = 1000;
-const RETRY_MAX_MS = 15_000;
 /** The peer with the lower id calls at once, the other waits: else both call and connect twice. */
 const YIELD_MS = 3000;
 /** Rounds between two calls to somebody who is down. */
 const ROUNDS_PER_REVIVAL = 10;
-/** A sign of life younger than this outweighs a refusal: it may be starting. */
-const HEARD_NOW_MS = 1000;
-const KNOCK_TIMEOUT_MS = 1000;
 /** By then those on the local network that are up have answered the multicast question. */
 const NEIGHBOURS_ANSWER_MS = 5000;
-/** Peers whose failed calls are remembered. */
-const RETRIES_MAX = 2048;
 
-export interface Join extends Disposable {
-  /** Whether the seeds were tried once, or there are none. */
-  isTried(): boolean;
-  /** Whether somebody may be there of whom we have not heard: a seed that is not us, or a neighbour. */
-  mayBeMore(): boolean;
-}
-
-export function startJoin(deps: {
+export interface JoinDeps {
   readonly self: PeerId;
   readonly seeds: readonly Seed[];
   readonly isOwn: (host: string, port: number) => boolean;
@@ -54,133 +40,147 @@ export function startJoin(deps: {
   /** Whether we keep out of the network. */
   readonly isAside: () => boolean;
   readonly wire: Wire;
-  readonly loops: Loops;
   readonly log: Log;
-}): Join {
-  const { self, seeds, isOwn, mdns, membership, wire, loops, log } = deps;
-  const { table, clock } = membership;
-  const stop = new AbortController();
-  const retries = new Map<string, { atMs: number; delayMs: number }>();
-  const calling = new Set<string>();
-  const startedAtMs = clock();
-  let isTried = seeds.length === 0;
-  let areSeedsOthers = seeds.length > 0;
-  let lonelyRounds = 0;
-  let seedsAtMs = 0;
-  let seedsDelayMs = RETRY_MIN_MS;
-  let round = 0;
+}
 
-  const call = async (name: string, addresses: readonly string[], peerId?: PeerId) => {
-    if (calling.has(name) || addresses.length === 0 || stop.signal.aborted) return;
-    const last = retries.get(name);
-    if (last !== undefined && last.atMs > clock()) return;
-    calling.add(name);
-    try {
-      const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(CALL_TIMEOUT_MS)]);
-      await wire.engine().dial(addresses, { ...(peerId === undefined ? {} : { peerId }), signal });
-      retries.delete(name);
-    } catch (err) {
-      if (stop.signal.aborted) return;
-      log.debug({ err, to: name }, 'call failed');
-      const delayMs = Math.min(RETRY_MAX_MS, (last?.delayMs ?? RETRY_MIN_MS / 2) * 2);
-      if (retries.size >= RETRIES_MAX) retries.clear();
-      retries.set(name, { atMs: clock() + delayMs, delayMs });
-      if (peerId !== undefined) await doubt(peerId);
-    } finally {
-      calling.delete(name);
-    }
+export class Join {
+  readonly #deps: JoinDeps;
+  readonly #stop = new AbortController();
+  readonly #calls: Calls;
+  /** Undefined until it starts. */
+  #startedAtMs: number | undefined;
+  #round = 0;
+  #seeds: {
+    /** Whether they were asked once, or there are none. */
+    isTried: boolean;
+    /** Whether one of them may be somebody else. */
+    areOthers: boolean;
+    /** Rounds in a row that ended without a connection. */
+    lonelyRounds: number;
+    dueAtMs: number;
+    delayMs: number;
   };
-  /** A member that we only heard of, and not in this moment, and that refuses us is gone. */
-  const doubt = async (peerId: PeerId): Promise<void> => {
-    const member = table.get(peerId);
-    if (member === undefined || member.downAtMs !== undefined) return;
-    if (clock() - member.heardAtMs < HEARD_NOW_MS) return;
-    const { libp2p: addresses, incarnation } = member.record;
-    const knock = await wire.engine().knock(addresses, { timeoutMs: KNOCK_TIMEOUT_MS });
-    if (knock !== 'refused' || wire.isConnected(peerId)) return;
-    if (table.declareDown(peerId, incarnation, clock())) membership.noteChanges([peerId]);
-  };
-  const callSeeds = async (): Promise<void> => {
-    seedsAtMs = clock() + seedsDelayMs;
-    seedsDelayMs = Math.min(RETRY_MAX_MS, seedsDelayMs * 2);
-    let isUnresolved = false;
-    const addresses = await resolveSeeds(seeds, isOwn, (host, err) => {
-      isUnresolved = true;
-      log.warn({ err, host }, 'seed not resolved');
+
+  constructor(deps: JoinDeps) {
+    this.#deps = deps;
+    this.#calls = new Calls({ ...deps, signal: this.#stop.signal });
+    const hasSeeds = deps.seeds.length > 0;
+    this.#seeds = {
+      isTried: !hasSeeds,
+      areOthers: hasSeeds,
+      lonelyRounds: 0,
+      dueAtMs: 0,
+      delayMs: RETRY_MIN_MS,
+    };
+  }
+
+  /** Whether the seeds were tried once, or there are none. */
+  isTried(): boolean {
+    return this.#seeds.isTried;
+  }
+
+  /** Whether somebody may be there of whom we have not heard: a seed that is not us, or a neighbour. */
+  mayBeMore(): boolean {
+    const { mdns, membership } = this.#deps;
+    const lookedForMs =
+      this.#startedAtMs === undefined ? 0 : membership.clock() - this.#startedAtMs;
+    return this.#seeds.areOthers || (mdns && lookedForMs < NEIGHBOURS_ANSWER_MS);
+  }
+
+  /** Calls from now on, until disposed. */
+  start(loops: Loops): Disposable {
+    const { self, membership, wire } = this.#deps;
+    assert(this.#startedAtMs === undefined, 'joining starts once');
+    this.#startedAtMs = membership.clock();
+    wire.onDiscovered((peerId, addresses) => {
+      if (peerId === self || wire.isConnected(peerId)) return;
+      const known = addresses.filter((address) => hostOf(address) !== undefined);
+      void this.#calls.call(peerId, known, peerId);
     });
-    areSeedsOthers = isUnresolved || addresses.length > 0;
+    wire.on('connected', (peerId) => this.#calls.forget(peerId));
+    membership.onChange((peerId, state) => {
+      if (state === 'alive' && !wire.isConnected(peerId)) this.#meet(peerId);
+    });
+    const stack = new DisposableStack();
+    stack.defer(() => this.#stop.abort(new Error('stopping')));
+    this.#look();
+    stack.use(
+      loops.start({
+        name: 'joining',
+        everyMs: () => ROUND_MS * (0.8 + Math.random() * 0.4),
+        run: () => this.#look(),
+      }),
+    );
+    return stack;
+  }
+
+  /** Of two that hear of each other the one with the lower id calls. */
+  #meet(peerId: PeerId): void {
+    const { self, membership } = this.#deps;
+    const isOurs = self < peerId;
+    this.#calls.holdBack(peerId, isOurs ? 0 : YIELD_MS);
+    const member = membership.table.get(peerId);
+    if (isOurs && member !== undefined && this.#isFullMesh())
+      void this.#calls.call(peerId, member.record.libp2p, peerId);
+  }
+
+  #look(): void {
+    const { seeds, membership, isAside, wire, log } = this.#deps;
+    if (isAside()) return;
+    this.#round += 1;
     const connected = new Set(wire.engine().connected());
-    const known = table
+    this.#callMembers(connected);
+    if (connected.size >= FEW_CONNECTIONS) this.#seeds.delayMs = RETRY_MIN_MS;
+    else if (membership.clock() >= this.#seeds.dueAtMs && seeds.length > 0)
+      this.#callSeeds().catch((err: unknown) => log.warn({ err }, 'seeds not called'));
+  }
+
+  #callMembers(connected: ReadonlySet<PeerId>): void {
+    const members = this.#deps.membership.table
       .all()
-      .filter(({ record }) => connected.has(record.peerId))
-      .flatMap(({ record }) => record.libp2p);
-    const calls = addresses.filter((address) => !known.includes(address));
-    await Promise.all(calls.map((address) => call(address, [address])));
-    isTried = true;
-    // A stranger's key and a peer that is down look alike from here; a person should look at both.
-    // The first rounds may come before the others are up.
-    lonelyRounds = wire.engine().connected().length === 0 ? lonelyRounds + 1 : 0;
-    if (calls.length > 0 && lonelyRounds >= LONELY_ROUNDS_MIN)
-      log.warn(
-        { seeds: calls },
-        'no seed let this peer in: are they up, and is the swarm key the same?',
-      );
-  };
-  const callMembers = (connected: ReadonlySet<PeerId>): void => {
-    const members = table.all().filter(({ record }) => !connected.has(record.peerId));
+      .filter(({ record }) => !connected.has(record.peerId));
     const isUp = ({ downAtMs }: { downAtMs: number | undefined }) => downAtMs === undefined;
-    const degree = table.all().length <= FULL_MESH_MAX ? Infinity : DEGREE;
+    const degree = this.#isFullMesh() ? Infinity : DEGREE;
     const up = connected.size < degree ? members.filter(isUp) : [];
-    const isRevival = connected.size === 0 || round % ROUNDS_PER_REVIVAL === 0;
+    const isRevival = connected.size === 0 || this.#round % ROUNDS_PER_REVIVAL === 0;
     const down = isRevival ? shuffle(members.filter((member) => !isUp(member))) : [];
     const gone = connected.size === 0 ? down : down.slice(0, 1);
     for (const { record } of [...shuffle(up), ...gone].slice(0, CALLS_PER_ROUND))
-      void call(record.peerId, record.libp2p, record.peerId);
-  };
-  wire.onDiscovered((peerId, addresses) => {
-    if (peerId === self || wire.isConnected(peerId)) return;
-    void call(
-      peerId,
-      addresses.filter((address) => hostOf(address) !== undefined),
-      peerId,
-    );
-  });
-  wire.on('connected', (peerId) => retries.delete(peerId));
-  membership.onChange((peerId, state) => {
-    if (state !== 'alive' || wire.isConnected(peerId)) return;
-    const isOurs = self < peerId;
-    const delayMs = isOurs ? 0 : YIELD_MS;
-    retries.set(peerId, { atMs: clock() + delayMs, delayMs: RETRY_MIN_MS / 2 });
-    const member = table.get(peerId);
-    if (isOurs && member !== undefined && table.all().length <= FULL_MESH_MAX)
-      void call(peerId, member.record.libp2p, peerId);
-  });
+      void this.#calls.call(record.peerId, record.libp2p, record.peerId);
+  }
 
-  const onFailure = (err: unknown) => log.warn({ err }, 'joining broke');
-  const work = (): void => {
-    if (deps.isAside()) return;
-    round += 1;
+  async #callSeeds(): Promise<void> {
+    const { isOwn, membership, wire, log } = this.#deps;
+    const seeds = this.#seeds;
+    seeds.dueAtMs = membership.clock() + seeds.delayMs;
+    seeds.delayMs = Math.min(RETRY_MAX_MS, seeds.delayMs * 2);
+    let isUnresolved = false;
+    const addresses = await resolveSeeds(this.#deps.seeds, isOwn, (host, err) => {
+      isUnresolved = true;
+      log.warn({ err, host }, 'seed not resolved');
+    });
+    seeds.areOthers = isUnresolved || addresses.length > 0;
     const connected = new Set(wire.engine().connected());
-    callMembers(connected);
-    if (connected.size < FEW_CONNECTIONS && clock() >= seedsAtMs && seeds.length > 0)
-      void callSeeds().catch(onFailure);
-    if (connected.size >= FEW_CONNECTIONS) seedsDelayMs = RETRY_MIN_MS;
-  };
-  const stack = new DisposableStack();
-  stack.defer(() => stop.abort(new Error('stopping')));
-  work();
-  stack.use(
-    loops.start({
-      name: 'joining',
-      everyMs: () => ROUND_MS * (0.8 + Math.random() * 0.4),
-      run: work,
-    }),
-  );
-  return {
-    isTried: () => isTried,
-    mayBeMore: () => areSeedsOthers || (mdns && clock() - startedAtMs < NEIGHBOURS_ANSWER_MS),
-    [Symbol.dispose]: () => stack.dispose(),
-  };
+    const known = membership.table
+      .all()
+      .filter(({ record }) => connected.has(record.peerId))
+      .flatMap(({ record }) => record.libp2p);
+    const unmet = addresses.filter((address) => !known.includes(address));
+    await Promise.all(unmet.map((address) => this.#calls.call(address, [address])));
+    seeds.isTried = true;
+    // A stranger's key and a peer that is down look alike from here; a person should look at both.
+    // The first rounds may come before the others are up.
+    seeds.lonelyRounds = wire.engine().connected().length === 0 ? seeds.lonelyRounds + 1 : 0;
+    if (unmet.length > 0 && seeds.lonelyRounds >= LONELY_ROUNDS_MIN)
+      log.warn(
+        { seeds: unmet },
+        'no seed let this peer in: are they up, and is the swarm key the same?',
+      );
+  }
+
+  #isFullMesh(): boolean {
+    return this.#deps.membership.table.all().length <= FULL_MESH_MAX;
+  }
 }
 
 /** In random order, so that not everybody calls the same peer first. */

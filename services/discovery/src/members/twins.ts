@@ -31,6 +31,7 @@ import {
 import { compareRecords } from '@shoal/swarm';
 import type { AgedRecord } from '../network/messages.ts';
 import type { Metrics } from '../metrics.ts';
+import type { OwnRun } from './own-run.ts';
 import { isAuthentic, read, type Signed } from '../network/signed.ts';
 
 /** A twin that was not seen for this many heartbeats is gone. */
@@ -53,9 +54,6 @@ interface Twin {
 }
 
 export interface Twins {
-  /** The run that this process is, as its records say. */
-  run(): PeerRun;
-  isAside(): boolean;
   report(): TwinReport | undefined;
   /** @throws IdentityInUse while this process stands aside. */
   check(): void;
@@ -69,8 +67,8 @@ export interface Twins {
 
 export function createTwins(deps: {
   readonly self: PeerId;
-  /** The incarnation that this run began with. */
-  readonly sinceMs: number;
+  /** This run; only twins make it stand aside. */
+  readonly ownRun: OwnRun;
   readonly client: Pick<PeerClient, 'call'>;
   /** Our own record as it is signed now. */
   readonly own: () => { readonly record: MemberRecord; readonly signed: Signed };
@@ -89,40 +87,37 @@ export function createTwins(deps: {
   readonly metrics: Pick<Metrics, 'twins' | 'twinAside'>;
   readonly log: Log;
 }): Twins {
-  const { self, sinceMs, client, own, clock, heartbeatMs, metrics, log } = deps;
-  const id = randomBytes(12).toString('base64url');
+  const { self, ownRun, client, own, clock, heartbeatMs, metrics, log } = deps;
   const startedAtMs = deps.nowMs();
   const twins = new Map<string, Twin>();
   const calledAtMs = new Map<string, number>();
   const stop = new AbortController();
-  let isAside = false;
   metrics.twins.set(0);
   metrics.twinAside.set(0);
 
-  const run = (): PeerRun => ({ id, sinceMs, isAside });
   const present = () => [...twins.values()].filter(({ goneAtMs }) => goneAtMs === undefined);
   const firstOf = (all: readonly Twin[]) => all.toSorted((a, b) => comesFirst(a.run, b.run)).at(0);
 
   const outbid = (): void => {
     const highest = Math.max(...[...twins.values()].map(({ record }) => record.incarnation));
-    if (isAside || highest < own().record.incarnation) return;
+    if (ownRun.isAside || highest < own().record.incarnation) return;
     deps.outbid(highest).catch((err: unknown) => log.warn({ err }, 'incarnation not raised'));
   };
   const decide = (): void => {
     const others = present();
     metrics.twins.set(others.length);
     const first = firstOf(others);
-    const isBehind = first !== undefined && comesFirst(first.run, run()) < 0;
-    if (isBehind !== isAside) {
-      isAside = isBehind;
-      metrics.twinAside.set(isAside ? 1 : 0);
-      if (isAside)
+    const isBehind = first !== undefined && comesFirst(first.run, ownRun.read()) < 0;
+    if (isBehind !== ownRun.isAside) {
+      ownRun.isAside = isBehind;
+      metrics.twinAside.set(isBehind ? 1 : 0);
+      if (isBehind)
         log.error(
           { twin: first?.record.http.gateway, twinSinceMs: first?.run.sinceMs },
           'another process runs under this identity, and was first: this one stands aside and takes no writes; stop one of the two, or start this one with --new-identity',
         );
       else log.warn('the other process under this identity is gone: this one takes its place');
-      deps.setAside(isAside);
+      deps.setAside(isBehind);
     }
     outbid();
   };
@@ -141,7 +136,7 @@ export function createTwins(deps: {
         "another process runs under this peer's identity: one of the two data folders is a copy",
       );
     decide();
-    if (its.isAside && !isAside && (isNew || !known.run.isAside)) deps.reconnect();
+    if (its.isAside && !ownRun.isAside && (isNew || !known.run.isAside)) deps.reconnect();
   };
 
   /** Who answers at a discovery service, if it shows that it has our key and is not ourselves. */
@@ -156,9 +151,9 @@ export function createTwins(deps: {
     const record = read('member', answer).content;
     const isLive = record?.run?.nonce === nonce && isAuthentic('member', record, answer);
     if (!isLive || record.peerId !== peerId) throw new Error('somebody else answers there');
-    if (peerId === self && record.run?.id === id) return;
+    if (peerId === self && record.run?.id === ownRun.id) return;
     if (peerId === self) note(record);
-    if (isAside) deps.learn(others, peerId);
+    if (ownRun.isAside) deps.learn(others, peerId);
   };
   /** The same now and then, for what members relay: whoever lies makes us call at most so often. */
   const ask = async (record: MemberRecord): Promise<void> => {
@@ -184,30 +179,28 @@ export function createTwins(deps: {
       present().map(({ record }) => meet(self, record.http.discovery)),
     );
     // It may be out of our reach, and not out of theirs.
-    const isLost = isAside && results.some(({ status }) => status === 'rejected');
+    const isLost = ownRun.isAside && results.some(({ status }) => status === 'rejected');
     const members = isLost ? deps.members() : [];
     const detour = members[Math.floor(Math.random() * members.length)];
     if (detour !== undefined) await meet(detour.peerId, detour.origin);
   };
 
   return {
-    run,
-    isAside: () => isAside,
     report() {
       const twin = firstOf(present());
       if (twin === undefined) return undefined;
       const seenMsAgo = Math.max(0, Math.round(clock() - twin.seenAtMs));
       const { gateway } = twin.record.http;
-      return { isAside, sinceMs: twin.run.sinceMs, seenMsAgo, gateway };
+      return { isAside: ownRun.isAside, sinceMs: twin.run.sinceMs, seenMsAgo, gateway };
     },
     check() {
       const twin = firstOf(present());
-      if (isAside && twin !== undefined)
+      if (ownRun.isAside && twin !== undefined)
         throw new IdentityInUse({ gateway: twin.record.http.gateway });
     },
     see(record) {
       const its = runOf(record);
-      if (its.id === id) return;
+      if (its.id === ownRun.id) return;
       const known = twins.get(its.id);
       if (known !== undefined) {
         if (compareRecords(record, known.record) <= 0) return;
@@ -217,7 +210,8 @@ export function createTwins(deps: {
         else note(record);
         return;
       }
-      const isLater = comesFirst({ ...its, isAside: false }, { ...run(), isAside: false }) > 0;
+      const isLater =
+        comesFirst({ ...its, isAside: false }, { ...ownRun.read(), isAside: false }) > 0;
       const isAfterStart = (record.atMs ?? 0) > startedAtMs + CLOCKS_DIFFER_MAX_MS;
       if (isLater || isAfterStart) note(record);
       else void ask(record);
@@ -231,6 +225,14 @@ export function createTwins(deps: {
       return stack;
     },
   };
+}
+
+/** The record that this folder's last run signed; undefined for one of another peer, or none. */
+export function readFormer(signed: Signed | undefined, self: PeerId): MemberRecord | undefined {
+  if (signed === undefined) return undefined;
+  const record = read('member', signed).content;
+  const isOurs = record?.peerId === self && isAuthentic('member', record, signed);
+  return isOurs ? record : undefined;
 }
 
 /** Below 0 when `a` has the name before `b`. */

@@ -19,13 +19,13 @@ export interface Opinions {
   of(peerId: PeerId): Pick<Member, 'proofs' | 'isDistrusted'>;
   /** Whether it proved something lately, and is not distrusted. */
   isSampled(peerId: PeerId): boolean;
+  /** Calls back when somebody is distrusted from now on, or no longer. */
+  onChange(listener: () => void): void;
 }
 
 export function createOpinions(deps: {
   readonly clock: () => number;
   readonly outAfterMs: number;
-  /** Somebody is distrusted from now on, or no longer. */
-  readonly onChange: () => void;
   readonly metrics: Pick<Metrics, 'proofs' | 'unprovedBlocks' | 'distrusted'>;
   readonly log: Log;
 }): Opinions {
@@ -33,10 +33,12 @@ export function createOpinions(deps: {
   const trust = createTrust({ silentAfterMs: Math.max(SILENT_AFTER_MIN_MS, deps.outAfterMs) });
   const distrusted = new Set<PeerId>();
   const named = new Set<PeerId>();
+  const listeners = new Set<() => void>();
   metrics.distrusted.set(0);
   for (const outcome of ['proved', 'failed'] as const) metrics.proofs.inc({ outcome }, 0);
 
   return {
+    onChange: (listener) => void listeners.add(listener),
     note(peerId, outcome) {
       const { proved = 0, mended = [], failed = [], unanswered = 0 } = outcome;
       metrics.proofs.inc({ outcome: 'proved' }, proved + mended.length);
@@ -60,7 +62,7 @@ export function createOpinions(deps: {
         log.info({ peer: peerId }, 'a member proves its blocks again: its copies count');
       }
       metrics.distrusted.set(distrusted.size);
-      deps.onChange();
+      for (const listener of listeners) listener();
     },
     of(peerId) {
       const figures = trust.figures(peerId);

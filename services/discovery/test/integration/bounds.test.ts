@@ -41,17 +41,21 @@ import { openTemporaryFolder } from '@shoal/testkit';
 import { base58btc } from 'multiformats/bases/base58';
 import * as z from 'zod';
 import { createAnnounce } from '../../src/holders/announce.ts';
-import { type AskAll, createAsk } from '../../src/network/ask.ts';
+import { createAsk } from '../../src/network/ask.ts';
 import type { Engine } from '../../src/network/engine.ts';
 import { createHealth } from '../../src/holders/health.ts';
 import { createHolders } from '../../src/holders/holders.ts';
-import { createMembership, type OwnFacts } from '../../src/members/membership.ts';
+import { Membership } from '../../src/members/membership.ts';
+import type { OwnFacts } from '../../src/members/own-record.ts';
 import { AgedRecord, Ask, Holdings, REPLIES, Request, Stamp } from '../../src/network/messages.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { createOwnClock } from '../../src/members/own-clock.ts';
+import { Compared } from '../../src/pins/compared.ts';
 import { startPinSync } from '../../src/pins/pin-sync.ts';
 import { createPinAges } from '../../src/pins/pin-ages.ts';
-import { createPins } from '../../src/pins/pins.ts';
+import { PinEditor } from '../../src/pins/pin-editor.ts';
+import { createPinReader } from '../../src/pins/pin-reader.ts';
+import { Pins } from '../../src/pins/pins.ts';
 import { toRecords } from '../../src/routing/provider-records.ts';
 import { createRefusals, type Refusal } from '../../src/network/refusals.ts';
 import { createSigner, Signed } from '../../src/network/signed.ts';
@@ -204,12 +208,12 @@ async function openStand() {
   const state = stack.use(openState(folder.path, Date.now, undefined, 7 * DAY_MS));
   let isCurrent = true;
   const signer = createSigner(me.privateKeyRaw);
-  const membership = createMembership({
+  const membership = new Membership({
     opinionOf: () => ({}),
     self: me.peerId,
     incarnation: 1,
     run: () => ({ id: 'this one', sinceMs: 1, isAside: false }),
-    onOwnName: () => {},
+    clock: () => performance.now(),
     signer,
     wire,
     facts: () => factsOf(memberOf(me)),
@@ -225,28 +229,42 @@ async function openStand() {
     clock: membership.clock,
     nowMs: Date.now,
   });
-  const pins = createPins({
+  const compared = new Compared({
+    wire,
+    others: () => membership.others(),
+    isClockUsable: () => ownClock.verdict() !== 'wrong',
+    mayBeMore: () => false,
+  });
+  const reader = createPinReader(state.pins);
+  const pins = new Pins({
     self: me.peerId,
     store: state.pins,
     signer,
     wire,
-    ask: () => ask,
-    isCurrent: () => isCurrent,
+    compared: { isCurrent: () => isCurrent, startOver: () => compared.startOver() },
     ownClock,
     checkName: () => {},
     refusals,
-    undeleteMs: 7 * DAY_MS,
     onChange: () => {},
-    onUnstored: () => {},
     metrics,
     log,
   });
-  const ask: AskAll = createAsk({
+  const ask = createAsk({
     self: me.peerId,
     wire,
     table: membership.table,
     answer: async () => ({ haves: [] }),
     metrics,
+    log,
+  });
+  const editor = new PinEditor({
+    pins,
+    reader,
+    store: state.pins,
+    ask,
+    wire,
+    checkName: () => {},
+    undeleteMs: 7 * DAY_MS,
     log,
   });
   const want = createWant({ ask, holders });
@@ -260,24 +278,17 @@ async function openStand() {
     }),
   );
   stack.use(
-    startPinSync({
-      self: me.peerId,
-      store: state.pins,
-      pins,
-      wire,
-      others: () => membership.list().filter(({ isSelf }) => !isSelf),
-      isClockUsable: () => ownClock.verdict() !== 'wrong',
-      isCredible: (stamp) => pins.isCredible(stamp),
-      mayBeMore: () => false,
-      loops: createLoops({ log }),
-      log,
-    }),
+    startPinSync(
+      { self: me.peerId, store: state.pins, pins, compared, wire, log },
+      createLoops({ log }),
+    ),
   );
   const health = createHealth({
     prove: async () => undefined,
     isSampled: () => false,
     self: me.peerId,
-    pins,
+    search: (hash, { signal }) => editor.search(hash, { ask: true, signal }),
+    reader,
     want,
     holders,
     ages: createPinAges({ clock: () => performance.now(), wallClock: Date.now }),
@@ -296,6 +307,8 @@ async function openStand() {
     wire,
     membership,
     pins,
+    reader,
+    editor,
     health,
     ownClock,
     setCurrent: (current: boolean) => void (isCurrent = current),
@@ -381,7 +394,7 @@ const signedReaders: readonly Reader[] = [
     async read(content) {
       revive();
       stand.answer({ ask: { haves: [], pin: signed('pin', content, stand.liar) } });
-      await quiet(stand.pins.search(rootOf(`unknown ${(ticks += 1)}`), { ask: true, signal }));
+      await quiet(stand.editor.search(rootOf(`unknown ${(ticks += 1)}`), { ask: true, signal }));
     },
   },
 ];
@@ -581,7 +594,7 @@ describe('what comes from outside', () => {
     const bad = signed('pin', pinOf(stand.liar, { blocks: 2 ** 53 - 1 }), stand.liar);
     const before = stand.notes.length;
     await request({ kind: 'pins-put', pins: [bad, { payload: 1 }, good] });
-    expect(stand.pins.find(root)?.root).toBe(root);
+    expect(stand.reader.find(root)?.root).toBe(root);
     expect(stand.notes.slice(before)).toMatchObject([
       { what: 'pin', reason: expect.stringContaining('payload') },
       { what: 'pin', name: rootOf('lie'), reason: expect.stringContaining('blocks') },
@@ -615,10 +628,10 @@ describe('what comes from outside', () => {
       expect(stand.notes.slice(before)).toMatchObject([
         { what: 'pin', name: root, reason: `${field}: is 7 days ahead of this peer's clock` },
       ]);
-      expect(stand.pins.find(root)).toBeUndefined();
+      expect(stand.reader.find(root)).toBeUndefined();
     }
     await at(6.9, false);
-    expect(stand.pins.find(root)?.root).toBe(root);
+    expect(stand.reader.find(root)?.root).toBe(root);
   });
 
   it('of a deletion is a date only as far as what was seen here bears it out', async () => {
@@ -631,7 +644,7 @@ describe('what comes from outside', () => {
         deletedAtMs: nowMs + days * DAY_MS,
       });
       await request({ kind: 'pins-put', pins: [signed('pin', pin, stand.liar)] });
-      const found = stand.pins
+      const found = stand.reader
         .recoverable({ limit: 1000 })
         .files.find((each) => each.pin.root === root);
       return found && Math.round((found.purgeAtMs - nowMs) / DAY_MS);

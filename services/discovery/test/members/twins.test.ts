@@ -3,6 +3,7 @@ import { createLog, createLoops } from '@shoal/chassis';
 import { DOMAIN_UNKNOWN, type MemberRecord, type PeerId, type PeerRun } from '@shoal/protocol';
 import { eventually } from '@shoal/testkit';
 import { createMetrics } from '../../src/metrics.ts';
+import { OwnRun } from '../../src/members/own-run.ts';
 import { createTwins } from '../../src/members/twins.ts';
 
 const A = 'a' as PeerId;
@@ -50,9 +51,10 @@ function recordOf(run: PeerRun, part: Partial<MemberRecord> = {}): MemberRecord 
 function start() {
   const time = { nowMs: STARTED_AT_MS };
   let called = 0;
+  const ownRun = new OwnRun(100);
   const twins = createTwins({
     self: A,
-    sinceMs: 100,
+    ownRun,
     client: {
       call: () => {
         called += 1;
@@ -60,7 +62,7 @@ function start() {
       },
     },
     own: () => ({
-      record: recordOf(twins.run()),
+      record: recordOf(ownRun.read()),
       signed: { peerId: A, payload: '', signature: '' } as never, // nobody reads it
     }),
     members: () => [],
@@ -75,7 +77,7 @@ function start() {
     log,
   });
   running.push(twins.start(createLoops({ log })));
-  return { twins, time, called: () => called };
+  return { twins, ownRun, time, called: () => called };
 }
 
 describe('a twin that was first, and was missed', () => {
@@ -85,25 +87,25 @@ describe('a twin that was first, and was missed', () => {
     // Dated well after our start, or it could be of an earlier run of ours.
     const atMs = STARTED_AT_MS + 6 * MINUTE_MS;
     all.twins.see(recordOf(first, { atMs }));
-    expect(all.twins.isAside()).toBe(true);
+    expect(all.ownRun.isAside).toBe(true);
     expect(() => all.twins.check()).toThrow(/identity/i);
     all.time.nowMs = atMs + 1000;
-    await eventually('the name is taken', () => !all.twins.isAside());
+    await eventually('the name is taken', () => !all.ownRun.isAside);
     return all;
   };
 
   it('is not there again for what it said before', async () => {
-    const { twins, time, called } = await missed();
+    const { twins, ownRun, time, called } = await missed();
     const before = called();
     twins.see(recordOf(first, { seq: 7, atMs: time.nowMs - 500 }));
-    expect(twins.isAside()).toBe(false);
+    expect(ownRun.isAside).toBe(false);
     expect(() => twins.check()).not.toThrow();
     await eventually('it was asked for, all the same', () => called() > before);
   });
 
   it('is there again when it says something long after', async () => {
-    const { twins, time } = await missed();
+    const { twins, ownRun, time } = await missed();
     twins.see(recordOf(first, { seq: 8, atMs: time.nowMs + 6 * MINUTE_MS }));
-    expect(twins.isAside()).toBe(true);
+    expect(ownRun.isAside).toBe(true);
   });
 });

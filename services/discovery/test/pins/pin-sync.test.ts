@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Cid, Member, PeerId } from '@shoal/protocol';
 import type { PinStamp } from '@shoal/swarm';
-import { compareBuckets, knowsAll } from '../../src/pins/pin-sync.ts';
+import { knowsAll } from '../../src/pins/compared.ts';
+import { compareBuckets } from '../../src/pins/pin-sync.ts';
 
 const member = (name: string, part: Partial<Member> = {}) => ({
   peerId: name as PeerId,

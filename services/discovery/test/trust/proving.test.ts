@@ -101,10 +101,10 @@ function paperPair() {
   const opinions = createOpinions({
     clock: () => time.nowMs,
     outAfterMs: 60_000,
-    onChange: () => (changes += 1),
     metrics,
     log,
   });
+  opinions.onChange(() => (changes += 1));
   const members = [
     { peerId: SELF, isSelf: true, state: 'alive' },
     { peerId: PEER, isSelf: false, state: 'alive', http: { storage: PEER } },
