@@ -213,8 +213,9 @@ function unusedConnections({ server }: Server): { close(): void } {
     unused.add(socket);
     socket.once('close', () => unused.delete(socket));
   });
-  const use = ({ socket }: IncomingMessage) => void unused.delete(socket);
-  server.on('request', use).on('upgrade', use);
+  // No listener for `upgrade`: with one, Node would hand it whatever offers to change the protocol, as curl
+  // --http2 and Java do, and nobody would answer. Without, those are requests like any other (RFC 9110 §7.8).
+  server.on('request', ({ socket }: IncomingMessage) => void unused.delete(socket));
   return {
     close() {
       for (const socket of unused) socket.destroy();

@@ -92,6 +92,20 @@ describe('a service', () => {
     expect(ahead.closed).toBe(true);
   }, 10_000);
 
+  it.each(['h2c', 'websocket'])(
+    'answers in HTTP/1.1 who offers to go on in %s',
+    async (protocol) => {
+      const socket = connect(Number(new URL(origin).port), '127.0.0.1');
+      socket.end(
+        `GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: ${protocol}\r\n\r\n`,
+      );
+      const [answer] = await once(socket, 'data');
+      expect(String(answer)).toMatch(/^HTTP\/1\.1 200 /);
+      socket.destroy();
+    },
+    10_000,
+  );
+
   it('answers a typed call, and knows who called', async () => {
     const answer = await clientOf(other).call(target(), echo('peer'), args, { signal });
     expect(answer).toEqual({ said: 'heyhey7', caller: other });
