@@ -28,3 +28,13 @@ export function decodeBits(text: string, count: number): Uint8Array {
     throw new RangeError(`${bits.length} bytes can't be ${count} bits`);
   return bits;
 }
+
+/**
+ * Those of the CIDs, or of what else was asked about in this order, whose bit is set in the answer.
+ *
+ * @throws RangeError when there are not exactly the bytes for that many bits.
+ */
+export function heldOf<T>(cids: readonly T[], bits: string): T[] {
+  const held = decodeBits(bits, cids.length);
+  return cids.filter((_, index) => getBit(held, index));
+}

@@ -1,4 +1,5 @@
 export { type Attributes } from './dag/attributes.ts';
+export * from './batches.ts';
 export * from './bits.ts';
 export { cidOf, codecOf, digestOf, hashBlock, inVersion0, partitionOf } from './cid.ts';
 export * from './chunk.ts';

@@ -1,5 +1,6 @@
 /** Blocks that were read a moment ago, up to a bound on their bytes. */
 import type { Cid } from '@shoal/protocol';
+import { RecentMap } from './recent-map.ts';
 
 export interface BlockMemory {
   readonly recall: (cid: Cid) => Uint8Array | undefined;
@@ -9,25 +10,14 @@ export interface BlockMemory {
 
 /** The least recently used goes first. */
 export function createBlockMemory(sizeMaxBytes: number): BlockMemory {
-  const blocks = new Map<Cid, Uint8Array>();
-  let sizeBytes = 0;
+  const blocks = new RecentMap<Cid, Uint8Array>({
+    max: sizeMaxBytes,
+    weightOf: ({ length }) => length,
+  });
   return {
-    recall(cid) {
-      const bytes = blocks.get(cid);
-      if (bytes === undefined) return undefined;
-      blocks.delete(cid); // back to the end
-      blocks.set(cid, bytes);
-      return bytes;
-    },
+    recall: (cid) => blocks.get(cid),
     remember(cid, bytes) {
-      if (blocks.has(cid)) return;
-      blocks.set(cid, bytes);
-      sizeBytes += bytes.length;
-      for (const [oldest, { length }] of blocks) {
-        if (sizeBytes <= sizeMaxBytes) break;
-        blocks.delete(oldest);
-        sizeBytes -= length;
-      }
+      if (!blocks.has(cid)) blocks.set(cid, bytes);
     },
   };
 }
