@@ -59,7 +59,7 @@ const ROOMS: Readonly<Record<string, { ground: readonly string[]; rooms: readonl
   },
   'packages/blocks': { ground: ['cid', 'read-cid'], rooms: ['dag'] },
   'packages/swarm': { ground: [], rooms: [] },
-  'packages/chassis': { ground: [], rooms: ['process', 'shares', 'client', 'http'] },
+  'packages/chassis': { ground: [], rooms: ['process', 'redis', 'shares', 'client', 'http'] },
   'packages/cli': {
     ground: ['context', 'failure', 'options'],
     rooms: ['terminal', 'launch', 'call', 'files', 'commands/peers', 'commands/files'],
