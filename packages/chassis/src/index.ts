@@ -19,7 +19,7 @@ export * from './http/proxy-path.ts';
 export * from './shares/rate-rule.ts';
 export * from './shares/recent-map.ts';
 export * from './process/repeat.ts';
-export * from './http/repr-digest.ts';
+export { formatSha256, readSha256, wantsSha256 } from '@shoal/protocol';
 export * from './process/run.ts';
 export * from './http/server.ts';
 export * from './process/service.ts';

@@ -13,6 +13,7 @@ export * from './pin.ts';
 export * from './problems/problem.ts';
 export * from './problems/index.ts';
 export * from './proof.ts';
+export * from './repr-digest.ts';
 export * from './route.ts';
 export * from './routes/chunker.ts';
 export * from './routes/discovery.ts';
