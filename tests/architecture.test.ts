@@ -27,13 +27,16 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   'packages/blocks': ['protocol'],
   'packages/swarm': ['protocol'],
   'packages/chassis': ['protocol'],
-  'packages/cli': ['protocol', 'blocks', 'chassis'],
+  'packages/sdk': ['protocol', 'blocks'],
+  'packages/cli': ['protocol', 'blocks', 'sdk', 'chassis'],
   // The one part that imports services.
   'packages/peer': ['protocol', 'chassis', 'cli', ...SERVICES],
-  'packages/testkit': ['protocol', 'blocks', 'chassis', 'cli'],
+  'packages/testkit': ['protocol', 'blocks', 'sdk', 'chassis', 'cli'],
   ...Object.fromEntries(
     SERVICES.map((name) => [`services/${name}`, ['protocol', 'blocks', 'swarm', 'chassis']]),
   ),
+  // Kubo's commands are a client of the other services.
+  'services/gateway': ['protocol', 'blocks', 'chassis', 'sdk'],
 };
 
 /**
@@ -60,8 +63,9 @@ const ROOMS: Readonly<Record<string, { ground: readonly string[]; rooms: readonl
   'packages/blocks': { ground: ['cid', 'read-cid'], rooms: ['dag'] },
   'packages/swarm': { ground: [], rooms: [] },
   'packages/chassis': { ground: [], rooms: ['process', 'redis', 'shares', 'client', 'http'] },
+  'packages/sdk': { ground: [], rooms: [] },
   'packages/cli': {
-    ground: ['context', 'failure', 'options'],
+    ground: ['command', 'context', 'failure', 'options'],
     rooms: ['terminal', 'launch', 'call', 'files', 'commands/peers', 'commands/files'],
   },
   'packages/peer': { ground: [], rooms: [] },

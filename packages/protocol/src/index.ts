@@ -1,3 +1,4 @@
+export * from './answer.ts';
 export * from './bounded.ts';
 export * from './bytes.ts';
 export * from './cid.ts';
