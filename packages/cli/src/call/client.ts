@@ -21,10 +21,14 @@ import { Agent, type Dispatcher } from 'undici';
 import type * as z from 'zod';
 import { CommandFailure } from '../failure.ts';
 
+/** Connecting to a peer. Past it: the command fails. */
 const CONNECT_TIMEOUT_MS = 5000;
-/** An import is read through, and a pin fetched, before the answer begins. */
+/**
+ * An import is read through, and a pin fetched, before the answer begins.
+ * Past it: the command fails; the peer goes on.
+ */
 const SLOW_ANSWER_TIMEOUT_MS = 3_600_000;
-/** A download that stands still for this long is given up. */
+/** A download that stands still for this long is given up. Past it: the command fails; nothing is kept. */
 const SILENCE_TIMEOUT_MS = 60_000;
 
 export type Download = SdkDownload<Readable>;
