@@ -28,7 +28,10 @@ export interface CallOptions<Bytes = unknown> {
   readonly answerTimeoutMs?: number | undefined;
 }
 
-/** An answer may wait for copies; a peer's own deadline for them is well below this. */
+/**
+ * An answer may wait for copies; a peer's own deadline for them is well below this.
+ * Past it: the call fails; the peer goes on.
+ */
 const ANSWER_TIMEOUT_MS = 120_000;
 
 export interface CallArgs<P extends z.ZodObject, Q extends z.ZodObject, B> {

@@ -17,15 +17,24 @@ import type * as z from 'zod';
 import { type ByteRequest, createByteClient } from './byte-client.ts';
 import type { Prover } from './proof.ts';
 
-/** Connections to one origin: more gave nothing on loopback (docs/decisions). */
+/**
+ * Connections to one origin: more gave nothing on loopback (docs/decisions).
+ * Past it: requests wait for one.
+ */
 const CONNECTIONS_PER_ORIGIN = 8;
-/** A connection that is not there after this long counts as a refusal. */
+/** A connection that is not there after this long counts as a refusal. Past it: counts as a refusal. */
 const CONNECT_TIMEOUT_MS = 2000;
-/** A longer answer is broken off: the longest honest one is a list of have-maps. Blocks come another way. */
+/**
+ * A longer answer is broken off: the longest honest one is a list of have-maps. Blocks come another way.
+ * Past it: 503 `service-unavailable`.
+ */
 const ANSWER_MAX_BYTES = 64 * 1024 * 1024;
 /** Idle connections are closed by us before the server does it, so that none is reused dying. */
 const KEEP_ALIVE_MS = 30_000;
-/** Longest wait for a JSON answer, unless the caller's signal fires before. */
+/**
+ * Longest wait for a JSON answer, unless the caller's signal fires before.
+ * Past it: 503 `service-unavailable`.
+ */
 export const CALL_TIMEOUT_MS = 15_000;
 
 /** Where and to whom a call goes: an origin, and the peer that must be there. */

@@ -13,14 +13,20 @@ import type * as z from 'zod';
 import type { Log } from '../process/log.ts';
 import { connectBlocking, connectRedis } from './connect.ts';
 
-/** Finished jobs are kept for a look, not as history. */
+/** Finished jobs are kept for a look, not as history. Past it: the oldest are removed. */
 const FINISHED_JOBS_KEPT = 200;
 type Payload<N extends QueueName> = z.output<(typeof QUEUES)[N]['payload']>;
 
-/** Longest wait for a queue's goodbye, and for the jobs that run, when stopping. */
+/**
+ * Longest wait for a queue's goodbye, and for the jobs that run, when stopping.
+ * Past it: the connection is cut; what ran is run again.
+ */
 const CLOSE_TIMEOUT_MS = 4000;
 
-/** Longest wait for a connection that is still being made. */
+/**
+ * Longest wait for a connection that is still being made.
+ * Past it: the job is not queued; settling does its work from disk.
+ */
 const READY_TIMEOUT_MS = 500;
 
 export interface Producer<N extends QueueName> extends AsyncDisposable {

@@ -1,10 +1,13 @@
 /** What a client makes of an answer: the parsed reply, or the error that says what was refused. */
 import type * as z from 'zod';
-import { refusalOf } from './bounded.ts';
-import { problemFromBody } from './problems/index.ts';
-import { PROBLEM_TYPE, ProblemBody } from './problems/problem.ts';
+import { refusalOf } from '../bounded.ts';
+import { problemFromBody } from '../problems/index.ts';
+import { PROBLEM_TYPE, ProblemBody } from '../problems/problem.ts';
 
-/** A longer problem is not read: ours are some sentences and a list of five peers. */
+/**
+ * A longer problem is not read: ours are some sentences and a list of five peers.
+ * Past it: its details are not read.
+ */
 const PROBLEM_MAX_CHARS = 64 * 1024;
 
 /** An answer whose body was read. */

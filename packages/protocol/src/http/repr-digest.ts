@@ -2,8 +2,8 @@
  * `Repr-Digest`, `Content-Digest` and `Want-Repr-Digest` (RFC 9530): dictionaries of structured fields
  * (RFC 9651 §3.2). We know sha-256; other algorithms are passed over.
  */
-import { Sha256 } from './cid.ts';
-import { RequestInvalid } from './problems/index.ts';
+import { Sha256 } from '../cid.ts';
+import { RequestInvalid } from '../problems/index.ts';
 
 const SHA256_SIZE_BYTES = 32;
 /** Parameters of a member, which mean nothing here. */
