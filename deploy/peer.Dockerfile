@@ -12,6 +12,7 @@ WORKDIR /shoal
 COPY package.json pnpm-workspace.yaml pnpm-lock.yaml ./
 COPY packages/protocol/package.json packages/protocol/
 COPY packages/blocks/package.json packages/blocks/
+COPY packages/sdk/package.json packages/sdk/
 COPY packages/swarm/package.json packages/swarm/
 COPY packages/chassis/package.json packages/chassis/
 COPY packages/cli/package.json packages/cli/

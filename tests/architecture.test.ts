@@ -27,13 +27,16 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   'packages/blocks': ['protocol'],
   'packages/swarm': ['protocol'],
   'packages/chassis': ['protocol'],
-  'packages/cli': ['protocol', 'blocks', 'chassis'],
+  'packages/sdk': ['protocol', 'blocks'],
+  'packages/cli': ['protocol', 'blocks', 'sdk', 'chassis'],
   // The one part that imports services.
   'packages/peer': ['protocol', 'chassis', 'cli', ...SERVICES],
-  'packages/testkit': ['protocol', 'blocks', 'chassis', 'cli'],
+  'packages/testkit': ['protocol', 'blocks', 'sdk', 'chassis', 'cli'],
   ...Object.fromEntries(
     SERVICES.map((name) => [`services/${name}`, ['protocol', 'blocks', 'swarm', 'chassis']]),
   ),
+  // Kubo's commands are a client of the other services.
+  'services/gateway': ['protocol', 'blocks', 'chassis', 'sdk'],
 };
 
 /**
@@ -55,13 +58,14 @@ const ROOMS: Readonly<Record<string, { ground: readonly string[]; rooms: readonl
       'pin',
       'route',
     ],
-    rooms: ['problems', 'routes'],
+    rooms: ['problems', 'http', 'routes'],
   },
   'packages/blocks': { ground: ['cid', 'read-cid'], rooms: ['dag'] },
   'packages/swarm': { ground: [], rooms: [] },
-  'packages/chassis': { ground: [], rooms: ['process', 'shares', 'client', 'http'] },
+  'packages/chassis': { ground: [], rooms: ['process', 'redis', 'shares', 'client', 'http'] },
+  'packages/sdk': { ground: [], rooms: [] },
   'packages/cli': {
-    ground: ['context', 'failure', 'options'],
+    ground: ['command', 'context', 'failure', 'options'],
     rooms: ['terminal', 'launch', 'call', 'files', 'commands/peers', 'commands/files'],
   },
   'packages/peer': { ground: [], rooms: [] },
@@ -95,6 +99,13 @@ const ROOMS: Readonly<Record<string, { ground: readonly string[]; rooms: readonl
     rooms: ['network', 'routing', 'members', 'pins', 'holders', 'trust'],
   },
   'services/gateway': { ground: ['config', 'metrics'], rooms: ['proxy', 'kubo/rpc', 'kubo'] },
+};
+/** What development needs and no file imports. */
+const TOOLS = new Set(['@types/node', 'typescript']);
+/** What is loaded by another way than an import. */
+const LOADED: Readonly<Record<string, readonly string[]>> = {
+  // Native code, which stays outside of the program that is built of it and its services.
+  'packages/peer': ['lmdb'],
 };
 /** A folder is read at a glance up to here. */
 const FILES_PER_FOLDER_MAX = 15;
@@ -152,6 +163,39 @@ describe('dependencies', () => {
   it('leaves testkit to tests', () => {
     const users = parts.flatMap((part) => sourcesOf(part)).filter((path) => isTestkitUser(path));
     expect(users).toEqual([]);
+  });
+});
+
+describe('dependencies that are declared', () => {
+  /** By its manifest's folder: what a workspace's code and scripts may count on. */
+  const manifests = files
+    .filter((path) => basename(path) === 'package.json' && !path.startsWith('tests/interop/'))
+    .map((path) => dirname(path));
+
+  it('are all used, each line of the catalogue too', () => {
+    const all = manifests.flatMap((folder) => {
+      const { dependencies, devDependencies } = readManifest(folder);
+      return Object.entries({ ...dependencies, ...devDependencies });
+    });
+    const fromCatalogue = all.filter(([, version]) => version === 'catalog:').map(([name]) => name);
+    const lines = [...read('pnpm-workspace.yaml').matchAll(/^ {2}'?([^':\s]+)'?: [\^\d]/gm)];
+    expect(lines.length).toBeGreaterThan(0);
+    const unused = lines
+      .map(([, name = '']) => name)
+      .filter((name) => !fromCatalogue.includes(name));
+    expect(unused).toEqual([]);
+  });
+
+  it.each(parts)('%s imports each in its sources, or for tests in its tests', (part) => {
+    const { dependencies, devDependencies } = readManifest(part);
+    const importedBy = (folder: 'src' | 'test') =>
+      new Set(codeOf(part, folder).flatMap((path) => importsOf(path).map(packageOf)));
+    const [bySources, byTests] = [importedBy('src'), importedBy('test')];
+    const unused = [
+      ...Object.keys(dependencies).filter((name) => !bySources.has(name)),
+      ...Object.keys(devDependencies).filter((name) => !byTests.has(name) && !TOOLS.has(name)),
+    ];
+    expect(unused.filter((name) => !(LOADED[part] ?? []).includes(name))).toEqual([]);
   });
 });
 
@@ -260,6 +304,11 @@ function importsOf(path: string): string[] {
 
 function withoutComments(code: string): string {
   return code.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|[^:'"`])\/\/.*$/gm, '$1');
+}
+
+/** Of the sources of a part, or of its tests with what stands beside them. */
+function codeOf(part: string, folder: 'src' | 'test'): string[] {
+  return files.filter((path) => path.startsWith(`${part}/${folder}/`) && path.endsWith('.ts'));
 }
 
 function sourcesOf(part: string): string[] {

@@ -4,6 +4,7 @@ import { dirname, join, relative } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import * as problems from '../packages/protocol/src/problems/index.ts';
 import { METRICS, PROBLEM_ENTRIES, ROOT, SETTINGS } from '../tools/catalogue.ts';
+import { isBound, LIMITS, UNUSED_NOTES } from '../tools/limits.ts';
 import { renderPages } from '../tools/write-docs.ts';
 
 const VERBS = 9;
@@ -123,6 +124,15 @@ describe('limits', () => {
     expect(missing).toEqual([]);
   });
 
+  it('says of each what happens past it', () => {
+    const silent = LIMITS.flatMap(({ items }) => items.filter(({ past }) => past === ''));
+    expect(silent.map(({ source, name }) => `${source} ${name}`)).toEqual([]);
+  });
+
+  it('keeps no note whose constant is gone, or says it itself', () => {
+    expect(UNUSED_NOTES).toEqual([]);
+  });
+
   it('names nothing that the file beside it does not know', () => {
     const gone = rows.flatMap(({ source, names }) => {
       const code = read(source);
@@ -152,11 +162,6 @@ describe('links', () => {
     expect(targets.filter(({ verb, target }) => !target.endsWith(`/${verb}.ts`))).toEqual([]);
   });
 });
-
-/** Names of upper bounds: `…_MAX`, `…_MAX_BYTES`, `…_TIMEOUT_MS`. */
-function isBound(name: string): boolean {
-  return /_MAX(?:_|$)|_TIMEOUT_MS$/.test(name);
-}
 
 /** Sources of what runs in production. */
 function listSources(): string[] {

@@ -184,13 +184,14 @@ function metricsOf(
   return { title, source, items };
 }
 
-/** The doc comment right above the line that begins like this, as one line; empty without one. */
-function commentAbove(source: string, begin: string): string {
+/** The doc comment right above the line that begins like this, as one line; empty if there is none. */
+export function commentAbove(source: string, begin: string): string {
   const before = source.slice(0, Math.max(0, source.indexOf(`\n${begin}`)));
   const comment = /\/\*\*((?:(?!\*\/)[^])*)\*\/\s*$/.exec(before)?.[1] ?? '';
   return comment.replace(/\s*\n\s*\*/g, '').trim();
 }
 
-function read(path: string): string {
+/** A source, by its path from the root. */
+export function read(path: string): string {
   return readFileSync(join(ROOT, path), 'utf8');
 }

@@ -3,11 +3,23 @@
  * the formatter would leave them; `tests/docs.test.ts` fails when one is stale.
  */
 import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { METRICS, PROBLEM_ENTRIES, ROOT, type Rule, type Setting, SETTINGS } from './catalogue.ts';
+import {
+  METRICS,
+  PROBLEM_ENTRIES,
+  read,
+  ROOT,
+  type Rule,
+  type Setting,
+  SETTINGS,
+} from './catalogue.ts';
+import { type Limit, LIMITS } from './limits.ts';
 
 const NOTE = '<!-- Written by `pnpm run docs`: change the sources, not this page. -->';
+/** In docs/limits.md, whose first section is written by hand. */
+const NOTE_BELOW =
+  '<!-- From here on written by `pnpm run docs`: change the sources, not this page. -->';
 const BYTE_UNITS: readonly Unit[] = [
   [1024 ** 3, 'GiB'],
   [1024 ** 2, 'MiB'],
@@ -27,6 +39,7 @@ export function renderPages(): ReadonlyMap<string, string> {
     ['docs/problems.md', renderProblems()],
     ['docs/configuration.md', renderConfiguration()],
     ['docs/metrics.md', renderMetrics()],
+    ['docs/limits.md', renderLimits()],
     ['.env.example', renderEnvironment()],
   ]);
 }
@@ -87,6 +100,31 @@ peer id or a path.`,
       ),
     ]),
   ]);
+}
+
+function renderLimits(): string {
+  const [byHand = ''] = read('docs/limits.md').split(NOTE_BELOW);
+  const sections = LIMITS.flatMap(({ title, source, items }) => [
+    heading(title, source),
+    table(
+      ['what', 'bound', 'where', 'what happens past it'],
+      items.map((limit) => [
+        limit.what.replace(/\.$/, ''),
+        limitOf(limit),
+        `[${basename(limit.source)}](../${limit.source})`,
+        limit.past.replace(/\.$/, ''),
+      ]),
+    ),
+  ]);
+  return `${[byHand.trim(), NOTE_BELOW, ...sections].join('\n\n')}\n`;
+}
+
+function limitOf({ name, bound, setting }: Limit): string {
+  if (setting !== undefined) return `${code(name)}, by default ${defaultOf(setting)}`;
+  if (name === '') return bound;
+  return /^\d+$/.test(bound)
+    ? `${code(name)}, ${bound}${inUnits(name, bound)}`
+    : `${code(name)}, ${code(bound)}`;
 }
 
 function renderEnvironment(): string {

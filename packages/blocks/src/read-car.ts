@@ -10,15 +10,15 @@ import { CarBufferReader } from '@ipld/car/buffer-reader';
 import { BLOCK_SIZE_MAX_BYTES, CarInvalid, KiB } from '@shoal/protocol';
 import { CID } from 'multiformats/cid';
 
-/** Room for some 1500 roots. */
+/** Room for some 1500 roots. Past it: 400. */
 const CAR_HEADER_MAX_BYTES = 64 * KiB;
-/** A CID in front of a block: an identity CID that holds all it may is below this. */
+/** A CID in front of a block: an identity CID that holds all it may is below this. Past it: 400. */
 const CAR_CID_MAX_BYTES = 256;
 /** The first bytes of version 2, a header that says the version and nothing else. */
 const V2_PRAGMA = Uint8Array.of(0xa1, 0x67, 0x76, 0x65, 0x72, 0x73, 0x69, 0x6f, 0x6e, 0x02);
 /** After the pragma: 16 bytes of flags, then offset and size of the data, and the offset of an index. */
 const V2_HEADER_BYTES = 40;
-/** A varint of a safe integer has at most this many bytes. */
+/** A varint of a safe integer has at most this many bytes. Past it: 400. */
 const VARINT_MAX_BYTES = 8;
 
 export interface CarBlock {

@@ -16,9 +16,12 @@ const RAW = 0x55;
 const DAG_PB = 0x70;
 const IDENTITY = 0x00;
 const SHA2_256 = 0x12;
-/** An identity CID holds the block itself; longer ones are refused (IPIP-512). */
+/**
+ * An identity CID holds the block itself; longer ones are refused (IPIP-512).
+ * Past it: 400 `cid-unsupported`.
+ */
 const IDENTITY_SIZE_MAX_BYTES = 128;
-/** Text that is longer names no block that we could have. */
+/** Text that is longer names no block that we could have. Past it: 400 `hash-invalid`. */
 const CID_LENGTH_MAX = 512;
 
 const BASES = base32.decoder

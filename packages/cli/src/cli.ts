@@ -1,134 +1,84 @@
 /** Finds the command, runs it, and turns what went wrong into a sentence and an exit code. */
 import PACKAGE from '../package.json' with { type: 'json' };
-import { type Command, type Context } from './context.ts';
+import type { Command } from './command.ts';
+import type { Context } from './context.ts';
 import { CommandFailure, EXIT_FAILURE, EXIT_USAGE, UsageError } from './failure.ts';
 import { StopRequested } from './terminal/watch-stop.ts';
 
 interface Entry {
   readonly summary: string;
   /** Loaded on demand: `shoal ls` needn't wait for what only `shoal swarm` uses. */
-  readonly load: () => Promise<{ readonly run: Command; readonly usage: string }>;
+  readonly load: () => Promise<Command>;
 }
 
 const COMMANDS: Readonly<Record<string, Entry>> = {
   peer: {
     summary: 'run one peer',
-    load: async () => {
-      const { peer, USAGE } = await import('./commands/peers/peer.ts');
-      return { run: peer, usage: USAGE };
-    },
+    load: async () => (await import('./commands/peers/peer.ts')).peer,
   },
   swarm: {
     summary: 'run a whole swarm on this machine',
-    load: async () => {
-      const { swarm, USAGE } = await import('./commands/peers/swarm.ts');
-      return { run: swarm, usage: USAGE };
-    },
+    load: async () => (await import('./commands/peers/swarm.ts')).swarm,
   },
   token: {
     summary: 'print the token that writes need on a network',
-    load: async () => {
-      const { token, USAGE } = await import('./commands/peers/token.ts');
-      return { run: token, usage: USAGE };
-    },
+    load: async () => (await import('./commands/peers/token.ts')).token,
   },
   add: {
     summary: 'upload files and folders',
-    load: async () => {
-      const { add, USAGE } = await import('./commands/files/add.ts');
-      return { run: add, usage: USAGE };
-    },
+    load: async () => (await import('./commands/files/add.ts')).add,
   },
   import: {
     summary: 'take in a CAR, and keep its roots',
-    load: async () => {
-      const { importCar, USAGE } = await import('./commands/files/import.ts');
-      return { run: importCar, usage: USAGE };
-    },
+    load: async () => (await import('./commands/files/import.ts')).importCar,
   },
   pin: {
     summary: 'keep what a CID names, also from gateways',
-    load: async () => {
-      const { pin, USAGE } = await import('./commands/files/pin.ts');
-      return { run: pin, usage: USAGE };
-    },
+    load: async () => (await import('./commands/files/pin.ts')).pin,
   },
   get: {
     summary: 'download a file or a directory by its hash',
-    load: async () => {
-      const { get, USAGE } = await import('./commands/files/get.ts');
-      return { run: get, usage: USAGE };
-    },
+    load: async () => (await import('./commands/files/get.ts')).get,
   },
   ls: {
     summary: 'list the files of the swarm',
-    load: async () => {
-      const { ls, USAGE } = await import('./commands/files/ls.ts');
-      return { run: ls, usage: USAGE };
-    },
+    load: async () => (await import('./commands/files/ls.ts')).ls,
   },
   stat: {
     summary: 'tell how safe a file is',
-    load: async () => {
-      const { stat, USAGE } = await import('./commands/files/stat.ts');
-      return { run: stat, usage: USAGE };
-    },
+    load: async () => (await import('./commands/files/stat.ts')).stat,
   },
   set: {
     summary: 'change the name, the copies or the end of a file',
-    load: async () => {
-      const { set, USAGE } = await import('./commands/files/set.ts');
-      return { run: set, usage: USAGE };
-    },
+    load: async () => (await import('./commands/files/set.ts')).set,
   },
   rm: {
     summary: 'delete files from the whole swarm',
-    load: async () => {
-      const { rm, USAGE } = await import('./commands/files/rm.ts');
-      return { run: rm, usage: USAGE };
-    },
+    load: async () => (await import('./commands/files/rm.ts')).rm,
   },
   undelete: {
     summary: 'bring deleted files back',
-    load: async () => {
-      const { undelete, USAGE } = await import('./commands/files/undelete.ts');
-      return { run: undelete, usage: USAGE };
-    },
+    load: async () => (await import('./commands/files/undelete.ts')).undelete,
   },
   peers: {
     summary: 'list the members of the swarm',
-    load: async () => {
-      const { peers, USAGE } = await import('./commands/peers/peers.ts');
-      return { run: peers, usage: USAGE };
-    },
+    load: async () => (await import('./commands/peers/peers.ts')).peers,
   },
   drain: {
     summary: 'hand over what a peer holds, so that it may go',
-    load: async () => {
-      const { drain, USAGE } = await import('./commands/peers/drain.ts');
-      return { run: drain, usage: USAGE };
-    },
+    load: async () => (await import('./commands/peers/drain.ts')).drain,
   },
   upkeep: {
     summary: 'tell how a peer looks after its blocks',
-    load: async () => {
-      const { upkeep, USAGE } = await import('./commands/peers/upkeep.ts');
-      return { run: upkeep, usage: USAGE };
-    },
+    load: async () => (await import('./commands/peers/upkeep.ts')).upkeep,
   },
   scrub: {
     summary: 're-hash every block of a peer now',
-    load: async () => {
-      const { scrub, USAGE } = await import('./commands/peers/scrub.ts');
-      return { run: scrub, usage: USAGE };
-    },
+    load: async () => (await import('./commands/peers/scrub.ts')).scrub,
   },
   sweep: {
     summary: 'free what no file reaches at a peer now',
-    load: async () => {
-      const { sweep, USAGE } = await import('./commands/peers/sweep.ts');
-      return { run: sweep, usage: USAGE };
-    },
+    load: async () => (await import('./commands/peers/sweep.ts')).sweep,
   },
 };
 
@@ -179,21 +129,22 @@ export async function runCli(argv: readonly string[], context: Context): Promise
       context.err(`shoal ${name}: stopped\n`);
       return EXIT_FAILURE;
     }
-    // ConfigError comes from chassis, which most commands have no reason to load.
-    if (error instanceof CommandFailure || (error as Error).constructor.name === 'ConfigError') {
-      context.err(`shoal: ${(error as Error).message}\n`);
-      return EXIT_FAILURE;
-    }
-    if (isSystemError(error)) {
-      context.err(`shoal: ${error.message}\n`); // says what could not be done, with which file
-      return EXIT_FAILURE;
-    }
-    throw error;
+    if (!(await isForPerson(error))) throw error;
+    context.err(`shoal: ${(error as Error).message}\n`);
+    return EXIT_FAILURE;
   }
 }
 
-/** A file or an address that can't be used as asked: the person's to mend, not a fault of the program. */
-function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+/** Whether the person at the terminal can put it right. */
+async function isForPerson(error: unknown): Promise<boolean> {
+  if (error instanceof CommandFailure || isSystemError(error)) return true;
+  // Most commands have no reason to load what reads the settings of a peer.
+  const { ConfigError } = await import('@shoal/chassis/config');
+  return error instanceof ConfigError;
+}
+
+/** A file or an address that can't be used as asked; the message says what could not be done, with which. */
+function isSystemError(error: unknown): boolean {
   return error instanceof Error && 'syscall' in error && 'code' in error;
 }
 

@@ -14,6 +14,3 @@ export interface Context {
   /** From now on a reader of stdout that leaves does not end the command. */
   readonly outliveReaders?: () => void;
 }
-
-/** A command: its words after the name, answered by an exit code. */
-export type Command = (args: readonly string[], context: Context) => Promise<number>;

@@ -5,7 +5,9 @@ import { FileHash } from '@shoal/protocol';
 import type { Context } from './context.ts';
 import { UsageError } from './failure.ts';
 
-type Options = NonNullable<ParseArgsConfig['options']>;
+export type Options = NonNullable<ParseArgsConfig['options']>;
+/** What options are read as. */
+export type Values<O extends Options> = ReturnType<typeof readOptions<O>>['values'];
 
 /**
  * Splits arguments into options and the rest.

@@ -1,7 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import PACKAGE from '../package.json' with { type: 'json' };
 import { runCli } from '../src/cli.ts';
-import { readFileName, readSha256 } from '../src/call/client.ts';
 import { UsageError } from '../src/failure.ts';
 import { peerPlans } from '../src/launch/launch-swarm.ts';
 import { readPeerUrl } from '../src/call/peer-url.ts';
@@ -160,25 +159,6 @@ describe('seeds of a swarm', () => {
     const plans = peerPlans({ peers: 2, basePort: 7100, host, dataDir: '/d', keyFile: '/d/k' });
     for (const { seeds } of plans)
       for (const seed of seeds) expect(seed).toMatch(/^(?:\[[0-9a-f:]+\]|[^:[\]]+):\d+$/);
-  });
-});
-
-describe('headers of a download', () => {
-  it('reads UTF-8 names before plain ones', () => {
-    expect(readFileName(`attachment; filename="a.txt"; filename*=UTF-8''%C3%A4%20b.txt`)).toBe(
-      'ä b.txt',
-    );
-    expect(readFileName('attachment; filename="a \\"b\\".txt"')).toBe('a "b".txt');
-    expect(readFileName("inline; filename*=UTF-8''%zz")).toBeUndefined();
-    expect(readFileName(undefined)).toBeUndefined();
-  });
-
-  it('reads the sha-256 among other digests', () => {
-    const digest = 'sha-512=:AAAA:, sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:';
-    expect(readSha256(digest)).toBe(
-      'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
-    );
-    expect(readSha256('sha-256=nonsense')).toBeUndefined();
   });
 });
 

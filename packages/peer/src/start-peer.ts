@@ -20,6 +20,10 @@ import {
 import { type PeerId, type Service, SERVICES } from '@shoal/protocol';
 import { startServices } from './start-services.ts';
 
+/**
+ * Start of a peer in one process.
+ * Past it: the start fails, by the name of the service that is not ready.
+ */
 const READY_TIMEOUT_MS = 60_000;
 const READY_POLL_MS = 50;
 

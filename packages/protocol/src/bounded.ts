@@ -10,19 +10,24 @@ import * as z from 'zod';
 
 const DAY_MS = 24 * 3_600_000;
 
-/** No date is later: the last millisecond of the year 9999, which every format can still write. */
+/**
+ * No date is later: the last millisecond of the year 9999, which every format can still write.
+ * Past it: the record is refused; in a request 400.
+ */
 export const DATE_MAX_MS = 253_402_300_799_999;
 /**
  * A date or a logical clock may be this much ahead of the reader's wall clock. Clocks of machines that
  * nobody looks after are wrong by hours or a day; what is further ahead would win over everything else
  * for as long.
+ * Past it: the pin is refused, and taken when its day has come. A peer whose own clock is further than that
+ * from the median of its members' answers writes with 503 `clock-wrong`.
  */
 export const CLOCK_AHEAD_MAX_MS = 7 * DAY_MS;
-/** Longest host name in DNS. */
+/** Longest host name in DNS. Past it: the member's record is refused. */
 const HOST_LENGTH_MAX = 253;
-/** Scheme, host, port and brackets. */
+/** Scheme, host, port and brackets. Past it: the member's record is refused. */
 const ORIGIN_LENGTH_MAX = HOST_LENGTH_MAX + 16;
-/** Highest port of TCP. */
+/** Highest port of TCP. Past it: the member's record is refused. */
 export const PORT_MAX = 65_535;
 
 /** Milliseconds of the wall clock. */

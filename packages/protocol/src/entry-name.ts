@@ -5,14 +5,15 @@
  */
 import { FILE_NAME_MAX_BYTES } from './file.ts';
 
-/** Longest path, in bytes of UTF-8: what Linux takes. */
+/** Longest path, in bytes of UTF-8: what Linux takes. Past it: 400 `directory-invalid`. */
 export const PATH_SIZE_MAX_BYTES = 4096;
 /**
  * Folders above a file, at most. Each may be a HAMT of eight levels, and no walk of a DAG goes down
  * more than 256.
+ * Past it: 400 `directory-invalid`; the command line leaves it out, lists it, and exits 1.
  */
 export const PATH_SEGMENTS_MAX = 30;
-/** Longest target of a symlink: what Linux takes. */
+/** Longest target of a symlink: what Linux takes. Past it: 400. */
 export const SYMLINK_TARGET_MAX_BYTES = 4095;
 
 /**

@@ -2,7 +2,10 @@ import * as z from 'zod';
 import { Cid, PeerId, Sha256 } from './cid.ts';
 import { HaveMap } from './have-map.ts';
 
-/** Longest file name, in bytes of UTF-8: what common file systems take. */
+/**
+ * Longest file name, in bytes of UTF-8: what common file systems take.
+ * Past it: 400 `file-name-invalid`.
+ */
 export const FILE_NAME_MAX_BYTES = 255;
 
 /** What is wrong with a name, in words for a person; undefined when nothing is. */
@@ -67,7 +70,7 @@ export const FileState = z.enum([
 ]);
 export type FileState = z.infer<typeof FileState>;
 
-/** Peers named in one cause; of more only the count is right. */
+/** Peers named in one cause; of more only the count is right. Past it: the others are only counted. */
 export const CAUSE_PEERS_MAX = 16;
 const causePeers = { peers: z.array(PeerId).max(CAUSE_PEERS_MAX), count: z.int().positive() };
 

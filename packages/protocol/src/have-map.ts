@@ -3,7 +3,7 @@ import { arePackedBits, TimeMs } from './bounded.ts';
 import { DAG_BLOCKS_MAX } from './bytes.ts';
 import { Cid, PeerId } from './cid.ts';
 
-/** Base64url of one bit for each block of the largest DAG. */
+/** Base64url of one bit for each block of the largest DAG. Past it: it is refused. */
 const BITS_LENGTH_MAX = Math.ceil(DAG_BLOCKS_MAX / 6);
 
 /**

@@ -1,3 +1,4 @@
+export * from './http/answer.ts';
 export * from './bounded.ts';
 export * from './bytes.ts';
 export * from './cid.ts';
@@ -13,6 +14,7 @@ export * from './pin.ts';
 export * from './problems/problem.ts';
 export * from './problems/index.ts';
 export * from './proof.ts';
+export * from './http/repr-digest.ts';
 export * from './route.ts';
 export * from './routes/chunker.ts';
 export * from './routes/discovery.ts';

@@ -23,7 +23,10 @@ export const ReplicateJob = z.object({
 });
 export type ReplicateJob = z.infer<typeof ReplicateJob>;
 
-/** Copies that anything may be said to have: above the largest swarm. */
+/**
+ * Copies that anything may be said to have: above the largest swarm.
+ * Past it: the report is passed over.
+ */
 const COPIES_MAX = 65_536;
 
 /** Progress and result of a `replicate` job: the fewest confirmed copies over its blocks, ours included. */

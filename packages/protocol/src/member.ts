@@ -30,15 +30,21 @@ export const FailureDomain = z.object({
 });
 export type FailureDomain = z.infer<typeof FailureDomain>;
 
-/** Records of one run of a peer: at five a second, thousands of years. */
+/** Records of one run of a peer: at five a second, thousands of years. Past it: its record is refused. */
 const SEQ_MAX = 2 ** 40;
 
-/** Space that a peer may say it has, 4 PiB. */
+/**
+ * Space that a peer may say it has, 4 PiB.
+ * Past it: its record is refused; of its own it states no more.
+ */
 export const SPACE_MAX_BYTES = 2 ** 52;
-/** Blocks that a peer may say it has: a million million. */
+/**
+ * Blocks that a peer may say it has: a million million.
+ * Past it: its record is refused; of its own it states no more.
+ */
 const BLOCKS_HELD_MAX = 2 ** 40;
 
-/** Longest text that is signed; a record with 16 addresses is a third of it. */
+/** Longest text that is signed; a record with 16 addresses is a third of it. Past it: not taken. */
 const PAYLOAD_MAX_CHARS = 16 * 1024;
 
 /** Anything that a peer signed: the very text, relayed as it is. */

@@ -4,7 +4,7 @@ import { DAG_BLOCKS_MAX, DAG_SIZE_MAX_BYTES } from './bytes.ts';
 import { Cid, PeerId, Sha256 } from './cid.ts';
 import { DagKind, FILE_NAME_MAX_BYTES, FileName } from './file.ts';
 
-/** No file asks for more copies than this. */
+/** No file asks for more copies than this. Past it: 400. */
 export const REPLICAS_MAX = 16;
 /** Copies of each block that a file is kept in when nobody says otherwise. */
 export const REPLICAS_DEFAULT = 3;

@@ -10,7 +10,10 @@
  */
 import type { Member, MemberRecord, MemberState, PeerId } from '@shoal/protocol';
 
-/** Members kept at most; the table is meant for some hundreds (DESIGN §14). */
+/**
+ * Members kept at most; the table is meant for some hundreds (DESIGN §14).
+ * Past it: the one that is down for longest goes; without one, the newcomer is not taken in.
+ */
 export const MEMBERS_MAX = 1024;
 /** A record that was under way while its sender died may arrive this much after the death. */
 export const DEATH_SLACK_MS = 1000;

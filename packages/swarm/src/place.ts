@@ -20,7 +20,10 @@ import { createHash } from 'node:crypto';
 import type { FailureDomain, PeerId } from '@shoal/protocol';
 import { domainKey } from './survival.ts';
 
-/** Weight of a peer at most, in medians of what the members claim. */
+/**
+ * Weight of a peer at most, in medians of what the members claim.
+ * Past it: a higher claim counts as that.
+ */
 const WEIGHT_MAX_MEDIANS = 4;
 
 /** What placement needs to know of a member. Capacity is configured, so every caller sees the same number. */

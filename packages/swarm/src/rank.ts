@@ -12,11 +12,17 @@
  */
 import type { PeerId } from '@shoal/protocol';
 
-/** Answers remembered for each peer: enough for a 95th percentile, forgotten within seconds of load. */
+/**
+ * Answers remembered for each peer: enough for a 95th percentile, forgotten within seconds of load.
+ * Past it: the oldest is forgotten.
+ */
 const SAMPLES_MAX = 32;
 /** What a peer that was never asked is taken to need: little, so that whoever joins is used at once. */
 const UNKNOWN_DURATION_MS = 1;
-/** Failures in a row after which a peer goes behind the others. */
+/**
+ * Failures in a row after which a peer goes behind the others.
+ * Past it: the peer is asked after the others for `STRIKE_TIME_MS`, 15 s.
+ */
 const STRIKES_MAX = 2;
 /** A peer with strikes is tried first again after this long. */
 const STRIKE_TIME_MS = 15_000;
@@ -24,13 +30,20 @@ const STRIKE_TIME_MS = 15_000;
 const BAN_TIME_MS = 10 * 60_000;
 /** Bounds of the hedge delay; below, scheduling noise would hedge, above, the reader waits too long. */
 const HEDGE_DELAY_MIN_MS = 150;
+/** Before a second provider is asked. Past it: asked, within the budget. */
 const HEDGE_DELAY_MAX_MS = 1500;
 const HEDGE_DELAY_UNKNOWN_MS = 400;
-/** Hedges may be this share of all requests… */
+/** Hedges may be this share of all requests…. Past it: the first provider is waited for. */
 const HEDGE_SHARE_MAX = 0.05;
-/** …plus these, so that the first window of a download can move away from a peer that hangs. */
+/**
+ * …plus these, so that the first window of a download can move away from a peer that hangs.
+ * Past it: the first provider is waited for.
+ */
 const HEDGES_FREE = 16;
-/** Peers remembered: past that, the one that was longest not asked is forgotten. */
+/**
+ * Peers remembered: past that, the one that was longest not asked is forgotten.
+ * Past it: the one that was longest not asked is forgotten.
+ */
 const PEERS_MAX = 2000;
 
 /** How one request ended. `cancelled` says nothing about the peer. */

@@ -11,7 +11,7 @@
 import type { Cid, PeerId } from '@shoal/protocol';
 import { MEMBERS_MAX } from './member-table.ts';
 
-/** Outcomes that decide, the latest. */
+/** Outcomes that decide, the latest. Past it: older ones don't count. */
 const OUTCOMES_MAX = 32;
 /** Different blocks that must have failed… */
 const FAILED_MIN = 3;

@@ -3,12 +3,13 @@ import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import {
   discoveryRoutes,
-  FileEntry,
-  FileHealth,
+  type FileEntry,
+  type FileHealth,
   type PinChange,
   type ProblemBody,
   UploadReply,
 } from '@shoal/protocol';
+import { call, type CallOptions, listFiles as listAll, webSend } from '@shoal/sdk';
 import { request } from 'undici';
 import { seededStream } from './seeded-bytes.ts';
 
@@ -145,46 +146,25 @@ export async function download(
   };
 }
 
+/** How the SDK asks; a test that hangs is ended by its own deadline. */
+const asking = (): CallOptions => ({ send: webSend(), signal: new AbortController().signal });
+
 /** Where a file stands, as a peer answers it. */
-export async function health(origin: string, hash: string): Promise<FileHealth> {
-  return FileHealth.parse(await askJson(`${origin}/files/${hash}/health`));
-}
+export const health = (origin: string, hash: string): Promise<FileHealth> =>
+  call(origin, discoveryRoutes.fileHealth, { params: { hash } }, asking());
 
-/** All files that a peer knows of, up to the most that it lists at once. */
+/** All files that a peer knows of. */
 export async function listFiles(origin: string): Promise<FileEntry[]> {
-  const reply = await askJson(`${origin}/files?limit=1000`);
-  return discoveryRoutes.listFiles.reply.parse(reply).files;
+  return (await listAll(origin, {}, asking())).files;
 }
 
-/** Changes a file's name, copies or end. @throws Error with the problem when it is refused. */
-export async function change(origin: string, hash: string, wishes: PinChange): Promise<FileEntry> {
-  const reply = await askJson(`${origin}/files/${hash}`, {
-    method: 'PATCH',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(wishes),
-  });
-  return FileEntry.parse(reply);
-}
+/** Changes a file's name, copies or end. @throws Problem when it is refused. */
+export const change = (origin: string, hash: string, wishes: PinChange): Promise<FileEntry> =>
+  call(origin, discoveryRoutes.changeFile, { params: { hash }, body: wishes }, asking());
 
-/** Deletes a file from the whole swarm. @throws Error with the problem when it is refused. */
+/** Deletes a file from the whole swarm. @throws Problem when it is refused. */
 export async function remove(origin: string, hash: string): Promise<void> {
-  await askJson(`${origin}/files/${hash}`, { method: 'DELETE' });
-}
-
-async function askJson(
-  url: string,
-  options: {
-    readonly method?: 'GET' | 'PATCH' | 'DELETE';
-    readonly headers?: Record<string, string>;
-    readonly body?: string;
-  } = {},
-): Promise<unknown> {
-  const { method = 'GET' } = options;
-  const { statusCode, body } = await request(url, options);
-  const json: unknown = await body.json();
-  if (statusCode !== 200)
-    throw new Error(`${method} ${url}: ${statusCode} ${JSON.stringify(json)}`);
-  return json;
+  await call(origin, discoveryRoutes.removeFile, { params: { hash } }, asking());
 }
 
 /** One figure of a service's `/metrics`: the sum over the lines whose labels include `labels`. */

@@ -1,18 +1,16 @@
 /**
  * `GET /events`: what happens in the swarm, as server-sent events (WHATWG HTML §9.2).
  *
- * Events come over the local Redis and are hints: whoever missed some, because Redis or the line was
- * away, asks `/files` and `/peers`, which know. So nothing is kept or repeated here, and a listener
- * that reads too slowly is cut off, not buffered for; its browser comes back by itself.
+ * Events come over the local Redis and are hints: a client that missed some, because Redis or the
+ * connection was away, asks `/files` and `/peers`, which know. So nothing is kept or repeated here, and a
+ * listener that reads too slowly is cut off, not buffered for; its browser comes back by itself.
  */
 import type { ServerResponse } from 'node:http';
 import { type Log, type Loops, type Server, Shares } from '@shoal/chassis';
-import { EVENTS_CHANNEL, SwarmEvent } from '@shoal/protocol';
-import { Redis } from 'ioredis';
+import { subscribeEvents } from '@shoal/chassis/events';
+import type { SwarmEvent } from '@shoal/protocol';
 import type { Metrics } from './metrics.ts';
 
-/** Redis is restarted by the launcher within a second. */
-const RECONNECT_DELAY_MS = 250;
 /** Unread bytes of one listener: some hundred events, which is minutes of a busy swarm. */
 const BACKLOG_MAX_BYTES = 256 * 1024;
 /** What a browser waits before it comes back, in milliseconds. */
@@ -75,11 +73,7 @@ export function startEvents(app: Server, options: EventsOptions): Disposable {
   // A stream without an end would hold the server's close up.
   app.addHook('preClose', async () => endAll());
 
-  const redis = subscribe(options.redisSocket, log, (message) => {
-    const text = eventText(message);
-    if (text === undefined) log.warn('event refused');
-    else broadcast(text);
-  });
+  const events = subscribeEvents(options.redisSocket, log, (event) => broadcast(eventText(event)));
   const heartbeat = loops.start({
     name: 'events-heartbeat',
     everyMs: () => heartbeatMs,
@@ -88,44 +82,12 @@ export function startEvents(app: Server, options: EventsOptions): Disposable {
   return {
     [Symbol.dispose]() {
       heartbeat[Symbol.dispose]();
-      redis.disconnect();
+      events[Symbol.dispose]();
       endAll();
     },
   };
 }
 
-/** One event in the wire's words; undefined for what is not one of ours. */
-export function eventText(message: string): string | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(message);
-  } catch {
-    return undefined;
-  }
-  const parsed = SwarmEvent.safeParse(value);
-  if (!parsed.success) return undefined;
-  return `event: ${parsed.data.kind}\ndata: ${JSON.stringify(parsed.data)}\n\n`;
-}
-
-/** Subscribes, and again whenever Redis comes back. */
-function subscribe(socket: string, log: Log, onMessage: (message: string) => void): Redis {
-  const redis = new Redis({
-    path: socket,
-    maxRetriesPerRequest: null,
-    retryStrategy: () => RECONNECT_DELAY_MS,
-  });
-  let isLost = false;
-  redis.on('error', (err) => {
-    if (!isLost) log.warn({ err }, 'redis lost');
-    isLost = true;
-  });
-  redis.on('ready', () => {
-    if (isLost) log.info('redis back');
-    isLost = false;
-  });
-  redis.on('message', (_, message) => onMessage(message));
-  redis
-    .subscribe(EVENTS_CHANNEL)
-    .catch((err: unknown) => log.debug({ err }, 'subscription ended before it began'));
-  return redis;
-}
+/** One event in the wire's words. */
+export const eventText = (event: SwarmEvent): string =>
+  `event: ${event.kind}\ndata: ${JSON.stringify(event)}\n\n`;

@@ -11,7 +11,7 @@ import { hashBlock, toCid } from '../cid.ts';
 import type { DagNode } from './dag.ts';
 import { prefixLength } from './walk-dag.ts';
 
-/** A directory whose node is larger is sharded. */
+/** A directory whose node is larger is sharded. Past it: it becomes a HAMT. */
 export const DIRECTORY_NODE_MAX_BYTES = 256 * KiB;
 const FANOUT = 256;
 /** The multicodec of murmur3-x64-64, as shards name it. */

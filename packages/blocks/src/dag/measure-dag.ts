@@ -14,15 +14,31 @@ import { codecOf } from '../cid.ts';
 import { type NodeType, readUnixfs, type UnixfsNode } from './unixfs.ts';
 import { childrenOf, DAG_DEPTH_MAX, type GetNode } from './walk-dag.ts';
 
-/** Visits of nodes that every DAG may ask of a walk, a few seconds of one. */
+/**
+ * Visits of nodes that every DAG may ask of a walk, a few seconds of one.
+ * Past it: not kept, 422 `manifest-invalid`.
+ */
 const NODE_VISITS_MAX = 65_536;
-/** With more visits, how often a node may stand in it on average; a guess: ten copies of a folder are honest. */
+/**
+ * With more visits, how often a node may stand in it on average; a guess: ten copies of a folder are
+ * honest.
+ * Past it: not kept, 422 `manifest-invalid`.
+ */
 const VISITS_PER_NODE_MAX = 16;
-/** The same in bytes of the nodes that are read, which takes a second or two. */
+/**
+ * The same in bytes of the nodes that are read, which takes a second or two.
+ * Past it: not kept, 422 `manifest-invalid`.
+ */
 const VISITED_BYTES_MAX = 64 * MiB;
-/** Entries that every DAG may list: some 75 MB of memory for whoever does. */
+/**
+ * Entries that every DAG may list: some 75 MB of memory for whoever does.
+ * Past it: not kept, 422 `manifest-invalid`.
+ */
 const ENTRIES_FREE_MAX = 262_144;
-/** With more entries, how often a block may stand in it on average; a guess: disk images are mostly zeros. */
+/**
+ * With more entries, how often a block may stand in it on average; a guess: disk images are mostly zeros.
+ * Past it: not kept, 422 `manifest-invalid`.
+ */
 const ENTRIES_PER_BLOCK_MAX = 64;
 
 /** A leaf, and the file bytes that its parent says it has; a directory does not say. */

@@ -12,9 +12,15 @@ import type { BlockCid } from '../read-cid.ts';
 import { type NodeLink, readUnixfs, targetOf, type UnixfsNode } from './unixfs.ts';
 import { type GetNode, prefixLength } from './walk-dag.ts';
 
-/** 64 bits of hash, at least 3 a level, are 22 levels. */
+/**
+ * 64 bits of hash, at least 3 a level, are 22 levels.
+ * Past it: 422 `manifest-invalid`; a page that has begun breaks off.
+ */
 const SHARD_LEVELS_MAX = 22;
-/** How many more shards than names may have been read; a guess, some seconds of reading. */
+/**
+ * How many more shards than names may have been read; a guess, some seconds of reading.
+ * Past it: 422 `manifest-invalid`; a page that has begun breaks off.
+ */
 const BARREN_SHARDS_MAX = 16_384;
 
 /** A name in a directory, and its link. */

@@ -36,7 +36,7 @@ export interface UnixfsNode {
   readonly attributes?: Attributes;
 }
 
-/** Fan-outs that are in use lie far below; the limit is boxo's. */
+/** Fan-outs that are in use lie far below; the limit is boxo's. Past it: 422 `manifest-invalid`. */
 const FANOUT_MAX = 1024;
 const MARK = Buffer.from('\ufeff');
 /** Fields of dag-pb: a node's links, and a link's name. */

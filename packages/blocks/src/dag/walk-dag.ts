@@ -48,11 +48,15 @@ export interface WalkOptions {
   readonly onPending?: (links: number) => void;
 }
 
-/** Nested directories come first to this; a file has four levels, a trickle one some ten. */
+/**
+ * Nested directories come first to this; a file has four levels, a trickle one some ten.
+ * Past it: 422 `manifest-invalid`.
+ */
 export const DAG_DEPTH_MAX = 256;
 /**
  * What the encoding of a dag-pb leaf adds to its bytes is below 20 bytes; one link alone takes more
  * than 40. So a parent's sizes tell a leaf from a node before the block is fetched.
+ * Past it: it counts as a node, which every member keeps.
  */
 const LEAF_OVERHEAD_MAX_BYTES = 32;
 

@@ -11,12 +11,19 @@
  */
 import { connect, type Socket } from 'node:net';
 
+/** Headers of a block's answer. Past it: the connection is closed; the next provider is asked. */
 const HEAD_SIZE_MAX_BYTES = 16 * 1024;
 /** First bytes of an answer land here, headers and some body: the only bytes that are copied. */
 const SCRATCH_SIZE_BYTES = 64 * 1024;
-/** An answer that is not a block may be this long to be read away; past that we hang up instead. */
+/**
+ * An answer that is not a block may be this long to be read away; past that we hang up instead.
+ * Past it: the connection is closed instead.
+ */
 const DISCARD_SIZE_MAX_BYTES = SCRATCH_SIZE_BYTES;
-/** Idle connections are closed by us before the server does it, so that none is reused dying. */
+/**
+ * Idle connections are closed by us before the server does it, so that none is reused dying.
+ * Past it: closed.
+ */
 const IDLE_TIMEOUT_MS = 30_000;
 
 export interface ByteRequest {

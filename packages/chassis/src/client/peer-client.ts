@@ -6,11 +6,7 @@
 import {
   type BYTES,
   type PeerId,
-  PROBLEM_TYPE,
-  type Problem,
-  ProblemBody,
-  problemFromBody,
-  refusalOf,
+  readAnswer,
   type Route,
   routePath,
   type Service,
@@ -21,17 +17,24 @@ import type * as z from 'zod';
 import { type ByteRequest, createByteClient } from './byte-client.ts';
 import type { Prover } from './proof.ts';
 
-/** Connections to one origin: more gave nothing on loopback (docs/decisions). */
+/**
+ * Connections to one origin: more gave nothing on loopback (docs/decisions).
+ * Past it: requests wait for one.
+ */
 const CONNECTIONS_PER_ORIGIN = 8;
-/** A connection that is not there after this long counts as a refusal. */
+/** A connection that is not there after this long counts as a refusal. Past it: counts as a refusal. */
 const CONNECT_TIMEOUT_MS = 2000;
-/** A longer answer is broken off: the longest honest one is a list of have-maps. Blocks come another way. */
+/**
+ * A longer answer is broken off: the longest honest one is a list of have-maps. Blocks come another way.
+ * Past it: 503 `service-unavailable`.
+ */
 const ANSWER_MAX_BYTES = 64 * 1024 * 1024;
-/** A longer problem is not read: ours are some sentences and a list of five peers. */
-const PROBLEM_MAX_CHARS = 64 * 1024;
 /** Idle connections are closed by us before the server does it, so that none is reused dying. */
 const KEEP_ALIVE_MS = 30_000;
-/** Longest wait for a JSON answer, unless the caller's signal fires before. */
+/**
+ * Longest wait for a JSON answer, unless the caller's signal fires before.
+ * Past it: 503 `service-unavailable`.
+ */
 export const CALL_TIMEOUT_MS = 15_000;
 
 /** Where and to whom a call goes: an origin, and the peer that must be there. */
@@ -121,11 +124,10 @@ export function createPeerClient(deps: {
       signal.throwIfAborted();
       throw new ServiceUnavailable({ service }, { cause });
     }
+    const { statusCode: status, headers } = answer;
+    const type = String(headers['content-type']);
     const asked = `${method} ${path.split('?')[0]} of ${target.peerId}`;
-    if (answer.statusCode < 400) return readAnswer(reply, text, asked);
-    const isProblem = String(answer.headers['content-type']).startsWith(PROBLEM_TYPE);
-    const problem = isProblem ? readProblem(text) : undefined;
-    throw problem ?? new Error(`${asked} answered ${answer.statusCode}`);
+    return readAnswer(reply, { status, type, text }, asked);
   };
 
   return {
@@ -152,26 +154,4 @@ export function createPeerClient(deps: {
       await agent.destroy();
     },
   };
-}
-
-/** @throws Error that names the field, when the other side answers what the contract does not know. */
-function readAnswer<R extends z.ZodType>(reply: R, text: string, asked: string): z.output<R> {
-  const parsed = reply.safeParse(jsonOf(text));
-  if (parsed.success) return parsed.data;
-  throw new Error(`the answer to ${asked} is refused: ${refusalOf(parsed.error)}`);
-}
-
-/** The problem in a body; undefined for one that is not of our catalogue, or that is no problem at all. */
-function readProblem(text: string): Problem | undefined {
-  const body =
-    text.length > PROBLEM_MAX_CHARS ? undefined : ProblemBody.safeParse(jsonOf(text)).data;
-  return body === undefined ? undefined : problemFromBody(body);
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined; // which no schema takes
-  }
 }

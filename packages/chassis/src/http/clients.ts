@@ -21,7 +21,7 @@ declare module 'fastify' {
   }
 }
 
-/** Longest name of a client: an address, and a word. */
+/** Longest name of a client: an address, and a word. Past it: cut. */
 const CLIENT_LENGTH_MAX = 100;
 
 interface Passed {

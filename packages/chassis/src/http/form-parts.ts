@@ -4,7 +4,7 @@
  * can't be read here is a fault of the whole form, with a reason that names it.
  */
 
-/** RFC 2046 §5.1.1 says 70. */
+/** RFC 2046 §5.1.1 says 70. Past it: 400. */
 const BOUNDARY_MAX_CHARS = 70;
 const LINE_END = '\r\n';
 /** RFC 9110 §5.6.2. */

@@ -10,9 +10,15 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
-/** Time for a sender to see the answer and stop, or to get rid of a body of some MB; a guess. */
+/**
+ * Time for a sender to see the answer and stop, or to get rid of a body of some MB; a guess.
+ * Past it: the connection is closed.
+ */
 const LINGER_MAX_MS = 10_000;
-/** The same for a service that is told to stop, which others wait for: enough for a bad line's round trips. */
+/**
+ * The same for a service that is told to stop, which others wait for: enough for a bad line's round trips.
+ * Past it: the connection is closed.
+ */
 const LINGER_STOPPING_MS = 1000;
 
 /**

@@ -9,6 +9,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 
 const PREFIX_HEADER = 'x-forwarded-prefix';
+/** Path of a proxy. Past it: not believed. */
 const PREFIX_MAX_CHARS = 200;
 
 /** What stands before our own paths outside, without a final slash; empty without a proxy that says so. */

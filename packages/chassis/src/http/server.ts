@@ -29,13 +29,22 @@ import { refuseForeignPages } from './origin.ts';
 import { refuseUnknownRoutes } from './unknown-route.ts';
 import { guardWrites } from './write-token.ts';
 
-/** JSON bodies are lists of ids: this is ten times the largest. */
+/** JSON bodies are lists of ids: this is ten times the largest. Past it: 413. */
 const JSON_SIZE_MAX_BYTES = 256 * 1024;
-/** Headers must be here this long after the connection (Node's default, against slowloris). */
+/**
+ * Headers must be here this long after the connection (Node's default, against slowloris).
+ * Past it: 408 `headers-too-slow`, and the connection ends.
+ */
 const HEADERS_TIMEOUT_MS = 60_000;
-/** Node refuses longer request lines before this matters (16 KiB of headers). */
+/**
+ * Node refuses longer request lines before this matters (16 KiB of headers).
+ * Past it: 431 `headers-too-large`, and the connection ends.
+ */
 const PARAM_LENGTH_MAX = 16 * 1024;
-/** Idle keep-alive connections are closed after this; above the client's, so that it closes first. */
+/**
+ * Idle keep-alive connections are closed after this; above the client's, so that it closes first.
+ * Past it: closed.
+ */
 const KEEP_ALIVE_TIMEOUT_MS = 72_000;
 
 export interface ServerOptions {

@@ -1,7 +1,10 @@
 /** Whose address a request comes from: the socket's, or what a proxy that is believed says. */
 import { BlockList, isIP, isIPv6 } from 'node:net';
 
-/** Proxies that are passed on the way back to a client, at most: nobody chains more. */
+/**
+ * Proxies that are passed on the way back to a client, at most: nobody chains more.
+ * Past it: the last of them counts as the client.
+ */
 const HOPS_MAX = 16;
 
 /** Whether this is an address or a network, such as `10.0.0.0/8`. */

@@ -9,7 +9,7 @@ export const EXIT_CONFIG = 78;
 
 const Port = z.coerce.number().int().min(0).max(65_535);
 const Origin = z.url({ protocol: /^https?$/ });
-/** More would no longer be a choice. */
+/** More would no longer be a choice. Past it: the service does not start. */
 const TRUSTED_PROXIES_MAX = 64;
 
 /** A write token: long enough that nobody guesses it, and safe in a header. Empty is none. */

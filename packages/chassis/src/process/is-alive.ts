@@ -1,6 +1,9 @@
 import { request } from 'undici';
 
-/** A service that lives answers `/healthz` in a millisecond; this allows for a busy machine. */
+/**
+ * A service that lives answers `/healthz` in a millisecond; this allows for a busy machine.
+ * Past it: `/readyz` answers 503.
+ */
 const HEALTH_TIMEOUT_MS = 1000;
 
 /** Whether the service at an origin of this peer answers `/healthz`. */

@@ -1,7 +1,7 @@
 import { writeSync } from 'node:fs';
 
 const STDOUT = 1;
-/** A reader that is slow for longer than this loses the line. */
+/** A reader that is slow for longer than this loses the line. Past it: the line is lost. */
 const TRIES_MAX = 50;
 const PAUSE_MS = 1;
 

@@ -7,9 +7,16 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-/** Slower than this over the window below gives way when others wait for its place; a guess: a slow phone is faster. */
+/**
+ * Slower than this over the window below gives way when others wait for its place; a guess: a slow phone is
+ * faster.
+ * Past it: 503 `gave-way`, or the answer breaks off. Time in which we hold it back does not count.
+ */
 export const CONTESTED_RATE_MIN_BYTES = 16 * 1024;
-/** Kernels pass bytes on in bursts of some hundred KiB: a shorter window would take a pause for a stop. */
+/**
+ * Kernels pass bytes on in bursts of some hundred KiB: a shorter window would take a pause for a stop.
+ * Past it: 503 `gave-way`, or the answer breaks off. Time in which we hold it back does not count.
+ */
 export const CONTESTED_WINDOW_MS = 10_000;
 /** How often a rate is looked at. */
 const SAMPLE_MS = 1000;

@@ -12,9 +12,15 @@
  */
 import { GaveWay, Overloaded } from '@shoal/protocol';
 
-/** Time for places to come free by themselves before somebody who isn't slow gives way. */
+/**
+ * Time for places to come free by themselves before somebody who isn't slow gives way.
+ * Past it: 503 `gave-way` to the one, 503 `overloaded` to who has as many as others.
+ */
 const GRACE_MS = 1000;
-/** Time for whoever gives way to clean up, before the newcomer is refused after all. */
+/**
+ * Time for whoever gives way to clean up, before the newcomer is refused after all.
+ * Past it: 503 `gave-way` to the one, 503 `overloaded` to who has as many as others.
+ */
 const RELEASE_MAX_MS = 10_000;
 /** How often it is looked at who could give way. */
 const LOOK_MS = 250;

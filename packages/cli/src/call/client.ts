@@ -1,246 +1,160 @@
-/** Talks to a peer's gateway. Problems come back as sentences, broken connections too. */
-import type { Readable } from 'node:stream';
+/** The peer that a command asks, by the SDK. Problems come back as sentences, broken connections too. */
+import { Readable } from 'node:stream';
+import { type BYTES, ForeignAnswer, type JsonRoute, Problem, type Route } from '@shoal/protocol';
 import {
-  type BYTES,
-  discoveryRoutes,
-  type JsonRoute,
-  PROBLEM_TYPE,
-  ProblemBody,
-  type Route,
-  routePath,
-  transferRoutes,
-} from '@shoal/protocol';
+  type Answer,
+  type BytesOrder,
+  call,
+  type CallArgs,
+  type CallOptions,
+  type Download as SdkDownload,
+  downloadCar,
+  downloadFile,
+  type FilesReply,
+  listFiles,
+  NoAnswer,
+  partsOf,
+  type Send,
+  sendBytes,
+} from '@shoal/sdk';
 import { Agent, type Dispatcher } from 'undici';
-import * as z from 'zod';
+import type * as z from 'zod';
 import { CommandFailure } from '../failure.ts';
 
+/** Connecting to a peer. Past it: the command fails. */
 const CONNECT_TIMEOUT_MS = 5000;
-/** An upload's answer waits for copies; the service's own deadline is well below this. */
-const ANSWER_TIMEOUT_MS = 120_000;
-/** An import is read through, and a pin fetched, before the answer begins. */
+/**
+ * An import is read through, and a pin fetched, before the answer begins.
+ * Past it: the command fails; the peer goes on.
+ */
 const SLOW_ANSWER_TIMEOUT_MS = 3_600_000;
-/** A download that stands still for this long is given up. */
+/** A download that stands still for this long is given up. Past it: the command fails; nothing is kept. */
 const SILENCE_TIMEOUT_MS = 60_000;
-const PAGE_SIZE = 1000;
 
-export type PeersReply = z.infer<typeof discoveryRoutes.listPeers.reply>;
-export type FilesReply = z.infer<typeof discoveryRoutes.listFiles.reply>;
+export type Download = SdkDownload<Readable>;
 
-/** A download that has begun: what the peer says of it, and its bytes. */
-export interface Download {
-  readonly name: string | undefined;
-  readonly sizeBytes: number | undefined;
-  /** From `Repr-Digest`: hex, of the whole file. */
-  readonly sha256: string | undefined;
-  readonly body: Readable;
+interface Stop {
+  readonly signal: AbortSignal;
 }
 
-interface CallArgs<P extends z.ZodObject, Q extends z.ZodObject, B> {
-  readonly params?: z.input<P>;
-  readonly query?: z.input<Q>;
-  readonly body?: B extends z.ZodType ? z.input<B> : undefined;
-}
-
-export interface Client extends AsyncDisposable {
+/** Each method throws a CommandFailure, or the reason of its signal. */
+export class Client implements AsyncDisposable {
   /** Of the gateway: its origin, and the path of a proxy that it is behind. */
   readonly peerUrl: string;
-  /** A path that the peer names, as an address for anybody. */
-  urlOf(path: string): string;
-  /** Calls a route that answers JSON. @throws CommandFailure */
-  call<
-    P extends z.ZodObject,
-    Q extends z.ZodObject,
-    B extends z.ZodType | undefined,
-    R extends z.ZodType,
-  >(
-    route: JsonRoute<P, Q, B, R>,
-    args: CallArgs<P, Q, B>,
-    options: { signal: AbortSignal },
-  ): Promise<z.output<R>>;
-  /** All files; with `deleted` the deleted ones that can be brought back instead. */
-  listFiles(options: { deleted?: boolean; signal: AbortSignal }): Promise<FilesReply>;
-  /** The same for what may take long: a DAG is fetched from elsewhere before the answer begins. */
-  callSlow: Client['call'];
-  /** Sends a body to a route that takes one, as it comes. @throws CommandFailure */
-  upload<R extends z.ZodType>(
-    route: Route<z.ZodObject, z.ZodObject, typeof BYTES>,
-    reply: R,
-    order: {
-      readonly query: Readonly<Record<string, unknown>>;
-      /** Media type. */
-      readonly type: string;
-      readonly body: Readable;
-      readonly sizeBytes: number | undefined;
-    },
-    options: { signal: AbortSignal },
-  ): Promise<z.output<R>>;
-  /** A file; or where what has this hash is to be had, when it is a directory or another DAG. */
-  getFile(
-    hash: string,
-    options: { signal: AbortSignal },
-  ): Promise<Download | { readonly location: string }>;
-  /** A DAG as a CAR, each block where a walk comes by it. */
-  getCar(cid: string, options: { signal: AbortSignal }): Promise<Readable>;
-}
-
-/** @param token what the peer wants of those who write; reads go without it too. */
-export function createClient(peerUrl: string, token?: string): Client {
-  const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
-  const agent = new Agent({
+  readonly #token: string | undefined;
+  readonly #agent = new Agent({
     connect: { timeout: CONNECT_TIMEOUT_MS },
-    headersTimeout: ANSWER_TIMEOUT_MS,
+    headersTimeout: 0, // the SDK has a time-out of its own, which doesn't run while a body is sent
     bodyTimeout: SILENCE_TIMEOUT_MS,
   });
-  const { origin, pathname } = new URL(peerUrl);
-  const before = pathname.replace(/\/$/, '');
-  const send = async (
-    path: string,
-    options: Omit<Dispatcher.RequestOptions, 'path' | 'origin'>,
-  ): Promise<Dispatcher.ResponseData> => {
-    let answer: Dispatcher.ResponseData;
-    try {
-      answer = await agent.request({
-        origin,
-        path: before + path,
-        ...options,
-        headers: { ...(options.headers as Record<string, string> | undefined), ...authorization },
-      });
-    } catch (cause) {
-      (options.signal as AbortSignal).throwIfAborted(); // always given one, by those below
-      if (cause instanceof CommandFailure) throw cause; // of the body that we send
-      throw connectionFailure(peerUrl, cause);
-    }
-    if (answer.statusCode < 400) return answer;
-    throw await failureOf(answer, peerUrl);
-  };
-  const callWithin = async <
+
+  /** @param token what the peer wants of those who write; reads go without it too. */
+  constructor(peerUrl: string, token?: string) {
+    this.peerUrl = peerUrl;
+    this.#token = token;
+  }
+
+  /** A path that the peer names, as an address for anybody. */
+  urlOf(path: string): string {
+    return new URL(this.peerUrl + path).href;
+  }
+
+  /** Calls a route that answers JSON. */
+  async call<
     P extends z.ZodObject,
     Q extends z.ZodObject,
     B extends z.ZodType | undefined,
     R extends z.ZodType,
-  >(
-    headersTimeout: number,
-    { method, path, reply }: JsonRoute<P, Q, B, R>,
-    args: CallArgs<P, Q, B>,
-    { signal }: { signal: AbortSignal },
-  ): Promise<z.output<R>> => {
-    const { params = {}, query = {}, body } = args;
-    const answer = await send(routePath(path, params, query), {
-      method,
+  >(route: JsonRoute<P, Q, B, R>, args: CallArgs<P, Q, B>, stop: Stop): Promise<z.output<R>> {
+    return this.#explained(call(this.peerUrl, route, args, this.#options(stop)));
+  }
+
+  /** The same for what may take long: a DAG is fetched from elsewhere before the answer begins. */
+  async callSlow<
+    P extends z.ZodObject,
+    Q extends z.ZodObject,
+    B extends z.ZodType | undefined,
+    R extends z.ZodType,
+  >(route: JsonRoute<P, Q, B, R>, args: CallArgs<P, Q, B>, stop: Stop): Promise<z.output<R>> {
+    return this.#explained(call(this.peerUrl, route, args, this.#slow(stop)));
+  }
+
+  /** Sends a body to a route that takes one, as it comes. */
+  async upload<R extends z.ZodType>(
+    route: Route<z.ZodObject, z.ZodObject, typeof BYTES>,
+    reply: R,
+    order: BytesOrder,
+    stop: Stop,
+  ): Promise<z.output<R>> {
+    return this.#explained(sendBytes(this.peerUrl, route, reply, order, this.#slow(stop)));
+  }
+
+  /** All files; with `deleted` the deleted ones that can be brought back instead. */
+  async listFiles(which: { readonly deleted: boolean }, stop: Stop): Promise<FilesReply> {
+    return this.#explained(listFiles(this.peerUrl, which, this.#options(stop)));
+  }
+
+  /** A file; or where what has this hash is to be had, when it is a directory or another DAG. */
+  async getFile(hash: string, stop: Stop): Promise<Download | { readonly location: string }> {
+    return this.#explained(downloadFile(this.peerUrl, hash, this.#options(stop)));
+  }
+
+  /** A DAG as a CAR, each block where a walk comes by it. */
+  async getCar(cid: string, stop: Stop): Promise<Readable> {
+    return this.#explained(downloadCar(this.peerUrl, cid, this.#options(stop)));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#agent.destroy();
+  }
+
+  #options({ signal }: Stop): CallOptions<Readable> {
+    return { signal, token: this.#token, send: this.#send };
+  }
+
+  #slow(stop: Stop): CallOptions<Readable> {
+    return { ...this.#options(stop), answerTimeoutMs: SLOW_ANSWER_TIMEOUT_MS };
+  }
+
+  /** By undici's own interface: its bodies are streams of Node, and quicker than those of fetch. */
+  readonly #send: Send<Answer<Readable>> = async (url, { method, headers, body, signal }) => {
+    const { statusCode, ...answer } = await this.#agent.request({
+      ...partsOf(url),
+      method: method as Dispatcher.HttpMethod, // of a route
+      headers,
+      body: typeof body === 'object' ? Readable.from(body, { objectMode: false }) : (body ?? null),
       signal,
-      headersTimeout,
-      ...(body === undefined
-        ? {}
-        : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
     });
-    return readReply(reply, await readText(answer, peerUrl, { signal }), peerUrl);
+    const get = (name: string) => [answer.headers[name]].flat()[0] ?? null;
+    return {
+      status: statusCode,
+      headers: { get },
+      body: answer.body,
+      text: () => answer.body.text(),
+    };
   };
-  const call: Client['call'] = (route, args, options) =>
-    callWithin(ANSWER_TIMEOUT_MS, route, args, options);
-  return {
-    peerUrl,
-    urlOf: (path) => new URL(before + path, origin).href,
-    call,
-    async listFiles({ deleted = false, signal }) {
-      const files: FilesReply['files'] = [];
-      for (let after: string | undefined; ;) {
-        const which = deleted ? ({ deleted: 'true' } as const) : {};
-        const query = { limit: PAGE_SIZE, after, ...which };
-        const page = await call(discoveryRoutes.listFiles, { query }, { signal });
-        files.push(...page.files);
-        after = page.next;
-        if (after === undefined) return { total: page.total, files };
-      }
-    },
-    callSlow: (route, args, options) => callWithin(SLOW_ANSWER_TIMEOUT_MS, route, args, options),
-    async upload(route, reply, { query, type, body, sizeBytes }, { signal }) {
-      const answer = await send(routePath(route.path, {}, query), {
-        method: route.method,
-        headers: {
-          'content-type': type,
-          ...(sizeBytes === undefined ? {} : { 'content-length': String(sizeBytes) }),
-        },
-        body,
-        signal,
-        headersTimeout: SLOW_ANSWER_TIMEOUT_MS,
-      });
-      return readReply(reply, await readText(answer, peerUrl, { signal }), peerUrl);
-    },
-    async getFile(hash, { signal }) {
-      const { path } = transferRoutes.getFile;
-      const { headers, body } = await send(routePath(path, { hash }, { download: true }), {
-        method: 'GET',
-        signal,
-      });
-      const location = single(headers['location']);
-      if (location !== undefined) {
-        await body.dump();
-        return { location };
-      }
-      const length = headers['content-length'];
-      return {
-        name: readFileName(single(headers['content-disposition'])),
-        sizeBytes: length === undefined ? undefined : Number(length),
-        sha256: readSha256(single(headers['repr-digest'])),
-        body,
-      };
-    },
-    async getCar(cid, { signal }) {
-      const query = { format: 'car', 'car-dups': 'y', 'car-order': 'dfs' };
-      const path = routePath(transferRoutes.getIpfs.path.replace('*', ':cid'), { cid }, query);
-      return (await send(path, { method: 'GET', signal })).body;
-    },
-    [Symbol.asyncDispose]: () => agent.destroy(),
-  };
-}
 
-/** The file's name in Content-Disposition: `filename*` (RFC 8187) before `filename`. */
-export function readFileName(header: string | undefined): string | undefined {
-  const extended = /filename\*\s*=\s*UTF-8''([^;]+)/i.exec(header ?? '')?.[1];
-  if (extended !== undefined)
+  async #explained<T>(asking: Promise<T>): Promise<T> {
     try {
-      return decodeURIComponent(extended.trim());
-    } catch {
-      return undefined; // not percent-encoded UTF-8: the caller has a name of its own
+      return await asking;
+    } catch (error) {
+      throw explain(error, this.peerUrl);
     }
-  return /filename\s*=\s*"((?:[^"\\]|\\.)*)"/i.exec(header ?? '')?.[1]?.replace(/\\(.)/g, '$1');
-}
-
-/** The sha-256 of Repr-Digest (RFC 9530) in hex. */
-export function readSha256(header: string | undefined): string | undefined {
-  const base64 = /(?:^|,)\s*sha-256=:([A-Za-z0-9+/]{43}=):/.exec(header ?? '')?.[1];
-  return base64 === undefined ? undefined : Buffer.from(base64, 'base64').toString('hex');
-}
-
-function readReply<R extends z.ZodType>(reply: R, text: string, peerUrl: string): z.output<R> {
-  try {
-    return reply.parse(JSON.parse(text));
-  } catch (cause) {
-    throw new CommandFailure(`${peerUrl} answered, but not as a Shoal peer does`, { cause });
   }
 }
 
-/** The body of an answer: a connection may still break while it comes. */
-async function readText(
-  { body }: Dispatcher.ResponseData,
-  peerUrl: string,
-  { signal }: { signal: AbortSignal },
-): Promise<string> {
-  try {
-    return await body.text();
-  } catch (cause) {
-    signal.throwIfAborted();
-    throw connectionFailure(peerUrl, cause);
-  }
-}
-
-async function failureOf(answer: Dispatcher.ResponseData, peerUrl: string): Promise<Error> {
-  const text = await answer.body.text();
-  if (String(answer.headers['content-type']).startsWith(PROBLEM_TYPE)) {
-    const problem = readReply(ProblemBody, text, peerUrl);
-    return new CommandFailure(problem.detail ?? problem.title);
-  }
-  return new CommandFailure(`${peerUrl} answered with status ${answer.statusCode}`);
+/** A failure in words for a person; undisguised when it is no failure of the peer. */
+function explain(error: unknown, peerUrl: string): unknown {
+  if (error instanceof NoAnswer) return connectionFailure(peerUrl, error.cause);
+  if (error instanceof Problem) return new CommandFailure(error.message, { cause: error });
+  if (!(error instanceof ForeignAnswer)) return error;
+  const { status, problem } = error;
+  const told = problem?.detail ?? problem?.title;
+  const message =
+    status < 400
+      ? `${peerUrl} answered, but not as a Shoal peer does`
+      : (told ?? `${peerUrl} answered with status ${status}`);
+  return new CommandFailure(message, { cause: error });
 }
 
 /** What a person can do about a connection that failed. */
@@ -251,8 +165,4 @@ export function connectionFailure(peerUrl: string, cause: unknown): CommandFailu
     ? `no peer answers at ${peerUrl}; start one ("shoal peer"), or name another with --peer`
     : `the connection to ${peerUrl} broke (${(cause as Error).message}); try again, or name another peer with --peer`;
   return new CommandFailure(detail, { cause });
-}
-
-function single(header: string | string[] | undefined): string | undefined {
-  return Array.isArray(header) ? header[0] : header;
 }

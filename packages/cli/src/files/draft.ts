@@ -11,7 +11,7 @@ import { readlink } from 'node:fs/promises';
 import { visibleName } from '@shoal/protocol';
 import { CommandFailure } from '../failure.ts';
 
-/** Links that may follow one another; what Linux takes. */
+/** Links that may follow one another; what Linux takes. Past it: the command fails. */
 const LINKS_MAX = 40;
 
 /** The path of a new draft beside `path`. */

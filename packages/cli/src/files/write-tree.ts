@@ -27,7 +27,7 @@ import {
 import { type Cid, entryNameFault, Problem, visibleName } from '@shoal/protocol';
 import { CommandFailure } from '../failure.ts';
 
-/** Folders in folders: what a peer takes is less. */
+/** Folders in folders: what a peer takes is less. Past it: the command fails. */
 const DEPTH_MAX = 256;
 
 export interface WrittenTree {

@@ -22,7 +22,10 @@ import { join } from 'node:path';
 
 export type { LaunchDeps, ProcessName } from './peer-processes.ts';
 
-/** A service takes one to three seconds to start; more on a machine with work to do. */
+/**
+ * A service takes one to three seconds to start; more on a machine with work to do.
+ * Past it: a lone peer is stopped, with the end of the log; a swarm goes on without waiting for it.
+ */
 export const READY_TIMEOUT_MS = 60_000;
 
 export interface LaunchedPeer extends AsyncDisposable {

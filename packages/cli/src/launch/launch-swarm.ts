@@ -15,10 +15,15 @@ import { SlowStart } from './peer-processes.ts';
 import { PORTS_PER_PEER, portsOf } from './ports.ts';
 import { shellWord } from '../terminal/shell-word.ts';
 
-/** A peer is told of this many others: whom they know, it learns from them. */
+/**
+ * A peer is told of this many others: whom they know, it learns from them.
+ * Past it: it learns of the others from them.
+ */
 const SEEDS_MAX = 4;
+/** Until all peers see each other. Past it: it is said, with the log to look in; the swarm goes on. */
 const MEET_TIMEOUT_MS = 60_000;
 const MEET_POLL_MS = 100;
+/** Until all peers see each other. Past it: it is said, with the log to look in; the swarm goes on. */
 const PROBE_TIMEOUT_MS = 2000;
 
 export interface SwarmPlan {

@@ -21,7 +21,10 @@ import {
 import { dirname } from 'node:path';
 import { MiB } from '@shoal/protocol';
 
-/** Twice this is the most that one process's logs take: the file, and the one before it. */
+/**
+ * Twice this is the most that one process's logs take: the file, and the one before it.
+ * Past it: the older one is overwritten.
+ */
 const LOG_SIZE_MAX_BYTES = 16 * MiB;
 const CHECK_EVERY_MS = 30_000;
 const TAIL_SIZE_BYTES = 4096;

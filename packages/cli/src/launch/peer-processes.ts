@@ -23,10 +23,17 @@ import { spawnRedis, waitForRedis } from './redis-server.ts';
 import { supervise, type Supervised } from './supervise.ts';
 
 const READY_POLL_MS = 150;
+/** Whether a service is ready, one question. Past it: it is asked again. */
 const PROBE_TIMEOUT_MS = 2000;
-/** A service that crashed this often before it was ever ready will not become so. */
+/**
+ * A service that crashed this often before it was ever ready will not become so.
+ * Past it: a lone peer is stopped, with the end of the log; one of a swarm is left down.
+ */
 const START_CRASHES_MAX = 4;
-/** Above the services' own limit (SHUTDOWN_TIMEOUT_MS), so that they report what held them up. */
+/**
+ * Above the services' own limit (SHUTDOWN_TIMEOUT_MS), so that they report what held them up.
+ * Past it: killed.
+ */
 export const STOP_TIMEOUT_MS = 12_000;
 /**
  * Socket buffers die young, and a large nursery keeps many MiB of them before it looks: 28 MiB more

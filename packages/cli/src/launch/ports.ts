@@ -10,7 +10,7 @@ export const BASE_PORT_DEFAULT = 7100;
 /** Ports set aside for each peer of a swarm on one machine. */
 export const PORTS_PER_PEER = 10;
 
-/** The last port that leaves room for a peer's own. */
+/** The last port that leaves room for a peer's own. Past it: refused. */
 export const BASE_PORT_MAX = 65_535 - SERVICES.length;
 
 const PORT_POLL_MS = 100;

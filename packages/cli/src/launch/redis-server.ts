@@ -12,8 +12,12 @@ import { CommandFailure } from '../failure.ts';
 
 /** Valkey is the same server under another name. */
 const PROGRAMS = ['redis-server', 'valkey-server'];
-/** Queues hold ids only: a peer that needs more than this has a fault. */
+/**
+ * Queues hold ids only: a peer that needs more than this has a fault.
+ * Past it: jobs are not queued; settling does their work.
+ */
 const MEMORY_MAX = '256mb';
+/** Start of Redis. Past it: the peer is not started. */
 const ANSWER_TIMEOUT_MS = 10_000;
 const ANSWER_POLL_MS = 10;
 

@@ -14,9 +14,16 @@ import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { CommandFailure } from '../failure.ts';
 
-/** Below the 104 bytes of the strictest system, with its closing zero. */
+/**
+ * Below the 104 bytes of the strictest system, with its closing zero.
+ * Past it: a folder below the temporary one is used.
+ */
 const SOCKET_PATH_MAX_BYTES = 100;
 const LONGEST_SOCKET_NAME = 'launcher.sock';
+/**
+ * Holder of a data folder (answers within `ANSWER_TIMEOUT_MS`, 1 s).
+ * Past it: still counts as the holder, without a name.
+ */
 const ANSWER_TIMEOUT_MS = 1000;
 
 /** The folder for sockets of the peer whose data is in `dataDir`, made for its owner alone. */

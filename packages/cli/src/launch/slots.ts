@@ -16,12 +16,12 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { tryLockFile } from '@shoal/chassis/file-lock';
 import { CommandFailure } from '../failure.ts';
 
-/** Peers on one volume: past this more machines are wanted, not more peers. */
+/** Peers on one volume: past this more machines are wanted, not more peers. Past it: refused. */
 export const SLOTS_MAX = 100;
-/** Docker starts a container that ended again within a tenth of a second at first. */
+/** Docker starts a container that ended again within a tenth of a second at first. Past it: refused. */
 export const NEWCOMER_PATIENCE_MS = 3000;
 const RETRY_MS = 100;
-/** Choosing takes milliseconds. */
+/** Choosing takes milliseconds. Past it: refused. */
 const CHOOSING_TIMEOUT_MS = 15_000;
 
 export interface Slot extends Disposable {

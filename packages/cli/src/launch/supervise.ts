@@ -8,6 +8,7 @@ import { once } from 'node:events';
 
 /** First wait before a restart: long enough to see whether the others died as well. */
 const RESTART_AFTER_MS = 300;
+/** Restarts later on (no end; the pause doubles up to `RESTART_AFTER_MAX_MS`, 5 s). Past it: . */
 const RESTART_AFTER_MAX_MS = 5000;
 /** A process that ran this long had not crashed at start: its next restart is quick again. */
 const STEADY_AFTER_MS = 30_000;

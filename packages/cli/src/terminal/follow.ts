@@ -6,7 +6,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { CommandFailure } from '../failure.ts';
 
 const ASK_EVERY_MS = 1000;
-/** Failures in a row: a restart takes a few seconds. */
+/** Failures in a row: a restart takes a few seconds. Past it: ends with the error. */
 const FAILURES_MAX = 15;
 
 /**

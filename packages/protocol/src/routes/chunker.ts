@@ -44,7 +44,7 @@ export const AttributesQuery = z.object({
 });
 export type AttributesQuery = z.infer<typeof AttributesQuery>;
 
-/** Gateways that one request may name. */
+/** Gateways that one request may name. Past it: 400. */
 export const GATEWAYS_MAX = 8;
 
 /** A DAG to be kept from now on, and where to look for blocks that no member has. */

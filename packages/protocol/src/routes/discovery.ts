@@ -11,9 +11,9 @@ import { route } from '../route.ts';
 
 const none = z.object({});
 
-/** So often something may have happened between two reports of it. */
+/** So often something may have happened between two reports of it. Past it: 400. */
 const TIMES_MAX = 2 ** 31 - 1;
-/** Files that a list may skip. */
+/** Files that a list may skip. Past it: 400. */
 const OFFSET_MAX = 2 ** 31 - 1;
 
 /** Where a page of files ended: the date that it is ordered by, and a root. Text that only discovery reads. */
@@ -21,10 +21,16 @@ export const FilesCursor = z
   .string()
   .regex(/^\d{1,15}\.[a-z2-7]{59}$/, 'is not what a page calls `next`');
 
-/** Deleted files in one list of those that can be purged, or in one request to purge some. */
+/**
+ * Deleted files in one list of those that can be purged, or in one request to purge some.
+ * Past it: the others stay, and come next.
+ */
 export const PURGES_MAX = 1000;
 
-/** Roots in one want: an answer then stays under the 4 MB of a libp2p message. */
+/**
+ * Roots in one want: an answer then stays under the 4 MB of a libp2p message.
+ * Past it: 400; our own lists are cut into several.
+ */
 export const WANT_ROOTS_MAX = 64;
 
 /** Whether the peer's wall clock agrees with its members'. Where it is wrong nothing is written. */
@@ -47,9 +53,9 @@ export const TwinReport = z.object({
 });
 export type TwinReport = z.infer<typeof TwinReport>;
 
-/** Longest random text that a peer is asked to sign. */
+/** Longest random text that a peer is asked to sign. Past it: not taken. */
 const NONCE_MAX_CHARS = 64;
-/** Records in one answer: a full member table. */
+/** Records in one answer: a full member table. Past it: not taken. */
 const RECORDS_MAX = 1025;
 
 export const PeersReply = z.object({
@@ -85,7 +91,7 @@ export const MembersReply = z.object({
 });
 export type MembersReply = z.infer<typeof MembersReply>;
 
-/** Reports of proofs in one call. */
+/** Reports of proofs in one call. Past it: 400. */
 export const PROOF_REPORTS_MAX = 64;
 
 /** What came of asking a member for proofs of its copies. */

@@ -3,7 +3,10 @@ import * as z from 'zod';
 import { CidText, PeerId } from '../cid.ts';
 import { route } from '../route.ts';
 
-/** Records in one answer: the specification's limit. */
+/**
+ * Records in one answer: the specification's limit.
+ * Past it: the rest is left out; rotation gives everyone a turn.
+ */
 export const ROUTING_RECORDS_MAX = 100;
 /** What a peer of ours speaks to strangers. */
 export const GATEWAY_PROTOCOL = 'transport-ipfs-gateway-http';

@@ -10,7 +10,7 @@ import { Bits, CopyProofs } from './storage.ts';
 
 const none = z.object({});
 
-/** Settle requests in one call. */
+/** Settle requests in one call. Past it: 400; our own lists are cut into several. */
 export const SETTLE_ROOTS_MAX = 64;
 
 /** How far a peer is with handing over what it holds. */

@@ -2,9 +2,9 @@
 
 import { renewToken, token, tokenHeaders } from './token.js';
 
-/** Longest wait for a list, so that a hung service shows. */
+/** Longest wait for a list, so that a hung service shows. Past it: the page says that the peer does not answer. */
 const ASK_TIMEOUT_MS = 15_000;
-/** A sweep of a large peer takes minutes before it answers. */
+/** A sweep of a large peer takes minutes before it answers. Past it: as for a list. */
 const TELL_TIMEOUT_MS = 600_000;
 
 /** Gets JSON. @throws Error with a sentence to show. */

@@ -3,16 +3,16 @@ import { basename } from 'node:path';
 import { Readable } from 'node:stream';
 import type { Attributes } from '@shoal/blocks';
 import { chunkerRoutes, fileNameFault, UploadReply, visibleName } from '@shoal/protocol';
-import { type Client, createClient } from '../../call/client.ts';
-import type { Command, Context } from '../../context.ts';
+import type { Client } from '../../call/client.ts';
+import { askingCommand } from '../../call/asking-command.ts';
+import type { Context } from '../../context.ts';
 import { whyText } from '../../files/file-state.ts';
 import { CommandFailure, EXIT_FAILURE, UsageError } from '../../failure.ts';
 import { attributesQuery, folderForm } from '../../files/folder-form.ts';
 import { formatBytes } from '../../terminal/format.ts';
 import { type Hidden, type LeftOut, listFolder } from '../../files/list-folder.ts';
 import { openFile, reasonOf, STDIN } from '../../files/open-file.ts';
-import { readOptions, readPath } from '../../options.ts';
-import { readPeerUrl } from '../../call/peer-url.ts';
+import { readPath } from '../../options.ts';
 import { startProgress } from '../../terminal/progress.ts';
 import {
   readWishes,
@@ -20,10 +20,21 @@ import {
   UPLOAD_USAGE,
   type UploadWishes,
 } from '../../files/upload-options.ts';
-import { watchStop } from '../../terminal/watch-stop.ts';
-import { readToken, TOKEN_USAGE } from '../../call/write-token.ts';
+import { TOKEN_USAGE } from '../../call/write-token.ts';
 
-export const USAGE = `shoal add <path…> [options]    upload files; prints each one's CID and link
+/** What one path is uploaded as. */
+interface Order {
+  readonly path: string;
+  readonly name: string | undefined;
+  readonly wishes: UploadWishes;
+  readonly isRecursive: boolean;
+  readonly hidden: Hidden;
+  readonly isPreserving: boolean;
+}
+
+/** Uploads files and folders one after the other; one that fails does not stop the rest. */
+export const add = askingCommand({
+  usage: `shoal add <path…> [options]    upload files; prints each one's CID and link
   -r, --recursive    take folders too, each as one directory with all that is in it
   --hidden           with -r: also what begins with a dot
   --no-hidden        with -r: not what begins with a dot, and without a word about it
@@ -37,70 +48,54 @@ ${UPLOAD_USAGE}
 
 What can't be kept (a name that is not UTF-8, a device, a pipe, a file that may not be read, what is
 hidden) is left out and listed, the rest is uploaded, and the exit code is 1. So it is when a file
-changes while it is sent. Behind "--" every word is a path.`;
-
-/** What one path is uploaded as. */
-interface Order {
-  readonly path: string;
-  readonly name: string | undefined;
-  readonly wishes: UploadWishes;
-  readonly isRecursive: boolean;
-  readonly hidden: Hidden;
-  readonly isPreserving: boolean;
-}
-
-/** Uploads files and folders one after the other; one that fails does not stop the rest. */
-export const add: Command = async (args, context) => {
-  const { values, positionals: paths } = readOptions(args, {
+changes while it is sent. Behind "--" every word is a path.`,
+  options: {
     recursive: { type: 'boolean', short: 'r', default: false },
     hidden: { type: 'boolean', default: false },
     'no-hidden': { type: 'boolean', default: false },
     preserve: { type: 'boolean', default: false },
-    peer: { type: 'string' },
-    'token-file': { type: 'string' },
     ...UPLOAD_OPTIONS,
     name: { type: 'string' },
-    json: { type: 'boolean', default: false },
-  });
-  if (paths.length === 0) throw new UsageError('which file? give at least one path');
-  if (values.name !== undefined && paths.length > 1)
-    throw new UsageError('--name is for a single file or folder');
-  if (paths.includes(STDIN) && values.name === undefined)
-    throw new UsageError('standard input needs a --name');
-  if ((values.hidden || values['no-hidden']) && !values.recursive)
-    throw new UsageError('--hidden and --no-hidden go with -r');
-  if (values.hidden && values['no-hidden'])
-    throw new UsageError('--hidden and --no-hidden can not both be meant');
-  const hidden = values.hidden ? 'take' : values['no-hidden'] ? 'pass-over' : 'list';
-  if (values.preserve)
-    context.err(
-      'shoal: --preserve: modes and times are kept, so the CIDs are other ones than without\n',
-    );
-  const wishes = readWishes(values);
-  await using client = createClient(
-    readPeerUrl(values.peer, context),
-    readToken(values['token-file'], context),
-  );
-  using stop = watchStop(() => process.exit(EXIT_FAILURE));
-  let exitCode = 0;
-  for (const path of paths) {
-    try {
-      const { recursive: isRecursive, preserve: isPreserving, name } = values;
-      const order = { path, name, wishes, isRecursive, hidden, isPreserving } as const;
-      const { reply, faults } = await addOne(client, order, context, stop);
-      context.out(values.json ? `${JSON.stringify(reply)}\n` : resultLine(reply, client));
-      for (const fault of faults) context.err(`shoal: ${fault}\n`);
-      if (faults.length > 0) exitCode = EXIT_FAILURE;
-      if (context.isWatched) context.err(`${describe(reply)}\n`);
-    } catch (error) {
-      stop.signal.throwIfAborted();
-      if (!(error instanceof CommandFailure)) throw error;
-      context.err(`shoal: ${visibleName(path)}: ${error.message}\n`);
-      exitCode = EXIT_FAILURE;
+  },
+  writes: true,
+  takesWords: true,
+  async run({ values, words, context, client, stop, print }) {
+    const paths = words;
+    if (paths.length === 0) throw new UsageError('which file? give at least one path');
+    if (values.name !== undefined && paths.length > 1)
+      throw new UsageError('--name is for a single file or folder');
+    if (paths.includes(STDIN) && values.name === undefined)
+      throw new UsageError('standard input needs a --name');
+    if ((values.hidden || values['no-hidden']) && !values.recursive)
+      throw new UsageError('--hidden and --no-hidden go with -r');
+    if (values.hidden && values['no-hidden'])
+      throw new UsageError('--hidden and --no-hidden can not both be meant');
+    const hidden = values.hidden ? 'take' : values['no-hidden'] ? 'pass-over' : 'list';
+    if (values.preserve)
+      context.err(
+        'shoal: --preserve: modes and times are kept, so the CIDs are other ones than without\n',
+      );
+    const wishes = readWishes(values);
+    let exitCode = 0;
+    for (const path of paths) {
+      try {
+        const { recursive: isRecursive, preserve: isPreserving, name } = values;
+        const order = { path, name, wishes, isRecursive, hidden, isPreserving } as const;
+        const { reply, faults } = await addOne(client, order, context, stop);
+        print(reply, resultLine(reply, client));
+        for (const fault of faults) context.err(`shoal: ${fault}\n`);
+        if (faults.length > 0) exitCode = EXIT_FAILURE;
+        if (context.isWatched) context.err(`${describe(reply)}\n`);
+      } catch (error) {
+        stop.signal.throwIfAborted();
+        if (!(error instanceof CommandFailure)) throw error;
+        context.err(`shoal: ${visibleName(path)}: ${error.message}\n`);
+        exitCode = EXIT_FAILURE;
+      }
     }
-  }
-  return exitCode;
-};
+    return exitCode;
+  },
+});
 
 /** An upload that was kept, and what is not as it should be, each in a sentence. */
 interface Added {

@@ -6,19 +6,20 @@ import { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { callbackify } from 'node:util';
 import { discoveryRoutes, fileNameFault, visibleName } from '@shoal/protocol';
-import { connectionFailure, createClient, type Download } from '../../call/client.ts';
-import type { Command, Context } from '../../context.ts';
+import { connectionFailure, type Download } from '../../call/client.ts';
+import { askingCommand } from '../../call/asking-command.ts';
+import type { Context } from '../../context.ts';
 import { draftBeside, findTarget, publish, type Target } from '../../files/draft.ts';
-import { CommandFailure, EXIT_FAILURE, UsageError } from '../../failure.ts';
+import { CommandFailure, UsageError } from '../../failure.ts';
 import { formatBytes } from '../../terminal/format.ts';
-import { readHash, readOptions, readPath } from '../../options.ts';
-import { readPeerUrl } from '../../call/peer-url.ts';
+import { readHash, readPath } from '../../options.ts';
 import { type Progress, startProgress } from '../../terminal/progress.ts';
-import { watchStop } from '../../terminal/watch-stop.ts';
 
 const STDOUT = '-';
 
-export const USAGE = `shoal get <hash> [options]     download a file by its CID or sha-256, or a directory by its CID
+/** Downloads a file. It appears under its name only when all of it is there and right. */
+export const get = askingCommand({
+  usage: `shoal get <hash> [options]     download a file by its CID or sha-256, or a directory by its CID
   -o, --output FILE  where to (default: the file's own name; - for standard output)
   -f, --force        replace a file that is there, which keeps its mode, and through a symlink the file
                      that it leads to; a folder is never replaced
@@ -28,65 +29,61 @@ export const USAGE = `shoal get <hash> [options]     download a file by its CID 
   --json             print what was downloaded as JSON
 
 A file appears under its name only when all of it is there and right; until then it is a draft called
-".shoal-….part" beside it. A device or a pipe named by -o is written to.`;
-
-/** Downloads a file. It appears under its name only when all of it is there and right. */
-export const get: Command = async (args, context) => {
-  const { values, positionals } = readOptions(args, {
+".shoal-….part" beside it. A device or a pipe named by -o is written to.`,
+  options: {
     output: { type: 'string', short: 'o' },
     force: { type: 'boolean', short: 'f', default: false },
     'links-out': { type: 'boolean', default: false },
     preserve: { type: 'boolean', default: false },
-    peer: { type: 'string' },
-    json: { type: 'boolean', default: false },
-  });
-  const hash = readHash(positionals);
-  if (values.json && values.output === STDOUT)
-    throw new UsageError('--json and the file can not both go to standard output');
+  },
+  takesWords: true,
+  async run({ values, words, context, client, stop }) {
+    const hash = readHash(words);
+    if (values.json && values.output === STDOUT)
+      throw new UsageError('--json and the file can not both go to standard output');
 
-  await using client = createClient(readPeerUrl(values.peer, context));
-  using stop = watchStop(() => process.exit(EXIT_FAILURE));
-  const isReplaceable = values.force;
-  // Asked before the download too, so that nobody waits for a refusal.
-  if (values.output !== undefined && values.output !== STDOUT)
-    await findTarget(readPath(values.output, context), { isReplaceable });
-  const download = await client.getFile(hash, stop);
-  if ('location' in download) {
-    const isFolder = download.location.endsWith('/');
-    if (!isFolder)
-      throw new CommandFailure(
-        `it is neither a file nor a directory; fetch its blocks with: curl -O "${client.peerUrl}/ipfs/${hash}?format=car"`,
-      );
-    if (values.output === STDOUT)
-      throw new CommandFailure('it is a directory, which can not go to standard output; give -o');
-    const { getFolder } = await import('../../files/get-folder.ts');
-    const { name } = await client.call(discoveryRoutes.fileHealth, { params: { hash } }, stop);
-    const target = readPath(values.output ?? safeName(name) ?? hash, context);
-    const { json: isJson, preserve: isPreserving, 'links-out': withLinksOut } = values;
-    const order = { cid: hash, path: target, isJson, isPreserving, withLinksOut };
-    await getFolder(client, order, context, stop);
+    const isReplaceable = values.force;
+    // Asked before the download too, so that nobody waits for a refusal.
+    if (values.output !== undefined && values.output !== STDOUT)
+      await findTarget(readPath(values.output, context), { isReplaceable });
+    const download = await client.getFile(hash, stop);
+    if ('location' in download) {
+      const isFolder = download.location.endsWith('/');
+      if (!isFolder)
+        throw new CommandFailure(
+          `it is neither a file nor a directory; fetch its blocks with: curl -O "${client.peerUrl}/ipfs/${hash}?format=car"`,
+        );
+      if (values.output === STDOUT)
+        throw new CommandFailure('it is a directory, which can not go to standard output; give -o');
+      const { getFolder } = await import('../../files/get-folder.ts');
+      const { name } = await client.call(discoveryRoutes.fileHealth, { params: { hash } }, stop);
+      const target = readPath(values.output ?? safeName(name) ?? hash, context);
+      const { json: isJson, preserve: isPreserving, 'links-out': withLinksOut } = values;
+      const order = { cid: hash, path: target, isJson, isPreserving, withLinksOut };
+      await getFolder(client, order, context, stop);
+      return 0;
+    }
+    const options = { peerUrl: client.peerUrl, hash, signal: stop.signal };
+    if (values.output === STDOUT) {
+      await receive(download, keptOpen(process.stdout), context, options);
+      return 0;
+    }
+    const path = readPath(values.output ?? safeName(download.name) ?? hash, context);
+    try {
+      const target = await findTarget(path, { isReplaceable });
+      const received = await write(target, (to) => receive(download, to, context, options));
+      const result = { path, ...received };
+      if (values.json) context.out(`${JSON.stringify(result)}\n`);
+      else if (context.isWatched)
+        context.err(
+          `${visibleName(basename(path))}: ${formatBytes(received.sizeBytes)}, sha-256 verified\n`,
+        );
+    } finally {
+      download.body.on('error', () => {}).destroy();
+    }
     return 0;
-  }
-  const options = { peerUrl: client.peerUrl, hash, signal: stop.signal };
-  if (values.output === STDOUT) {
-    await receive(download, keptOpen(process.stdout), context, options);
-    return 0;
-  }
-  const path = readPath(values.output ?? safeName(download.name) ?? hash, context);
-  try {
-    const target = await findTarget(path, { isReplaceable });
-    const received = await write(target, (to) => receive(download, to, context, options));
-    const result = { path, ...received };
-    if (values.json) context.out(`${JSON.stringify(result)}\n`);
-    else if (context.isWatched)
-      context.err(
-        `${visibleName(basename(path))}: ${formatBytes(received.sizeBytes)}, sha-256 verified\n`,
-      );
-  } finally {
-    download.body.on('error', () => {}).destroy();
-  }
-  return 0;
-};
+  },
+});
 
 /** Writes into a draft that becomes the file, or straight into a device or a pipe. */
 async function write(

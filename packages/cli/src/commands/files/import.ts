@@ -1,61 +1,54 @@
 import { Readable } from 'node:stream';
 import { chunkerRoutes, type ImportReply } from '@shoal/protocol';
-import { type Client, createClient } from '../../call/client.ts';
-import type { Command, Context } from '../../context.ts';
+import type { Client } from '../../call/client.ts';
+import { askingCommand } from '../../call/asking-command.ts';
+import type { Context } from '../../context.ts';
 import { EXIT_FAILURE, UsageError } from '../../failure.ts';
 import { formatBytes, plural } from '../../terminal/format.ts';
 import { openFile } from '../../files/open-file.ts';
-import { readOptions } from '../../options.ts';
-import { readPeerUrl } from '../../call/peer-url.ts';
 import { startProgress } from '../../terminal/progress.ts';
 import { readWishes, UPLOAD_OPTIONS, UPLOAD_USAGE } from '../../files/upload-options.ts';
-import { watchStop } from '../../terminal/watch-stop.ts';
-import { readToken, TOKEN_USAGE } from '../../call/write-token.ts';
+import { TOKEN_USAGE } from '../../call/write-token.ts';
 
-export const USAGE = `shoal import <file.car> [options]  take in the blocks of a CAR and keep its roots; prints each
+/** Sends a CAR as it is, "-" for standard input. */
+export const importCar = askingCommand({
+  usage: `shoal import <file.car> [options]  take in the blocks of a CAR and keep its roots; prints each
                                root's CID and link; exits 1 when one can't be kept
   --peer URL         gateway to send it to (default: SHOAL_PEER, or http://127.0.0.1:7100)
 ${TOKEN_USAGE}
 ${UPLOAD_USAGE}
   --name NAME        name for a single root (default: its CID)
-  --json             print the peer's answer`;
-
-/** Sends a CAR as it is, "-" for standard input. */
-export const importCar: Command = async (args, context) => {
-  const { values, positionals } = readOptions(args, {
-    peer: { type: 'string' },
-    'token-file': { type: 'string' },
+  --json             print the peer's answer`,
+  options: {
     ...UPLOAD_OPTIONS,
     name: { type: 'string' },
-    json: { type: 'boolean', default: false },
-  });
-  const [path, ...rest] = positionals;
-  if (path === undefined || rest.length > 0) throw new UsageError('give exactly one CAR');
-  const query = { ...readWishes(values), name: values.name };
-  await using client = createClient(
-    readPeerUrl(values.peer, context),
-    readToken(values['token-file'], context),
-  );
-  using stop = watchStop(() => process.exit(EXIT_FAILURE));
-  await using file = await openFile(path, undefined, context);
-  const { name: title, sizeBytes, source } = file;
-  using progress = startProgress(context, { title, totalBytes: sizeBytes });
-  async function* counted() {
-    for await (const piece of source) {
-      yield piece;
-      progress.add(piece.length);
+  },
+  writes: true,
+  takesWords: true,
+  async run({ values, words, context, client, stop }) {
+    const [path, ...rest] = words;
+    if (path === undefined || rest.length > 0) throw new UsageError('give exactly one CAR');
+    const query = { ...readWishes(values), name: values.name };
+    await using file = await openFile(path, undefined, context);
+    const { name: title, sizeBytes, source } = file;
+    using progress = startProgress(context, { title, totalBytes: sizeBytes });
+    async function* counted() {
+      for await (const piece of source) {
+        yield piece;
+        progress.add(piece.length);
+      }
+      progress.note('reading it through, waiting for copies');
     }
-    progress.note('reading it through, waiting for copies');
-  }
-  const { importBlocks: route } = chunkerRoutes;
-  const body = Readable.from(counted(), { objectMode: false });
-  const type = 'application/vnd.ipld.car';
-  const order = { query, type, body, sizeBytes };
-  const reply = await client.upload(route, route.reply, order, stop);
-  if (values.json) context.out(`${JSON.stringify(reply)}\n`);
-  else report(reply, client, context);
-  return reply.unpinned.length === 0 ? 0 : EXIT_FAILURE;
-};
+    const { importBlocks: route } = chunkerRoutes;
+    const body = Readable.from(counted(), { objectMode: false });
+    const type = 'application/vnd.ipld.car';
+    const order = { query, type, body, sizeBytes };
+    const reply = await client.upload(route, route.reply, order, stop);
+    if (values.json) context.out(`${JSON.stringify(reply)}\n`);
+    else report(reply, client, context);
+    return reply.unpinned.length === 0 ? 0 : EXIT_FAILURE;
+  },
+});
 
 function report(
   { blocks, blockBytes, pinned, unpinned }: ImportReply,

@@ -1,33 +1,25 @@
-import { createClient, type FilesReply } from '../../call/client.ts';
-import type { Command } from '../../context.ts';
-import { EXIT_FAILURE } from '../../failure.ts';
+import type { FilesReply } from '@shoal/sdk';
+import { askingCommand } from '../../call/asking-command.ts';
 import { whyText } from '../../files/file-state.ts';
 import { formatAge, formatBytes, formatTable, formatTime } from '../../terminal/format.ts';
-import { readOptions, refusePositionals } from '../../options.ts';
-import { readPeerUrl } from '../../call/peer-url.ts';
-import { watchStop } from '../../terminal/watch-stop.ts';
 
-export const USAGE = `shoal ls [options]             list the swarm's files, newest first
+/** Lists the files of the swarm: their copies, and why they are not as many as asked for. */
+export const ls = askingCommand({
+  usage: `shoal ls [options]             list the swarm's files, newest first
   --deleted          list deleted files that can be brought back ("shoal undelete") instead, the
                      last one deleted first, and when they are purged
   --peer URL         gateway to ask (default: SHOAL_PEER, or http://127.0.0.1:7100)
-  --json             print the peer's answer`;
-
-/** Lists the files of the swarm: their copies, and why they are not as many as asked for. */
-export const ls: Command = async (args, context) => {
-  const { values, positionals } = readOptions(args, {
+  --json             print the peer's answer`,
+  options: {
     deleted: { type: 'boolean', default: false },
-    peer: { type: 'string' },
-    json: { type: 'boolean', default: false },
-  });
-  refusePositionals(positionals);
-  await using client = createClient(readPeerUrl(values.peer, context));
-  using stop = watchStop(() => process.exit(EXIT_FAILURE));
-  const reply = await client.listFiles({ deleted: values.deleted, signal: stop.signal });
-  const table = values.deleted ? deletedTable : filesTable;
-  context.out(values.json ? `${JSON.stringify(reply)}\n` : table(reply, Date.now()));
-  return 0;
-};
+  },
+  async run({ values, client, stop, print }) {
+    const reply = await client.listFiles({ deleted: values.deleted }, stop);
+    const table = values.deleted ? deletedTable : filesTable;
+    print(reply, table(reply, Date.now()));
+    return 0;
+  },
+});
 
 /** The files as a table; the columns EXPIRES and WHY are there only when one of them needs it. */
 export function filesTable({ files }: FilesReply, nowMs: number): string {

@@ -1,35 +1,33 @@
 import { discoveryRoutes } from '@shoal/protocol';
-import type { Command } from '../../context.ts';
+import { askingCommand } from '../../call/asking-command.ts';
 import { eachHash } from '../../files/each-hash.ts';
 import { formatTime } from '../../terminal/format.ts';
-import { readOptions } from '../../options.ts';
 import { TOKEN_USAGE } from '../../call/write-token.ts';
 
-export const USAGE = `shoal rm <hash…> [options]     delete files from the whole swarm, by CID or sha-256
+/** Deletes files. */
+export const rm = askingCommand({
+  usage: `shoal rm <hash…> [options]     delete files from the whole swarm, by CID or sha-256
                      they can be brought back for some days ("shoal undelete"), unless their
                      room is needed; their bytes go then
   --now              purge them at once, also those that are deleted already: they can't be
                      brought back, and their bytes go with the next two sweeps
   --peer URL         gateway to ask (default: SHOAL_PEER, or http://127.0.0.1:7100)
 ${TOKEN_USAGE}
-  --json             print the peer's answers, one a line`;
-
-/** Deletes files. */
-export const rm: Command = async (args, context) => {
-  const { values, positionals } = readOptions(args, {
+  --json             print the peer's answers, one a line`,
+  options: {
     now: { type: 'boolean', default: false },
-    peer: { type: 'string' },
-    'token-file': { type: 'string' },
-    json: { type: 'boolean', default: false },
-  });
-  return eachHash(positionals, values, context, async (hash, client, stop) => {
-    const query = values.now ? ({ now: 'true' } as const) : {};
-    const ask = { params: { hash }, query };
-    const reply = await client.call(discoveryRoutes.removeFile, ask, stop);
-    if (values.json) context.out(`${JSON.stringify(reply)}\n`);
-    else if (context.isWatched) context.err(`${reply.name}: ${outcomeOf(reply)}\n`);
-  });
-};
+  },
+  writes: true,
+  takesWords: true,
+  async run({ values, words, context, client, stop, note }) {
+    return eachHash({ words, context, stop }, async (hash) => {
+      const query = values.now ? ({ now: 'true' } as const) : {};
+      const ask = { params: { hash }, query };
+      const reply = await client.call(discoveryRoutes.removeFile, ask, stop);
+      note(reply, `${reply.name}: ${outcomeOf(reply)}`);
+    });
+  },
+});
 
 function outcomeOf({ cid, purgeAtMs }: { cid: string; purgeAtMs?: number | undefined }): string {
   if (purgeAtMs === undefined) return 'deleted for good';

@@ -1,51 +1,42 @@
 import { discoveryRoutes, type FileEntry, fileNameFault, REPLICAS_MAX } from '@shoal/protocol';
-import { createClient } from '../../call/client.ts';
-import type { Command } from '../../context.ts';
+import { askingCommand } from '../../call/asking-command.ts';
 import { whyText } from '../../files/file-state.ts';
-import { EXIT_FAILURE, UsageError } from '../../failure.ts';
+import { UsageError } from '../../failure.ts';
 import { formatTime } from '../../terminal/format.ts';
-import { readHash, readNumber, readOptions } from '../../options.ts';
-import { readPeerUrl } from '../../call/peer-url.ts';
+import { readHash, readNumber } from '../../options.ts';
 import { readExpiry } from '../../files/read-expiry.ts';
-import { watchStop } from '../../terminal/watch-stop.ts';
-import { readToken, TOKEN_USAGE } from '../../call/write-token.ts';
+import { TOKEN_USAGE } from '../../call/write-token.ts';
 
-export const USAGE = `shoal set <hash> [options]     change a file for the whole swarm; what is not named stays
+/** Changes what is promised for a file; copies are made or dropped afterwards, by themselves. */
+export const set = askingCommand({
+  usage: `shoal set <hash> [options]     change a file for the whole swarm; what is not named stays
   --name NAME        its name
   --replicas N       copies to keep
   --expires WHEN     when it ends by itself: a date, a time from now such as 7d, or never
   --peer URL         gateway to ask (default: SHOAL_PEER, or http://127.0.0.1:7100)
 ${TOKEN_USAGE}
-  --json             print the file as it is now`;
-
-/** Changes what is promised for a file; copies are made or dropped afterwards, by themselves. */
-export const set: Command = async (args, context) => {
-  const { values, positionals } = readOptions(args, {
+  --json             print the file as it is now`,
+  options: {
     name: { type: 'string' },
     replicas: { type: 'string' },
     expires: { type: 'string' },
-    peer: { type: 'string' },
-    'token-file': { type: 'string' },
-    json: { type: 'boolean', default: false },
-  });
-  const hash = readHash(positionals);
-  const body = {
-    name: readName(values.name),
-    replicas: readReplicas(values.replicas),
-    expiresAt: readExpiry(values.expires, Date.now()),
-  };
-  if (Object.values(body).every((value) => value === undefined))
-    throw new UsageError('what is to change? give --name, --replicas or --expires');
-  await using client = createClient(
-    readPeerUrl(values.peer, context),
-    readToken(values['token-file'], context),
-  );
-  using stop = watchStop(() => process.exit(EXIT_FAILURE));
-  const file = await client.call(discoveryRoutes.changeFile, { params: { hash }, body }, stop);
-  if (values.json) context.out(`${JSON.stringify(file)}\n`);
-  else if (context.isWatched) context.err(`${describe(file)}\n`);
-  return 0;
-};
+  },
+  writes: true,
+  takesWords: true,
+  async run({ values, words, client, stop, note }) {
+    const hash = readHash(words);
+    const body = {
+      name: readName(values.name),
+      replicas: readReplicas(values.replicas),
+      expiresAt: readExpiry(values.expires, Date.now()),
+    };
+    if (Object.values(body).every((value) => value === undefined))
+      throw new UsageError('what is to change? give --name, --replicas or --expires');
+    const file = await client.call(discoveryRoutes.changeFile, { params: { hash }, body }, stop);
+    note(file, describe(file));
+    return 0;
+  },
+});
 
 function readName(name: string | undefined): string | undefined {
   const fault = name === undefined ? undefined : fileNameFault(name);

@@ -1,8 +1,6 @@
 import { discoveryRoutes, type FileHealth } from '@shoal/protocol';
-import { createClient } from '../../call/client.ts';
-import type { Command } from '../../context.ts';
+import { askingCommand } from '../../call/asking-command.ts';
 import { standingText, whyText } from '../../files/file-state.ts';
-import { EXIT_FAILURE } from '../../failure.ts';
 import {
   formatAge,
   formatBytes,
@@ -12,27 +10,22 @@ import {
   plural,
   shortPeerId,
 } from '../../terminal/format.ts';
-import { readHash, readOptions } from '../../options.ts';
-import { readPeerUrl } from '../../call/peer-url.ts';
-import { watchStop } from '../../terminal/watch-stop.ts';
-
-export const USAGE = `shoal stat <hash> [options]    tell how safe a file is: every member is asked now
-  --peer URL         gateway to ask (default: SHOAL_PEER, or http://127.0.0.1:7100)
-  --json             print the peer's answer`;
+import { readHash } from '../../options.ts';
 
 /** Tells what the swarm holds of a file, from answers that were given just now. */
-export const stat: Command = async (args, context) => {
-  const { values, positionals } = readOptions(args, {
-    peer: { type: 'string' },
-    json: { type: 'boolean', default: false },
-  });
-  const hash = readHash(positionals);
-  await using client = createClient(readPeerUrl(values.peer, context));
-  using stop = watchStop(() => process.exit(EXIT_FAILURE));
-  const health = await client.call(discoveryRoutes.fileHealth, { params: { hash } }, stop);
-  context.out(values.json ? `${JSON.stringify(health)}\n` : healthReport(health, Date.now()));
-  return 0;
-};
+export const stat = askingCommand({
+  usage: `shoal stat <hash> [options]    tell how safe a file is: every member is asked now
+  --peer URL         gateway to ask (default: SHOAL_PEER, or http://127.0.0.1:7100)
+  --json             print the peer's answer`,
+  options: {},
+  takesWords: true,
+  async run({ words, client, stop, print }) {
+    const hash = readHash(words);
+    const health = await client.call(discoveryRoutes.fileHealth, { params: { hash } }, stop);
+    print(health, healthReport(health, Date.now()));
+    return 0;
+  },
+});
 
 /** A file's health for people: the facts, then who holds how much. */
 export function healthReport(health: FileHealth, nowMs: number): string {

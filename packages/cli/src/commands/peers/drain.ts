@@ -1,68 +1,57 @@
 import { type DrainReport, transferRoutes } from '@shoal/protocol';
-import { createClient } from '../../call/client.ts';
-import type { Command } from '../../context.ts';
+import { askingCommand } from '../../call/asking-command.ts';
 import { EXIT_FAILURE, UsageError } from '../../failure.ts';
 import { follow } from '../../terminal/follow.ts';
 import { plural } from '../../terminal/format.ts';
-import { readOptions, refusePositionals } from '../../options.ts';
-import { readPeerUrl } from '../../call/peer-url.ts';
 import { startStatusLine } from '../../terminal/progress.ts';
-import { StopRequested, watchStop } from '../../terminal/watch-stop.ts';
-import { readToken, TOKEN_USAGE } from '../../call/write-token.ts';
+import { StopRequested } from '../../terminal/watch-stop.ts';
+import { TOKEN_USAGE } from '../../call/write-token.ts';
 
-export const USAGE = `shoal drain [options]          hand over what a peer holds, so that it may go for good;
+/** Begins a drain and watches it to its end. */
+export const drain = askingCommand({
+  usage: `shoal drain [options]          hand over what a peer holds, so that it may go for good;
                                it serves on meanwhile, and Ctrl-C stops the watching only
   --peer URL         gateway of the peer that is to go (default: SHOAL_PEER, or http://127.0.0.1:7100)
 ${TOKEN_USAGE}
   --status           only tell how far it is
   --cancel           the peer stays after all
-  --json             print the peer's last report`;
-
-/** Begins a drain and watches it to its end. */
-export const drain: Command = async (args, context) => {
-  const { values, positionals } = readOptions(args, {
-    peer: { type: 'string' },
-    'token-file': { type: 'string' },
+  --json             print the peer's last report`,
+  options: {
     status: { type: 'boolean', default: false },
     cancel: { type: 'boolean', default: false },
-    json: { type: 'boolean', default: false },
-  });
-  refusePositionals(positionals);
-  if (values.status && values.cancel) throw new UsageError('--status or --cancel, not both');
-  await using client = createClient(
-    readPeerUrl(values.peer, context),
-    readToken(values['token-file'], context),
-  );
-  using stop = watchStop(() => process.exit(EXIT_FAILURE));
-  const tell = (report: DrainReport): void =>
-    context.out(values.json ? `${JSON.stringify(report)}\n` : `${describeDrain(report)}\n`);
-  if (values.status || values.cancel) {
-    const route = values.cancel ? transferRoutes.cancelDrain : transferRoutes.drainState;
-    tell(await client.call(route, {}, stop));
-    return 0;
-  }
-  await client.call(transferRoutes.startDrain, {}, stop);
-  try {
-    using line = startStatusLine(context);
-    const report = await follow(
-      (options) => client.call(transferRoutes.drainState, {}, options),
-      {
-        isOver: ({ isDraining, isDrained }) => isDrained || !isDraining,
-        onAnswer: (answer) => line.show(describeDrain(answer)),
-      },
-      stop,
-    );
-    line[Symbol.dispose]();
-    tell(report);
-    return report.isDrained ? 0 : EXIT_FAILURE;
-  } catch (error) {
-    if (!(error instanceof StopRequested)) throw error;
-    context.err(
-      'the peer goes on handing over: "shoal drain --status" tells how far it is, "shoal drain --cancel" stops it\n',
-    );
-    return EXIT_FAILURE;
-  }
-};
+  },
+  writes: true,
+  async run({ values, context, client, stop, print }) {
+    if (values.status && values.cancel) throw new UsageError('--status or --cancel, not both');
+    const tell = (report: DrainReport): void => print(report, `${describeDrain(report)}\n`);
+    if (values.status || values.cancel) {
+      const route = values.cancel ? transferRoutes.cancelDrain : transferRoutes.drainState;
+      tell(await client.call(route, {}, stop));
+      return 0;
+    }
+    await client.call(transferRoutes.startDrain, {}, stop);
+    try {
+      using line = startStatusLine(context);
+      const report = await follow(
+        (options) => client.call(transferRoutes.drainState, {}, options),
+        {
+          isOver: ({ isDraining, isDrained }) => isDrained || !isDraining,
+          onAnswer: (answer) => line.show(describeDrain(answer)),
+        },
+        stop,
+      );
+      line[Symbol.dispose]();
+      tell(report);
+      return report.isDrained ? 0 : EXIT_FAILURE;
+    } catch (error) {
+      if (!(error instanceof StopRequested)) throw error;
+      context.err(
+        'the peer goes on handing over: "shoal drain --status" tells how far it is, "shoal drain --cancel" stops it\n',
+      );
+      return EXIT_FAILURE;
+    }
+  },
+});
 
 /** How far a drain is, in a sentence. */
 export function describeDrain(report: DrainReport): string {

@@ -2,18 +2,21 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { readSwarmKey } from '@shoal/chassis/config';
 import { bareHost } from '@shoal/protocol';
-import type { Command, Context } from '../../context.ts';
+import { defineCommand } from '../../command.ts';
+import type { Context } from '../../context.ts';
 import { defaultDataDir } from '../../launch/data-dir.ts';
 import { type Door, openDoor } from '../../call/door.ts';
 import { UsageError } from '../../failure.ts';
 import { type LaunchedPeer, launchPeer } from '../../launch/launch-peer.ts';
-import { readNumber, readOptions, readPath, refusePositionals } from '../../options.ts';
+import { readNumber, readPath } from '../../options.ts';
 import { BASE_PORT_DEFAULT, BASE_PORT_MAX, portsOf } from '../../launch/ports.ts';
 import { type LogTarget, runLauncher } from '../../launch/run-launcher.ts';
 import { claimSlot } from '../../launch/slots.ts';
 import { ensureSwarmKey, writeSwarmKey } from '../../launch/swarm-key.ts';
 
-export const USAGE = `shoal peer [options]           run one peer until Ctrl-C
+/** Runs one peer of a swarm: Redis and the five services, restarted when they crash. */
+export const peer = defineCommand({
+  usage: `shoal peer [options]           run one peer until Ctrl-C
   --data-dir D       where its data is (default: ~/.local/share/shoal)
   --slots            share D with other peers: each takes a folder D/slots/<n> for itself
   --base-port B      first of its six ports (default: ${BASE_PORT_DEFAULT})
@@ -27,11 +30,8 @@ export const USAGE = `shoal peer [options]           run one peer until Ctrl-C
   --json             print one line of JSON when it is ready
   --verbose          show what the services log
   --log-to stdout    write what the services log to stdout, as JSON lines
-The swarm key may be given as SWARM_KEY too (64 hex digits): it is then kept in D/swarm.key.`;
-
-/** Runs one peer of a swarm: Redis and the five services, restarted when they crash. */
-export const peer: Command = async (args, context) => {
-  const { values, positionals } = readOptions(args, {
+The swarm key may be given as SWARM_KEY too (64 hex digits): it is then kept in D/swarm.key.`,
+  options: {
     'data-dir': { type: 'string' },
     slots: { type: 'boolean', default: false },
     'base-port': { type: 'string', default: String(BASE_PORT_DEFAULT) },
@@ -45,62 +45,63 @@ export const peer: Command = async (args, context) => {
     json: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
     'log-to': { type: 'string', default: 'files' },
-  });
-  refusePositionals(positionals);
-  for (const seed of values.seed)
-    if (!/^(.+:\d{1,5}|\/.+)$/.test(seed))
-      throw new UsageError(`--seed must be host:port, not "${seed}"`);
-  const basePort = readNumber(values['base-port'], {
-    name: '--base-port',
-    min: 1,
-    max: BASE_PORT_MAX,
-  });
-  const logTo = readLogTarget(values['log-to'], values.verbose);
-  const root = readPath(values['data-dir'] ?? defaultDataDir(context), context);
-  const { keyFile, isNew } = placeKey(root, values['key-file'], context);
-  // Containers of one project share the key through their volume: there, a new one is the swarm's.
-  if (isNew && values.seed.length > 0 && !values.slots)
-    context.err(
-      `shoal: ${keyFile} was made now, so this is a swarm of its own; to join the one at ${values.seed.join(', ')}, give its key with --key-file\n`,
-    );
-  const door = openDoor({ host: values.host, keyFile, isOpen: values.open }, context);
-  return runLauncher(context, {
-    logTo,
-    launch: async (deps, options) => {
-      await using starting = new AsyncDisposableStack();
-      const slot = values.slots
-        ? starting.use(await claimSlot(root, { holder: hostname(), ...options }))
-        : undefined;
-      const launched = starting.use(
-        await launchPeer(
-          {
-            label: slot === undefined ? 'this peer' : `peer in slot ${slot.index}`,
-            dataDir: slot?.dataDir ?? root,
-            keyFile,
-            host: bareHost(values.host),
-            advertiseHost: values.advertise && bareHost(values.advertise),
-            ports: portsOf(basePort),
-            seeds: values.seed,
-            hasMdns: !values['no-mdns'],
-            isOpen: values.open,
-            hasNewIdentity: values['new-identity'],
-            staysDownWhenKilled: false,
-          },
-          deps,
-          options,
-        ),
+  },
+  async run({ values, context }) {
+    for (const seed of values.seed)
+      if (!/^(.+:\d{1,5}|\/.+)$/.test(seed))
+        throw new UsageError(`--seed must be host:port, not "${seed}"`);
+    const basePort = readNumber(values['base-port'], {
+      name: '--base-port',
+      min: 1,
+      max: BASE_PORT_MAX,
+    });
+    const logTo = readLogTarget(values['log-to'], values.verbose);
+    const root = readPath(values['data-dir'] ?? defaultDataDir(context), context);
+    const { keyFile, isNew } = placeKey(root, values['key-file'], context);
+    // Containers of one project share the key through their volume: there, a new one is the swarm's.
+    if (isNew && values.seed.length > 0 && !values.slots)
+      context.err(
+        `shoal: ${keyFile} was made now, so this is a swarm of its own; to join the one at ${values.seed.join(', ')}, give its key with --key-file\n`,
       );
-      const running = starting.move();
-      return { ...launched, [Symbol.asyncDispose]: () => running.disposeAsync() };
-    },
-    onReady: (launched) =>
-      context.out(
-        values.json || logTo === 'stdout'
-          ? `${JSON.stringify(asJson(launched))}\n`
-          : describe(launched, door),
-      ),
-  });
-};
+    const door = openDoor({ host: values.host, keyFile, isOpen: values.open }, context);
+    return runLauncher(context, {
+      logTo,
+      launch: async (deps, options) => {
+        await using starting = new AsyncDisposableStack();
+        const slot = values.slots
+          ? starting.use(await claimSlot(root, { holder: hostname(), ...options }))
+          : undefined;
+        const launched = starting.use(
+          await launchPeer(
+            {
+              label: slot === undefined ? 'this peer' : `peer in slot ${slot.index}`,
+              dataDir: slot?.dataDir ?? root,
+              keyFile,
+              host: bareHost(values.host),
+              advertiseHost: values.advertise && bareHost(values.advertise),
+              ports: portsOf(basePort),
+              seeds: values.seed,
+              hasMdns: !values['no-mdns'],
+              isOpen: values.open,
+              hasNewIdentity: values['new-identity'],
+              staysDownWhenKilled: false,
+            },
+            deps,
+            options,
+          ),
+        );
+        const running = starting.move();
+        return { ...launched, [Symbol.asyncDispose]: () => running.disposeAsync() };
+      },
+      onReady: (launched) =>
+        context.out(
+          values.json || logTo === 'stdout'
+            ? `${JSON.stringify(asJson(launched))}\n`
+            : describe(launched, door),
+        ),
+    });
+  },
+});
 
 /** Where the services read the key: one that was given is never replaced, one of our own is made. */
 function placeKey(

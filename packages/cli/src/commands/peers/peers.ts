@@ -1,29 +1,22 @@
 import { discoveryRoutes } from '@shoal/protocol';
-import { createClient, type PeersReply } from '../../call/client.ts';
-import type { Command } from '../../context.ts';
-import { EXIT_FAILURE } from '../../failure.ts';
+import type * as z from 'zod';
+import { askingCommand } from '../../call/asking-command.ts';
 import { formatAge, formatBytes, formatTable, shortPeerId } from '../../terminal/format.ts';
-import { readOptions, refusePositionals } from '../../options.ts';
-import { readPeerUrl } from '../../call/peer-url.ts';
-import { watchStop } from '../../terminal/watch-stop.ts';
 
-export const USAGE = `shoal peers [options]          list the members of the swarm
-  --peer URL         gateway to ask (default: SHOAL_PEER, or http://127.0.0.1:7100)
-  --json             print the peer's answer`;
+export type PeersReply = z.infer<typeof discoveryRoutes.listPeers.reply>;
 
 /** Lists the members as one peer sees them. */
-export const peers: Command = async (args, context) => {
-  const { values, positionals } = readOptions(args, {
-    peer: { type: 'string' },
-    json: { type: 'boolean', default: false },
-  });
-  refusePositionals(positionals);
-  await using client = createClient(readPeerUrl(values.peer, context));
-  using stop = watchStop(() => process.exit(EXIT_FAILURE));
-  const reply = await client.call(discoveryRoutes.listPeers, {}, stop);
-  context.out(values.json ? `${JSON.stringify(reply)}\n` : peersTable(reply));
-  return 0;
-};
+export const peers = askingCommand({
+  usage: `shoal peers [options]          list the members of the swarm
+  --peer URL         gateway to ask (default: SHOAL_PEER, or http://127.0.0.1:7100)
+  --json             print the peer's answer`,
+  options: {},
+  async run({ client, stop, print }) {
+    const reply = await client.call(discoveryRoutes.listPeers, {}, stop);
+    print(reply, peersTable(reply));
+    return 0;
+  },
+});
 
 /** The members, and what a file on them survives, as the peer says it. */
 export function peersTable({ peers: members, summary, clock, twin }: PeersReply): string {

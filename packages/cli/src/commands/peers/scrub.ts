@@ -1,60 +1,55 @@
 import { storageRoutes, type UpkeepReport } from '@shoal/protocol';
-import { createClient } from '../../call/client.ts';
-import type { Command } from '../../context.ts';
+import { askingCommand } from '../../call/asking-command.ts';
 import { CommandFailure, EXIT_FAILURE } from '../../failure.ts';
 import { follow } from '../../terminal/follow.ts';
 import { formatBytes, plural } from '../../terminal/format.ts';
-import { readOptions, refusePositionals } from '../../options.ts';
-import { readPeerUrl } from '../../call/peer-url.ts';
 import { startStatusLine } from '../../terminal/progress.ts';
-import { StopRequested, watchStop } from '../../terminal/watch-stop.ts';
-import { readToken, TOKEN_USAGE } from '../../call/write-token.ts';
+import { StopRequested } from '../../terminal/watch-stop.ts';
+import { TOKEN_USAGE } from '../../call/write-token.ts';
 
-/** After the round, damaged blocks are replaced from other peers: tried for this long while we watch. */
+/**
+ * After the round, damaged blocks are replaced from other peers: tried for this long while we watch.
+ * Past it: exit code 1; it goes on all the same.
+ */
 const HEAL_WAIT_MAX_MS = 30_000;
-/** A round that checks nothing for this long was cut short. */
+/**
+ * A round that checks nothing for this long was cut short.
+ * Past it: exit code 1; it goes on all the same.
+ */
 const STILL_MAX_MS = 120_000;
 
-export const USAGE = `shoal scrub [options]          re-hash every block of a peer now, at its configured rate;
+/** Begins a scrub, watches it to its end, and the healing of what it found. */
+export const scrub = askingCommand({
+  usage: `shoal scrub [options]          re-hash every block of a peer now, at its configured rate;
                                exits 1 when something is damaged and could not be replaced
   --peer URL         gateway of the peer (default: SHOAL_PEER, or http://127.0.0.1:7100)
 ${TOKEN_USAGE}
-  --json             print the peer's upkeep after the round`;
-
-/** Begins a scrub, watches it to its end, and the healing of what it found. */
-export const scrub: Command = async (args, context) => {
-  const { values, positionals } = readOptions(args, {
-    peer: { type: 'string' },
-    'token-file': { type: 'string' },
-    json: { type: 'boolean', default: false },
-  });
-  refusePositionals(positionals);
-  await using client = createClient(
-    readPeerUrl(values.peer, context),
-    readToken(values['token-file'], context),
-  );
-  using stop = watchStop(() => process.exit(EXIT_FAILURE));
-  const { startedAtMs } = await client.call(storageRoutes.scrub, {}, stop);
-  try {
-    using line = startStatusLine(context);
-    const watch = createScrubWatch(startedAtMs);
-    const report = await follow(
-      (options) => client.call(storageRoutes.upkeep, {}, options),
-      {
-        isOver: (answer) => watch(answer, performance.now()),
-        onAnswer: (answer) => line.show(describeRound(answer)),
-      },
-      stop,
-    );
-    line[Symbol.dispose]();
-    context.out(values.json ? `${JSON.stringify(report)}\n` : `${describeScrub(report)}\n`);
-    return report.damaged.blocks === 0 ? 0 : EXIT_FAILURE;
-  } catch (error) {
-    if (!(error instanceof StopRequested)) throw error;
-    context.err('the scrub goes on: "shoal upkeep" tells how far it is\n');
-    return EXIT_FAILURE;
-  }
-};
+  --json             print the peer's upkeep after the round`,
+  options: {},
+  writes: true,
+  async run({ context, client, stop, print }) {
+    const { startedAtMs } = await client.call(storageRoutes.scrub, {}, stop);
+    try {
+      using line = startStatusLine(context);
+      const watch = createScrubWatch(startedAtMs);
+      const report = await follow(
+        (options) => client.call(storageRoutes.upkeep, {}, options),
+        {
+          isOver: (answer) => watch(answer, performance.now()),
+          onAnswer: (answer) => line.show(describeRound(answer)),
+        },
+        stop,
+      );
+      line[Symbol.dispose]();
+      print(report, `${describeScrub(report)}\n`);
+      return report.damaged.blocks === 0 ? 0 : EXIT_FAILURE;
+    } catch (error) {
+      if (!(error instanceof StopRequested)) throw error;
+      context.err('the scrub goes on: "shoal upkeep" tells how far it is\n');
+      return EXIT_FAILURE;
+    }
+  },
+});
 
 /**
  * Answers whether the round that began at `startedAtMs`, or a later one, is over and what it found is

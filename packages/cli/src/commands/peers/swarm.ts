@@ -1,11 +1,12 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { bareHost } from '@shoal/protocol';
-import type { Command, Context } from '../../context.ts';
+import { defineCommand } from '../../command.ts';
+import type { Context } from '../../context.ts';
 import { type Door, openDoor } from '../../call/door.ts';
 import type { LaunchedPeer } from '../../launch/launch-peer.ts';
 import { type LaunchedSwarm, launchSwarm } from '../../launch/launch-swarm.ts';
-import { readNumber, readOptions, readPath, refusePositionals } from '../../options.ts';
+import { readNumber, readPath } from '../../options.ts';
 import { BASE_PORT_DEFAULT, BASE_PORT_MAX, PORTS_PER_PEER } from '../../launch/ports.ts';
 import { runLauncher } from '../../launch/run-launcher.ts';
 import { ensureSwarmKey } from '../../launch/swarm-key.ts';
@@ -13,10 +14,12 @@ import { CommandFailure, EXIT_FAILURE, UsageError } from '../../failure.ts';
 import { askForRevival } from '../../launch/revival.ts';
 import { watchStop } from '../../terminal/watch-stop.ts';
 
-/** Six processes a peer: more of them belong on more machines. */
+/** Six processes a peer: more of them belong on more machines. Past it: refused. */
 const PEERS_MAX = 100;
 
-export const USAGE = `shoal swarm [options]          run a whole swarm on this machine until Ctrl-C
+/** Runs N peers as real processes under this one. */
+export const swarm = defineCommand({
+  usage: `shoal swarm [options]          run a whole swarm on this machine until Ctrl-C
   --peers N          how many peers (default: 5)
   --base-port B      first port; peer i begins at B + ${PORTS_PER_PEER}·(i−1) (default: ${BASE_PORT_DEFAULT})
   --data-dir D       where their data is (default: .shoal)
@@ -24,11 +27,8 @@ export const USAGE = `shoal swarm [options]          run a whole swarm on this m
   --open             on a network, let whoever reaches it write; else writes need a token
   --revive I         bring peer I of the swarm that runs in D back, after it was killed
   --json             print one line of JSON once all peers see each other
-  --verbose          show what the services log`;
-
-/** Runs N peers as real processes under this one. */
-export const swarm: Command = async (args, context) => {
-  const { values, positionals } = readOptions(args, {
+  --verbose          show what the services log`,
+  options: {
     peers: { type: 'string', default: '5' },
     'base-port': { type: 'string', default: String(BASE_PORT_DEFAULT) },
     'data-dir': { type: 'string', default: '.shoal' },
@@ -37,33 +37,36 @@ export const swarm: Command = async (args, context) => {
     revive: { type: 'string' },
     json: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
-  });
-  refusePositionals(positionals);
-  const peers = readNumber(values.peers, { name: '--peers', min: 1, max: PEERS_MAX });
-  const basePort = readNumber(values['base-port'], {
-    name: '--base-port',
-    min: 1,
-    max: BASE_PORT_MAX,
-  });
-  if (basePort + (peers - 1) * PORTS_PER_PEER > BASE_PORT_MAX)
-    throw new UsageError(`--base-port ${basePort} leaves no room for ${peers} peers`);
-  const dataDir = readPath(values['data-dir'], context);
-  if (values.revive !== undefined) return revive(values.revive, dataDir, context);
-  const keyFile = join(dataDir, 'swarm.key');
-  ensureSwarmKey(keyFile);
-  const door = openDoor({ host: values.host, keyFile, isOpen: values.open }, context);
-  return runLauncher(context, {
-    logTo: values.verbose ? 'terminal' : 'files',
-    launch: (deps, options) =>
-      launchSwarm(
-        { peers, basePort, host: bareHost(values.host), dataDir, keyFile, isOpen: values.open },
-        deps,
-        options,
-      ),
-    onReady: (launched) =>
-      context.out(values.json ? `${JSON.stringify(asJson(launched))}\n` : describe(launched, door)),
-  });
-};
+  },
+  async run({ values, context }) {
+    const peers = readNumber(values.peers, { name: '--peers', min: 1, max: PEERS_MAX });
+    const basePort = readNumber(values['base-port'], {
+      name: '--base-port',
+      min: 1,
+      max: BASE_PORT_MAX,
+    });
+    if (basePort + (peers - 1) * PORTS_PER_PEER > BASE_PORT_MAX)
+      throw new UsageError(`--base-port ${basePort} leaves no room for ${peers} peers`);
+    const dataDir = readPath(values['data-dir'], context);
+    if (values.revive !== undefined) return revive(values.revive, dataDir, context);
+    const keyFile = join(dataDir, 'swarm.key');
+    ensureSwarmKey(keyFile);
+    const door = openDoor({ host: values.host, keyFile, isOpen: values.open }, context);
+    return runLauncher(context, {
+      logTo: values.verbose ? 'terminal' : 'files',
+      launch: (deps, options) =>
+        launchSwarm(
+          { peers, basePort, host: bareHost(values.host), dataDir, keyFile, isOpen: values.open },
+          deps,
+          options,
+        ),
+      onReady: (launched) =>
+        context.out(
+          values.json ? `${JSON.stringify(asJson(launched))}\n` : describe(launched, door),
+        ),
+    });
+  },
+});
 
 /** Has the launcher in the other terminal do it: peers and their logs stay where they are. */
 async function revive(index: string, dataDir: string, context: Context): Promise<number> {

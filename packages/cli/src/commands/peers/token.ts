@@ -1,30 +1,31 @@
 import { join } from 'node:path';
 import { loadConfig, PeerConfig, readSwarmKey } from '@shoal/chassis/config';
 import { deriveWriteToken, readGivenToken } from '@shoal/chassis/own-token';
-import type { Command, Context } from '../../context.ts';
+import { defineCommand } from '../../command.ts';
+import type { Context } from '../../context.ts';
 import { defaultDataDir } from '../../launch/data-dir.ts';
-import { readOptions, readPath, refusePositionals } from '../../options.ts';
+import { readPath } from '../../options.ts';
 import { readHexKey } from '../../launch/swarm-key.ts';
-
-export const USAGE = `shoal token [options]          print the write token of the peers that have a swarm key
-  --key-file F       the swarm key (default: SWARM_KEY_FILE, else SWARM_KEY, else D/swarm.key)
-  --data-dir D       what the peer or the swarm was given as its own (default: ~/.local/share/shoal)
-With WRITE_TOKEN or WRITE_TOKEN_FILE it prints that one, as a peer started here takes that one.
-Use it: export SHOAL_TOKEN=$(shoal token)`;
 
 const Settings = PeerConfig.pick({ WRITE_TOKEN: true, WRITE_TOKEN_FILE: true });
 
 /** Prints the token that a peer on a network takes, of those who start it with the same settings. */
-export const token: Command = async (args, context) => {
-  const { values, positionals } = readOptions(args, {
+export const token = defineCommand({
+  usage: `shoal token [options]          print the write token of the peers that have a swarm key
+  --key-file F       the swarm key (default: SWARM_KEY_FILE, else SWARM_KEY, else D/swarm.key)
+  --data-dir D       what the peer or the swarm was given as its own (default: ~/.local/share/shoal)
+With WRITE_TOKEN or WRITE_TOKEN_FILE it prints that one, as a peer started here takes that one.
+Use it: export SHOAL_TOKEN=$(shoal token)`,
+  options: {
     'key-file': { type: 'string' },
     'data-dir': { type: 'string' },
-  });
-  refusePositionals(positionals);
-  const given = readGivenToken(loadConfig(Settings, context.env));
-  context.out(`${given ?? deriveWriteToken(findKey(values, context))}\n`);
-  return 0;
-};
+  },
+  async run({ values, context }) {
+    const given = readGivenToken(loadConfig(Settings, context.env));
+    context.out(`${given ?? deriveWriteToken(findKey(values, context))}\n`);
+    return 0;
+  },
+});
 
 /** In the order in which `shoal peer` looks for it. */
 function findKey(

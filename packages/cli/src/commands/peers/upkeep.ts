@@ -1,36 +1,20 @@
 import { type LoopReport, storageRoutes, type UpkeepReport } from '@shoal/protocol';
-import { createClient } from '../../call/client.ts';
-import type { Command } from '../../context.ts';
-import { EXIT_FAILURE } from '../../failure.ts';
-import {
-  formatAge,
-  formatBytes,
-  formatFields,
-  formatTable,
-  plural,
-} from '../../terminal/format.ts';
-import { readOptions, refusePositionals } from '../../options.ts';
-import { readPeerUrl } from '../../call/peer-url.ts';
-import { watchStop } from '../../terminal/watch-stop.ts';
+import { askingCommand } from '../../call/asking-command.ts';
+import { formatAge, formatBytes, formatFields, formatTable, plural } from '../../terminal/format.ts';
 import { describeSweep } from './sweep.ts';
 
-export const USAGE = `shoal upkeep [options]         tell how a peer looks after its blocks, and list its background loops
-  --peer URL         gateway of the peer (default: SHOAL_PEER, or http://127.0.0.1:7100)
-  --json             print the peer's answer`;
-
 /** Tells what scrub and sweep of one peer found and did, and when, and lists its background loops. */
-export const upkeep: Command = async (args, context) => {
-  const { values, positionals } = readOptions(args, {
-    peer: { type: 'string' },
-    json: { type: 'boolean', default: false },
-  });
-  refusePositionals(positionals);
-  await using client = createClient(readPeerUrl(values.peer, context));
-  using stop = watchStop(() => process.exit(EXIT_FAILURE));
-  const report = await client.call(storageRoutes.upkeep, {}, stop);
-  context.out(values.json ? `${JSON.stringify(report)}\n` : upkeepReport(report, Date.now()));
-  return 0;
-};
+export const upkeep = askingCommand({
+  usage: `shoal upkeep [options]         tell how a peer looks after its blocks, and list its background loops
+  --peer URL         gateway of the peer (default: SHOAL_PEER, or http://127.0.0.1:7100)
+  --json             print the peer's answer`,
+  options: {},
+  async run({ client, stop, print }) {
+    const report = await client.call(storageRoutes.upkeep, {}, stop);
+    print(report, upkeepReport(report, Date.now()));
+    return 0;
+  },
+});
 
 /** The upkeep of a peer for people. */
 export function upkeepReport(report: UpkeepReport, nowMs: number): string {

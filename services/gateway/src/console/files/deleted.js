@@ -4,8 +4,9 @@ import { actionButton, byId, element, setText } from '../build.js';
 import { refreshSoon } from '../refresh.js';
 import { bytesText, momentText, sinceText } from '../words.js';
 
-/** Rows that one press of "Show more" adds: what the service gives at most is 1000. */
+/** Rows that one press of "Show more" adds. */
 const FILES_PER_PAGE = 20;
+/** What the service gives at most. Past it: "Show more" is gone; the command line lists them all. */
 const FILES_MAX = 1000;
 
 /** By CID. */

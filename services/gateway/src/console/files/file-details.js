@@ -15,6 +15,7 @@ import {
   whyText,
 } from '../words.js';
 
+/** As in packages/protocol, which a page can't load. Past it: the field refuses the number. */
 const REPLICAS_MAX = 16;
 
 /** The table cell of a file's details; `refresh` asks the peers again. */

@@ -10,7 +10,7 @@ const MiB = 1024 * 1024;
 export const PIECES_FROM_BYTES = 64 * MiB;
 /** Small enough to see progress, large enough that requests cost nothing. */
 const PIECE_SIZE_BYTES = 8 * MiB;
-/** Failures in a row before it is given up: some two minutes. */
+/** Failures in a row, some two minutes. Past it: the upload is shown as failed. */
 const FAILURES_MAX = 10;
 const RETRY_FIRST_MS = 500;
 const RETRY_LAST_MS = 20_000;

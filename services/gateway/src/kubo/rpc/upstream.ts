@@ -5,6 +5,7 @@
 import type { Clients } from '@shoal/chassis';
 import type { Service } from '@shoal/protocol';
 import { ServiceUnavailable } from '@shoal/protocol';
+import { exchange, NoAnswer, partsOf, type Send } from '@shoal/sdk';
 import { Readable } from 'node:stream';
 import { Agent, type Dispatcher } from 'undici';
 import type * as z from 'zod';
@@ -65,6 +66,17 @@ export function createUpstream({
     connect: { timeout: CONNECT_TIMEOUT_MS },
   });
 
+  const send: Send<Dispatcher.ResponseData> = (url, { method, headers, body, signal }) => {
+    return agent.request({
+      ...partsOf(url),
+      method: method as Dispatcher.HttpMethod, // of an UpstreamRequest
+      headers,
+      body: typeof body === 'object' ? Readable.from(body, { objectMode: false }) : (body ?? null),
+      headersTimeout: 0, // that of `exchange` doesn't run while a slow body is being sent
+      bodyTimeout: bodyIdleTimeoutMs,
+      signal,
+    });
+  };
   const askFor = async (
     client: string,
     service: Service,
@@ -72,48 +84,21 @@ export function createUpstream({
     { signal }: { signal: AbortSignal },
   ): Promise<Dispatcher.ResponseData> => {
     const isRead = method === 'GET' || method === 'HEAD';
-    const late = new AbortController();
-    let timer: NodeJS.Timeout | undefined;
-    const expectAnswer = () => {
-      const withinMs = isRead ? answerTimeoutMs : uploadAnswerTimeoutMs;
-      timer = setTimeout(() => late.abort(new Error('no answer in time')), withinMs);
+    const all = {
+      ...headers,
+      ...clients.vouch(client, { method, path }),
+      ...(isRead ? {} : { authorization: `Bearer ${token}` }),
     };
-    // A failure of the body is the caller's, and more telling than the request that it broke.
-    let bodyFault: unknown;
-    const streamed = async function* (bytes: AsyncIterable<Uint8Array>) {
-      try {
-        yield* bytes;
-      } catch (error) {
-        bodyFault = error;
-        throw error;
-      }
-      expectAnswer();
-    };
-    if (body === undefined || typeof body === 'string') expectAnswer();
     try {
-      return await agent.request({
-        origin: origins[service],
-        method,
-        path,
-        headers: {
-          ...headers,
-          ...clients.vouch(client, { method, path }),
-          ...(isRead ? {} : { authorization: `Bearer ${token}` }),
-        },
-        body:
-          body === undefined || typeof body === 'string'
-            ? (body ?? null)
-            : Readable.from(streamed(body), { objectMode: false }),
-        headersTimeout: 0, // the timer above: undici's also runs while a slow body is being sent
-        bodyTimeout: bodyIdleTimeoutMs,
-        signal: AbortSignal.any([signal, late.signal]),
-      });
-    } catch (cause) {
-      signal.throwIfAborted();
-      if (bodyFault instanceof Error) throw bodyFault;
-      throw new ServiceUnavailable({ service }, { cause });
-    } finally {
-      clearTimeout(timer);
+      return await exchange(
+        send,
+        origins[service] + path,
+        { method, headers: all, body },
+        { signal, answerTimeoutMs: isRead ? answerTimeoutMs : uploadAnswerTimeoutMs },
+      );
+    } catch (error) {
+      if (!(error instanceof NoAnswer)) throw error;
+      throw new ServiceUnavailable({ service }, { cause: error.cause });
     }
   };
   const of = (client: string): Upstream => {

@@ -1,6 +1,6 @@
 /**
  * BullMQ with our defaults, on the peer's own Redis. Redis may die and forget: a producer then
- * fails at once instead of waiting, and whatever was queued is found again from disk.
+ * fails at once instead of waiting, and what was queued is found again from disk.
  *
  * Apart from chassis' index, because BullMQ takes 14 MiB and not every process of a peer has a queue.
  */
@@ -8,59 +8,25 @@ import { once } from 'node:events';
 import { setTimeout as wait } from 'node:timers/promises';
 import { QUEUES, type QueueName, refusalOf } from '@shoal/protocol';
 import { Queue, QueueEvents, UnrecoverableError, Worker, type Job } from 'bullmq';
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import type * as z from 'zod';
-import type { Log } from './log.ts';
+import type { Log } from '../process/log.ts';
+import { connectBlocking, connectRedis } from './connect.ts';
 
-/** Finished jobs are kept for a look, not as history. */
+/** Finished jobs are kept for a look, not as history. Past it: the oldest are removed. */
 const FINISHED_JOBS_KEPT = 200;
-/** Redis is spawned by the launcher and restarted within a second: retry soon, and for ever. */
-const RECONNECT_DELAY_MS = 250;
-
 type Payload<N extends QueueName> = z.output<(typeof QUEUES)[N]['payload']>;
 
-/** A connection for producing and caching: commands fail while Redis is away. */
-export function connectRedis(socket: string, log: Log): Redis {
-  return watch(
-    new Redis({
-      path: socket,
-      maxRetriesPerRequest: 1,
-      enableOfflineQueue: false,
-      retryStrategy: () => RECONNECT_DELAY_MS,
-    }),
-    log,
-  );
-}
-
-/** A connection for waiting on: it outlasts a restart of Redis. */
-function connectBlocking(socket: string, log: Log): Redis {
-  return watch(
-    new Redis({
-      path: socket,
-      maxRetriesPerRequest: null,
-      retryStrategy: () => RECONNECT_DELAY_MS,
-    }),
-    log,
-  );
-}
-
-function watch(redis: Redis, log: Log): Redis {
-  let isLost = false;
-  redis.on('error', (err) => {
-    if (!isLost) log.warn({ err }, 'redis lost');
-    isLost = true;
-  });
-  redis.on('ready', () => {
-    if (isLost) log.info('redis back');
-    isLost = false;
-  });
-  return redis;
-}
-
-/** Longest wait for a queue's goodbye, and for the jobs that run, when stopping. */
+/**
+ * Longest wait for a queue's goodbye, and for the jobs that run, when stopping.
+ * Past it: the connection is cut; what ran is run again.
+ */
 const CLOSE_TIMEOUT_MS = 4000;
 
-/** Longest wait for a connection that is still being made. */
+/**
+ * Longest wait for a connection that is still being made.
+ * Past it: the job is not queued; settling does its work from disk.
+ */
 const READY_TIMEOUT_MS = 500;
 
 export interface Producer<N extends QueueName> extends AsyncDisposable {
@@ -86,7 +52,7 @@ export function createProducer<N extends QueueName>(
       removeOnFail: FINISHED_JOBS_KEPT,
     },
   });
-  queue.on('error', () => {}); // said once by `watch`; without a listener the process would die
+  queue.on('error', () => {}); // logged by the connection; without a listener the process would die
   return {
     async add(payload, { id, delayMs } = {}) {
       await untilReady(connection);
@@ -124,7 +90,7 @@ export function startWorker<N extends QueueName>(
     stalledInterval: 5000,
     maxStalledCount: 5,
   });
-  worker.on('error', () => {}); // said once by `watch`
+  worker.on('error', () => {}); // logged by the connection
   worker.on('failed', (job, err) => log.warn({ err, job: job?.id, queue: name }, 'job failed'));
   return {
     async [Symbol.asyncDispose]() {
@@ -152,7 +118,7 @@ export function watchQueue(
 ): AsyncDisposable {
   const connection = connectBlocking(socket, log);
   const events = new QueueEvents(QUEUES[name].name, { connection });
-  events.on('error', () => {}); // said once by `watch`
+  events.on('error', () => {}); // logged by the connection
   events.on('progress', ({ jobId, data }) => onProgress(jobId, data));
   return {
     async [Symbol.asyncDispose]() {
@@ -162,7 +128,7 @@ export function watchQueue(
   };
 }
 
-/** BullMQ waits for Redis to say goodbye to, for ever when it is away; jobs are taken up again later. */
+/** Closes within a bound: BullMQ waits for a Redis that is away without one. Jobs are resumed later. */
 async function closeSoon(part: { close(): Promise<unknown> }, log: Log): Promise<void> {
   const late = new AbortController();
   const closed = part
@@ -173,7 +139,7 @@ async function closeSoon(part: { close(): Promise<unknown> }, log: Log): Promise
   await Promise.race([closed, waited]);
 }
 
-/** BullMQ would wait for ever for a Redis that was never there. @throws Error when it is away. */
+/** Fails soon, where BullMQ would wait without a bound. @throws Error while Redis is away. */
 async function untilReady(redis: Redis): Promise<void> {
   if (redis.status === 'ready') return;
   try {

@@ -2,7 +2,8 @@
  * `Repr-Digest`, `Content-Digest` and `Want-Repr-Digest` (RFC 9530): dictionaries of structured fields
  * (RFC 9651 §3.2). We know sha-256; other algorithms are passed over.
  */
-import { RequestInvalid, Sha256 } from '@shoal/protocol';
+import { Sha256 } from '../cid.ts';
+import { RequestInvalid } from '../problems/index.ts';
 
 const SHA256_SIZE_BYTES = 32;
 /** Parameters of a member, which mean nothing here. */
@@ -20,7 +21,7 @@ type Header = string | readonly string[] | undefined;
 
 /** The value of `Repr-Digest` for a file. */
 export const formatSha256 = (sha256: Sha256): string =>
-  `sha-256=:${Buffer.from(sha256, 'hex').toString('base64')}:`;
+  `sha-256=:${btoa(String.fromCharCode(...bytesOf(sha256)))}:`;
 
 /**
  * The sha-256 that a digest header states; undefined when it states none.
@@ -34,12 +35,12 @@ export function readSha256(name: string, header: Header): Sha256 | undefined {
     if (algorithm === undefined || base64 === undefined)
       throw new RequestInvalid({ reason: `${name} is not of the form sha-256=:<base64>:` });
     if (algorithm !== 'sha-256') continue;
-    const bytes = Buffer.from(base64, 'base64');
+    const bytes = atob(base64); // a character a byte
     if (bytes.length !== SHA256_SIZE_BYTES)
       throw new RequestInvalid({
         reason: `the sha-256 in ${name} has ${bytes.length} bytes instead of ${SHA256_SIZE_BYTES}`,
       });
-    digest = Sha256.parse(bytes.toString('hex')); // of two with one key, the last counts
+    digest = Sha256.parse(hexOf(bytes)); // of two with one key, the last counts
   }
   return digest;
 }
@@ -65,3 +66,10 @@ const membersOf = (header: Header): string[] =>
     : String(header)
         .split(',')
         .map((member) => member.trim());
+
+// Without Buffer, since browsers read these headers too.
+const bytesOf = (hex: string): number[] =>
+  (hex.match(/../g) ?? []).map((digits) => Number.parseInt(digits, 16));
+
+const hexOf = (bytes: string): string =>
+  Array.from(bytes, (char) => char.charCodeAt(0).toString(16).padStart(2, '0')).join('');

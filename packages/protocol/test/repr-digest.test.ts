@@ -1,6 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { Sha256 } from '@shoal/protocol';
-import { formatSha256, readSha256, wantsSha256 } from '../src/http/repr-digest.ts';
+import { formatSha256, readSha256, Sha256, wantsSha256 } from '../src/index.ts';
 
 describe('wantsSha256', () => {
   it.each<[string | string[] | undefined, boolean]>([
