@@ -14,7 +14,7 @@ export interface Note {
 export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
   'services/chunker': {
     'blocks.ts READ_STALL_MS': { what: 'Reading back after a restart', past: '503' },
-    'buffer-pool.ts SPARE_BUFFERS_MAX': {
+    'chunk-buffers.ts SPARE_BUFFERS_MAX': {
       what: 'Unused buffers',
       past: 'given back to the system',
     },
@@ -92,15 +92,15 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Roots and blocks of an import that are named with a reason',
       past: 'the rest is a number',
     },
-    'leases.ts ATTEMPTS_MAX': {
+    'end-leases.ts ATTEMPTS_MAX': {
       what: 'Tries to end a lease (`ATTEMPTS_MAX`, 6, each of `ATTEMPT_TIMEOUT_MS`, 5 s; `STOP_WAIT_MAX_MS`, 1.5 s, when stopping)',
       past: 'storage lets the lease run out',
     },
-    'leases.ts ATTEMPT_TIMEOUT_MS': {
+    'end-leases.ts ATTEMPT_TIMEOUT_MS': {
       what: 'Tries to end a lease (`ATTEMPTS_MAX`, 6, each of `ATTEMPT_TIMEOUT_MS`, 5 s; `STOP_WAIT_MAX_MS`, 1.5 s, when stopping)',
       past: 'storage lets the lease run out',
     },
-    'leases.ts STOP_WAIT_MAX_MS': {
+    'end-leases.ts STOP_WAIT_MAX_MS': {
       what: 'Tries to end a lease (`ATTEMPTS_MAX`, 6, each of `ATTEMPT_TIMEOUT_MS`, 5 s; `STOP_WAIT_MAX_MS`, 1.5 s, when stopping)',
       past: 'storage lets the lease run out',
     },
@@ -140,11 +140,11 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Chunks between two syncs of the state',
       past: 'what a power cut in one request costs',
     },
-    'replication.ts ADD_WAIT_MAX_MS': {
+    'replicate-jobs.ts ADD_WAIT_MAX_MS': {
       what: 'Jobs that Redis has not answered (`UNANSWERED_ADDS_MAX`, 64; `ADD_WAIT_MAX_MS`, 1 s, before a release)',
       past: 'not queued; settling does their work',
     },
-    'replication.ts UNANSWERED_ADDS_MAX': {
+    'replicate-jobs.ts UNANSWERED_ADDS_MAX': {
       what: 'Jobs that Redis has not answered (`UNANSWERED_ADDS_MAX`, 64; `ADD_WAIT_MAX_MS`, 1 s, before a release)',
       past: 'not queued; settling does their work',
     },
@@ -164,7 +164,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Chunks in memory, all uploads (one each, and `BUFFERS_IN_FLIGHT`, 12, that all share)',
       past: 'bodies are held back',
     },
-    'tus-locks.ts WAIT_MAX_MS': { what: 'Waiting for the request before', past: '423' },
+    'locks.ts WAIT_MAX_MS': { what: 'Waiting for the request before', past: '423' },
     'uploads.ts EMPTY_IDLE_MAX_MS': {
       what: 'Idle upload, when others wait for its place (`IDLE_MAX_MS`, 5 min; `EMPTY_IDLE_MAX_MS`, 1 min, without a byte)',
       past: 'it ends: 404 `upload-not-found`',
@@ -257,7 +257,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Blocks looked for at once',
       past: 'shared by client; 503 `overloaded`',
     },
-    'join.ts CALL_TIMEOUT_MS': {
+    'calls.ts CALL_TIMEOUT_MS': {
       what: 'Call of a member or seed (`CALL_TIMEOUT_MS`, 5 s, and `KNOCK_TIMEOUT_MS`, 1 s, when it failed; again after `RETRY_MAX_MS`, 15 s, at most)',
       past: 'tried again for ever',
     },
@@ -265,15 +265,15 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Members that are connected to all others',
       past: 'each keeps `DEGREE`, 24, connections',
     },
-    'join.ts KNOCK_TIMEOUT_MS': {
+    'calls.ts KNOCK_TIMEOUT_MS': {
       what: 'Call of a member or seed (`CALL_TIMEOUT_MS`, 5 s, and `KNOCK_TIMEOUT_MS`, 1 s, when it failed; again after `RETRY_MAX_MS`, 15 s, at most)',
       past: 'tried again for ever',
     },
-    'join.ts RETRIES_MAX': {
+    'calls.ts RETRIES_MAX': {
       what: 'Failed calls remembered',
       past: 'all are forgotten, and tried again at once',
     },
-    'join.ts RETRY_MAX_MS': {
+    'calls.ts RETRY_MAX_MS': {
       what: 'Call of a member or seed (`CALL_TIMEOUT_MS`, 5 s, and `KNOCK_TIMEOUT_MS`, 1 s, when it failed; again after `RETRY_MAX_MS`, 15 s, at most)',
       past: 'tried again for ever',
     },
@@ -312,7 +312,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Presence (each member when its heartbeat is due; `PRESENCE_PER_SECOND`, 20, over all members)',
       past: 'in a larger swarm each member speaks more rarely',
     },
-    'membership.ts WAITERS_MAX': {
+    'changes.ts WAITERS_MAX': {
       what: 'Callers that wait for a change of members',
       past: 'answered at once',
     },
@@ -364,7 +364,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Asking for a newer pin before an upload is pinned',
       past: 'pinned without that answer',
     },
-    'pins.ts SEARCH_TIMEOUT_MS': {
+    'pin-editor.ts SEARCH_TIMEOUT_MS': {
       what: 'Search for an unknown file',
       past: '404 `file-not-found`',
     },
@@ -554,7 +554,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'One group commit',
       past: 'the rest goes into the next one',
     },
-    'disk-blockstore.ts LARGE_READS_MAX': {
+    'read-pools.ts LARGE_READS_MAX': {
       what: 'Reads of blocks above 1 MiB at once',
       past: 'they wait, then as above',
     },
@@ -579,7 +579,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Before a damaged block is asked for again',
       past: 'does not grow further',
     },
-    'leases.ts ENDED_LEASES_MAX': {
+    'leases.ts GIVEN_UP_LEASES_MAX': {
       what: 'Given-up leases remembered',
       past: 'the oldest is forgotten: a put that comes as late as that lives until its lease is idle',
     },
@@ -604,12 +604,12 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       past: 'kept as a file',
     },
     'room.ts DISK_FIGURE_MAX_MS': { what: "Age of the disk's figure", past: 'read again' },
-    'routes.ts BATCH_SIZE_MAX_BYTES': { what: 'Body of a batch', past: '413' },
-    'routes.ts LARGE_BODIES_MAX': {
+    'body.ts BATCH_SIZE_MAX_BYTES': { what: 'Body of a batch', past: '413' },
+    'body.ts LARGE_BODIES_MAX': {
       what: 'Bodies above 1 MiB, or of unknown size, at once',
       past: 'they wait, then as above',
     },
-    'routes.ts ROOM_WAIT_MAX_MS': {
+    'put-block.ts ROOM_WAIT_MAX_MS': {
       what: 'Wait of a block for room that deleted files give up',
       past: '507 `storage-full`; the purge goes on',
     },
@@ -640,7 +640,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Addresses in one torrent or Metalink',
       past: 'the others are left out',
     },
-    'block-reader.ts NODES_CACHED_MAX_BYTES': {
+    'any-blocks.ts NODES_CACHED_MAX_BYTES': {
       what: 'Nodes in memory',
       past: 'the least recently used go',
     },
@@ -652,19 +652,19 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Calls to replace blocks',
       past: '503 `overloaded`; storage asks again',
     },
-    'copy-proofs.ts BLAMED_MAX': {
+    'blame.ts BLAMED_MAX': {
       what: 'Blocks that a member is blamed for after an offer or a drop (`BLAMED_MAX`, 8; `BLAMINGS_MAX`, 8, such questions at once)',
       past: 'none of it counts, and nobody is blamed for the rest',
     },
-    'copy-proofs.ts BLAMINGS_MAX': {
+    'blame.ts BLAMINGS_MAX': {
       what: 'Blocks that a member is blamed for after an offer or a drop (`BLAMED_MAX`, 8; `BLAMINGS_MAX`, 8, such questions at once)',
       past: 'none of it counts, and nobody is blamed for the rest',
     },
-    'copy-proofs.ts CHECK_TIMEOUT_MS': {
+    'blame.ts CHECK_TIMEOUT_MS': {
       what: 'Re-hash of our own block before that, and report of it',
       past: 'nobody is blamed',
     },
-    'copy-proofs.ts REPORT_TIMEOUT_MS': {
+    'proof-reports.ts REPORT_TIMEOUT_MS': {
       what: 'Re-hash of our own block before that, and report of it',
       past: 'nobody is blamed',
     },
@@ -692,7 +692,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Taking a drop back',
       past: 'the blocks stay retired until storage restarts',
     },
-    'find-pin.ts AWAY_MAX_MS': {
+    'pins.ts AWAY_MAX_MS': {
       what: 'Our discovery is away when a file is asked for',
       past: '503 `service-unavailable`',
     },
@@ -725,7 +725,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Waiting for digests',
       past: '503 `description-not-ready`; the work goes on',
     },
-    'have-questions.ts HAVE_TIMEOUT_MS': {
+    'holders.ts HAVE_TIMEOUT_MS': {
       what: 'A member’s answer whether it holds a block',
       past: 'counts as "does not have it"',
     },
@@ -750,7 +750,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Waiting for who holds what (`WANT_TIMEOUT_MS`, 1 s; again after `WANT_INTERVAL_MS`, 500 ms)',
       past: 'placement alone says whom to ask',
     },
-    'listed-blocks.ts WANT_TIMEOUT_MS': {
+    'have-maps.ts WANT_TIMEOUT_MS': {
       what: 'Waiting for who holds what (`WANT_TIMEOUT_MS`, 1 s; again after `WANT_INTERVAL_MS`, 500 ms)',
       past: 'placement alone says whom to ask',
     },
@@ -827,7 +827,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Wait for a place among downloads of one client',
       past: '503 `overloaded`',
     },
-    'settle-loop.ts RETRIES_MAX': {
+    'retries.ts RETRIES_MAX': {
       what: 'Files that wait for another try (`RETRIES_MAX`, 10,000; while draining `RETRY_DELAY_DRAINING_MAX_MS`, 5 s, at most)',
       past: 'left to the next pass',
     },
@@ -839,7 +839,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Before an unsettled file is looked at again',
       past: 'does not grow further',
     },
-    'settle-loop.ts SETTLED_MAX': {
+    'settled-files.ts SETTLED_MAX': {
       what: 'Files remembered as settled',
       past: 'the oldest is looked at again in the next pass',
     },
@@ -861,7 +861,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Files settled at once, from the queue',
       past: 'they wait in Redis',
     },
-    'swarm-blocks.ts ABSENT_MAX': {
+    'any-blocks.ts ABSENT_MAX': {
       what: 'Blocks remembered as absent (`ABSENT_MAX`, 4096, for 1 s)',
       past: 'asked for again',
     },

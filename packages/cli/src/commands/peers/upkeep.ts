@@ -1,6 +1,12 @@
 import { type LoopReport, storageRoutes, type UpkeepReport } from '@shoal/protocol';
 import { askingCommand } from '../../call/asking-command.ts';
-import { formatAge, formatBytes, formatFields, formatTable, plural } from '../../terminal/format.ts';
+import {
+  formatAge,
+  formatBytes,
+  formatFields,
+  formatTable,
+  plural,
+} from '../../terminal/format.ts';
 import { describeSweep } from './sweep.ts';
 
 /** Tells what scrub and sweep of one peer found and did, and when, and lists its background loops. */
