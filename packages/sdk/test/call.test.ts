@@ -133,9 +133,11 @@ describe('bytes that are sent', () => {
 
   it('arrive as they come, and the reply is read', async () => {
     const received: Buffer[] = [];
-    using peer = await startPeer(async (request, response) => {
-      for await (const piece of request) received.push(piece as Buffer); // no encoding was set
-      response.end(JSON.stringify({ blocks: 1, blockBytes: 2, pinned: [], unpinned: [] }));
+    using peer = await startPeer((request, response) => {
+      request.on('data', (piece: Buffer) => received.push(piece));
+      request.on('end', () =>
+        response.end(JSON.stringify({ blocks: 1, blockBytes: 2, pinned: [], unpinned: [] })),
+      );
     });
     async function* body() {
       yield Buffer.from('one ');
