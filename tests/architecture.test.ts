@@ -193,7 +193,9 @@ describe('dependencies that are declared', () => {
     const [bySources, byTests] = [importedBy('src'), importedBy('test')];
     const unused = [
       ...Object.keys(dependencies).filter((name) => !bySources.has(name)),
-      ...Object.keys(devDependencies).filter((name) => !byTests.has(name) && !TOOLS.has(name)),
+      ...Object.keys(devDependencies).filter(
+        (name) => !byTests.has(name) && !TOOLS.has(name) && !bySources.has(typedBy(name)),
+      ),
     ];
     expect(unused.filter((name) => !(LOADED[part] ?? []).includes(name))).toEqual([]);
   });
@@ -264,6 +266,9 @@ describe('the nine verbs', () => {
     expect(named).toHaveLength(1);
   });
 });
+
+/** The package whose types it has. */
+const typedBy = (name: string): string => name.replace(/^@types\//, '');
 
 function isTestkitUser(path: string): boolean {
   return !path.startsWith('packages/testkit/') && importsOf(path).includes('@shoal/testkit');

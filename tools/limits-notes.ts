@@ -104,14 +104,6 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Tries to end a lease (`ATTEMPTS_MAX`, 6, each of `ATTEMPT_TIMEOUT_MS`, 5 s; `STOP_WAIT_MAX_MS`, 1.5 s, when stopping)',
       past: 'storage lets the lease run out',
     },
-    'members.ts AGE_MAX_MS': {
-      what: 'Age of the member count (`AGE_MAX_MS`, 1 s; asked within `ASK_TIMEOUT_MS`, 2 s)',
-      past: 'asked anew; without an answer the last count holds',
-    },
-    'members.ts ASK_TIMEOUT_MS': {
-      what: 'Age of the member count (`AGE_MAX_MS`, 1 s; asked within `ASK_TIMEOUT_MS`, 2 s)',
-      past: 'asked anew; without an answer the last count holds',
-    },
     'members.ts PEERS_NAMED_MAX': {
       what: 'Peers with room that a 507 names',
       past: 'the less roomy are left out',
@@ -746,10 +738,6 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Block that nobody gives',
       past: '503 `block-unavailable`, or the connection breaks when bytes were sent',
     },
-    'listed-blocks.ts WANT_INTERVAL_MS': {
-      what: 'Waiting for who holds what (`WANT_TIMEOUT_MS`, 1 s; again after `WANT_INTERVAL_MS`, 500 ms)',
-      past: 'placement alone says whom to ask',
-    },
     'have-maps.ts WANT_TIMEOUT_MS': {
       what: 'Waiting for who holds what (`WANT_TIMEOUT_MS`, 1 s; again after `WANT_INTERVAL_MS`, 500 ms)',
       past: 'placement alone says whom to ask',
@@ -828,12 +816,12 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       past: '503 `overloaded`',
     },
     'retries.ts RETRIES_MAX': {
-      what: 'Files that wait for another try (`RETRIES_MAX`, 10,000; while draining `RETRY_DELAY_DRAINING_MAX_MS`, 5 s, at most)',
+      what: 'Files that wait for another try',
       past: 'left to the next pass',
     },
     'settle-loop.ts RETRY_DELAY_DRAINING_MAX_MS': {
-      what: 'Files that wait for another try (`RETRIES_MAX`, 10,000; while draining `RETRY_DELAY_DRAINING_MAX_MS`, 5 s, at most)',
-      past: 'left to the next pass',
+      what: 'The same, while this peer drains',
+      past: 'does not grow further',
     },
     'settle-loop.ts RETRY_DELAY_MAX_MS': {
       what: 'Before an unsettled file is looked at again',
@@ -852,10 +840,6 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Blocks looked for at one time',
       past: 'shared by client; 503 `overloaded`',
     },
-    'shared-blocks.ts KEPT_MAX': {
-      what: 'Blocks kept for those who ask a moment later (`KEPT_MAX`, 16, for 2 s)',
-      past: 'fetched again',
-    },
     'start.ts IDLE_BUFFERS_MAX': { what: 'Buffers kept', past: 'given back to the system' },
     'start.ts SETTLE_JOBS_MAX': {
       what: 'Files settled at once, from the queue',
@@ -870,7 +854,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       past: '422, or the TAR breaks off',
     },
     'window.ts WINDOW_MIN_BLOCKS': {
-      what: 'Blocks in flight, one download (`TRANSFER_DOWNLOAD_WINDOW_BLOCKS`; begins with `WINDOW_MIN_BLOCKS`, 4)',
+      what: 'Blocks in flight when a download begins',
       past: 'waits for its reader',
     },
   },

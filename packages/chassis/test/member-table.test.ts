@@ -3,6 +3,7 @@ import { ServiceUnavailable } from '@shoal/protocol';
 import { MemberTable, type TableCopy } from '../src/client/member-table.ts';
 import type { PeerClient } from '../src/client/peer-client.ts';
 import { createLog } from '../src/process/log.ts';
+import { createLoops } from '../src/process/loops.ts';
 
 const { signal } = new AbortController();
 
@@ -44,10 +45,13 @@ describe('a copy of the member table', () => {
     const { table, waits } = paperTable([5, 5, away, 1]);
     const seen: TableCopy['version'][] = [];
     await new Promise<void>((resolve) => {
-      table.follow(({ version }) => {
-        seen.push(version);
-        if (version === 1) resolve();
-      });
+      table.follow(
+        ({ version }) => {
+          seen.push(version);
+          if (version === 1) resolve();
+        },
+        { loops: createLoops({ log: createLog('test', 'silent') }) },
+      );
     });
     await table[Symbol.asyncDispose]();
     expect(seen).toEqual([5, 1]);

@@ -13,8 +13,9 @@ import type { Log } from '../process/log.ts';
 import type { Loops } from '../process/loops.ts';
 import type { PeerClient } from './peer-client.ts';
 
-/** The table changes by the second at most: small uploads share an answer. */
+/** The table changes by the second at most: small uploads share an answer. Past it: discovery is asked again. */
 const AGE_MAX_MS = 1000;
+/** Past it: the last copy is used. */
 const ASK_TIMEOUT_MS = 2000;
 /** How long discovery may hold a poll while the table is unchanged. */
 const POLL_WAIT_MS = 10_000;

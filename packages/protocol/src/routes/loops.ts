@@ -4,9 +4,9 @@ import { TimeMs } from '../bounded.ts';
 import { type Service, SERVICES } from '../member.ts';
 import { route } from '../route.ts';
 
-/** Loops of one service: a dozen are the most that one has. */
+/** Loops of one service: a dozen are the most that one has. Past it: an assertion fails at the start. */
 export const LOOPS_MAX = 64;
-/** Longest word of what went wrong. */
+/** Name of an error in that list. Past it: it is cut. */
 export const LOOP_ERROR_MAX_CHARS = 300;
 
 const none = z.object({});

@@ -2,7 +2,10 @@
 import type { Loops, PeerClient } from '@shoal/chassis';
 import { loopRoutes, SERVICES, type ServiceLoops } from '@shoal/protocol';
 
-/** A list from memory is here at once; a service that is starting or hangs must not hold the report up. */
+/**
+ * A list from memory is here at once; a service that is starting or hangs must not hold the report up.
+ * Past it: it is named as silent.
+ */
 const LOOPS_TIMEOUT_MS = 2000;
 
 export type GatherLoops = (options: { signal: AbortSignal }) => Promise<ServiceLoops[]>;

@@ -11,8 +11,9 @@ import type { ReceivedBlock } from './receive-block.ts';
 
 /** Fetches under way, each of another block. */
 const FETCHES_MAX = 512;
-/** How long a block stays in memory after it came, and how many of them at most: 1 MiB each, as a rule. */
+/** How long a block stays in memory after it came. */
 const LINGER_MS = 2000;
+/** Such blocks, of 1 MiB each as a rule. Past it: the next is not kept, and fetched again when it is asked for. */
 const LINGERING_MAX = 16;
 
 export interface SharedBlocks extends Disposable {
