@@ -14,7 +14,7 @@ import {
   storageRoutes as routes,
 } from '@shoal/protocol';
 import type { DagListings } from './dags/dag-listing.ts';
-import { haveMapOf, markDag, nameBlocks } from './dags/dags.ts';
+import { decidedHaveMapOf, haveMapOf, markDag, nameBlocks } from './dags/dags.ts';
 import { haveMapsOf } from './dags/have-maps.ts';
 import { type Digest, digestOfCid } from './disk/block-record.ts';
 import type { Metrics } from './metrics.ts';
@@ -129,7 +129,7 @@ function mountReads({ mounting, store, listings, upkeep, metrics, limits, log }:
   }));
   mount(mounting, routes.haveMap, ({ params }) => haveMapOf(store, listings, params.cid));
   mount(mounting, routes.haveMaps, async ({ body: { roots }, signal }) => {
-    const read = (root: Cid) => haveMapOf(store, listings, root);
+    const read = (root: Cid) => decidedHaveMapOf(store, listings, root);
     return { haveMaps: await haveMapsOf(roots, read, { log, signal }) };
   });
   mount(mounting, routes.stats, () => store.stats());

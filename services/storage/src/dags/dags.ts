@@ -15,25 +15,58 @@ import type { DagListings, Listing } from './dag-listing.ts';
 /** Index look-ups between two turns of the event loop, about 10 ms. */
 const LOOKUPS_PER_TURN = 4096;
 
+/** Some of its blocks are retired: whether they are held from now on is being decided. */
+export class HoldingUndecided extends Error {}
+
 /** @throws BlockNotFound without the root; ManifestIncomplete without one of its nodes; ManifestInvalid. */
 export async function haveMapOf(
   store: Blockstore,
   listings: DagListings,
   root: Cid,
 ): Promise<HaveMap> {
+  return (await readHaveMap(store, listings, root)).haveMap;
+}
+
+/**
+ * The same, for others to count copies by. A retired block is no copy, and its retirement is no loss: the
+ * bytes stay when its peer finds that they are needed after all. So nothing is said until that is decided.
+ * @throws HoldingUndecided, and as `haveMapOf`.
+ */
+export async function decidedHaveMapOf(
+  store: Blockstore,
+  listings: DagListings,
+  root: Cid,
+): Promise<HaveMap> {
+  const { haveMap, retiredBlocks } = await readHaveMap(store, listings, root);
+  if (retiredBlocks > 0) throw new HoldingUndecided(`${retiredBlocks} blocks are retired`);
+  return haveMap;
+}
+
+async function readHaveMap(
+  store: Blockstore,
+  listings: DagListings,
+  root: Cid,
+): Promise<{ readonly haveMap: HaveMap; readonly retiredBlocks: number }> {
   const listing = await listHeld(store, listings, root);
   const bits = createBits(listing.blocks);
   let checkedAtMs: number | undefined;
+  let retiredBlocks = 0;
   await forEachTurn(listing, (at) => {
     const digest = listing.digestAt(at);
     const record = store.findConfirmed(digest);
     if (record !== undefined) {
       setBit(bits, at);
       checkedAtMs = Math.min(checkedAtMs ?? Infinity, record.checkedAtMs);
-    } else if (listing.isNodeAt(at) && store.find(digest) === undefined)
+      return;
+    }
+    const held = store.find(digest);
+    if (held === undefined && listing.isNodeAt(at))
       throw new ManifestIncomplete({ root, cid: cidOfDigest(digest) });
+    // Neither confirmed nor condemned.
+    if (held?.condemnedAtMs === 0) retiredBlocks += 1;
   });
-  return { root, blocks: listing.blocks, bits: encodeBits(bits), checkedAtMs };
+  const haveMap = { root, blocks: listing.blocks, bits: encodeBits(bits), checkedAtMs };
+  return { haveMap, retiredBlocks };
 }
 
 /** Marks the blocks of a pinned DAG; answers how many of them are held. @throws as `haveMapOf`. */

@@ -219,6 +219,22 @@ describe('the storage service', () => {
     }
   });
 
+  it('does not tell others what it holds of a file while a block of it is retired', async () => {
+    const { cid, bytes } = newBlock(100_000);
+    await client.put(cid, bytes);
+    const told = async () => (await client.haveMaps([cid])).body['haveMaps'];
+    const held = [{ root: cid, blocks: 1, bits: 'gA' }];
+    expect(await told()).toMatchObject(held);
+    expect(await client.retire([cid], 3)).toEqual([true]);
+    // It is on the disk, and may stay there: "absent" would be taken for a loss.
+    expect(await told()).toEqual(['unread']);
+    await client.unretire([cid]);
+    expect(await told()).toMatchObject(held);
+    await client.retire([cid], 3);
+    expect(await client.drop([cid])).toBe(1);
+    expect(await told()).toEqual(['absent']);
+  });
+
   it('takes a retirement back at a restart', async () => {
     const { cid, bytes } = newBlock(10);
     await client.put(cid, bytes);
