@@ -130,7 +130,8 @@ function problemsOf(source: string, parts: readonly string[]): Group<ProblemEntr
     // A detail only prints its fields, so a name in braces does where a number belongs; lists are left out.
     const plain = fields.filter(({ type }) => !type.startsWith('array'));
     const names = Object.fromEntries(plain.map(({ name }) => [name, `{${name}}`]));
-    const { message: detail } = new (kind as new (fields: object) => Error)(names);
+    const { message } = new (kind as new (fields: object) => Error)(names);
+    const detail = message.replaceAll('NaN', '…'); // a number that is worked out of a field
     const before = text.slice(0, text.indexOf(`type: '${type}'`));
     const name = /(\w+) = defineProblem\(\{\s*$/.exec(before)?.[1] ?? '';
     const when = commentAbove(text, `export const ${name} =`);

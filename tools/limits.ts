@@ -36,7 +36,7 @@ const ARITHMETIC = /^[\d\s+*/().e-]+$/;
 export const LIMITS: readonly Group<Limit>[] = ['packages', 'services'].flatMap((kind) =>
   readdirSync(join(ROOT, kind))
     .filter((name) => name !== 'testkit')
-    .toSorted()
+    .sort()
     .map((name) => limitsOf(name, `${kind}/${name}`))
     .filter(({ items }) => items.length > 0),
 );
@@ -47,7 +47,7 @@ export const UNUSED_NOTES: readonly string[] = unusedNotes();
 function limitsOf(title: string, part: string): Group<Limit> {
   const sources = readdirSync(join(ROOT, part, 'src'), { recursive: true, encoding: 'utf8' })
     .filter((path) => /\.[jt]s$/.test(path)) // the console is JavaScript
-    .toSorted()
+    .sort()
     .map((path) => join(part, 'src', path));
   const items = sources.flatMap((source) => [
     ...constantsOf(source, NOTES[part] ?? {}),

@@ -259,7 +259,10 @@ describe('path gateway: files', () => {
           const found = links.filter((link) => link.includes(relation) && link.includes(type));
           expect([relation, type, found.length]).toEqual([relation, type, count]);
           for (const link of found) {
-            const url = new URL(/<([^>]+)>/.exec(link)?.[1] ?? '', rig.originOf(door));
+            const url = new URL(
+              /<([^>]+)>/.exec(link)?.[1] ?? '',
+              `${rig.originOf(door)}/files/${cid}`,
+            );
             const answer = await ask(url.origin, url.pathname, { method: 'HEAD' });
             expect([link, answer.status]).toEqual([link, 200]);
             expect(answer.headers['content-type']).toMatch(type);

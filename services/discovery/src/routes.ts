@@ -1,6 +1,6 @@
 /** The HTTP face of discovery: every route of the contract, each a line over its mechanism. */
 import assert from 'node:assert';
-import { mount, type Mounting } from '@shoal/chassis';
+import { checkChange, mount, type Mounting } from '@shoal/chassis';
 import {
   type ClockReport,
   discoveryRoutes,
@@ -82,11 +82,13 @@ export function mountRoutes(
   mount(mounting, discoveryRoutes.fileHealth, ({ params, signal }) =>
     health.examine(params.hash, signal),
   );
-  mount(mounting, discoveryRoutes.changeFile, async ({ params, body, signal }) => {
+  mount(mounting, discoveryRoutes.changeFile, async ({ params, body, request, signal }) => {
+    checkChange(request, [`"${params.hash}"`]);
     const pin = await editor.change(params.hash, readChange(body, Date.now()), { signal });
     return inspectOne(pin, signal);
   });
-  mount(mounting, discoveryRoutes.removeFile, async ({ params, query, signal }) => {
+  mount(mounting, discoveryRoutes.removeFile, async ({ params, query, request, signal }) => {
+    checkChange(request, [`"${params.hash}"`]);
     const removed = await editor.remove(params.hash, { isForGood: query.now, signal });
     const { pin, deletedAtMs = Date.now(), purgeAtMs } = removed;
     return { cid: pin.root, name: pin.name, deletedAtMs, purgeAtMs };

@@ -9,7 +9,7 @@ describe('the loops of a peer', () => {
   const own = createLoops({ log: createLog('storage', 'silent') });
   own.track('scrub', () => 1000);
   const loop: LoopReport = { name: 'survey', isRunning: false, runs: 3 };
-  const client = (refuse: (service: string) => unknown) =>
+  const client = (refuse: (service: string) => Error | undefined) =>
     ({
       own: (service: string) => ({ peerId: SELF, origin: service }),
       call: async (_: unknown, { service }: Route) => {

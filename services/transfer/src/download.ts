@@ -52,7 +52,7 @@ export function createDownload(deps: DownloadDeps): (call: FileCall) => Promise<
           disposition: contentDisposition(kind, name),
         }),
         ...pinHeaders(pin, {
-          link: linkHeader(pin, deps.view),
+          link: linkHeader(pin, deps.view, request),
           wantsDigest: wantsSha256(request.headers['want-repr-digest'], { unasked: true }),
         }),
       });

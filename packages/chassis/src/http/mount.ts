@@ -73,6 +73,11 @@ export function mountRaw<
   const handler: RouteHandlerMethod = async (request, reply) => {
     const text = typeof request.body === 'string' ? request.body : undefined;
     const caller = admit(route, request, text);
+    // Settings of such a route are in its query: a body that says otherwise must not be passed over.
+    if (route.body === undefined && text !== undefined && text !== '')
+      throw new RequestInvalid({
+        reason: 'this route takes no body: what it takes is in the query',
+      });
     const gone = new AbortController();
     reply.raw.once('close', () => {
       if (!reply.raw.writableFinished) gone.abort(new CallerLeft('the caller left'));

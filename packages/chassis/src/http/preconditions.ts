@@ -1,5 +1,5 @@
 /**
- * The conditions of a read, in the order of RFC 9110 §13.2.2. Nothing here has a date of its last change,
+ * The conditions of reads and changes, in the order of RFC 9110 §13.2.2. Nothing here has a date of its last change,
  * so conditions on dates are not looked at (§13.1.3 and §13.1.4 say so).
  */
 import { PreconditionFailed } from '@shoal/protocol';
@@ -29,6 +29,17 @@ export function isNotModified(
     throw new PreconditionFailed({ etag: etags[0] ?? '' });
   // Compared weakly, as a cache may have made the tag weak: `W/` makes no difference.
   return noneMatch !== undefined && isListed(noneMatch.replace(/(^|,\s*)W\//g, '$1'), etags);
+}
+
+/**
+ * The conditions of a change, to be asked before it is made.
+ * @throws PreconditionFailed
+ */
+export function checkChange(
+  { headers }: Pick<ConditionalRequest, 'headers'>,
+  etags: readonly string[],
+): void {
+  if (isNotModified({ headers }, etags)) throw new PreconditionFailed({ etag: etags[0] ?? '' });
 }
 
 /** The range that counts: that of a GET, of what If-Range names. */

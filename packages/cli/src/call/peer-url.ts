@@ -8,7 +8,12 @@ import { BASE_PORT_DEFAULT } from '../launch/ports.ts';
  */
 export function readPeerUrl(option: string | undefined, { env }: Context): string {
   const text = option ?? env['SHOAL_PEER'] ?? `http://127.0.0.1:${BASE_PORT_DEFAULT}`;
-  const url = URL.parse(/^https?:\/\//.test(text) ? text : `http://${text}`);
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1];
+  if (scheme !== undefined && !/^https?$/i.test(scheme))
+    throw new UsageError(
+      `"${text}" is not the URL of a peer's gateway: peers speak http and https`,
+    );
+  const url = URL.parse(scheme !== undefined ? text : `http://${text}`);
   if (url === null) throw new UsageError(`"${text}" is not the URL of a peer's gateway`);
   if (url.search !== '' || url.hash !== '' || url.username !== '')
     throw new UsageError(

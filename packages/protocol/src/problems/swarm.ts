@@ -15,7 +15,7 @@ export const FileNotFound = defineProblem({
     peersSilent: z.int().nonnegative().optional(),
   }),
   detail: ({ hash, peersAsked, peersSilent = 0 }) =>
-    `no file ${hash} is known here, nor by any of the ${peersAsked - peersSilent} other peers that answered${peersSilent === 0 ? '' : `; ${peersSilent} did not answer`}`,
+    `no file ${hash} is known here, nor at the other peers that were asked (${peersAsked}${peersSilent === 0 ? '' : `, of which ${peersSilent} did not answer`})`,
 });
 
 /** The file was here, and is not kept any more: somebody deleted it, or its end has come. */

@@ -189,7 +189,7 @@ export function expiryOf({ expiresAt }: Pick<UploadQuery, 'expiresAt'>): number 
   if (expiresAt === undefined) return undefined;
   const expiresAtMs = Date.parse(expiresAt);
   if (expiresAtMs > Date.now()) return expiresAtMs;
-  throw new RequestInvalid({ reason: `?expiresAt=${expiresAt} is in the past` });
+  throw new RequestInvalid({ reason: `expiresAt=${expiresAt} is in the past` });
 }
 
 /** A part that ends early although the whole body came is the form's fault, not the line's. */

@@ -3,6 +3,7 @@
  * and the `Link` header (RFC 8288) of the file itself. Addresses are those that members signed: a
  * client that came by another name of a peer (a proxy's) is not sent there.
  */
+import { relativeReference } from '@shoal/chassis';
 import type { Member, Pin } from '@shoal/protocol';
 import { partitionOf } from '@shoal/blocks';
 import { piecesOf } from './hash-pieces.ts';
@@ -29,12 +30,17 @@ export function fileUrls({ root }: Pick<Pin, 'root'>, view: MemberView): string[
   return [...(self === undefined ? [] : [self]), ...others].slice(0, URLS_MAX).map(urlAt);
 }
 
-/** The `Link` header of a file's answer. */
-export function linkHeader(pin: Pick<Pin, 'root' | 'sizeBytes'>, view: MemberView): string {
+/** The `Link` header of a file's answer to a request for `url`. */
+export function linkHeader(
+  pin: Pick<Pin, 'root' | 'sizeBytes'>,
+  view: MemberView,
+  { url }: { readonly url: string },
+): string {
   const [, ...others] = fileUrls(pin, view);
-  const path = `/files/${pin.root}`;
+  // Relative, since a proxy may serve us below a path of its own.
+  const path = relativeReference(url, `/files/${pin.root}`);
   const links = [
-    `</ipfs/${pin.root}>; rel="canonical"`,
+    `<${relativeReference(url, `/ipfs/${pin.root}`)}>; rel="canonical"`,
     `<${path}.meta4>; rel="describedby"; type="${METALINK_TYPE}"`,
     ...(whyNoTorrent(pin) === undefined
       ? [`<${path}.torrent>; rel="describedby"; type="${TORRENT_TYPE}"`]

@@ -196,6 +196,8 @@ function headersOf(
   return {
     ...contentHeaders({ etag, type, disposition }),
     ...hintsOf(path, roots),
-    ...(pin === undefined ? {} : pinHeaders(pin, { link: linkHeader(pin, view), wantsDigest })),
+    ...(pin === undefined
+      ? {}
+      : pinHeaders(pin, { link: linkHeader(pin, view, request), wantsDigest })),
   };
 }

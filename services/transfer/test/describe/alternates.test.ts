@@ -53,11 +53,11 @@ describe('fileUrls', () => {
 describe('linkHeader', () => {
   it('names what describes the file, and a few other peers that have it', () => {
     const { view } = paperView(Array.from({ length: 30 }, () => ({})));
-    const links = linkHeader(pin, view).split(', ');
+    const links = linkHeader(pin, view, { url: `/files/${root}?download=1` }).split(', ');
     expect(links.slice(0, 3)).toEqual([
-      `</ipfs/${root}>; rel="canonical"`,
-      `</files/${root}.meta4>; rel="describedby"; type="application/metalink4+xml"`,
-      `</files/${root}.torrent>; rel="describedby"; type="application/x-bittorrent"`,
+      `<../ipfs/${root}>; rel="canonical"`,
+      `<../files/${root}.meta4>; rel="describedby"; type="application/metalink4+xml"`,
+      `<../files/${root}.torrent>; rel="describedby"; type="application/x-bittorrent"`,
     ]);
     const duplicates = links.slice(3);
     expect(duplicates).toHaveLength(3);
@@ -67,8 +67,10 @@ describe('linkHeader', () => {
 
   it('offers no torrent that would be refused', () => {
     const { view } = paperView([{}]);
-    expect(linkHeader({ root, sizeBytes: 0 }, view)).not.toContain('.torrent');
-    expect(linkHeader({ root, sizeBytes: 0 }, view)).toContain('.meta4');
+    expect(linkHeader({ root, sizeBytes: 0 }, view, { url: '/ipfs/x/y' })).not.toContain(
+      '.torrent',
+    );
+    expect(linkHeader({ root, sizeBytes: 0 }, view, { url: '/ipfs/x/y' })).toContain('.meta4');
   });
 });
 
