@@ -1,10 +1,11 @@
 /** The HTTP face of discovery: every route of the contract, each a line over its mechanism. */
 import assert from 'node:assert';
-import { checkChange, mount, type Mounting } from '@shoal/chassis';
+import { checkChange, type ConditionalRequest, mount, type Mounting } from '@shoal/chassis';
 import {
   type ClockReport,
   discoveryRoutes,
   type FileEntry,
+  type FileHash,
   type Member,
   type Pin,
   type PinChange,
@@ -82,13 +83,18 @@ export function mountRoutes(
   mount(mounting, discoveryRoutes.fileHealth, ({ params, signal }) =>
     health.examine(params.hash, signal),
   );
+  /** A file has one ETag, its CID, whichever hash names it. */
+  const checkFile = (request: ConditionalRequest, hash: FileHash): void => {
+    const pin = reader.findAny(hash);
+    checkChange(request, pin === undefined ? [] : [`"${pin.root}"`]);
+  };
   mount(mounting, discoveryRoutes.changeFile, async ({ params, body, request, signal }) => {
-    checkChange(request, [`"${params.hash}"`]);
+    checkFile(request, params.hash);
     const pin = await editor.change(params.hash, readChange(body, Date.now()), { signal });
     return inspectOne(pin, signal);
   });
   mount(mounting, discoveryRoutes.removeFile, async ({ params, query, request, signal }) => {
-    checkChange(request, [`"${params.hash}"`]);
+    checkFile(request, params.hash);
     const removed = await editor.remove(params.hash, { isForGood: query.now, signal });
     const { pin, deletedAtMs = Date.now(), purgeAtMs } = removed;
     return { cid: pin.root, name: pin.name, deletedAtMs, purgeAtMs };

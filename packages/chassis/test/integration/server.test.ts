@@ -48,6 +48,18 @@ describe('a service', () => {
       if (params.word === 'bug') throw new Error('a secret detail');
       return { said: params.word.repeat(query.times) + body.n, caller };
     });
+  const bare = route({
+    service: 'storage',
+    audience: 'public',
+    method: 'POST',
+    path: '/bare',
+    summary: 'Takes no body.',
+    params: z.object({}),
+    query: z.object({}),
+    body: undefined,
+    reply: z.object({}),
+  });
+  mount({ app, prover, self }, bare, async () => ({}));
   const clients: PeerClient[] = [];
   const clientOf = (id: PeerId, swarmKey = key, secret = localSecret) => {
     const client = createPeerClient({
@@ -105,6 +117,19 @@ describe('a service', () => {
     },
     10_000,
   );
+
+  it('refuses a body where all settings are in the query', async () => {
+    const post = (body: string) =>
+      fetch(`${origin}/bare`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body,
+      });
+    const refused = await post('{"isDryRun":true}');
+    expect(refused.status).toBe(400);
+    expect(await refused.text()).toContain('takes no body');
+    expect((await fetch(`${origin}/bare`, { method: 'POST' })).status).toBe(200);
+  });
 
   it('answers a typed call, and knows who called', async () => {
     const answer = await clientOf(other).call(target(), echo('peer'), args, { signal });

@@ -50,6 +50,14 @@ describe('deletion', () => {
     const pin = await a.put(draft('gone'));
     for (const each of [b, c]) await eventually('the pin', () => each.find(pin.root, false));
     await c.kill('SIGKILL');
+    for (const headers of [{ 'if-match': '"other"' }, { 'if-none-match': `"${pin.root}"` }])
+      for (const method of ['DELETE', 'PATCH']) {
+        const json = { 'content-type': 'application/json', ...headers };
+        const request =
+          method === 'DELETE' ? { headers } : { headers: json, body: '{"replicas":1}' };
+        const reply = await fetch(`${b.origin}/files/${pin.sha256}`, { method, ...request });
+        expect([method, headers, reply.status]).toEqual([method, headers, 412]);
+      }
     const { status, body } = await b.ask('DELETE', `/files/${pin.sha256}`);
     expect({ status, body }).toMatchObject({ status: 200, body: { cid: pin.root, name: 'gone' } });
     expect(await lacks(b, pin.root)).toBe(true);
