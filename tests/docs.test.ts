@@ -98,6 +98,35 @@ describe('recipes', () => {
   });
 });
 
+/** Words that an engineer would not use, and what to write. Decisions are left as they were written. */
+const REFUSED_WORDS: readonly (readonly [RegExp, string])[] = [
+  [/\bfor ever\b/, 'forever, without end'],
+  [/\bcan not\b/, "can't, cannot"],
+  [/\bgone on with\b/, 'resumed'],
+  [/\bin vain\b/, 'without effect, or what failed'],
+  [/\bat one time\b/, 'at once'],
+  [/\bnone without\b/, 'say what there is'],
+];
+
+describe('English', () => {
+  const texts = [
+    ...PAGES.filter((path) => !path.startsWith('docs/decisions/')),
+    ...['packages', 'services'].flatMap((kind) =>
+      readdirSync(join(ROOT, kind)).flatMap((name) => listFiles(`${kind}/${name}/src`, '')),
+    ),
+    ...listFiles('tools', ''),
+  ].filter((path) => /\.[a-z]+$/.test(path)); // no folders
+
+  it.each(REFUSED_WORDS)('has no %s: %s', (pattern) => {
+    const found = texts.flatMap((path) =>
+      read(path)
+        .split('\n')
+        .flatMap((line, at) => (pattern.test(line) ? [`${path}:${at + 1}: ${line.trim()}`] : [])),
+    );
+    expect(found).toEqual([]);
+  });
+});
+
 describe('limits', () => {
   const rows = [...read('docs/limits.md').matchAll(/^\|.*\]\(\.\.\/([^)]+)\) +\|.*$/gm)].map(
     ([text, source = '']) => ({

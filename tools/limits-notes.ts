@@ -251,7 +251,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
     },
     'calls.ts CALL_TIMEOUT_MS': {
       what: 'Call of a member or seed (`CALL_TIMEOUT_MS`, 5 s, and `KNOCK_TIMEOUT_MS`, 1 s, when it failed; again after `RETRY_MAX_MS`, 15 s, at most)',
-      past: 'tried again for ever',
+      past: 'tried again, without end',
     },
     'join.ts FULL_MESH_MAX': {
       what: 'Members that are connected to all others',
@@ -259,7 +259,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
     },
     'calls.ts KNOCK_TIMEOUT_MS': {
       what: 'Call of a member or seed (`CALL_TIMEOUT_MS`, 5 s, and `KNOCK_TIMEOUT_MS`, 1 s, when it failed; again after `RETRY_MAX_MS`, 15 s, at most)',
-      past: 'tried again for ever',
+      past: 'tried again, without end',
     },
     'calls.ts RETRIES_MAX': {
       what: 'Failed calls remembered',
@@ -267,7 +267,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
     },
     'calls.ts RETRY_MAX_MS': {
       what: 'Call of a member or seed (`CALL_TIMEOUT_MS`, 5 s, and `KNOCK_TIMEOUT_MS`, 1 s, when it failed; again after `RETRY_MAX_MS`, 15 s, at most)',
-      past: 'tried again for ever',
+      past: 'tried again, without end',
     },
     'libp2p-engine.ts CONNECTIONS_MAX': {
       what: 'libp2p connections',
@@ -697,7 +697,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       past: 'not looked at',
     },
     'hash-pieces.ts HASHINGS_AT_ONCE_MAX': {
-      what: 'Files hashed at one time',
+      what: 'Files hashed at once',
       past: 'others wait their turn',
     },
     'hash-pieces.ts HASHINGS_MAX': {
@@ -837,7 +837,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
     },
     'settle-pass.ts WINDOW_FILES_MAX': { what: 'Files ordered together', past: 'the next window' },
     'shared-blocks.ts FETCHES_MAX': {
-      what: 'Blocks looked for at one time',
+      what: 'Blocks looked for at once',
       past: 'shared by client; 503 `overloaded`',
     },
     'start.ts IDLE_BUFFERS_MAX': { what: 'Buffers kept', past: 'given back to the system' },

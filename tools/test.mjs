@@ -25,7 +25,7 @@ import { runLanes, runTask } from './tasks.mjs';
 
 /** What deploy/peer.Dockerfile begins with. */
 const BASE_IMAGE = 'node:24-bookworm-slim';
-/** Test files at one time. Much of each is waiting, but three fill two cores and wait for each other. */
+/** Test files at once. Much of each is waiting, but three fill two cores and wait for each other. */
 const WORKERS = 2;
 setUp();
 buildPrograms();

@@ -117,7 +117,7 @@ export const UploadProgress = z.object({
   receivedBytes: z.int().nonnegative(),
   /** Unknown until the sender states it. */
   sizeBytes: z.int().nonnegative().optional(),
-  /** When it is given up, unless it is gone on with before. */
+  /** Expires at, unless resumed. */
   expiresAtMs: z.int().nonnegative(),
 });
 export type UploadProgress = z.infer<typeof UploadProgress>;

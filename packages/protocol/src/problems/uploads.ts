@@ -96,7 +96,7 @@ export const UploadNotFound = defineProblem({
   detail: ({ id }) => `there is no upload ${id} here; begin a new one with POST /uploads`,
 });
 
-/** An upload was not gone on with for too long. */
+/** An upload expired before it was resumed. */
 export const UploadExpired = defineProblem({
   type: 'problems/upload-expired',
   title: 'Upload expired',

@@ -14,7 +14,7 @@ const PIECE_SIZE_BYTES = 8 * MiB;
 const FAILURES_MAX = 10;
 const RETRY_FIRST_MS = 500;
 const RETRY_LAST_MS = 20_000;
-/** Refused for now: the upload stands and may be gone on with. Other refusals are final. */
+/** Refused for now: the upload is kept and may be resumed. Other refusals are final. */
 const PASSING = new Set([408, 409, 423, 429, 500, 502, 503, 504]);
 
 class Refused extends Error {}
