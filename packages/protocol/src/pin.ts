@@ -37,7 +37,7 @@ export const PinDraft = z.object({
   /** Number of blocks in the DAG, manifests included. */
   blocks: z.int().min(1).max(DAG_BLOCKS_MAX),
   replicas: z.int().min(1).max(REPLICAS_MAX),
-  /** Wall-clock time from which the file need not be kept; for ever without. */
+  /** Wall-clock time from which the file need not be kept; forever without. */
   expiresAtMs: TimeMs.optional(),
 });
 export type PinDraft = z.infer<typeof PinDraft>;

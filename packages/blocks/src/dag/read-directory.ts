@@ -1,7 +1,7 @@
 /**
  * Reading directories, flat and HAMT: one name, or all of them.
  *
- * A few shards that name each other often enough lead on for ever. The way to one name ends with its
+ * A few shards that name each other often enough lead on forever. The way to one name ends with its
  * hash; a listing has bounds. They are not on names, of which a directory may have any number, but on
  * shards that lead to none: a shard stands for two names or more, so an honest listing finds more
  * names than it reads shards.

@@ -250,7 +250,7 @@ function isSubShard(
 /** Hex digits of a slot's number in link names of a shard. */
 export const prefixLength = (fanout: number): number => (fanout - 1).toString(16).length;
 
-/** False for what has no bytes: trees of empty files could go on for ever between two bytes. */
+/** False for what has no bytes: trees of empty files could go on forever between two bytes. */
 const overlaps = (
   from: number,
   length: number,

@@ -56,7 +56,7 @@ function operation(route: Route): Record<string, unknown> {
       '2XX': { description: 'Done.', content: contentOf(route.reply, route.replyTypes) },
       ...(hasOtherPlaces(route) ? { '3XX': { description: 'Elsewhere, or as it was.' } } : {}),
       '4XX': problem('A problem (RFC 9457): the request, or what it is about.', route.problemTypes),
-      '5XX': problem('A problem (RFC 9457): this peer can not serve it now.', route.problemTypes),
+      '5XX': problem('A problem (RFC 9457): this peer cannot serve it now.', route.problemTypes),
     },
   };
 }

@@ -29,6 +29,6 @@ export function createLog(
       }),
     },
   };
-  // pino's own way to write tries again for ever on a full disk, with the whole service standing still.
+  // pino's own way to write tries again forever on a full disk, with the whole service standing still.
   return pino(options, { write: (line: string) => write(line) });
 }

@@ -14,7 +14,7 @@ export interface Tried {
 }
 
 export interface Elsewhere {
-  /** The block, verified; or who was asked in vain. */
+  /** The block, verified; or those who were asked and have it not. */
   find(
     cid: Cid,
     options: { signal: AbortSignal },

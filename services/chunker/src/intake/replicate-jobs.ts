@@ -22,7 +22,7 @@ export interface Replication {
   add(cid: Cid): void;
   /** Queues the rest. */
   finish(): void;
-  /** Resolves when every job reported this many copies; pending for ever when one was lost. */
+  /** Resolves when every job reported this many copies; pending forever when one was lost. */
   whenCopies(wanted: number): Promise<void>;
   /**
    * The upload is over: its pin stands and holds the blocks from now on (`keep`), or the peers that

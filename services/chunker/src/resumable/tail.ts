@@ -1,6 +1,6 @@
 /**
  * The bytes behind the last whole chunk, kept in a file until they are one. Without it a client whose
- * requests are smaller than a chunk would send the same bytes for ever.
+ * requests are smaller than a chunk would send the same bytes forever.
  *
  * The file says how many chunks come before it, so it goes out of date by itself when the next
  * chunk is written down, whatever crashes in between.

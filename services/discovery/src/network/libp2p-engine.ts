@@ -194,7 +194,7 @@ interface Links {
 function createLinks(usable: (peerId: PeerId) => Connection[], log: Log): Links {
   const links = new Map<PeerId, Link>();
   const making = new Map<PeerId, Promise<Link | undefined>>();
-  /** Connections to peers of before links: each question would ask in vain again. */
+  /** Connections to peers of before links: each question would ask for one again, and get none. */
   const without = new WeakSet<Connection>();
   const open = (peerId: PeerId): Link | undefined => {
     const link = links.get(peerId);

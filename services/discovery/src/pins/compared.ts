@@ -82,7 +82,7 @@ export function knowsAll(
   },
 ): boolean {
   if (others.length === 0) return !mayBeMore;
-  // Who handed everything over and left for good is not waited for, or the last peer would wait for ever.
+  // Who handed everything over and left for good is not waited for, or the last peer would wait forever.
   const staying = others.filter(({ state, leaving, draining }) => {
     const isGone = state === 'out' && leaving && draining;
     return !isGone;

@@ -69,7 +69,7 @@ changes while it is sent. Behind "--" every word is a path.`,
     if ((values.hidden || values['no-hidden']) && !values.recursive)
       throw new UsageError('--hidden and --no-hidden go with -r');
     if (values.hidden && values['no-hidden'])
-      throw new UsageError('--hidden and --no-hidden can not both be meant');
+      throw new UsageError('--hidden and --no-hidden cannot both be meant');
     const hidden = values.hidden ? 'take' : values['no-hidden'] ? 'pass-over' : 'list';
     if (values.preserve)
       context.err(

@@ -40,7 +40,7 @@ A file appears under its name only when all of it is there and right; until then
   async run({ values, words, context, client, stop }) {
     const hash = readHash(words);
     if (values.json && values.output === STDOUT)
-      throw new UsageError('--json and the file can not both go to standard output');
+      throw new UsageError('--json and the file cannot both go to standard output');
 
     const isReplaceable = values.force;
     // Asked before the download too, so that nobody waits for a refusal.
@@ -54,7 +54,7 @@ A file appears under its name only when all of it is there and right; until then
           `it is neither a file nor a directory; fetch its blocks with: curl -O "${client.peerUrl}/ipfs/${hash}?format=car"`,
         );
       if (values.output === STDOUT)
-        throw new CommandFailure('it is a directory, which can not go to standard output; give -o');
+        throw new CommandFailure('it is a directory, which cannot go to standard output; give -o');
       const { getFolder } = await import('../../files/get-folder.ts');
       const { name } = await client.call(discoveryRoutes.fileHealth, { params: { hash } }, stop);
       const target = readPath(values.output ?? safeName(name) ?? hash, context);
