@@ -32,6 +32,8 @@ const MEMBERS_PER_ROUND = 8;
 /** Blocks that a member is asked for in a round, those that it failed before among them. */
 const BLOCKS_PER_QUESTION = 24;
 const AGAIN_PER_QUESTION = 8;
+/** Of those, the ones that were denied and not yet often enough to fail. */
+const UNDECIDED_PER_QUESTION = 4;
 /** Places in a file that are looked at to find one block that both hold. */
 const STEPS_MAX = 4096;
 /** Blocks that are to be asked for again, over all members. */
@@ -262,8 +264,14 @@ export function startProving(deps: {
   /** What a member failed and still says it holds; of the rest there is no more doubt. */
   const again = (peerId: PeerId): BlockPlace[] => {
     const places: BlockPlace[] = [];
-    for (const [key, { peerId: of, place }] of doubts) {
-      if (of !== peerId || places.length >= AGAIN_PER_QUESTION) continue;
+    const own = [...doubts].filter(([, doubt]) => doubt.peerId === peerId);
+    // What was denied, nearest to a verdict first: in the order of the questions it would come up by chance.
+    const undecided = own
+      .filter(([, { denials }]) => denials > 0 && denials < DENIALS_MAX)
+      .toSorted(([, one], [, other]) => other.denials - one.denials)
+      .slice(0, UNDECIDED_PER_QUESTION);
+    for (const [key, { place }] of new Map([...undecided, ...own])) {
+      if (places.length >= AGAIN_PER_QUESTION) break;
       const said = bitsOf(place.root, peerId);
       const isClaimed =
         said !== undefined && place.index < said.blocks && getBit(said.bits, place.index);
@@ -295,7 +303,8 @@ export function startProving(deps: {
       const member = all[(turn + count) % all.length];
       if (member === undefined) continue;
       const places = again(member.peerId);
-      for (const root of walked) {
+      // In random order: a question has no room for the last ones, and they must not be the same each time.
+      for (const root of shuffled(walked)) {
         if (places.length >= BLOCKS_PER_QUESTION) break;
         places.push(...pick(root, member.peerId, BLOCKS_OF_FILE));
       }
@@ -358,3 +367,9 @@ const readBits = ({ bits, blocks }: HaveMap): Bits => ({ bits: decodeBits(bits, 
 const unique = (places: readonly BlockPlace[]): BlockPlace[] => [
   ...new Map(places.map((place) => [`${place.root} ${place.index}`, place])).values(),
 ];
+
+const shuffled = <T>(items: readonly T[]): T[] =>
+  items
+    .map((item) => ({ item, rank: randomInt(2 ** 32) }))
+    .toSorted((one, other) => one.rank - other.rank)
+    .map(({ item }) => item);
