@@ -22,7 +22,6 @@ export * from './client/proof.ts';
 export * from './http/proxy-path.ts';
 export * from './shares/rate-rule.ts';
 export * from './shares/recent-map.ts';
-export { formatSha256, readSha256, wantsSha256 } from '@shoal/protocol';
 export * from './process/run.ts';
 export * from './http/server.ts';
 export * from './process/service.ts';

@@ -1,20 +1,15 @@
 /** The chunker's routes: from what a request says to what is taken in. */
 import assert from 'node:assert/strict';
 import type { Attributes } from '@shoal/blocks';
-import {
-  type Call,
-  formatSha256,
-  mount,
-  type Mounting,
-  relativeReference,
-  wantsSha256,
-} from '@shoal/chassis';
+import { type Call, mount, type Mounting, relativeReference } from '@shoal/chassis';
 import type { BYTES } from '@shoal/protocol';
 import {
   chunkerRoutes,
   MediaTypeUnsupported,
   type UploadQuery,
   type UploadReply,
+  formatSha256,
+  wantsSha256,
 } from '@shoal/protocol';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type * as z from 'zod';

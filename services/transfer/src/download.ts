@@ -1,6 +1,6 @@
 /** `GET|HEAD /files/:hash`: a pinned file, by its CID or its sha-256. */
-import { type Call, type PeerClient, relativeReference, wantsSha256 } from '@shoal/chassis';
-import { RangeNotSatisfiable, type transferRoutes } from '@shoal/protocol';
+import { type Call, type PeerClient, relativeReference } from '@shoal/chassis';
+import { RangeNotSatisfiable, type transferRoutes, wantsSha256 } from '@shoal/protocol';
 import { linkHeader } from './describe/alternates.ts';
 import { headOf, isYes, nameAsked, rangeOf } from './answer/file-answer.ts';
 import {

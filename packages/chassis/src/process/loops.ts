@@ -169,14 +169,16 @@ function startTimer(
   };
 }
 
+interface RecordDeps {
+  readonly metrics: LoopMetrics | undefined;
+  readonly nowMs: () => number;
+  readonly uptimeMs: () => number;
+}
+
 /** What is known of one loop. */
 class LoopRecord {
   readonly #name: string;
-  readonly #deps: {
-    readonly metrics: LoopMetrics | undefined;
-    readonly nowMs: () => number;
-    readonly uptimeMs: () => number;
-  };
+  readonly #deps: RecordDeps;
   #everyMs: number | undefined;
   /** Turns under way: work that several callers ask for may overlap. */
   #running = 0;
@@ -185,14 +187,7 @@ class LoopRecord {
   #tookMs: number | undefined;
   #lastError: LoopReport['lastError'];
 
-  constructor(
-    name: string,
-    deps: {
-      readonly metrics: LoopMetrics | undefined;
-      readonly nowMs: () => number;
-      readonly uptimeMs: () => number;
-    },
-  ) {
+  constructor(name: string, deps: RecordDeps) {
     this.#name = name;
     this.#deps = deps;
     this.beat();

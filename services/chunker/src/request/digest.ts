@@ -1,6 +1,5 @@
 /** What the sender says of a file's sha-256, in digest headers. */
-import { readSha256 } from '@shoal/chassis';
-import { RequestInvalid, type Sha256 } from '@shoal/protocol';
+import { RequestInvalid, type Sha256, readSha256 } from '@shoal/protocol';
 import type { FastifyRequest } from 'fastify';
 
 /**

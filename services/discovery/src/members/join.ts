@@ -10,6 +10,7 @@ import type { Wire } from '../network/wire.ts';
 import { Calls, RETRY_MAX_MS, RETRY_MIN_MS } from './calls.ts';
 import type { Membership } from './membership.ts';
 import { resolveSeeds, type Seed } from './seeds.ts';
+import { shuffle } from './shuffle.ts';
 
 /** How often we look whom to call. */
 const ROUND_MS = 1000;
@@ -181,12 +182,4 @@ export class Join {
   #isFullMesh(): boolean {
     return this.#deps.membership.table.all().length <= FULL_MESH_MAX;
   }
-}
-
-/** In random order, so that not everybody calls the same peer first. */
-function shuffle<T>(items: readonly T[]): T[] {
-  return items
-    .map((item) => ({ item, rank: Math.random() }))
-    .toSorted((a, b) => a.rank - b.rank)
-    .map(({ item }) => item);
 }

@@ -33,30 +33,23 @@ interface SearchOptions {
 /** A deleted file, and until when it can be brought back, if it can. */
 export type Removed = Pick<Recoverable, 'pin'> & Partial<Recoverable>;
 
-export class PinEditor {
-  readonly #deps: {
-    readonly pins: Pins;
-    readonly reader: PinReader;
-    readonly store: Pick<PinStore, 'recoverable'>;
-    readonly ask: AskAll;
-    readonly wire: Pick<Wire, 'engine'>;
-    readonly checkName: () => void;
-    readonly undeleteMs: number;
-    readonly log: Log;
-  };
+export interface PinEditorDeps {
+  readonly pins: Pins;
+  readonly reader: PinReader;
+  readonly store: Pick<PinStore, 'recoverable'>;
+  readonly ask: AskAll;
+  readonly wire: Pick<Wire, 'engine'>;
+  /** Whether anything may be written here. @throws IdentityInUse */
+  readonly checkName: () => void;
+  /** How long a deleted file can be brought back. */
+  readonly undeleteMs: number;
+  readonly log: Log;
+}
 
-  constructor(deps: {
-    readonly pins: Pins;
-    readonly reader: PinReader;
-    readonly store: Pick<PinStore, 'recoverable'>;
-    readonly ask: AskAll;
-    readonly wire: Pick<Wire, 'engine'>;
-    /** Whether anything may be written here. @throws IdentityInUse */
-    readonly checkName: () => void;
-    /** How long a deleted file can be brought back. */
-    readonly undeleteMs: number;
-    readonly log: Log;
-  }) {
+export class PinEditor {
+  readonly #deps: PinEditorDeps;
+
+  constructor(deps: PinEditorDeps) {
     this.#deps = deps;
   }
 

@@ -24,6 +24,7 @@ import type { Holders } from '../holders/holders.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Opinions } from './opinions.ts';
 import type { Want } from '../holders/want.ts';
+import { shuffle } from '../members/shuffle.ts';
 
 /** Files of a round. */
 const ROOTS_MAX = 16;
@@ -304,7 +305,7 @@ export function startProving(deps: {
       if (member === undefined) continue;
       const places = again(member.peerId);
       // In random order: a question has no room for the last ones, and they must not be the same each time.
-      for (const root of shuffled(walked)) {
+      for (const root of shuffle(walked)) {
         if (places.length >= BLOCKS_PER_QUESTION) break;
         places.push(...pick(root, member.peerId, BLOCKS_OF_FILE));
       }
@@ -367,9 +368,3 @@ const readBits = ({ bits, blocks }: HaveMap): Bits => ({ bits: decodeBits(bits, 
 const unique = (places: readonly BlockPlace[]): BlockPlace[] => [
   ...new Map(places.map((place) => [`${place.root} ${place.index}`, place])).values(),
 ];
-
-const shuffled = <T>(items: readonly T[]): T[] =>
-  items
-    .map((item) => ({ item, rank: randomInt(2 ** 32) }))
-    .toSorted((one, other) => one.rank - other.rank)
-    .map(({ item }) => item);

@@ -2,8 +2,7 @@
  * The headers of a file's answer. Uploads are not pages of this origin: they are served sandboxed, and
  * never under a type that the browser guessed.
  */
-import { formatSha256 } from '@shoal/chassis';
-import type { Pin } from '@shoal/protocol';
+import { type Pin, formatSha256 } from '@shoal/protocol';
 import { lookup } from 'mime-types';
 
 /** Types that the database behind mime-types lacks, or has under an older name. */

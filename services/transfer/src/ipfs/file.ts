@@ -1,7 +1,7 @@
 /** `/ipfs/{cid}/{path}`: the bytes of a file, whichever way its DAG is laid out. */
 import { type ReadCid, type UnixfsNode } from '@shoal/blocks';
-import { isNotModified, wantsSha256 } from '@shoal/chassis';
-import { FormatUnsupported, type Pin, RangeNotSatisfiable } from '@shoal/protocol';
+import { isNotModified } from '@shoal/chassis';
+import { FormatUnsupported, type Pin, RangeNotSatisfiable, wantsSha256 } from '@shoal/protocol';
 import { linkHeader } from '../describe/alternates.ts';
 import { headOf, isYes, nameAsked, rangeOf } from '../answer/file-answer.ts';
 import {
