@@ -51,7 +51,7 @@ function faults(
   const { ageMs = 0, causes = [], blocks = 2, ...rest } = said;
   const entry = { replicas: 3, blocks, causes, verifiedAtMs: NOW_MS - ageMs, ...rest };
   return faultsOf(
-    { entry: entry as unknown as FileEntry, askedMs: NOW_MS, answeredMs: NOW_MS + 50 }, // what is read of it
+    { peerId: 'a', entry: entry as unknown as FileEntry, askedMs: NOW_MS, answeredMs: NOW_MS + 50 }, // what is read of it
     DIGESTS,
     looksAt(pasts),
   )?.join('; ');
@@ -118,6 +118,16 @@ describe('the rules of truth', () => {
     expect(faults(unknown(4, 'c'), three)).toContain('more than the 3');
     expect(faults(unknown(3), three)).toContain('because of nobody');
     expect(faults(unknown(2, 'c'), { ...three, c: [[99_999, 'away']] })).toContain('not there');
+  });
+
+  it('let a peer that was just started know nothing, and no other', () => {
+    const joining = { state: 'unknown', copies: 0, causes: [{ kind: 'joining' }] } as const;
+    const started: Past = [
+      [99_999, 'away'],
+      [5000, 'serving'],
+    ];
+    expect(faults(joining, { ...three, a: started })).toBe('');
+    expect(faults(joining, three)).toContain('was ready for long');
   });
 
   it('judge nothing that was not looked at', () => {

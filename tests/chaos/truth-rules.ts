@@ -4,7 +4,7 @@
  * A number is dated to the oldest answer that it rests on. A copy that lay all the time since at peers that
  * others must know of is in it, and one that never could be read is not. No state, and no cause, excuses a
  * number that is too large. Only "unknown" excuses one that is too small: by the peers that it names, which
- * must be there to be asked. Whom a cause calls away must have been away at that date.
+ * must be there to be asked, or because the peer that answers was started a moment ago. Whom a cause calls away must have been away at that date.
  */
 import type { FileEntry, FileHealth } from '@shoal/protocol';
 import type { Look } from './looks.ts';
@@ -16,8 +16,12 @@ const GAP_MAX_MS = 2000;
 /** No state but "unknown" may rest on older answers; as in discovery. */
 const ANSWER_AGE_MAX_MS = 10_000;
 
+/** A peer that was ready all this time must have heard from the others; discovery's bound, and slack. */
+const JOINING_MAX_MS = 12_000;
+
 /** What a peer said of a file, and when. */
 export interface Said {
+  readonly peerId: string;
   readonly entry: FileEntry | FileHealth;
   /** When the question went out, and when the answer was there. */
   readonly askedMs: number;
@@ -26,7 +30,7 @@ export interface Said {
 
 /** What is wrong with it; undefined when the looks don't tell. */
 export function faultsOf(
-  { entry, askedMs, answeredMs }: Said,
+  { peerId: asked, entry, askedMs, answeredMs }: Said,
   digests: readonly string[],
   looks: readonly Look[],
 ): string[] | undefined {
@@ -37,6 +41,7 @@ export function faultsOf(
   const named = (kind: FileEntry['causes'][number]['kind']): readonly string[] =>
     causes.flatMap((cause) => (cause.kind === kind && 'peers' in cause ? cause.peers : []));
   const unanswered = named('unanswered');
+  const isJoining = causes.some(({ kind }) => kind === 'joining');
   // A small block has no file of its own: a file with one may have fewer copies than the others show.
   const isSeenWhole = entry.blocks <= digests.length;
   const leastOf = (without?: ReadonlySet<string>) =>
@@ -47,7 +52,7 @@ export function faultsOf(
   if (copies > most) faults.push(`more than the ${most} that could be read`);
   const isBelow = copies < Math.min(least, replicas);
   if (isBelow && state !== 'unknown') faults.push(`less than the ${least} there all the time`);
-  if (isBelow && state === 'unknown') {
+  if (isBelow && state === 'unknown' && !isJoining) {
     const others = leastOf(new Set(unanswered));
     if (copies < Math.min(others, replicas))
       faults.push(`less than the ${others} at peers that it does not say are silent`);
@@ -58,7 +63,15 @@ export function faultsOf(
   if (state === 'missing' && copies > 0) faults.push('not missing');
   if (state === 'reduced' && named('away').length + named('gone').length === 0)
     faults.push('reduced by nobody');
-  if (state === 'unknown' && unanswered.length === 0) faults.push('unknown because of nobody');
+  if (
+    isJoining &&
+    looksBetween(looks, askedMs - JOINING_MAX_MS, askedMs)?.every(
+      ({ peers }) => peers.get(asked)?.isServing === true,
+    ) === true
+  )
+    faults.push('it says that it joins, and was ready for long');
+  if (state === 'unknown' && unanswered.length === 0 && !isJoining)
+    faults.push('unknown because of nobody');
   if (state !== 'unknown' && verifiedAtMs < askedMs - ANSWER_AGE_MAX_MS - SLACK_MS)
     faults.push(`told as of now, ${askedMs - verifiedAtMs} ms later`);
   if (verifiedAtMs > answeredMs) faults.push('dated ahead');

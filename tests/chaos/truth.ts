@@ -94,10 +94,11 @@ export function watchTruth(rig: Rig): { stop(): Promise<void> } {
     const entries = await ask();
     const answeredMs = Date.now();
     const files = new Map<string, KnownFile>(model.live().map((file) => [file.cid, file]));
+    const { peerId } = peer;
     const by = `${kind} of ${nameOf(peer)}`;
     const said = entries.flatMap((entry) => {
       const file = files.get(entry.cid);
-      return file === undefined ? [] : [{ file, said: { entry, askedMs, answeredMs } }];
+      return file === undefined ? [] : [{ file, said: { peerId, entry, askedMs, answeredMs } }];
     });
     waiting.push({
       dueMs: answeredMs + JUDGED_AFTER_MS,

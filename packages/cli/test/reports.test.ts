@@ -112,6 +112,10 @@ describe('shoal stat', () => {
       { kind: 'unproved', peers: [peerId], count: 2 },
       '2 peers could not prove the copies they say they hold; new copies are being made',
     ],
+    [
+      { kind: 'joining' },
+      'the peer was started a moment ago, and has not heard from the others yet',
+    ],
     [{ kind: 'few-peers', count: 2 }, '2 peers can take copies, and it asks for 3'],
     [
       { kind: 'unanswered', peers: [peerId], count: 1 },

@@ -79,7 +79,8 @@ const causePeers = { peers: z.array(PeerId).max(CAUSE_PEERS_MAX), count: z.int()
  * moment ago. `away`: these peers are down; from `repairFromMs`, by the answering peer's wall clock, new
  * copies are made if one of them stays away. `gone`: these stayed away, and new copies are being made.
  * `unproved`: these said that they hold copies and could not prove it. `few-peers`: it asks for more copies
- * than peers can take. `unanswered`: these are up, and did not answer.
+ * than peers can take. `unanswered`: these are up, and did not answer. `joining`: the peer that answers was
+ * started a moment ago, and has not heard from the others yet.
  */
 export const FileCause = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('new') }),
@@ -88,6 +89,7 @@ export const FileCause = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('unproved'), ...causePeers }),
   z.object({ kind: z.literal('few-peers'), count: z.int().nonnegative() }),
   z.object({ kind: z.literal('unanswered'), ...causePeers }),
+  z.object({ kind: z.literal('joining') }),
 ]);
 export type FileCause = z.infer<typeof FileCause>;
 

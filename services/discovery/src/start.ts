@@ -294,6 +294,7 @@ function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableStack) {
     // In a full mesh a connection that is gone is the first sign that its peer is.
     isReachable: ({ isSelf, peerId }: Member) =>
       isSelf || wire.isConnected(peerId) || membership.table.all().length > FULL_MESH_MAX,
+    isJoining: () => joining.isJoining(),
     newForMs: config.MEMBER_OUT_AFTER_MS,
     prove: (pin, options) => proving.look(pin, options),
     isSampled: (peerId) => opinions.isSampled(peerId),
@@ -367,7 +368,7 @@ async function startServer(
     service: 'discovery',
     log,
     registry: metrics.registry,
-    whyNotReady: () => (joining.isTried() ? undefined : 'the seeds have not been asked yet'),
+    whyNotReady: () => joining.whyNotReady(),
     hostNames: ownHostNames(config),
     writeToken: token,
     clients: openClients(config, { token, prover }),

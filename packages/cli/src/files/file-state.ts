@@ -31,6 +31,8 @@ export function whyText({ causes, replicas, verifiedAtMs }: Stood, nowMs: number
           return `${peersOf(cause)} could not prove the copies ${cause.count === 1 ? 'it says it holds' : 'they say they hold'}; new copies are being made`;
         case 'few-peers':
           return `${plural(cause.count, 'peer')} can take copies, and it asks for ${replicas}`;
+        case 'joining':
+          return 'the peer was started a moment ago, and has not heard from the others yet';
         case 'unanswered': {
           const date =
             verifiedAtMs === undefined

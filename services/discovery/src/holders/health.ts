@@ -66,6 +66,8 @@ export function createHealth(deps: {
   readonly members: () => Member[];
   /** Whether a member that is not down can be asked at this moment, as far as can be told. */
   readonly isReachable: (member: Member) => boolean;
+  /** Whether this peer has not heard from the others since its start. */
+  readonly isJoining: () => boolean;
   readonly newForMs: number;
   /** Has those who say that they hold blocks of a file prove some. */
   readonly prove: (pin: Pin, options: { signal: AbortSignal }) => Promise<void>;
@@ -82,6 +84,7 @@ export function createHealth(deps: {
       holders,
       members: all,
       isReachable,
+      isJoining: deps.isJoining(),
       isYoung: (each) => ages.isYoung(each, newForMs),
       knownForMs: (each) => ages.knownForMs(each),
       nowMs,

@@ -4,6 +4,7 @@
  * Who is up and answered counts as it said. Who is up and did not answer counts as it said last, and
  * the number is dated back to that: a list must not call a copy lost because somebody is busy. When
  * that is too old, or there is nothing to go by, the state is "unknown" and says who did not answer.
+ * So is it for a moment after our own start, until some member told whom it knows.
  * Who is down does not count, for nobody can read from it; what it said last tells why copies lack.
  *
  * A file of which enough copies are confirmed is safe whoever else is silent.
@@ -45,6 +46,8 @@ export interface StandingDeps {
   readonly members: readonly Member[];
   /** Whether somebody who is not down can answer at all; its copies may have gone with it. */
   readonly isReachable: (member: Member) => boolean;
+  /** Whether this peer was just started, and has heard nothing of the others yet. */
+  readonly isJoining: boolean;
   /** Whether a pin is so young that its first copies may be under way. */
   readonly isYoung: (pin: Pin) => boolean;
   /** How long ago a pin came, if that was seen here. */
@@ -89,6 +92,9 @@ export function standingOf(pin: Pin, deps: StandingDeps): Standing {
   );
   const atMs = dates.length === 0 ? undefined : Math.min(...dates);
   if (isEnough) return { ...counted, unproved, atMs, state: 'safe', causes: [] };
+  // Whom it remembers may be there, or be gone since: neither counts before somebody answered.
+  if (deps.isJoining)
+    return { ...counted, unproved, atMs, state: 'unknown', causes: [{ kind: 'joining' }] };
   if (silent.length > 0) {
     const unanswered = silent.map(({ member }) => member.peerId);
     const causes: FileCause[] = [

@@ -28,6 +28,11 @@ const FEW_CONNECTIONS = 3;
 const YIELD_MS = 3000;
 /** Rounds between two calls to somebody who is down. */
 const ROUNDS_PER_REVIVAL = 10;
+/**
+ * A peer that meets nobody this long after its start takes itself for alone: a dial, and a second try.
+ * Past it: it states what it knows by itself.
+ */
+const JOINING_MAX_MS = 10_000;
 /** By then those on the local network that are up have answered the multicast question. */
 const NEIGHBOURS_ANSWER_MS = 5000;
 
@@ -75,9 +80,24 @@ export class Join {
     };
   }
 
-  /** Whether the seeds were tried once, or there are none. */
-  isTried(): boolean {
-    return this.#seeds.isTried;
+  /** Why this peer can't speak for the swarm yet. */
+  whyNotReady(): string | undefined {
+    if (!this.#seeds.isTried) return 'the seeds have not been asked yet';
+    const isConnected = this.#deps.wire.engine().connected().length > 0;
+    if (isConnected && this.isJoining()) return 'no member has answered yet whom it knows';
+    return undefined;
+  }
+
+  /**
+   * Whether it was started a moment ago and knows of others of whom it has not heard since: what it
+   * remembers of them is as old as its last run, and says nothing about now.
+   */
+  isJoining(): boolean {
+    const { membership } = this.#deps;
+    if (membership.hasMet()) return false;
+    const hasOthers = this.#seeds.areOthers || membership.table.all().length > 0;
+    const startedAtMs = this.#startedAtMs ?? membership.clock();
+    return hasOthers && membership.clock() - startedAtMs < JOINING_MAX_MS;
   }
 
   /** Whether somebody may be there of whom we have not heard: a seed that is not us, or a neighbour. */

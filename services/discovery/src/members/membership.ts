@@ -55,6 +55,7 @@ export class Membership {
   readonly #record: OwnRecord;
   readonly #changes: Changes;
   readonly #namesakes = new Set<(record: MemberRecord) => void>();
+  #hasMet = false;
   /** Nothing is said any more after the good-bye. */
   #phase: 'new' | 'started' | 'leaving' = 'new';
 
@@ -74,6 +75,7 @@ export class Membership {
     wire.listen('members', Signed, (from, signed) => this.#learn({ signed, ageMs: 0 }, from));
     wire.handle('exchange', (from, { records }) => {
       this.learn(records, from);
+      this.#hasMet = true;
       return { records: this.#everything() };
     });
     wire.handle('ping', () => ({}));
@@ -99,6 +101,11 @@ export class Membership {
   /** All members but ourselves. */
   others(): Member[] {
     return this.list().filter(({ isSelf }) => !isSelf);
+  }
+
+  /** Whether some member told in this run whom it knows. */
+  hasMet(): boolean {
+    return this.#hasMet;
   }
 
   version(): number {
@@ -143,6 +150,7 @@ export class Membership {
     const question = { kind: 'exchange', records: this.#everything() } as const;
     const { records } = await this.#deps.wire.request(peerId, question);
     this.learn(records, peerId);
+    this.#hasMet = true;
   }
 
   /** Our own record, as it was last signed. */

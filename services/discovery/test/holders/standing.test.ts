@@ -23,7 +23,12 @@ interface Told {
 /** Where the file stands when these members, by name, are as told. */
 function standing(
   told: Readonly<Record<string, Told>>,
-  { isYoung = false, knownForMs = undefined as number | undefined, replicas = 3 } = {},
+  {
+    isYoung = false,
+    knownForMs = undefined as number | undefined,
+    replicas = 3,
+    isJoining = false,
+  } = {},
 ) {
   const time = { nowMs: 0 };
   const holders = createHolders({ clock: () => time.nowMs });
@@ -60,6 +65,7 @@ function standing(
       holders,
       members,
       isReachable: ({ peerId }) => told[peerId]?.isReachable ?? true,
+      isJoining,
       isYoung: () => isYoung,
       knownForMs: () => knownForMs,
       nowMs,
@@ -105,6 +111,20 @@ describe('where a file stands', () => {
     expect(standing(nothing, { isYoung: true })).toMatchObject({ causes: [{ kind: 'new' }] });
     const lost = { a: { isProved: false }, b: { isDistrusted: true } };
     expect(standing(lost)).toMatchObject({ state: 'missing', copies: 0 });
+  });
+
+  it('is unknown just after the start, whatever was remembered of the others', () => {
+    const causes = [{ kind: 'joining' }];
+    const remembered = { a: {}, b: { state: 'out' }, c: { state: 'down' } } as const;
+    expect(standing(remembered, { isJoining: true })).toEqual({
+      state: 'unknown',
+      copies: 1,
+      ageMs: 0,
+      causes,
+    });
+    const alone = { a: { holds: 'silent' } } as const;
+    expect(standing(alone, { isJoining: true })).toMatchObject({ state: 'unknown', causes });
+    expect(standing({ a: {} }, { isJoining: true, replicas: 1 })).toMatchObject({ state: 'safe' });
   });
 
   it('is unknown, with the last number and its date, when somebody who is up does not answer', () => {

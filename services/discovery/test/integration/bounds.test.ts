@@ -295,6 +295,7 @@ async function openStand() {
     readHaveMap: async () => ({ haveMap: undefined, readAtMs: Date.now() }),
     members: () => membership.list(),
     isReachable: ({ state: each }) => each === 'alive',
+    isJoining: () => false,
     newForMs: 1000,
   });
   wire.attach(engine);

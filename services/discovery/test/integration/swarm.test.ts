@@ -1,8 +1,9 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { discoveryRoutes, FileNotFound } from '@shoal/protocol';
 import { eventually, metric, startRedis } from '@shoal/testkit';
 import { Redis } from 'ioredis';
-import { draft, haveMap, writeKey } from './peer.ts';
+import { draft, haveMap, type TestPeer, writeKey } from './peer.ts';
 import { isIn, openPeers, type Peers, seedOf, seeEachOther } from './peers.ts';
 
 jest.setTimeout(60_000);
@@ -115,6 +116,28 @@ describe('a swarm of discovery processes', () => {
     );
     await seeEachOther(again);
     for (const peer of again) expect(await peer.members()).toHaveLength(3);
+  });
+
+  it('says of files that it does not know, until it heard from somebody or took itself for alone', async () => {
+    const env = { MEMBER_OUT_AFTER_MS: '1000' };
+    const [a, b] = await startThree({ env });
+    const { root } = await a.put(draft('one'));
+    for (const { held } of [a, b]) held.set(root, haveMap(root, 3, [0, 1, 2]));
+    const standing = async (peer: TestPeer) => {
+      const list = await fetch(`${peer.origin}/files`).then((reply) => reply.json());
+      const { files } = list as { files: { state: string; causes: { kind: string }[] }[] };
+      return `${files[0]?.state} ${files[0]?.causes.map(({ kind }) => kind).join()}`;
+    };
+    await eventually('safe', async () => (await standing(a)) === 'safe ');
+    await a.kill('SIGTERM'); // it writes down whom it knows
+    await peers.stopAll();
+    await wait(1000); // by now all whom it remembers count as gone
+    const alone = await start('a', { env, libp2pPort: a.libp2pPort });
+    alone.held.set(root, haveMap(root, 3, [0, 1, 2]));
+    expect(await standing(alone)).toBe('unknown joining');
+    await eventually('alone', async () => (await standing(alone)).includes('few-peers'), {
+      timeoutMs: 20_000,
+    });
   });
 
   it('wakes those who wait for the member table', async () => {

@@ -81,6 +81,8 @@ export function whyText({ causes = [], replicas, verifiedAtMs }) {
         return `${peers} could not prove the copies that ${cause.count === 1 ? 'it says it holds' : 'they say they hold'}; new copies are being made`;
       if (cause.kind === 'few-peers')
         return `${plural(cause.count, 'peer')} can take copies, and it asks for ${replicas}`;
+      if (cause.kind === 'joining')
+        return 'this peer was started a moment ago, and has not heard from the others yet';
       const date =
         verifiedAtMs === undefined
           ? 'nothing is known of its copies yet'
