@@ -117,12 +117,13 @@ export async function curl(...args: string[]): Promise<void> {
 /** The bare server as a process; disposed, it is gone. */
 export async function startBareServer(
   folder: string,
-): Promise<{ origin: string } & AsyncDisposable> {
+): Promise<{ origin: string; processId: number } & AsyncDisposable> {
   const child = spawn(process.execPath, [join(import.meta.dirname, 'bare-server.ts'), folder], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const [port] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
-  return { origin: `http://127.0.0.1:${port}`, [Symbol.asyncDispose]: () => end(child) };
+  const processId = child.pid ?? Number.NaN; // it printed its port, so it was started
+  return { origin: `http://127.0.0.1:${port}`, processId, [Symbol.asyncDispose]: () => end(child) };
 }
 
 async function end(child: ChildProcess): Promise<void> {

@@ -43,6 +43,14 @@ export function rangesToProve({ nonce, cid }: CopyChallenge, sizeBytes: number):
   }));
 }
 
+/** The proof of a block whose bytes are all at hand. */
+export function proveWhole(challenge: CopyChallenge, bytes: Uint8Array): CopyProof {
+  const parts = rangesToProve(challenge, bytes.length).map(({ offset, length }) =>
+    bytes.subarray(offset, offset + length),
+  );
+  return proveCopy(challenge, bytes.length, parts);
+}
+
 /** The proof, from the bytes of the ranges that `rangesToProve` gives. */
 export function proveCopy(
   challenge: CopyChallenge,

@@ -7,6 +7,7 @@ export * from './process/identity.ts';
 export * from './process/is-alive.ts';
 export * from './process/log.ts';
 export * from './process/metrics.ts';
+export * from './shares/gather.ts';
 export * from './shares/limit.ts';
 export * from './client/member-table.ts';
 export * from './process/loops.ts';

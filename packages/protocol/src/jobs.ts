@@ -33,8 +33,11 @@ const COPIES_MAX = 65_536;
 export const ReplicateProgress = z.object({ copies: z.int().min(0).max(COPIES_MAX) });
 export type ReplicateProgress = z.infer<typeof ReplicateProgress>;
 
-/** Queue `settle`: make what this peer holds of a DAG what placement says it should hold. */
-export const SettleJob = z.object({ v: z.literal(1), root: Cid });
+/** Queue `settle`: make what this peer holds of these DAGs what placement says it should hold. */
+export const SettleJob = z.object({
+  v: z.literal(2),
+  roots: z.array(Cid).min(1).max(CIDS_PER_BATCH_MAX),
+});
 export type SettleJob = z.infer<typeof SettleJob>;
 
 /**

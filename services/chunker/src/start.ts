@@ -27,9 +27,11 @@ import { mountKuboForms } from './kubo-routes.ts';
 import { createMembers } from './intake/members.ts';
 import { createMetrics } from './metrics.ts';
 import { createProgressEvents } from './intake/progress.ts';
+import { createPinBatches } from './intake/put-pin.ts';
 import { startReplicator } from './intake/replicate-jobs.ts';
 import { openResumables } from './resumable/uploads.ts';
 import { createRoom } from './intake/room.ts';
+import { SmallFiles } from './intake/small-files.ts';
 import { mountChunker } from './routes.ts';
 import { mountTus } from './tus/routes.ts';
 
@@ -62,6 +64,11 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
     progressEvents,
     buffers: createChunkBuffers({ sizeBytes: CHUNK_SIZE_BYTES, sharedMax: BUFFERS_IN_FLIGHT }),
     members,
+    pins: createPinBatches(
+      { client, timeoutMs: config.CHUNKER_PIN_TIMEOUT_MS },
+      { signal: stop.signal },
+    ),
+    smallFiles: new SmallFiles({ client, log, stopping: stop.signal }),
     room: createRoom({ peers: client, members, log }),
     putsMax: config.CHUNKER_PUTS_MAX,
     pinTimeoutMs: config.CHUNKER_PIN_TIMEOUT_MS,

@@ -2,6 +2,7 @@
  * ① Upload: the whole story of a file on its way in.
  *
  *   body → chunks → blocks in this peer's storage, under a lease → DAG → pin → copies → answer
+ *   a small body → its one block at the peers where it belongs → pin → answer
  *
  * Every step overlaps the one before: blocks are stored while the body comes in, and copied to other
  * peers while more are stored. What is in memory does not depend on the file's size.
@@ -56,15 +57,20 @@ async function receive(
   const intake = openIntake(deps, { name, replicas, copiesAtOnce: true }, { signal });
   return intake.fill(async () => {
     const { puts, received: onBytes, hold, progress } = intake;
-    const file = await receiveFile(body(intake), { puts, attributes, onBytes });
-    const { root, sizeBytes, treeSizeBytes, sha256, blocks } = file;
+    const file = await receiveFile(body(intake), { puts, attributes, onBytes, takesSmall: true });
+    const { root, sizeBytes, treeSizeBytes, sha256, blocks, only } = file;
     if (expectedSha256 !== undefined && expectedSha256 !== sha256)
       throw new DigestMismatch({ expected: expectedSha256, actual: sha256 });
-    await puts.finish();
+    const spread =
+      only === undefined ? undefined : await deps.smallFiles.spread(only, { replicas, copies });
+    if (only !== undefined && spread === undefined) await puts.putNamed([only]);
+    if (spread === undefined) await puts.finish();
+    else hold.needless();
     hold.replication.finish();
     const expiry = expiresAtMs === undefined ? {} : { expiresAtMs };
     const facts = { root, kind: 'file' as const, name, sizeBytes, sha256, blocks, replicas };
     const draft = { ...facts, ...expiry };
-    return { draft, copies, isHere: true, hold, progress, intake, treeSizeBytes };
+    const from = spread === undefined ? { isHere: true } : { isHere: false, spread };
+    return { draft, copies, ...from, hold, progress, intake, treeSizeBytes };
   });
 }

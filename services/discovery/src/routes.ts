@@ -127,7 +127,12 @@ export function mountRoutes(
     await deps.setDraining(body.isDraining);
     return {};
   });
-  mount(mounting, discoveryRoutes.putPin, ({ body }) => pins.put(body));
+  mount(mounting, discoveryRoutes.putPins, async ({ body }) => ({
+    pins: await pins.put(body.drafts),
+  }));
+  mount(mounting, discoveryRoutes.findPins, async ({ body: { roots } }) => ({
+    pins: roots.map((root) => reader.findAny(root)).filter((pin) => pin !== undefined),
+  }));
   mount(mounting, discoveryRoutes.getPin, ({ params, query, signal }) =>
     editor.search(params.hash, { ask: query.ask, orDeleted: query.deleted, signal }),
   );

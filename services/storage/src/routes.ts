@@ -3,7 +3,7 @@
  * terms of both. Requests speak of CIDs, the store of digests; how bodies come and go is in `serve/`.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { codecOf, createBits, digestOf, encodeBits, setBit } from '@shoal/blocks';
+import { codecOf, createBits, digestOf, encodeBits, proveWhole, setBit } from '@shoal/blocks';
 import { type Log, mount, mountRaw, type Mounting, watchReader } from '@shoal/chassis';
 import {
   BLOCK_SIZE_MAX_BYTES,
@@ -70,18 +70,25 @@ function mountWrites({ mounting, store, upkeep, metrics, limits }: RouteDeps): v
       },
     ),
   );
-  mount(mounting, routes.addBlocks, ({ request, reply, query: { lease }, caller }) =>
+  const { self } = mounting;
+  mount(mounting, routes.addBlocks, ({ request, reply, query, caller }) =>
     withBody(
       { request: request.raw, response: reply.raw, caller },
       BATCH_SIZE_MAX_BYTES,
       async (body) => {
         const frames = decodeFrames(body);
         assertNotEmpty(frames.length);
+        const { lease, replicas, nonce, asker } = query;
         const puts = frames.map(({ codec, bytes }) =>
-          put({ hash: hashOf(bytes), codec, bytes }, { lease }),
+          put({ hash: hashOf(bytes), codec, bytes }, { lease, replicas }),
         );
         await Promise.allSettled(puts); // the buffer is theirs until the last one is done
-        return { blocks: await Promise.all(puts) };
+        const blocks = await Promise.all(puts);
+        if (nonce === undefined || asker === undefined) return { blocks };
+        const proofs = blocks.map(({ cid }, at) =>
+          proveWhole({ nonce, asker, holder: self, cid }, frames[at]?.bytes ?? new Uint8Array()),
+        );
+        return { blocks, proofs };
       },
     ),
   );
@@ -149,6 +156,14 @@ function mountMarks({ mounting, store, listings }: RouteDeps): void {
   mount(mounting, routes.endLease, async ({ params, query }) => ({
     deletedBlocks: await store.endLease(params.lease, query.keep ? 'completed' : 'given-up'),
   }));
+  mount(mounting, routes.keepBlocks, async ({ body: { blocks } }) => {
+    for (const [replicas, some] of Map.groupBy(blocks, (block) => block.replicas))
+      await store.mark(
+        some.map(({ cid }) => ({ digest: digestOfCid(cid), isNode: codecOf(cid) === 'dag-pb' })),
+        replicas,
+      );
+    return toBits(blocks.map(({ cid }) => store.findConfirmed(digestOfCid(cid)) !== undefined));
+  });
   mount(mounting, routes.keepDag, async ({ params, body }) => ({
     keptBlocks: await markDag(store, listings, params.cid, body.replicas),
   }));

@@ -3,6 +3,9 @@ import { mount, type Mounting, mountRaw, type PeerClient } from '@shoal/chassis'
 import { transferRoutes } from '@shoal/protocol';
 import { type createAcceptReplicas, endLease } from './copies/accept-replicas.ts';
 import type { createCopyBlocks } from './copies/copy-blocks.ts';
+import { readSentBlocks, type SentBlock } from './copies/sent-blocks.ts';
+import type { SpreadBlock, SpreadWishes } from './copies/spread-blocks.ts';
+import type { createTakeBlocks } from './copies/take-blocks.ts';
 import type { ReleasedLeases } from './copies/released-leases.ts';
 import type { createGetMetalink, createGetTorrent } from './describe/describe-file.ts';
 import type { createDownload } from './download.ts';
@@ -14,6 +17,8 @@ export interface Handlers {
   readonly getTorrent: ReturnType<typeof createGetTorrent>;
   readonly getMetalink: ReturnType<typeof createGetMetalink>;
   readonly acceptReplicas: ReturnType<typeof createAcceptReplicas>;
+  readonly takeBlocks: ReturnType<typeof createTakeBlocks>;
+  readonly spread: (blocks: readonly SentBlock[], wishes: SpreadWishes) => Promise<SpreadBlock[]>;
   readonly copyBlocks: ReturnType<typeof createCopyBlocks>;
   readonly loop: Pick<SettleLoop, 'lookAgain'>;
   readonly drain: Drain;
@@ -27,6 +32,11 @@ export function mountRoutes(mounting: Mounting, handlers: Handlers): void {
   mountRaw(mounting, transferRoutes.getFile, handlers.download);
   mountRaw(mounting, transferRoutes.getTorrent, handlers.getTorrent);
   mountRaw(mounting, transferRoutes.getMetalink, handlers.getMetalink);
+  mount(mounting, transferRoutes.spreadBlocks, async ({ request, reply, query }) => {
+    const blocks = await readSentBlocks({ request: request.raw, response: reply.raw });
+    return { blocks: await handlers.spread(blocks, query) };
+  });
+  mount(mounting, transferRoutes.takeBlocks, handlers.takeBlocks);
   mount(mounting, transferRoutes.offerReplicas, handlers.acceptReplicas);
   mount(mounting, transferRoutes.releaseReplicas, ({ params, query, signal }) => {
     released.note(params.lease, query.keep);

@@ -30,6 +30,8 @@ import { releaseEverywhere } from './copies/release.ts';
 import { ReleasedLeases } from './copies/released-leases.ts';
 import { createRepairs } from './copies/repairs.ts';
 import { replicate, type ReplicateDeps } from './copies/replicate.ts';
+import { spreadBlocks } from './copies/spread-blocks.ts';
+import { createTakeBlocks } from './copies/take-blocks.ts';
 import { createGetMetalink, createGetTorrent } from './describe/describe-file.ts';
 import { createHashPieces } from './describe/hash-pieces.ts';
 import { openPieceStore } from './describe/piece-store.ts';
@@ -186,6 +188,9 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
       metrics,
       log,
     }),
+    takeBlocks: createTakeBlocks({ client, view, incoming, metrics }),
+    spread: (blocks, wishes) =>
+      spreadBlocks(blocks, wishes, { client, view, proofs, metrics, log }, { signal }),
     copyBlocks: createCopyBlocks({ client, view, fetchFrom, repairs, log }),
     loop,
     drain: createDrain(leaving, { signal }),
@@ -258,9 +263,7 @@ function startWorkers(
     }),
   );
   stack.use(
-    startWorker('settle', socket, log, SETTLE_JOBS_MAX, async ({ root }) => {
-      await loop.settleNow(root);
-    }),
+    startWorker('settle', socket, log, SETTLE_JOBS_MAX, ({ roots }) => loop.settleAll(roots)),
   );
   stack.use(
     startWorker('release', socket, log, 1, (job) => {

@@ -33,6 +33,9 @@ export const PURGES_MAX = 1000;
  */
 export const WANT_ROOTS_MAX = 64;
 
+/** Pins put, or looked up, in one call. Past it: 400; our own lists are cut into several. */
+export const PINS_PER_CALL_MAX = 64;
+
 /** Whether the peer's wall clock agrees with its members'. Where it is wrong nothing is written. */
 export const ClockReport = z.object({
   /** Ahead of the median of the members' clocks, below zero when behind; absent while no member says. */
@@ -259,16 +262,29 @@ export const discoveryRoutes = {
         .max(RECORDS_MAX),
     }),
   }),
-  putPin: route({
+  putPins: route({
     service: 'discovery',
     audience: 'local',
     method: 'POST',
     path: '/pins',
-    summary: 'Signs a pin, stores it durably, and sends it to every member.',
+    summary:
+      'Signs pins, stores them durably in one transaction, all or none, and sends them to every member; the answer has their order.',
     params: none,
     query: none,
-    body: PinDraft,
-    reply: Pin,
+    body: z.object({ drafts: z.array(PinDraft).min(1).max(PINS_PER_CALL_MAX) }),
+    reply: z.object({ pins: z.array(Pin).max(PINS_PER_CALL_MAX) }),
+  }),
+  findPins: route({
+    service: 'discovery',
+    audience: 'local',
+    method: 'POST',
+    path: '/pins/find',
+    summary:
+      'Those pins of these roots that are known here: live ones, and those of deleted files that can be brought back.',
+    params: none,
+    query: none,
+    body: z.object({ roots: z.array(Cid).min(1).max(PINS_PER_CALL_MAX) }),
+    reply: z.object({ pins: z.array(Pin).max(PINS_PER_CALL_MAX) }),
   }),
   getPin: route({
     service: 'discovery',

@@ -141,11 +141,17 @@ export const storageRoutes = {
     audience: 'local',
     method: 'POST',
     path: '/blocks/batch',
-    summary: 'Stores several small blocks at once: a body of frames (see frames.ts), in order.',
+    summary:
+      'Stores several small blocks at once: a body of frames (see frames.ts), in order. With `replicas` they are marked as reached by pins of so many; to a nonce with the proofs that this peer gives its asker.',
     params: none,
-    query: z.object({ lease: Lease.optional() }),
+    query: z.object({
+      lease: Lease.optional(),
+      replicas: z.coerce.number().int().min(1).max(REPLICAS_MAX).optional(),
+      nonce: Nonce.optional(),
+      asker: PeerId.optional(),
+    }),
     body: BYTES,
-    reply: z.object({ blocks: z.array(PutReply) }),
+    reply: z.object({ blocks: z.array(PutReply), ...CopyProofs.partial().shape }),
   }),
   putBlock: route({
     service: 'storage',
@@ -279,6 +285,23 @@ export const storageRoutes = {
     query: none,
     body: z.object({ roots: z.array(Cid).min(1).max(WANT_ROOTS_MAX) }),
     reply: z.object({ haveMaps: z.array(HaveMapOrNot).max(WANT_ROOTS_MAX) }),
+  }),
+  keepBlocks: route({
+    service: 'storage',
+    audience: 'local',
+    method: 'POST',
+    path: '/blocks/keep',
+    summary:
+      'Marks blocks, each a whole file, as reached by pins of so many replicas; answers which are held here.',
+    params: none,
+    query: none,
+    body: z.object({
+      blocks: z
+        .array(z.object({ cid: Cid, replicas: z.int().min(1).max(REPLICAS_MAX) }))
+        .min(1)
+        .max(CIDS_PER_BATCH_MAX),
+    }),
+    reply: Bits,
   }),
   keepDag: route({
     service: 'storage',

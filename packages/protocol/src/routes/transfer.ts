@@ -5,6 +5,7 @@ import { Cid, FileHash } from '../cid.ts';
 import { NameText } from '../file.ts';
 import { Nonce } from '../copy-proof.ts';
 import { Lease } from '../jobs.ts';
+import { REPLICAS_MAX } from '../pin.ts';
 import { BYTES, route } from '../route.ts';
 import { Bits, CopyProofs } from './storage.ts';
 
@@ -92,6 +93,48 @@ export const transferRoutes = {
     reply: BYTES,
     replyTypes: ['*/*'],
     problemTypes: ['text/plain'],
+  }),
+  spreadBlocks: route({
+    service: 'transfer',
+    audience: 'local',
+    method: 'POST',
+    path: '/copies/small',
+    summary:
+      'Stores small blocks, each a whole file, where placement says: a body of frames (see frames.ts). Answers for each how many peers made it durable and proved it, once those are `copies` of each block or no more can be had; the other copies follow.',
+    params: none,
+    query: z.object({
+      replicas: z.coerce.number().int().min(1).max(REPLICAS_MAX),
+      copies: z.coerce.number().int().min(0).max(REPLICAS_MAX),
+    }),
+    body: BYTES,
+    reply: z.object({
+      blocks: z
+        .array(
+          z.object({
+            cid: Cid,
+            copies: z
+              .int()
+              .min(0)
+              .max(REPLICAS_MAX + 1),
+          }),
+        )
+        .max(CIDS_PER_BATCH_MAX),
+    }),
+  }),
+  takeBlocks: route({
+    service: 'transfer',
+    audience: 'peer',
+    method: 'POST',
+    path: '/replicas/small',
+    summary:
+      'Hands over small blocks, each a whole file that a pin of so many replicas is about to reach: a body of frames (see frames.ts). This peer makes them durable, and answers the CID and a proof of each.',
+    params: none,
+    query: z.object({
+      replicas: z.coerce.number().int().min(1).max(REPLICAS_MAX),
+      nonce: Nonce,
+    }),
+    body: BYTES,
+    reply: z.object({ cids: z.array(Cid).max(CIDS_PER_BATCH_MAX), ...CopyProofs.shape }),
   }),
   offerReplicas: route({
     service: 'transfer',

@@ -40,6 +40,7 @@ export async function confirm(
     replicas,
     copies,
     isHere,
+    spread,
     replication,
   }: {
     readonly root: Cid;
@@ -47,6 +48,8 @@ export async function confirm(
     readonly copies: number;
     /** Whether all of its blocks were made durable here; false for a pin of what others keep. */
     readonly isHere: boolean;
+    /** Copies that were confirmed while it came in: no health need be asked when those are enough. */
+    readonly spread?: number | undefined;
     readonly replication: Replication;
   },
   { client, log, metrics, members, copiesTimeoutMs }: ConfirmDeps,
@@ -61,12 +64,14 @@ export async function confirm(
   };
   // What storage acknowledged is durable here: one copy, without asking anybody.
   const placeable = await members.placeableCount({ signal });
-  let known: Pick<Confirmed, 'copies' | 'state' | 'causes'> = isHere
-    ? firstCopy(replicas, placeable)
-    : { copies: 0, state: 'missing', causes: [] };
+  let known: Pick<Confirmed, 'copies' | 'state' | 'causes'> =
+    isHere || spread !== undefined
+      ? firstCopies(spread ?? 1, replicas, placeable)
+      : { copies: 0, state: 'missing', causes: [] };
   const copiesMin = isHere ? 0 : 1;
   const wantedFirst = await wanted();
   if (isHere && wantedFirst <= 1) return finish({ ...known, isReached: true });
+  if (spread !== undefined && spread >= wantedFirst) return finish({ ...known, isReached: true });
 
   const deadlineMs = startMs + copiesTimeoutMs;
   const reported = replication.whenCopies(wantedFirst);
@@ -100,7 +105,8 @@ export async function confirm(
       // Only what was answered to this very question: what somebody said before this upload is not of it.
       const { confirmed: confirmedCopies, state, causes } = health;
       // Without one copy somebody was too busy to say what is durable here.
-      if (confirmedCopies > 0 || !isHere) known = { copies: confirmedCopies, state, causes };
+      if (confirmedCopies > 0 || !(isHere || spread !== undefined))
+        known = { copies: confirmedCopies, state, causes };
       if (confirmedCopies >= Math.max(copiesMin, await wanted()))
         return finish({ ...known, isReached: true });
     } catch (err) {
@@ -111,14 +117,15 @@ export async function confirm(
   }
 }
 
-/** What is known of a file that was made durable here, before anybody was asked. */
-export function firstCopy(
+/** What is known of a file that was made durable at so many peers, before anybody else was asked. */
+export function firstCopies(
+  copies: number,
   replicas: number,
   placeable: number,
 ): Pick<Confirmed, 'copies' | 'state' | 'causes'> {
-  if (replicas === 1) return { copies: 1, state: 'safe', causes: [] };
+  if (copies >= replicas) return { copies, state: 'safe', causes: [] };
   const fewPeers: FileCause[] =
     replicas > placeable ? [{ kind: 'few-peers', count: placeable }] : [];
-  if (placeable <= 1) return { copies: 1, state: 'limited', causes: fewPeers };
-  return { copies: 1, state: 'spreading', causes: [{ kind: 'new' }, ...fewPeers] };
+  if (placeable <= copies) return { copies, state: 'limited', causes: fewPeers };
+  return { copies, state: 'spreading', causes: [{ kind: 'new' }, ...fewPeers] };
 }

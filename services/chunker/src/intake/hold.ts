@@ -16,6 +16,8 @@ export interface Hold {
    * out, so that the rest may follow.
    */
   leaveToAge(): void;
+  /** Nothing was stored under it: there is nothing to end, whatever becomes of the file. */
+  needless(): void;
   /** A pin reaches the blocks: the lease here ends, the blocks stay. */
   pinned(): Promise<void>;
   /** After that, when nobody waits for copies any more: the leases elsewhere end, the copies stay. */
@@ -34,7 +36,7 @@ export function openHold(
 ): Hold {
   const lease = known ?? Lease.parse(randomUUID());
   const replication = replicator.open(lease, replicas, { isResumed: known !== undefined });
-  let state: 'open' | 'aging' | 'pinned' | 'closed' = 'open';
+  let state: 'open' | 'aging' | 'needless' | 'pinned' | 'closed' = 'open';
   const close = () => {
     state = 'closed';
     void replication.release({ keep: true });
@@ -47,17 +49,24 @@ export function openHold(
       assert.equal(state, 'open', 'a hold that is left to age has not ended');
       state = 'aging';
     },
+    needless() {
+      assert.equal(state, 'open', 'a hold that is needless has not ended');
+      state = 'needless';
+      replication.close();
+    },
     async pinned() {
-      assert(state === 'open' || state === 'aging', `a hold is pinned once, it is ${state}`);
-      if (state === 'aging') return;
+      assert(state !== 'pinned' && state !== 'closed', `a hold is pinned once, it is ${state}`);
+      if (state !== 'open') return;
       state = 'pinned';
       await leases.end(lease, { keep: true });
     },
     close() {
+      if (state === 'needless') return;
       assert(state === 'pinned' || state === 'aging', `a hold that closes is ${state}`);
       close();
     },
     giveUp({ mayBePinned, after }) {
+      if (state === 'needless') return;
       assert(state === 'open' || state === 'aging', `a hold is given up once, it is ${state}`);
       if (state === 'aging') return close();
       state = 'closed';

@@ -16,8 +16,10 @@ import type { Leases } from './end-leases.ts';
 import { type Hold, openHold } from './hold.ts';
 import type { Progress, ProgressEvents } from './progress.ts';
 import { type BlockPuts, createBlockPuts } from './put-blocks.ts';
+import type { PinBatches } from './put-pin.ts';
 import type { Replicator } from './replicate-jobs.ts';
 import type { Room } from './room.ts';
+import type { SmallFiles } from './small-files.ts';
 
 /** What intakes are made of: the rest of the peer. */
 export interface IntakeDeps extends ConfirmDeps {
@@ -30,6 +32,8 @@ export interface IntakeDeps extends ConfirmDeps {
   readonly metrics: Metrics;
   readonly log: Log;
   readonly putsMax: number;
+  readonly pins: PinBatches;
+  readonly smallFiles: SmallFiles;
   readonly pinTimeoutMs: number;
   /** Fires when the service stops and can wait no longer. */
   readonly stopping: AbortSignal;

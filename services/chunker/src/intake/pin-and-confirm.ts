@@ -4,7 +4,7 @@
  *   pin → copies → answer
  */
 import { type PinDraft, type UploadReply } from '@shoal/protocol';
-import { confirm, type Confirmed, firstCopy } from './confirm.ts';
+import { confirm, type Confirmed, firstCopies } from './confirm.ts';
 import { countDropped, type Held, type IntakeDeps } from './intake.ts';
 import type { Hold } from './hold.ts';
 import { PinDoubtful, putPin } from './put-pin.ts';
@@ -16,6 +16,8 @@ export interface ReceivedDag extends Held {
   readonly copies: number;
   /** Whether its blocks are all durable here, under its hold; else the swarm keeps it already. */
   readonly isHere: boolean;
+  /** Of a small file: copies that peers made durable and proved. */
+  readonly spread?: number;
 }
 
 /** The same, once it is pinned. */
@@ -74,15 +76,15 @@ export async function pinAndConfirm(
 
 /** Promises to keep a DAG: from here on it is listed, and every member hears of it. @throws as `putPin` */
 export async function pinDag(dag: ReceivedDag, deps: IntakeDeps): Promise<PinnedDag> {
-  const { draft, progress, isHere } = dag;
-  const { client, log, metrics, pinTimeoutMs, stopping } = deps;
+  const { draft, progress, isHere, spread } = dag;
+  const { pins, log, metrics, pinTimeoutMs, stopping } = deps;
   const { replicas } = await putPin(
     draft,
-    { client, log, timeoutMs: pinTimeoutMs },
+    { pins, log, timeoutMs: pinTimeoutMs },
     { signal: stopping },
   );
   const { root: cid, kind, sizeBytes, blocks } = draft;
-  progress.now('spreading', { cid, copies: isHere ? 1 : 0 });
+  progress.now('spreading', { cid, copies: spread ?? (isHere ? 1 : 0) });
   metrics.files.inc({ outcome: 'kept' });
   metrics.bytes.inc({ outcome: 'kept' }, sizeBytes);
   log.info({ cid, kind, sizeBytes, blocks, replicas }, 'file pinned');
@@ -95,9 +97,10 @@ export async function confirmDag(
   deps: IntakeDeps,
   { signal }: { signal: AbortSignal },
 ): Promise<{ readonly reply: UploadReply; readonly isReached: boolean }> {
-  const { draft, replicas, copies, isHere, hold, progress } = dag;
+  const { draft, replicas, copies, isHere, spread, hold, progress } = dag;
+  const { root } = draft;
   const confirmed = await confirm(
-    { root: draft.root, replicas, copies, isHere, replication: hold.replication },
+    { root, replicas, copies, isHere, spread, replication: hold.replication },
     deps,
     { signal: AbortSignal.any([signal, deps.stopping]) },
   );
@@ -112,7 +115,7 @@ export async function replyBeforeCopies(
   { members, stopping }: Pick<IntakeDeps, 'members' | 'stopping'>,
 ): Promise<UploadReply> {
   const placeable = await members.placeableCount({ signal: stopping });
-  return replyOf(dag, firstCopy(dag.replicas, placeable));
+  return replyOf(dag, firstCopies(1, dag.replicas, placeable));
 }
 
 function replyOf(

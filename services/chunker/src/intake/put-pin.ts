@@ -1,16 +1,21 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Log, PeerClient } from '@shoal/chassis';
+import { Gather, type Log, type PeerClient } from '@shoal/chassis';
 import {
   ClockWrong,
   discoveryRoutes,
   IdentityInUse,
   type Pin,
   type PinDraft,
+  PINS_PER_CALL_MAX,
   Problem,
   ServiceUnavailable,
   StorageFull,
 } from '@shoal/protocol';
 
+/** Longest wait of a pin for others while some are being put. */
+const PINS_WAIT_MS = 5;
+/** Calls under way at once. */
+const PIN_BATCHES_MAX = 4;
 const RETRY_DELAY_MS = 200;
 const RETRY_DELAY_MAX_MS = 1000;
 /** Connection errors that prove that nothing was sent. */
@@ -18,6 +23,28 @@ const NOTHING_SENT = new Set(['ECONNREFUSED', 'UND_ERR_CONNECT_TIMEOUT', 'ENOENT
 
 /** No answer told whether the pin was put: it may stand, so the blocks must stay. */
 export class PinDoubtful extends Error {}
+
+/** Pins of uploads that end at one moment are put together: one call and one sync. */
+export type PinBatches = Gather<PinDraft, Pin>;
+
+/** @param signal ends the calls; `timeoutMs` is the longest wait for an answer. */
+export function createPinBatches(
+  { client, timeoutMs }: { readonly client: PeerClient; readonly timeoutMs: number },
+  { signal }: { signal: AbortSignal },
+): PinBatches {
+  const put = async (drafts: readonly PinDraft[]): Promise<readonly Pin[]> => {
+    const args = { body: { drafts: [...drafts] } };
+    const target = client.own('discovery');
+    return (await client.call(target, discoveryRoutes.putPins, args, { signal, timeoutMs })).pins;
+  };
+  return new Gather(put, {
+    itemsMax: PINS_PER_CALL_MAX,
+    sizeMaxBytes: Infinity,
+    sizeOf: () => 0,
+    waitMs: PINS_WAIT_MS,
+    batchesMax: PIN_BATCHES_MAX,
+  });
+}
 
 /**
  * Puts a pin; tries again while discovery restarts, which it may: the same pin twice is one pin.
@@ -27,23 +54,17 @@ export class PinDoubtful extends Error {}
 export async function putPin(
   draft: PinDraft,
   {
-    client,
+    pins,
     log,
     timeoutMs,
-  }: { readonly client: PeerClient; readonly log: Log; readonly timeoutMs: number },
+  }: { readonly pins: PinBatches; readonly log: Log; readonly timeoutMs: number },
   { signal }: { signal: AbortSignal },
 ): Promise<Pin> {
   const deadlineMs = performance.now() + timeoutMs;
   let isDoubtful = false;
   for (let pauseMs = RETRY_DELAY_MS; ; pauseMs = Math.min(pauseMs * 2, RETRY_DELAY_MAX_MS)) {
     try {
-      const leftMs = Math.max(1, Math.ceil(deadlineMs - performance.now()));
-      return await client.call(
-        client.own('discovery'),
-        discoveryRoutes.putPin,
-        { body: draft },
-        { signal, timeoutMs: leftMs },
-      );
+      return await pins.add(draft);
     } catch (error) {
       const isAway = error instanceof ServiceUnavailable;
       isDoubtful ||= !isRefusal(error) && !(isAway && NOTHING_SENT.has(codeOf(error.cause)));

@@ -3,9 +3,10 @@ import { createHash } from 'node:crypto';
 import { type Attributes, chunk, cidOf, createDagBuilder } from '@shoal/blocks';
 import { CHUNK_SIZE_BYTES, type Cid, KiB, Sha256 } from '@shoal/protocol';
 import type { BlockPuts, Leaf } from './put-blocks.ts';
+import { SMALL_FILE_MAX_BYTES } from './small-files.ts';
 
 /** A file up to this size shares a request with others; a guess, far below a batch. */
-const SMALL_FILE_MAX_BYTES = 128 * KiB;
+const JOINED_FILE_MAX_BYTES = 128 * KiB;
 
 /** A file that was cut and sent to storage; its nodes are durable once the puts are finished. */
 export interface ReceivedFile {
@@ -15,6 +16,8 @@ export interface ReceivedFile {
   readonly treeSizeBytes: number;
   readonly sha256: Sha256;
   readonly blocks: number;
+  /** The only block of a small file, which was not sent to storage, when the caller takes such. */
+  readonly only?: { readonly cid: Cid; readonly bytes: Uint8Array };
 }
 
 /** Reads a body to its end. Memory is bounded by the puts, whatever the file's size. */
@@ -24,15 +27,19 @@ export async function receiveFile(
     puts,
     attributes,
     onBytes,
+    takesSmall = false,
   }: {
     readonly puts: BlockPuts;
     readonly attributes?: Attributes | undefined;
     readonly onBytes: (bytes: number) => void;
+    /** Whether the caller stores a small file itself. */
+    readonly takesSmall?: boolean;
   },
 ): Promise<ReceivedFile> {
   const dag = createDagBuilder();
   const sha256 = createHash('sha256');
   let received = 0;
+  let only: ReceivedFile['only'];
   const addLeaves = async (leaves: readonly Leaf[]) => {
     for (const leaf of leaves) await puts.putNamed(dag.addLeaf(leaf));
   };
@@ -41,15 +48,19 @@ export async function receiveFile(
     takeBuffer: () => puts.takeBuffer(),
   });
   for await (const cut of chunks) {
-    const isSmallFile = received === 0 && cut.bytes.length <= SMALL_FILE_MAX_BYTES;
+    // A chunk that is not full is the last one.
+    const isSmallFile = received === 0 && cut.bytes.length <= JOINED_FILE_MAX_BYTES;
     received += cut.bytes.length;
     onBytes(cut.bytes.length);
     if (isSmallFile) {
       const digest = sha256.update(cut.bytes).copy().digest();
-      const only = { cid: cidOf('raw', digest), bytes: Uint8Array.from(cut.bytes) };
+      const block = { cid: cidOf('raw', digest), bytes: Uint8Array.from(cut.bytes) };
       puts.giveBack(cut.buffer);
-      await puts.putNamed([only]);
-      dag.addLeaf({ cid: only.cid, sizeBytes: only.bytes.length });
+      const isTaken =
+        takesSmall && attributes === undefined && block.bytes.length <= SMALL_FILE_MAX_BYTES;
+      if (isTaken) only = block;
+      else await puts.putNamed([block]);
+      dag.addLeaf({ cid: block.cid, sizeBytes: block.bytes.length });
     } else {
       const put = puts.putLeaf(cut); // on its way before we hash: the two then overlap
       sha256.update(cut.bytes);
@@ -65,5 +76,6 @@ export async function receiveFile(
     treeSizeBytes,
     sha256: Sha256.parse(sha256.digest('hex')),
     blocks,
+    ...(only === undefined ? {} : { only }),
   };
 }

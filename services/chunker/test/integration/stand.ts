@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
+import { hashBlock } from '@shoal/blocks';
 import {
   createLog,
   createPeerClient,
@@ -23,6 +24,7 @@ import {
   type ClockReport,
   type TwinReport,
   type Cid,
+  decodeFrames,
   discoveryRoutes,
   FileNotFound,
   type Member,
@@ -91,6 +93,12 @@ export interface Stand extends AsyncDisposable {
     clock: ClockReport | undefined;
     /** Another process under this peer's identity. */
     twin: TwinReport | undefined;
+    /** Copies that transfer makes of small files at once; undefined when it can't. */
+    spread: number | undefined;
+    /** Small files of each call to transfer. */
+    spreads: number[];
+    /** Pins of each call to discovery. */
+    pinCalls: number[];
     /** Thrown at the next pins. */
     pinRefusal: Problem | undefined;
   };
@@ -156,6 +164,9 @@ export async function openStand(
     describe: () => ({}),
     clock: undefined,
     twin: undefined,
+    spread: undefined,
+    spreads: [],
+    pinCalls: [],
     pinRefusal: undefined,
   };
   const log = createLog('chunker', 'silent');
@@ -167,20 +178,21 @@ export async function openStand(
     hostNames: [],
   });
   const mounting = { app: discovery, prover, self: peerId };
-  mount(mounting, discoveryRoutes.putPin, async ({ body }) => {
+  mount(mounting, discoveryRoutes.putPins, async ({ body: { drafts } }) => {
     if (swarm.pinRefusal !== undefined) throw swarm.pinRefusal;
+    swarm.pinCalls.push(drafts.length);
     const now = Date.now();
-    const pin: Pin = {
-      ...body,
+    const made = drafts.map((draft): Pin => ({
+      ...draft,
       v: 1,
       createdAtMs: now,
       epoch: now,
       deleted: false,
       clock: now,
       origin: peerId,
-    };
-    pins.set(body.root, pin);
-    return pin;
+    }));
+    for (const pin of made) pins.set(pin.root, pin);
+    return { pins: made };
   });
   mount(mounting, discoveryRoutes.getPin, async ({ params }) => {
     const pin = pins.get(params.hash);
@@ -266,6 +278,19 @@ export async function openStand(
     async ({ params, reply }) => {
       const bytes = swarmBlocks.get(params['*']);
       return bytes === undefined ? reply.code(404).send('nobody') : reply.send(Buffer.from(bytes));
+    },
+  );
+  mount(
+    { app: transfer, prover, self: peerId },
+    transferRoutes.spreadBlocks,
+    async ({ request }) => {
+      const frames = decodeFrames(Buffer.concat(await request.raw.toArray()));
+      const { spread: copies } = swarm;
+      if (copies === undefined) throw new Error('it is away');
+      swarm.spreads.push(frames.length);
+      return {
+        blocks: frames.map(({ codec, bytes }) => ({ cid: hashBlock(codec, bytes), copies })),
+      };
     },
   );
   const TRANSFER_URL = await transfer.listen({ port: 0, host: '127.0.0.1' });

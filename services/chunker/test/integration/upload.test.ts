@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { createLog } from '@shoal/chassis';
 import { startWorker } from '@shoal/chassis/queue';
 import {
@@ -305,6 +305,94 @@ describe('an upload', () => {
       stand.swarm.members = 1;
       stand.swarm.copies = 1;
     }
+  });
+});
+
+describe('small files', () => {
+  let stand: Stand;
+  beforeAll(async () => {
+    stand = await openStand();
+  });
+  afterAll(async () => {
+    await stand[Symbol.asyncDispose]();
+  });
+  beforeEach(() => {
+    Object.assign(stand.swarm, {
+      members: 5,
+      spread: 2,
+      spreads: [],
+      pinCalls: [],
+      healthAsked: 0,
+    });
+  });
+
+  const put = async (name: string, body: string | Uint8Array<ArrayBuffer>, query = '') => {
+    const answer = await fetch(`${stand.chunker.origin}/files/${name}${query}`, {
+      method: 'PUT',
+      body,
+    });
+    return { status: answer.status, body: (await answer.json()) as Record<string, unknown> };
+  };
+
+  it('that are in flight together share calls, and are answered by what transfer confirmed', async () => {
+    const answers = await Promise.all(
+      Array.from({ length: 32 }, (_, index) => put(`f${index}`, `body ${index}`)),
+    );
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([201]));
+    for (const { body } of answers)
+      expect(body).toMatchObject({ copies: 2, replicas: 3, state: 'spreading' });
+    const { spreads, pinCalls, healthAsked } = stand.swarm;
+    expect(spreads.reduce((sum, count) => sum + count)).toBe(32);
+    expect(pinCalls.reduce((sum, count) => sum + count)).toBe(32);
+    expect(spreads.length).toBeLessThan(16);
+    expect(pinCalls.length).toBeLessThan(16);
+    expect(healthAsked).toBe(0);
+    // Nothing of it is stored by the chunker: transfer knows where it belongs.
+    expect((await stand.stats()).blocks).toBe(0);
+  });
+
+  it('that have all their copies are safe', async () => {
+    stand.swarm.spread = 3;
+    expect((await put('safe', 'three copies', '?copies=3')).body).toMatchObject({
+      copies: 3,
+      state: 'safe',
+      causes: [],
+    });
+  });
+
+  it('wait for health when too few copies were made at once', async () => {
+    stand.swarm.spread = 1;
+    stand.swarm.copies = 2;
+    const { status, body } = await put('late', 'one at first');
+    expect([status, body['copies']]).toEqual([201, 2]);
+    expect(stand.swarm.healthAsked).toBeGreaterThan(0);
+  });
+
+  it('are stored here when transfer is away', async () => {
+    stand.swarm.spread = undefined;
+    const { status, body } = await put('alone', 'kept by ourselves', '?copies=1');
+    expect(status).toBe(201);
+    expect(await stand.hasBlock(Cid.parse(body['cid']))).toBe(true);
+  });
+
+  it('are those of 64 KiB at most', async () => {
+    await put('small', new Uint8Array(64 * 1024));
+    expect(stand.swarm.spreads).toEqual([1]);
+    await put('large', new Uint8Array(64 * 1024 + 1), '?copies=1');
+    expect(stand.swarm.spreads).toEqual([1]);
+    await put('none', new Uint8Array(0), '?copies=1');
+    expect(stand.swarm.spreads).toEqual([1, 1]);
+  });
+
+  it('of which one has another digest than was said keep nothing of it', async () => {
+    const answer = await fetch(`${stand.chunker.origin}/files/wrong`, {
+      method: 'PUT',
+      body: 'not what was said',
+      headers: { 'repr-digest': `sha-256=:${Buffer.alloc(32).toString('base64')}:` },
+    });
+    expect(answer.status).toBe(400);
+    expect(stand.swarm.spreads).toEqual([]);
+    expect(stand.swarm.pinCalls).toEqual([]);
   });
 });
 

@@ -81,7 +81,7 @@ export class PinEditor {
     const unstored: Pin[] = [];
     for (const [from, { pin }] of answers) {
       if (pin === undefined) continue;
-      await pins.merge(pin, from).catch((error: unknown) => {
+      await pins.merge([pin], from).catch((error: unknown) => {
         // A full disk is no reason not to read a file; `merge` throws it only for news, after the check.
         if (!(error instanceof StorageFull)) throw error;
         const news = peek('pin', pin);
@@ -132,7 +132,7 @@ export class PinEditor {
   async undelete(hash: FileHash, { signal }: SearchOptions): Promise<Pin> {
     const { pins, reader, store, wire, checkName } = this.#deps;
     checkName();
-    if (reader.all(hash).length === 0 && isCid(hash)) await pins.recall(hash);
+    if (reader.all(hash).length === 0 && isCid(hash)) await pins.recall([hash]);
     signal.throwIfAborted();
     const root = reader.findAny(hash)?.root;
     if (root === undefined)

@@ -52,6 +52,12 @@ export interface RootsPage {
   readonly next: string | undefined;
 }
 
+/** What was stored of a root, and what is now. */
+export interface PinUpdate {
+  readonly old: StoredPin | undefined;
+  readonly now: StoredPin | undefined;
+}
+
 export interface PinStore {
   get(root: Cid): StoredPin | undefined;
   /** Roots of all pins of a file, tombstones too. */
@@ -64,7 +70,14 @@ export interface PinStore {
   update(
     root: Cid,
     next: (old: StoredPin | undefined) => StoredPin | undefined,
-  ): Promise<{ old: StoredPin | undefined; now: StoredPin | undefined }>;
+  ): Promise<PinUpdate>;
+  /** The same of several, in their order and in one transaction: all of them or none. @throws StorageFull */
+  updateAll(
+    changes: readonly {
+      readonly root: Cid;
+      readonly next: (old: StoredPin | undefined) => StoredPin | undefined;
+    }[],
+  ): Promise<PinUpdate[]>;
   /** Stamps of all pins of a bucket, tombstones too, in the order of their roots, after this root. */
   stampsIn(bucket: number, after: string): Iterable<PinStamp>;
   /** Pins, tombstones too, in the order of their roots, after this root. */
@@ -150,6 +163,18 @@ export function openPinStore(deps: {
     if (!pin.deleted && pin.expiresAtMs !== undefined)
       void ended.put([pin.expiresAtMs, pin.root], true);
   };
+  const update = (
+    root: Cid,
+    next: (old: StoredPin | undefined) => StoredPin | undefined,
+  ): PinUpdate => {
+    const old = pins.get(root);
+    const now = next(old);
+    if (now === undefined) return { old, now: old };
+    if (!now.pin.deleted) room.check();
+    if (old !== undefined) takeOut(old);
+    putIn(now);
+    return { old, now };
+  };
   const rebuild = ({ isOldForm }: { readonly isOldForm: boolean }): void => {
     // No cursor stays open over what is written.
     for (const table of [stamps, byTime, bySha256, ending, ended, purging]) table.clearSync();
@@ -202,16 +227,8 @@ export function openPinStore(deps: {
           limit: ROOTS_PER_SHA256_MAX,
         }),
       ].map(([, root]) => Cid.parse(root)),
-    update: (root, next) =>
-      transact(() => {
-        const old = pins.get(root);
-        const now = next(old);
-        if (now === undefined) return { old, now: old };
-        if (!now.pin.deleted) room.check();
-        if (old !== undefined) takeOut(old);
-        putIn(now);
-        return { old, now };
-      }),
+    update: (root, next) => transact(() => update(root, next)),
+    updateAll: (changes) => transact(() => changes.map(({ root, next }) => update(root, next))),
     *stampsIn(bucket, after) {
       const start: TimeKey = [bucket, after];
       const end: TimeKey = [bucket, '~'];

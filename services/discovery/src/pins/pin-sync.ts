@@ -166,7 +166,7 @@ class PinSync {
     for (const roots of batches(take)) {
       const { pins: taken } = await wire.request(peerId, { kind: 'pins-get', roots });
       const became = new Set<Merged>();
-      for (const signed of taken) became.add(await pins.merge(signed, peerId));
+      for (const each of await pins.merge(taken, peerId)) became.add(each);
       // A peer that calls itself current deletes what no pin reaches, so no pin that may be sound is passed
       // over. One that is out of bounds is no pin: it keeps nothing, and nobody from being current.
       if (became.has('foreign'))

@@ -4,6 +4,7 @@
  * mesh that is still forming. What a peer missed it gets by anti-entropy (`pin-sync.ts`).
  */
 import assert from 'node:assert';
+import { batchesOf } from '@shoal/blocks';
 import type { Log } from '@shoal/chassis';
 import { type Cid, type PeerId, type Pin, type PinDraft, StorageFull } from '@shoal/protocol';
 import {
@@ -50,6 +51,13 @@ export interface PinsDeps {
   readonly log: Log;
 }
 
+type NextPin = (old: Pin | undefined, maker: PinMaker) => Pin;
+
+interface SignedPin {
+  readonly pin: Pin;
+  readonly signed: Signed;
+}
+
 export class Pins {
   readonly digest: PinDigest = createPinDigest();
   readonly #deps: PinsDeps;
@@ -60,14 +68,14 @@ export class Pins {
     for (const { pin } of store.after('')) this.digest.toggle(pin);
     this.count();
     wire.listen('pins', Signed, (from, signed) => {
-      this.merge(signed, from).catch((err: unknown) => {
+      this.merge([signed], from).catch((err: unknown) => {
         // Anti-entropy brings it when there is room again.
         if (err instanceof StorageFull) log.warn({ err }, 'no room for a pin');
         else log.error({ err }, 'pin not stored');
       });
     });
     wire.handle('pins-put', async (from, { pins }) => {
-      for (const signed of pins) await this.merge(signed, from);
+      await this.merge(pins, from);
       return {};
     });
     wire.handle('pins-get', (_, { roots }) => {
@@ -77,16 +85,21 @@ export class Pins {
   }
 
   /**
-   * Makes a pin of a wish: signed, durable, on its way to all members.
+   * Makes pins of wishes, all or none: signed, durable, on their way to all members.
    * @throws StorageFull, ClockWrong, IdentityInUse
    */
-  async put(draft: PinDraft): Promise<Pin> {
+  async put(drafts: readonly PinDraft[]): Promise<Pin[]> {
     const { compared, ownClock, checkName } = this.#deps;
     checkName();
     ownClock.check();
     // A tombstone that is unknown here would win over an upload made by a clock that is behind.
-    if (!compared.isCurrent()) await this.recall(draft.root);
-    return this.make(draft.root, (old, maker) => nextPin(draft, old, maker));
+    if (!compared.isCurrent()) await this.recall(drafts.map(({ root }) => root));
+    return this.#makeAll(
+      drafts.map((draft) => ({
+        root: draft.root,
+        next: (old, maker) => nextPin(draft, old, maker),
+      })),
+    );
   }
 
   /**
@@ -96,73 +109,43 @@ export class Pins {
    */
   async make(
     root: Cid,
-    next: (old: Pin | undefined, maker: PinMaker) => Pin,
+    next: NextPin,
     { isForRoom = false }: { readonly isForRoom?: boolean } = {},
   ): Promise<Pin> {
-    const { self, store, signer, ownClock, checkName, metrics } = this.#deps;
+    const { ownClock, checkName } = this.#deps;
     checkName();
     ownClock.check();
-    const { old, now } = await store.update(root, (stored) => {
-      const stands = this.standing(stored?.pin);
-      const pin = next(stands, { nowMs: Date.now(), origin: self });
-      if (pin === stands) return undefined;
-      assert(pin.root === root, 'a pin is made for its own root');
-      assert(
-        stands === undefined || comparePins(pin, stands) > 0,
-        'a pin that is made wins over the one that stands',
-      );
-      return storedOf(pin, signer.sign('pin', pin), Date.now());
-    });
-    assert(now !== undefined, 'there is a pin once one was made');
-    if (now === old) return now.pin;
-    metrics.pinMerges.inc({ outcome: 'made' });
-    this.#noteChange(old?.pin, now.pin, { isForRoom });
-    this.#spread(now.signed);
-    return now.pin;
+    const [pin] = await this.#makeAll([{ root, next }], { isForRoom });
+    assert(pin !== undefined, 'one pin asked for is one made');
+    return pin;
   }
 
   /**
-   * Takes in a pin that another peer sent; what is out of bounds is named in the log.
+   * Takes in pins that another peer sent, those that are news in one transaction; what is out of bounds is named in
+   * the log, and holds up no other.
    * @throws StorageFull
    */
-  async merge(signed: Signed, from: PeerId): Promise<Merged> {
-    const { store, ownClock, refusals, metrics } = this.#deps;
-    const said = read('pin', signed);
-    if (said.content === undefined) {
-      metrics.pinMerges.inc({ outcome: 'malformed' });
-      refusals.note({ what: 'pin', from, name: said.name, reason: said.reason });
-      return said.isForeign ? 'foreign' : 'refused';
-    }
-    const pin = said.content;
-    const stored = store.get(pin.root)?.pin;
-    if (this.#isKnown(pin, stored) || (stored !== undefined && comparePins(pin, stored) === 0)) {
-      metrics.pinMerges.inc({ outcome: 'known' });
-      return 'known';
-    }
-    const future = futureOf(pin, Date.now());
-    if (future !== undefined) {
-      this.#refuse(pin.root, future, from);
-      return ownClock.verdict() === 'right' ? 'refused' : 'early';
-    }
-    if (!isAuthentic('pin', pin, signed)) {
-      this.#refuse(pin.root, 'signature: is not that of its origin', from);
-      return 'refused';
-    }
-    const isNews = await this.#store(pin, signed);
-    metrics.pinMerges.inc({ outcome: isNews ? 'merged' : 'known' });
-    return isNews ? 'news' : 'known';
+  async merge(all: readonly Signed[], from: PeerId): Promise<Merged[]> {
+    const judged = all.map((signed) => this.#judge(signed, from));
+    const news = judged.flatMap((each) => (typeof each === 'string' ? [] : [each]));
+    const isStored = await this.#store(news);
+    return judged.map((each) => {
+      if (typeof each === 'string') return each;
+      const outcome = isStored.get(each) === true ? 'news' : 'known';
+      this.#deps.metrics.pinMerges.inc({ outcome: outcome === 'news' ? 'merged' : 'known' });
+      return outcome;
+    });
   }
 
-  /** Learns what connected members know of a root, tombstones too; one that does not answer is passed over. */
-  async recall(root: Cid): Promise<void> {
+  /** Learns what connected members know of these roots, tombstones too; one that does not answer is passed over. */
+  async recall(roots: readonly Cid[]): Promise<void> {
     const { wire } = this.#deps;
     const ask = async (peerId: PeerId): Promise<void> => {
-      const { pins } = await wire.request(
-        peerId,
-        { kind: 'pins-get', roots: [root] },
-        { timeoutMs: RECALL_TIMEOUT_MS },
-      );
-      for (const signed of pins) await this.merge(signed, peerId);
+      for (const some of batchesOf(roots, PINS_PER_MESSAGE_MAX)) {
+        const question = { kind: 'pins-get', roots: some } as const;
+        const { pins } = await wire.request(peerId, question, { timeoutMs: RECALL_TIMEOUT_MS });
+        await this.merge(pins, peerId);
+      }
     };
     await Promise.allSettled(wire.engine().connected().map(ask));
   }
@@ -189,21 +172,94 @@ export class Pins {
     metrics.pins.set({ kind: 'deleted' }, deleted);
   }
 
-  /** Stores a pin of another peer, unless what stands by now wins over it; answers whether it did. */
-  async #store(pin: Pin, signed: Signed): Promise<boolean> {
+  /** Makes pins in one transaction, and tells everybody of those in one message. */
+  async #makeAll(
+    wishes: readonly { readonly root: Cid; readonly next: NextPin }[],
+    { isForRoom = false }: { readonly isForRoom?: boolean } = {},
+  ): Promise<Pin[]> {
+    const { self, store, signer, metrics } = this.#deps;
+    const maker = { nowMs: Date.now(), origin: self };
+    const updates = await store.updateAll(
+      wishes.map(({ root, next }) => ({
+        root,
+        next: (stored) => {
+          const stands = this.standing(stored?.pin);
+          const pin = next(stands, maker);
+          if (pin === stands) return undefined;
+          assert(pin.root === root, 'a pin is made for its own root');
+          assert(
+            stands === undefined || comparePins(pin, stands) > 0,
+            'a pin that is made wins over the one that stands',
+          );
+          return storedOf(pin, signer.sign('pin', pin), Date.now());
+        },
+      })),
+    );
+    const made = new Map<Cid, Signed>(); // of one root the last
+    const pins = updates.map(({ old, now }) => {
+      assert(now !== undefined, 'there is a pin once one was made');
+      if (now === old) return now.pin;
+      metrics.pinMerges.inc({ outcome: 'made' });
+      this.#noteChange(old?.pin, now.pin, { isForRoom });
+      made.set(now.pin.root, now.signed);
+      return now.pin;
+    });
+    this.count();
+    this.#spread([...made.values()]);
+    return pins;
+  }
+
+  /** A pin of another peer that may be news here; or what else it is. */
+  #judge(signed: Signed, from: PeerId): Exclude<Merged, 'news'> | SignedPin {
+    const { store, ownClock, refusals, metrics } = this.#deps;
+    const said = read('pin', signed);
+    if (said.content === undefined) {
+      metrics.pinMerges.inc({ outcome: 'malformed' });
+      refusals.note({ what: 'pin', from, name: said.name, reason: said.reason });
+      return said.isForeign ? 'foreign' : 'refused';
+    }
+    const pin = said.content;
+    const stored = store.get(pin.root)?.pin;
+    if (this.#isKnown(pin, stored) || (stored !== undefined && comparePins(pin, stored) === 0)) {
+      metrics.pinMerges.inc({ outcome: 'known' });
+      return 'known';
+    }
+    const future = futureOf(pin, Date.now());
+    if (future !== undefined) {
+      this.#refuse(pin.root, future, from);
+      return ownClock.verdict() === 'right' ? 'refused' : 'early';
+    }
+    if (!isAuthentic('pin', pin, signed)) {
+      this.#refuse(pin.root, 'signature: is not that of its origin', from);
+      return 'refused';
+    }
+    return { pin, signed };
+  }
+
+  /** Stores pins of another peer, unless what stands by now wins over them; answers of which it did. */
+  async #store(news: readonly SignedPin[]): Promise<Map<SignedPin, boolean>> {
     const { store, compared } = this.#deps;
-    let isNews = false;
-    const { old } = await store
-      .update(pin.root, (now) => {
-        isNews = !this.#isKnown(pin, now?.pin);
-        return isNews ? storedOf(pin, signed, this.#seenAtMs(pin)) : undefined;
-      })
-      .catch((error: unknown) => {
-        compared.startOver(); // a pin of another peer is known, and was not kept
-        throw error;
-      });
-    if (isNews) this.#noteChange(old?.pin, pin, { isForRoom: false });
-    return isNews;
+    const isStored = new Map<SignedPin, boolean>();
+    if (news.length === 0) return isStored;
+    const changes = news.map((each) => ({
+      root: each.pin.root,
+      next: (now: StoredPin | undefined) => {
+        const isNews = !this.#isKnown(each.pin, now?.pin);
+        isStored.set(each, isNews);
+        return isNews ? storedOf(each.pin, each.signed, this.#seenAtMs(each.pin)) : undefined;
+      },
+    }));
+    const updates = await store.updateAll(changes).catch((error: unknown) => {
+      compared.startOver(); // pins of another peer are known, and were not kept
+      throw error;
+    });
+    for (const [at, { old }] of updates.entries()) {
+      const each = news[at];
+      if (each !== undefined && isStored.get(each) === true)
+        this.#noteChange(old?.pin, each.pin, { isForRoom: false });
+    }
+    this.count();
+    return isStored;
   }
 
   #isKnown(pin: Pin, stored: Pin | undefined): boolean {
@@ -230,20 +286,21 @@ export class Pins {
     assert(old === undefined || old.root === pin.root, 'a pin follows one of its own root');
     if (old !== undefined) this.digest.toggle(old);
     this.digest.toggle(pin);
-    this.count();
     if (old !== undefined && isDeletedForNow(old) && pin.deleted && !isDeletedForNow(pin))
       metrics.pinsPurged.inc({ why: isForRoom ? 'room' : 'asked' });
     onChange(pin, old, { isForRoom });
   }
 
-  #spread(signed: Signed): void {
+  #spread(made: readonly Signed[]): void {
     const { wire, metrics } = this.#deps;
+    if (made.length === 0) return;
     // Those who are connected are told below, and answer.
-    if (!wire.engine().reachesAll()) wire.broadcast('pins', signed);
+    if (!wire.engine().reachesAll()) for (const signed of made) wire.broadcast('pins', signed);
     for (const peerId of wire.engine().connected())
-      wire.request(peerId, { kind: 'pins-put', pins: [signed] }).catch(() => {
-        metrics.messages.inc({ kind: 'pins-put', outcome: 'failed' }); // anti-entropy brings it
-      });
+      for (const pins of batchesOf(made, PINS_PER_MESSAGE_MAX))
+        wire.request(peerId, { kind: 'pins-put', pins }).catch(() => {
+          metrics.messages.inc({ kind: 'pins-put', outcome: 'failed' }); // anti-entropy brings it
+        });
   }
 
   #refuse(name: string | undefined, reason: string, from: PeerId): void {

@@ -2,13 +2,16 @@
  * Tells this peer's transfer service which DAGs to settle. Redis may be away: roots then wait here, and
  * past the bound they are dropped, since transfer's own rounds over the pin set find them again.
  */
+import { batchesOf } from '@shoal/blocks';
 import type { Log, Loops } from '@shoal/chassis';
 import type { Producer } from '@shoal/chassis/queue';
-import type { Cid } from '@shoal/protocol';
+import { type Cid, CIDS_PER_BATCH_MAX } from '@shoal/protocol';
 import type { Metrics } from '../metrics.ts';
 
 const WAITING_MAX = 10_000;
 const RETRY_MS = 2000;
+/** After a job what comes in gathers for this long: a burst of pins is a few jobs. */
+const GATHER_MS = 500;
 
 export interface SettleRequests extends Disposable {
   /** Has transfer settle a file, soon. */
@@ -24,14 +27,15 @@ export function startSettleRequests(deps: {
   const { producer, metrics, loops, log } = deps;
   const waiting = new Set<Cid>();
   let isFlushing = false;
+  let timer: NodeJS.Timeout | undefined;
 
   const flush = async (): Promise<void> => {
     if (isFlushing) return;
     isFlushing = true;
     try {
-      for (const root of waiting) {
-        await producer.add({ v: 1, root }, { id: `settle-${root}` });
-        waiting.delete(root);
+      for (const roots of batchesOf([...waiting], CIDS_PER_BATCH_MAX)) {
+        await producer.add({ v: 2, roots });
+        for (const root of roots) waiting.delete(root);
       }
     } finally {
       isFlushing = false;
@@ -48,8 +52,18 @@ export function startSettleRequests(deps: {
   return {
     add(root) {
       if (waiting.size < WAITING_MAX) waiting.add(root);
-      void flush().catch(onFailure);
+      if (timer !== undefined) return;
+      // The first of a burst goes at once, with what comes in the same turn.
+      setImmediate(() => void flush().catch(onFailure));
+      timer = setTimeout(() => {
+        timer = undefined;
+        if (waiting.size > 0) void flush().catch(onFailure);
+      }, GATHER_MS);
+      timer.unref();
     },
-    [Symbol.dispose]: () => retries[Symbol.dispose](),
+    [Symbol.dispose]() {
+      clearTimeout(timer);
+      retries[Symbol.dispose]();
+    },
   };
 }

@@ -191,7 +191,11 @@ export async function startPeer(
     kill,
     members,
     stateOf: async (other) => (await members()).find((each) => each.peerId === other)?.state,
-    put: (draft) => client.call(target, discoveryRoutes.putPin, { body: draft }, { signal }),
+    async put(draft) {
+      const args = { body: { drafts: [draft] } };
+      const { pins } = await client.call(target, discoveryRoutes.putPins, args, { signal });
+      return pins[0] as Pin; // as long as the drafts
+    },
     find: (hash, ask = true) =>
       client.call(
         target,

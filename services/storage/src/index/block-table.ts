@@ -63,6 +63,7 @@ export function createBlockTable(
       const { remove = [], put = [] } = changes;
       const after = new Map(put.map(({ digest, record }) => [digest, record])); // the last one counts
       const digests = new Set([...remove, ...after.keys()]);
+      if (digests.size === 0) return; // or it would be a sync for nothing
       const before = [...digests].map((digest) => index.find(digest));
       // Before the write: one that is durable can't be taken back when the figures turn out wrong.
       const next = { ...counts };

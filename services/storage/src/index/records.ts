@@ -15,20 +15,23 @@ export function recordAfterPut(
   put: {
     readonly sizeBytes: number;
     readonly leases: readonly (Lease | undefined)[];
+    /** What a pin asks for that is about to reach the block; 0 without one. */
+    readonly replicas?: number;
     /** False when the bytes had to be written. */
     readonly isSound: boolean;
     readonly nowMs: number;
   },
 ): BlockRecord | undefined {
+  const replicas = Math.max(old?.replicas ?? 0, put.replicas ?? 0);
   const [first] = put.leases;
   const only = put.leases.every((lease) => lease === first) ? first : undefined;
   const lease = old === undefined || old.lease === only ? only : undefined;
   if (old !== undefined && put.isSound) {
     // This put may be all that counts on the block: the sweep spares it like a new one, also when a
     // restart forgets the lease.
-    const isSame = old.lease === lease && old.condemnedAtMs === 0;
+    const isSame = old.lease === lease && old.condemnedAtMs === 0 && old.replicas === replicas;
     if (isSame && old.writtenAtMs === put.nowMs) return undefined;
-    return { ...old, lease, writtenAtMs: put.nowMs, condemnedAtMs: 0 };
+    return { ...old, lease, replicas, writtenAtMs: put.nowMs, condemnedAtMs: 0 };
   }
   return {
     sizeBytes: put.sizeBytes,
@@ -37,7 +40,7 @@ export function recordAfterPut(
     checkedAtMs: put.nowMs,
     condemnedAtMs: 0,
     isDamaged: false,
-    replicas: old?.replicas ?? 0,
+    replicas,
     isNode: old?.isNode ?? false,
     lease,
   };

@@ -5,6 +5,7 @@ import { type Codec, type Lease, type PutReply, StorageFull } from '@shoal/proto
 import { digestOfHash } from '../disk/block-record.ts';
 import type { RoomWish } from '../disk/room.ts';
 import type { Blockstore } from '../store/blockstore.ts';
+import type { PutWishes } from '../store/operations/put.ts';
 
 /** Longest wait of a put for room to be made: its caller waits a little longer. */
 const ROOM_WAIT_MAX_MS = 10_000;
@@ -12,7 +13,7 @@ const ROOM_WAIT_MAX_MS = 10_000;
 /** @throws StorageFull, RequestInvalid as the store's `put` does. */
 export type PutBlock = (
   block: { readonly hash: Uint8Array; readonly codec: Codec; readonly bytes: Uint8Array },
-  options: { readonly lease: Lease | undefined; readonly isYielding?: boolean },
+  options: PutWishes & { readonly lease: Lease | undefined },
 ) => Promise<PutReply>;
 
 export function createPutBlock({
@@ -23,11 +24,15 @@ export function createPutBlock({
   /** Answers whether there is room for so many bytes now. */
   readonly makeRoom: (wish: RoomWish) => Promise<boolean>;
 }): PutBlock {
-  return async ({ hash, codec, bytes }, { lease, isYielding = false }) => {
-    const put = () => store.put(digestOfHash(hash), bytes, lease, { isYielding });
+  return async ({ hash, codec, bytes }, { lease, ...wishes }) => {
+    const { isYielding = false, replicas } = wishes;
+    const put = () => store.put(digestOfHash(hash), bytes, lease, wishes);
     const { isNew } = await put().catch(async (error: unknown) => {
       if (isYielding || !(error instanceof StorageFull)) throw error;
-      const wish = { neededBytes: bytes.length, isRepair: lease === undefined };
+      const wish = {
+        neededBytes: bytes.length,
+        isRepair: lease === undefined && replicas === undefined,
+      };
       const wait = sleep(ROOM_WAIT_MAX_MS, false, { ref: false });
       if (!(await Promise.race([makeRoom(wish), wait]))) throw error;
       return put();

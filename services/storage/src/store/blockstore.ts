@@ -19,6 +19,7 @@ import type { DigestMarks } from '../index/digest-marks.ts';
 import type { LeaseEnd } from './operations/end-lease.ts';
 import type { Judgement } from './operations/judge.ts';
 import type { DagBlock } from './operations/mark.ts';
+import type { PutWishes } from './operations/put.ts';
 import type { BlockParts } from './operations/read.ts';
 
 export interface Blockstore extends AsyncDisposable {
@@ -32,7 +33,7 @@ export interface Blockstore extends AsyncDisposable {
     digest: Digest,
     bytes: Uint8Array,
     lease: Lease | undefined,
-    options?: { readonly isYielding: boolean },
+    wishes?: PutWishes,
   ): Promise<{ readonly isNew: boolean }>;
   /** What is held of a block, retired or condemned or neither; undefined for a damaged one. */
   find(digest: Digest): BlockRecord | undefined;

@@ -1,8 +1,17 @@
+import { randomBytes } from 'node:crypto';
 import { readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { createDagBuilder, digestOf, getBit, hashBlock } from '@shoal/blocks';
-import { type Cid, encodeFrames, KiB, MiB } from '@shoal/protocol';
+import { createDagBuilder, digestOf, getBit, hashBlock, proveWhole } from '@shoal/blocks';
+import { openIdentity } from '@shoal/chassis';
+import {
+  type Cid,
+  encodeFrames,
+  KiB,
+  MiB,
+  routePath,
+  storageRoutes as routes,
+} from '@shoal/protocol';
 import {
   type Client,
   createPeerFolder,
@@ -91,6 +100,39 @@ describe('the storage service', () => {
     expect(blocks.map(({ cid }) => cid)).toEqual([...cids, cids[0]]);
     expect(blocks.map(({ isNew }) => isNew)).toEqual([true, true, true, true, false]);
     expect(await client.have(cids)).toEqual([true, true, true, true]);
+  });
+
+  it('marks small blocks for the pin that is on its way, and proves them, in the same call', async () => {
+    const blocks = [10, 0, 70 * KiB].map(newBlock);
+    const cids = blocks.map(({ cid }) => cid);
+    const frames = blocks.map(({ bytes }) => ({ codec: 'raw' as const, bytes }));
+    const nonce = randomBytes(16).toString('base64url');
+    const asker = openIdentity(join(peer.dir, 'other.key')).peerId;
+    const holder = openIdentity(join(peer.dir, 'identity.key')).peerId;
+    const path = routePath(routes.addBlocks.path, {}, { replicas: 3, nonce, asker });
+    const { body } = await client.json('POST', path, Uint8Array.from(encodeFrames(frames)));
+    expect(body['proofs']).toEqual(
+      blocks.map(({ cid, bytes }) => proveWhole({ nonce, asker, holder, cid }, bytes)),
+    );
+    // More than an upload speaks for them, as after a mark of their own.
+    expect(await client.have(cids, { forGood: true })).toEqual([true, true, true]);
+    expect(await client.retire(cids, 2)).toEqual([false, false, false]);
+    expect(await client.retire(cids, 3)).toEqual([true, true, true]);
+  });
+
+  it('marks whole files of one block, and answers which are here', async () => {
+    const lease = newLease();
+    const [leased, absent, condemned] = [newBlock(100), newBlock(100), newBlock(100)];
+    await client.put(leased.cid, leased.bytes, lease);
+    await client.put(condemned.cid, condemned.bytes);
+    await client.retire([condemned.cid], 1);
+    const blocks = [leased, absent, condemned].map(({ cid }, at) => ({ cid, replicas: at + 2 }));
+    const { status, body } = await client.json('POST', routes.keepBlocks.path, { blocks });
+    expect(status).toBe(200);
+    expect(body['bits']).toBe(Buffer.of(0b1010_0000).toString('base64url'));
+    await client.endLease(lease, false);
+    expect(await client.have([leased.cid, condemned.cid])).toEqual([true, true]);
+    expect(await client.retire([leased.cid, condemned.cid], 2)).toEqual([true, false]);
   });
 
   it('keeps one of many equal and different blocks put at once', async () => {

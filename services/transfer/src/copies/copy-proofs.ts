@@ -7,7 +7,7 @@
  * results go to discovery: `proof-reports.ts`.
  */
 import { randomBytes } from 'node:crypto';
-import { batchesOf } from '@shoal/blocks';
+import { batchesOf, proveWhole } from '@shoal/blocks';
 import type { Log, PeerClient } from '@shoal/chassis';
 import {
   type Cid,
@@ -23,6 +23,7 @@ import { targetOf } from '../peers/member-view.ts';
 import type { Metrics } from '../metrics.ts';
 import { Blame } from './blame.ts';
 import { ProofReports } from './proof-reports.ts';
+import type { SentBlock } from './sent-blocks.ts';
 
 /** A question that is about to be put: its nonce, and what became of the answer. */
 export interface ProofQuestion {
@@ -70,6 +71,22 @@ export class CopyProofs implements AsyncDisposable {
       }),
     );
     return proved;
+  }
+
+  /** The same along with blocks whose bytes are at hand: what their proofs must be needs no asking. */
+  questionOf(holder: PeerId, blocks: readonly SentBlock[]): ProofQuestion {
+    const nonce = newNonce();
+    const { self } = this.#deps;
+    const cids = blocks.map(({ cid }) => cid);
+    return {
+      nonce,
+      check: async (proofs, isClaimed) => {
+        const expected = blocks.map(({ cid, bytes }) =>
+          proveWhole({ nonce, asker: self, holder, cid }, bytes),
+        );
+        return this.#check(holder, cids, expected, proofs, isClaimed);
+      },
+    };
   }
 
   /** A question to put along with something else: blocks that are sent may be among them. */

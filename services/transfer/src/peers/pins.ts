@@ -97,6 +97,17 @@ export async function pinToSettle(
   }
 }
 
+/** The same of several; those without one are left out. @throws ServiceUnavailable */
+export async function pinsToSettle(
+  roots: readonly Cid[],
+  client: PeerClient,
+  { signal }: { signal: AbortSignal },
+): Promise<readonly Pin[]> {
+  const args = { body: { roots: [...roots] } };
+  const target = client.own('discovery');
+  return (await client.call(target, discoveryRoutes.findPins, args, { signal })).pins;
+}
+
 /** One page of the live pins, and those of deleted files that can be brought back, in the order of their roots. */
 export async function listPins(
   after: string,

@@ -7,7 +7,9 @@
 import { createLimit, type Log, type Loops, type PeerClient } from '@shoal/chassis';
 import type { Cid, Pin } from '@shoal/protocol';
 import { isDraining, type MemberView } from '../peers/member-view.ts';
+import { pinsToSettle } from '../peers/pins.ts';
 import type { Metrics } from '../metrics.ts';
+import { lookAtSmall } from './look-at-small.ts';
 import { PassTimer } from './pass-timer.ts';
 import { Retries } from './retries.ts';
 import type { Settled } from './settle.ts';
@@ -22,6 +24,8 @@ const RETRY_DELAY_DRAINING_MAX_MS = 5000;
 const NEW_FOR_MS = 10 * 60_000;
 /** …so that it gets a second look after this long: offers may have come in behind the first. */
 const SECOND_LOOK_MS = 20_000;
+/** A new small file that lacks its block here, or has one too many: its upload may be about to mend that. */
+const SMALL_LOOK_MS = 2000;
 /** Files settled at once, from the queue and from passes. */
 const SETTLES_MAX = 4;
 
@@ -70,10 +74,21 @@ export class SettleLoop implements AsyncDisposable {
     this.#timer.passSoon();
   }
 
-  /** Settles one file now; used by the queue's worker. */
-  settleNow(root: Cid): Promise<Settled> {
-    this.#noteStale(root);
-    return this.#settleOnce(root);
+  /**
+   * Settles these files now, the small ones together; used by the queue's worker. One that fails is looked at again
+   * by itself.
+   * @throws Problem when a service of this peer does not answer.
+   */
+  async settleAll(roots: readonly Cid[]): Promise<void> {
+    const { client } = this.#deps;
+    const { signal } = this.#stop;
+    for (const root of roots) this.#noteStale(root);
+    const pins = await pinsToSettle(roots, client, { signal });
+    const gone = roots.filter((root) => !pins.some((pin) => pin.root === root));
+    const rest = await this.#lookAtSmall(pins);
+    await Promise.all(
+      [...gone, ...rest.map(({ root }) => root)].map((root) => this.#settleQuietly(root)),
+    );
   }
 
   /** Something about these files changed: what is remembered of them is dropped, and they are looked at soon. */
@@ -105,7 +120,29 @@ export class SettleLoop implements AsyncDisposable {
     if (!view.isKnown()) return;
     const isDue = (pin: Pin) => !this.isSettled(pin) && !this.#retries.has(pin.root);
     const settlePin = ({ root }: Pin) => this.#settleQuietly(root).finally(beat);
-    await settlePass({ client, view, log, isDue, settlePin }, { signal: this.#stop.signal });
+    const lookAtSmallOnes = (pins: readonly Pin[]) => this.#lookAtSmall(pins);
+    const deps = { client, view, log, isDue, lookAtSmall: lookAtSmallOnes, settlePin };
+    await settlePass(deps, { signal: this.#stop.signal });
+  }
+
+  /** Notes which small files are in order; gives the files that are to be settled one by one. */
+  async #lookAtSmall(pins: readonly Pin[]): Promise<Pin[]> {
+    const { view, metrics } = this.#deps;
+    const members = view.placedSet();
+    // One that is being settled is stale now, and looked at again after that.
+    const idle = pins.filter(({ root }) => !this.#running.has(root));
+    const looked = await lookAtSmall(idle, this.#deps, { signal: this.#stop.signal });
+    for (const pin of looked.inOrder) {
+      this.#retries.forget(pin.root);
+      this.#settled.note(pin, members);
+      metrics.filesSettled.inc({ outcome: 'settled' });
+    }
+    const [fresh, old] = [
+      looked.misplaced.filter(isNew),
+      looked.misplaced.filter((pin) => !isNew(pin)),
+    ];
+    for (const { root } of fresh) this.#retries.lookIn(root, SMALL_LOOK_MS);
+    return [...looked.rest, ...old];
   }
 
   async #settleQuietly(root: Cid): Promise<void> {
@@ -157,8 +194,7 @@ export class SettleLoop implements AsyncDisposable {
       return;
     }
     const isFirst = this.#settled.note(pin, members);
-    if (isFirst && Math.abs(Date.now() - pin.clock) < NEW_FOR_MS)
-      this.#retries.lookIn(root, SECOND_LOOK_MS);
+    if (isFirst && isNew(pin)) this.#retries.lookIn(root, SECOND_LOOK_MS);
   }
 
   #noteStale(root: Cid): void {
@@ -198,3 +234,6 @@ export class SettleLoop implements AsyncDisposable {
     await Promise.allSettled([this.#timer[Symbol.asyncDispose](), ...this.#running.values()]);
   }
 }
+
+/** Whether a file was put or changed a moment ago, by the clock of who did. */
+const isNew = ({ clock }: Pin): boolean => Math.abs(Date.now() - clock) < NEW_FOR_MS;

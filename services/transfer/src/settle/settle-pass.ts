@@ -20,6 +20,8 @@ export interface PassDeps {
   readonly view: MemberView;
   readonly log: Log;
   readonly isDue: (pin: Pin) => boolean;
+  /** Passes over the small files that are in order; gives the others. */
+  readonly lookAtSmall: (pins: readonly Pin[]) => Promise<readonly Pin[]>;
   /** Settles one file; a failure is its own to note. */
   readonly settlePin: (pin: Pin) => Promise<void>;
 }
@@ -34,7 +36,8 @@ export async function settlePass(
     const placedSet = view.placedSet();
     const { pins, next }: Window = await gather(after, deps, { signal });
     after = next;
-    for (const pin of await inOrder(pins, deps, { signal })) {
+    const rest = await deps.lookAtSmall(pins);
+    for (const pin of await inOrder(rest, deps, { signal })) {
       signal.throwIfAborted();
       if (deps.isDue(pin)) await deps.settlePin(pin);
       if (view.placedSet() === placedSet) continue;

@@ -1,11 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { createLog, createLoops } from '@shoal/chassis';
-import { discoveryRoutes, type Pin } from '@shoal/protocol';
+import { hashBlock } from '@shoal/blocks';
+import { type Cid, discoveryRoutes, type Pin, storageRoutes } from '@shoal/protocol';
 import { Registry } from 'prom-client';
 import { createMetrics } from '../../src/metrics.ts';
 import type { Settled } from '../../src/settle/settle.ts';
 import { type SettleLoop, startSettleLoop } from '../../src/settle/settle-loop.ts';
-import { cidOf, paperClient, type PaperMember, paperView, pinOf } from '../paper.ts';
+import { countedHolders } from '../../src/peers/member-view.ts';
+import { bitsFor, cidOf, paperClient, type PaperMember, paperView, pinOf } from '../paper.ts';
 
 const DELAY_MS = 1000;
 const INTERVAL_MS = 60_000;
@@ -21,6 +23,20 @@ function paperLoop(copies: Readonly<Record<string, number>>) {
   let onSettle: (name: string) => Promise<void> | void = () => undefined;
   let counts = copies;
   const client = paperClient([
+    [
+      discoveryRoutes.findPins,
+      ({ body: { roots } }) => ({
+        pins: [...pins.values()].filter(({ root }) => roots.includes(root)),
+      }),
+    ],
+    [
+      storageRoutes.keepBlocks,
+      ({ body }) => {
+        const blocks = body['blocks'] as { cid: Cid; replicas: number }[];
+        kept.push(blocks.map(({ cid }) => cid));
+        return bitsFor(blocks, ({ cid }) => held.has(cid));
+      },
+    ],
     [discoveryRoutes.listPins, () => ({ pins: [...pins.values()], isCurrent: true })],
     [
       discoveryRoutes.copies,
@@ -28,6 +44,8 @@ function paperLoop(copies: Readonly<Record<string, number>>) {
     ],
   ]);
   const repaired: string[] = [];
+  const held = new Set<Cid>();
+  const kept: Cid[][] = [];
   const log = createLog('test', 'silent');
   const loop = startSettleLoop({
     client,
@@ -55,6 +73,11 @@ function paperLoop(copies: Readonly<Record<string, number>>) {
   return {
     loop,
     pins,
+    /** Blocks that are here. */
+    held,
+    /** Blocks of each call that marks some. */
+    kept,
+    view: members.view,
     settled,
     unsettled,
     repaired,
@@ -152,9 +175,61 @@ describe('the settle loop', () => {
     paper.whileSettling(() => {
       if (paper.settled.length === 4) paper.loop.lookAgain([cidOf('a')]);
     });
-    await paper.loop.settleNow(cidOf('a'));
+    await paper.loop.settleAll([cidOf('a')]);
     await pass(4000);
     expect(paper.settled).toEqual(['a', 'b', 'b', 'a', 'a']);
+  });
+
+  describe('looks at small files together', () => {
+    /** Pins of small files, and which of them belong here. */
+    const smallFiles = (paper: ReturnType<typeof start>, count: number, clock = 1) => {
+      const pins = Array.from({ length: count }, (_, index) => {
+        const root = hashBlock('raw', Buffer.from(`small ${index}`));
+        return pinOf(root, { blocks: 1, replicas: 2, clock });
+      });
+      for (const pin of pins) paper.pins.set(pin.root, pin);
+      const isMine = ({ root, replicas }: Pin) =>
+        countedHolders(paper.view, root, replicas).some(({ isSelf }) => isSelf);
+      const mine = pins.filter(isMine);
+      for (const { root } of mine) paper.held.add(root);
+      return { pins, mine };
+    };
+
+    it('and settles none that has its block where it belongs', async () => {
+      const paper = start({});
+      const { pins, mine } = smallFiles(paper, 100);
+      expect(mine.length).toBeGreaterThan(10);
+      expect(mine.length).toBeLessThan(90);
+      await paper.loop.settleAll(pins.slice(0, 64).map(({ root }) => root));
+      expect(paper.kept.map(({ length }) => length)).toEqual([64]);
+      expect(paper.loop.isSettled(pins[0] as Pin)).toBe(true);
+      await pass(DELAY_MS); // a pass takes the others so
+      expect(paper.loop.isSettled(pins[99] as Pin)).toBe(true);
+      expect(paper.settled).toEqual([]);
+    });
+
+    it('and settles those that lack it or have one too many, new ones a little later', async () => {
+      const paper = start({});
+      const { pins, mine } = smallFiles(paper, 20);
+      const [lacking, surplus] = [mine[0], pins.find((pin) => !mine.includes(pin))];
+      if (lacking === undefined || surplus === undefined) throw new Error('some are, some are not');
+      paper.held.delete(lacking.root);
+      paper.held.add(surplus.root);
+      await paper.loop.settleAll(pins.map(({ root }) => root));
+      const wrong = [lacking.root, surplus.root].toSorted();
+      expect(paper.settled.toSorted()).toEqual(wrong);
+
+      const young = start({});
+      const others = smallFiles(young, 20, Date.now());
+      const [missing] = others.mine;
+      if (missing === undefined) throw new Error('some are');
+      young.held.delete(missing.root);
+      await young.loop.settleAll(others.pins.map(({ root }) => root));
+      expect(young.settled).toEqual([]);
+      await pass(2000);
+      expect(young.settled).toEqual([missing.root]);
+      await paper.loop[Symbol.asyncDispose]();
+    });
   });
 
   it('is not held up by members that change faster than its delay', async () => {

@@ -17,6 +17,8 @@ export interface Put {
   readonly digest: Digest;
   readonly bytes: Uint8Array;
   readonly lease: Lease | undefined;
+  /** As in `PutWishes`; 0 without a pin. */
+  readonly replicas: number;
   /** Written ahead, while other batches commit; undefined for a small block, and for one that was held. */
   readonly draft: Draft | undefined;
 }
@@ -115,7 +117,9 @@ async function writeFiles(
 /** The row that the puts of a block change, if they do. */
 function rowOf({ digest, bytes, puts, before, isSound }: Group, nowMs: number) {
   const leases = puts.map(({ lease }) => lease);
-  const record = recordAfterPut(before, { sizeBytes: bytes.length, leases, isSound, nowMs });
+  const replicas = Math.max(...puts.map((put) => put.replicas));
+  const sizeBytes = bytes.length;
+  const record = recordAfterPut(before, { sizeBytes, leases, replicas, isSound, nowMs });
   if (record === undefined) return [];
   assert(
     record.sizeBytes === bytes.length && !record.isDamaged && record.condemnedAtMs === 0,

@@ -11,12 +11,23 @@ import { leaseGivenUp } from '../state/leases.ts';
 import type { StoreParts } from '../state/store-parts.ts';
 import type { Put, PutResult } from './commit-puts.ts';
 
+/** How a block is put. */
+export interface PutWishes {
+  /** It takes room from nothing else. */
+  readonly isYielding?: boolean;
+  /**
+   * What a pin asks for that is about to reach the block: it is marked with that in the same transaction. Without a
+   * lease it is an upload's all the same, and none of a repair.
+   */
+  readonly replicas?: number | undefined;
+}
+
 export interface PutBlock {
   put(
     digest: Digest,
     bytes: Uint8Array,
     lease: Lease | undefined,
-    options?: { readonly isYielding: boolean },
+    wishes?: PutWishes,
   ): Promise<PutResult>;
   /** Why the last put failed, when that was the disk's fault; undefined once one has succeeded since. */
   readonly failure: string | undefined;
@@ -28,16 +39,16 @@ export function createPut(
 ): PutBlock {
   let failure: string | undefined;
   return {
-    async put(digest, bytes, lease, { isYielding } = { isYielding: false }) {
+    async put(digest, bytes, lease, { isYielding = false, replicas } = {}) {
       assert(bytes.length <= BLOCK_SIZE_MAX_BYTES, 'a block is measured before it is put');
       if (lease !== undefined && leases.isGivenUp(lease)) throw leaseGivenUp(lease);
       const isHeld = table.held(digest) !== undefined;
-      const isRepair = lease === undefined && !isYielding;
+      const isRepair = lease === undefined && replicas === undefined && !isYielding;
       try {
         using _room = isHeld ? undefined : await room.take(bytes.length, { isRepair });
         const isLarge = bytes.length > SMALL_BLOCK_SIZE_MAX_BYTES;
         const draft = isLarge && !isHeld ? await files.draft(digest, bytes) : undefined;
-        const result = await queue.add({ digest, bytes, lease, draft });
+        const result = await queue.add({ digest, bytes, lease, replicas: replicas ?? 0, draft });
         failure = undefined;
         metrics.blocksWritten.inc({ outcome: result.isNew ? 'new' : 'held' });
         if (result.isNew) metrics.bytesWritten.inc(bytes.length);

@@ -1,0 +1,96 @@
+/**
+ * Files of one small block take no lease, no job and no wait for health: those that are in flight at one moment go
+ * together to this peer's transfer service, which stores each where it belongs and answers how many peers have made
+ * it durable. What comes of a failure between that and the pin are blocks that no pin reaches, for the sweep.
+ */
+import { Gather, type Log, type PeerClient } from '@shoal/chassis';
+import {
+  type Cid,
+  CIDS_PER_BATCH_MAX,
+  encodeFrames,
+  KiB,
+  MiB,
+  transferRoutes,
+} from '@shoal/protocol';
+
+/** A file up to this size is small. Past it: it is stored under a lease, and copied by jobs. */
+export const SMALL_FILE_MAX_BYTES = 64 * KiB;
+/** Bytes of files that go together. Past it: the others go in the next batch. */
+const BATCH_SIZE_MAX_BYTES = MiB;
+/** Longest wait of a file for others while some are under way. */
+const WAIT_MS = 5;
+/** Batches of one kind under way at once: one waits for the slowest of its holders. */
+const BATCHES_MAX = 4;
+/** Longest wait for copies. Past it: the file is stored as any other is. */
+const SPREAD_TIMEOUT_MS = 15_000;
+
+interface SmallFile {
+  readonly cid: Cid;
+  readonly bytes: Uint8Array;
+}
+
+export class SmallFiles {
+  readonly #client: PeerClient;
+  readonly #log: Log;
+  readonly #stopping: AbortSignal;
+  /** By replicas and copies to wait for: few people ask for anything but the defaults. */
+  readonly #kinds = new Map<string, Gather<SmallFile, number>>();
+
+  constructor({
+    client,
+    log,
+    stopping,
+  }: {
+    readonly client: PeerClient;
+    readonly log: Log;
+    readonly stopping: AbortSignal;
+  }) {
+    this.#client = client;
+    this.#log = log;
+    this.#stopping = stopping;
+  }
+
+  /** Has copies made; answers how many peers have one, or undefined when that could not be done this way. */
+  async spread(
+    file: SmallFile,
+    wishes: { readonly replicas: number; readonly copies: number },
+  ): Promise<number | undefined> {
+    try {
+      const copies = await this.#kindOf(wishes).add(file);
+      return copies > 0 ? copies : undefined;
+    } catch (err) {
+      this.#stopping.throwIfAborted();
+      this.#log.debug({ err, cid: file.cid }, 'small file not spread, storing it here');
+      return undefined;
+    }
+  }
+
+  #kindOf({ replicas, copies: asked }: { readonly replicas: number; readonly copies: number }) {
+    const copies = Math.min(asked, replicas);
+    const name = `${replicas}/${copies}`;
+    const known = this.#kinds.get(name);
+    if (known !== undefined) return known;
+    const kind = new Gather<SmallFile, number>((files) => this.#send(files, { replicas, copies }), {
+      itemsMax: CIDS_PER_BATCH_MAX,
+      sizeMaxBytes: BATCH_SIZE_MAX_BYTES,
+      sizeOf: ({ bytes }) => bytes.length,
+      waitMs: WAIT_MS,
+      batchesMax: BATCHES_MAX,
+    });
+    this.#kinds.set(name, kind);
+    return kind;
+  }
+
+  async #send(
+    files: readonly SmallFile[],
+    query: { readonly replicas: number; readonly copies: number },
+  ): Promise<number[]> {
+    const { blocks } = await this.#client.send(
+      this.#client.own('transfer'),
+      transferRoutes.spreadBlocks,
+      { query, bytes: encodeFrames(files.map(({ bytes }) => ({ codec: 'raw', bytes }))) },
+      { signal: this.#stopping, timeoutMs: SPREAD_TIMEOUT_MS },
+    );
+    return blocks.map(({ cid, copies }, at) => (cid === files[at]?.cid ? copies : 0));
+  }
+}

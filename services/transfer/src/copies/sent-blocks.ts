@@ -1,0 +1,82 @@
+/**
+ * Small blocks that come in as one body of frames: each a whole file, sent by a service of this peer or by a member.
+ * They are named here by their hashes, and our storage names them again: nothing is stored under another name.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { hashBlock } from '@shoal/blocks';
+import {
+  BodyIncomplete,
+  BodyTooLarge,
+  BodyTooSlow,
+  type Cid,
+  CIDS_PER_BATCH_MAX,
+  decodeFrames,
+  encodeFrames,
+  MiB,
+  RequestInvalid,
+} from '@shoal/protocol';
+
+/** Bytes of blocks in one body, frames included. Past it: 413 `body-too-large`. */
+const BODY_SIZE_MAX_BYTES = 2 * MiB;
+/** Longest time for the whole of it to come in. Past it: 408 `body-too-slow`. */
+const BODY_TIMEOUT_MS = 10_000;
+
+/** A block and its bytes. */
+export interface SentBlock {
+  readonly cid: Cid;
+  readonly bytes: Uint8Array;
+}
+
+/** @throws BodyTooLarge, BodyTooSlow, BodyIncomplete, RequestInvalid */
+export async function readSentBlocks({
+  request,
+  response,
+}: {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+}): Promise<SentBlock[]> {
+  try {
+    const frames = decodeFrames(await readBody(request));
+    if (frames.length === 0 || frames.length > CIDS_PER_BATCH_MAX)
+      throw new RequestInvalid({ reason: `it holds ${frames.length} blocks` });
+    return frames.map(({ codec, bytes }) => ({ cid: hashBlock(codec, bytes), bytes }));
+  } catch (error) {
+    // What is left of the body would be taken for the next request.
+    if (!request.complete && !response.headersSent) response.setHeader('connection', 'close');
+    throw error;
+  }
+}
+
+/** The body that a call with these blocks has. Only raw blocks are whole files. */
+export const bodyOf = (blocks: readonly SentBlock[]): Uint8Array =>
+  encodeFrames(blocks.map(({ bytes }) => ({ codec: 'raw', bytes })));
+
+function readBody(request: IncomingMessage): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const pieces: Uint8Array[] = [];
+    let sizeBytes = 0;
+    const finish = (done: () => void): void => {
+      clearTimeout(late);
+      request.off('data', onData).off('end', onEnd).off('close', onClose);
+      done();
+    };
+    const onData = (piece: Uint8Array): void => {
+      sizeBytes += piece.length;
+      if (sizeBytes > BODY_SIZE_MAX_BYTES)
+        return finish(() => reject(new BodyTooLarge({ sizeMaxBytes: BODY_SIZE_MAX_BYTES })));
+      pieces.push(piece);
+    };
+    const onEnd = (): void => finish(() => resolve(Buffer.concat(pieces, sizeBytes)));
+    const onClose = (): void =>
+      finish(() =>
+        reject(new BodyIncomplete({ receivedBytes: sizeBytes, expectedBytes: undefined })),
+      );
+    const late = setTimeout(() => {
+      const bytesPerSecondMin = Math.ceil((BODY_SIZE_MAX_BYTES * 1000) / BODY_TIMEOUT_MS);
+      finish(() => reject(new BodyTooSlow({ bytesPerSecondMin })));
+    }, BODY_TIMEOUT_MS);
+    request.on('error', () => {}); // `close` reports a caller that left
+    request.on('data', onData).on('end', onEnd).on('close', onClose);
+    if (request.destroyed) onClose();
+  });
+}
