@@ -24,8 +24,11 @@ const CALLS_PER_ROUND = 4;
 const LONELY_ROUNDS_MIN = 4;
 /** With fewer connections than this the seeds are asked again. */
 const FEW_CONNECTIONS = 3;
-/** The peer with the lower id calls at once, the other waits: else both call and connect twice. */
-const YIELD_MS = 3000;
+/**
+ * Of two that hear of each other the one with the lower id calls at once. The other waits this long, or both would
+ * call and connect twice; and no longer, since the first may not have heard of it.
+ */
+const YIELD_MS = 500;
 /** Rounds between two calls to somebody who is down. */
 const ROUNDS_PER_REVIVAL = 10;
 /**
@@ -137,12 +140,19 @@ export class Join {
 
   /** Of two that hear of each other the one with the lower id calls. */
   #meet(peerId: PeerId): void {
-    const { self, membership } = this.#deps;
-    const isOurs = self < peerId;
-    this.#calls.holdBack(peerId, isOurs ? 0 : YIELD_MS);
+    const { self } = this.#deps;
+    if (self < peerId) return this.#callMember(peerId);
+    this.#calls.holdBack(peerId, YIELD_MS);
+    setTimeout(() => this.#callMember(peerId), YIELD_MS).unref();
+  }
+
+  #callMember(peerId: PeerId): void {
+    const { membership, wire } = this.#deps;
     const member = membership.table.get(peerId);
-    if (isOurs && member !== undefined && this.#isFullMesh())
-      void this.#calls.call(peerId, member.record.libp2p, peerId);
+    if (this.#stop.signal.aborted || member === undefined || member.downAtMs !== undefined) return;
+    if (!this.#isFullMesh() || wire.isConnected(peerId)) return;
+    this.#calls.holdBack(peerId, 0);
+    void this.#calls.call(peerId, member.record.libp2p, peerId);
   }
 
   #look(): void {
