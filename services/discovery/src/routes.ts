@@ -130,8 +130,8 @@ export function mountRoutes(
   mount(mounting, discoveryRoutes.putPins, async ({ body }) => ({
     pins: await pins.put(body.drafts),
   }));
-  mount(mounting, discoveryRoutes.findPins, async ({ body: { roots } }) => ({
-    pins: roots.map((root) => reader.findAny(root)).filter((pin) => pin !== undefined),
+  mount(mounting, discoveryRoutes.findPins, async ({ body: { hashes } }) => ({
+    pins: hashes.map((hash) => reader.findAny(hash) ?? null),
   }));
   mount(mounting, discoveryRoutes.getPin, ({ params, query, signal }) =>
     editor.search(params.hash, { ask: query.ask, orDeleted: query.deleted, signal }),

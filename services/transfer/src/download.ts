@@ -1,5 +1,5 @@
 /** `GET|HEAD /files/:hash`: a pinned file, by its CID or its sha-256. */
-import { type Call, type PeerClient, relativeReference } from '@shoal/chassis';
+import { type Call, relativeReference } from '@shoal/chassis';
 import { RangeNotSatisfiable, type transferRoutes, wantsSha256 } from '@shoal/protocol';
 import { linkHeader } from './describe/alternates.ts';
 import { headOf, isYes, nameAsked, rangeOf } from './answer/file-answer.ts';
@@ -10,7 +10,7 @@ import {
   etagOf,
   pinHeaders,
 } from './answer/file-headers.ts';
-import { findPin } from './peers/pins.ts';
+import type { PinLookups } from './peers/pins.ts';
 import type { MemberView } from './peers/member-view.ts';
 import { openPinnedFile, type PinnedFileDeps } from './file/pinned-file.ts';
 import { select } from './answer/range.ts';
@@ -20,7 +20,7 @@ type GetFile = typeof transferRoutes.getFile;
 type FileCall = Call<GetFile['params'], GetFile['query'], undefined>;
 
 export interface DownloadDeps extends PinnedFileDeps {
-  readonly client: PeerClient;
+  readonly pins: Pick<PinLookups, 'find'>;
   readonly view: MemberView;
   readonly sender: Sender;
 }
@@ -30,7 +30,7 @@ export function createDownload(deps: DownloadDeps): (call: FileCall) => Promise<
   return async (call) => {
     const { params, query, request, reply, signal } = call;
     await deps.sender.send(call, async (flow) => {
-      const pin = await findPin(params.hash, deps.client, { signal });
+      const pin = await deps.pins.find(params.hash, { signal });
       if (pin.kind !== 'file') {
         // What it is called below /ipfs/: a directory's page, or a DAG's own blocks.
         const path = pin.kind === 'directory' ? `/ipfs/${pin.root}/` : `/ipfs/${pin.root}`;

@@ -47,6 +47,7 @@ import { createDrain } from './leave/drain.ts';
 import { handOver } from './leave/hand-over.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { watchMembers } from './peers/member-view.ts';
+import { PinLookups } from './peers/pins.ts';
 import { createReportCorrupt } from './peers/report-corrupt.ts';
 import { mountRoutes } from './routes.ts';
 import { settle } from './settle/settle.ts';
@@ -150,8 +151,9 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
     },
     { signal: hashing.signal },
   );
-  const reading = { client, view, listed, any, manifests, sender };
-  const describing = { client, view, listed, manifests, hashPieces };
+  const pins = new PinLookups(client, { signal });
+  const reading = { client, pins, view, listed, any, manifests, sender };
+  const describing = { pins, view, listed, manifests, hashPieces };
 
   let isStopping = false;
   const whyNotReady = () => {

@@ -280,11 +280,11 @@ export const discoveryRoutes = {
     method: 'POST',
     path: '/pins/find',
     summary:
-      'Those pins of these roots that are known here: live ones, and those of deleted files that can be brought back.',
+      'The pins of several files that are known here, live ones and those of deleted files that can be brought back; null where there is none.',
     params: none,
     query: none,
-    body: z.object({ roots: z.array(Cid).min(1).max(PINS_PER_CALL_MAX) }),
-    reply: z.object({ pins: z.array(Pin).max(PINS_PER_CALL_MAX) }),
+    body: z.object({ hashes: z.array(FileHash).min(1).max(PINS_PER_CALL_MAX) }),
+    reply: z.object({ pins: z.array(Pin.nullable()).max(PINS_PER_CALL_MAX) }),
   }),
   getPin: route({
     service: 'discovery',

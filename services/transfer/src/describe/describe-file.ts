@@ -1,12 +1,12 @@
 /** A file's torrent and its Metalink: what clients of other protocols need to get it from our peers. */
 import { createHash } from 'node:crypto';
 import { codecOf, type DagEntry, digestOf } from '@shoal/blocks';
-import { type Call, isNotModified, type PeerClient } from '@shoal/chassis';
+import { type Call, isNotModified } from '@shoal/chassis';
 import { DescriptionImpossible, type Pin, type transferRoutes } from '@shoal/protocol';
 import { fileUrls, whyNoTorrent } from './alternates.ts';
 import type { ListedBlocks } from '../fetch/listed-blocks.ts';
 import { contentDisposition } from '../answer/file-headers.ts';
-import { findPin } from '../peers/pins.ts';
+import type { PinLookups } from '../peers/pins.ts';
 import { type HashPieces, PIECE_SIZE_BYTES, piecesOf } from './hash-pieces.ts';
 import { listEntries, type Manifests } from '../file/manifests.ts';
 import type { MemberView } from '../peers/member-view.ts';
@@ -19,7 +19,7 @@ const METALINK_PIECES_MAX = 65_536;
 const MAX_AGE_S = 30;
 
 export interface DescribeDeps {
-  readonly client: PeerClient;
+  readonly pins: Pick<PinLookups, 'find'>;
   readonly view: MemberView;
   readonly listed: ListedBlocks;
   readonly manifests: Manifests;
@@ -59,7 +59,7 @@ export const createGetMetalink = (deps: DescribeDeps) =>
 
 function createDescribe(form: Form, deps: DescribeDeps): (call: DescribeCall) => Promise<unknown> {
   return async ({ params, request, reply, signal }) => {
-    const pin = await findPin(params.hash, deps.client, { signal });
+    const pin = await deps.pins.find(params.hash, { signal });
     if (pin.kind !== 'file') refuse(pin, form.name, `it is a ${pin.kind}, and only files have one`);
     const body = await form.make(pin, deps, { client: request.client, signal });
     const etag = `"${createHash('sha256').update(body).digest('base64url')}"`;

@@ -3,7 +3,7 @@
  * others asked as well and waits for a discovery that restarts; a request below `/ipfs/` goes on without a pin
  * when there is none; settling also wants those of deleted files that can be brought back.
  */
-import type { Log, PeerClient } from '@shoal/chassis';
+import { Gather, type Log, orAborted, type PeerClient } from '@shoal/chassis';
 import {
   type Cid,
   discoveryRoutes,
@@ -11,6 +11,7 @@ import {
   type FileHash,
   isFileMissing,
   type Pin,
+  PINS_PER_CALL_MAX,
   ServiceUnavailable,
 } from '@shoal/protocol';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,6 +20,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const AWAY_MAX_MS = 6000;
 const RETRY_DELAY_MS = 200;
 const PINS_PER_PAGE = 1000;
+/** Longest wait of a look-up for others while some are under way, and questions under way at once. */
+const LOOKUPS_WAIT_MS = 2;
+const LOOKUPS_MAX = 4;
 
 export interface PinPage {
   readonly pins: readonly Pin[];
@@ -28,19 +32,48 @@ export interface PinPage {
   readonly isCurrent: boolean;
 }
 
-/**
- * The pin of a file that a client wants to read.
- * @throws FileNotFound, FileGone; ServiceUnavailable when our discovery stays away.
- */
-export async function findPin(
-  hash: FileHash,
-  client: PeerClient,
+/** The pins of files that clients want to read; those that are asked for at one moment are one question. */
+export class PinLookups {
+  readonly #client: PeerClient;
+  readonly #known: Gather<FileHash, Pin | null>;
+
+  /** @param signal Ends the questions. */
+  constructor(client: PeerClient, { signal }: { signal: AbortSignal }) {
+    this.#client = client;
+    this.#known = new Gather((hashes) => findPins(hashes, client, { signal }), {
+      itemsMax: PINS_PER_CALL_MAX,
+      sizeMaxBytes: Infinity,
+      sizeOf: () => 0,
+      waitMs: LOOKUPS_WAIT_MS,
+      batchesMax: LOOKUPS_MAX,
+    });
+  }
+
+  /**
+   * The pin of a file: as it is known here, else as others know it.
+   * @throws FileNotFound, FileGone; ServiceUnavailable when our discovery stays away.
+   */
+  async find(hash: FileHash, { signal }: { signal: AbortSignal }): Promise<Pin> {
+    return untilThere(
+      async () => {
+        const known = await orAborted(this.#known.add(hash), signal);
+        if (known !== null && !known.deleted) return known;
+        return getPin(hash, {}, this.#client, { signal });
+      },
+      { signal },
+    );
+  }
+}
+
+/** Asks again while our discovery is away, for a while. */
+async function untilThere<T>(
+  ask: () => Promise<T>,
   { signal }: { signal: AbortSignal },
-): Promise<Pin> {
+): Promise<T> {
   const startedAtMs = performance.now();
   for (;;)
     try {
-      return await getPin(hash, {}, client, { signal });
+      return await ask();
     } catch (error) {
       signal.throwIfAborted();
       const isAway = error instanceof ServiceUnavailable;
@@ -103,7 +136,17 @@ export async function pinsToSettle(
   client: PeerClient,
   { signal }: { signal: AbortSignal },
 ): Promise<readonly Pin[]> {
-  const args = { body: { roots: [...roots] } };
+  const pins = await findPins(roots, client, { signal });
+  return pins.filter((pin) => pin !== null);
+}
+
+/** @throws ServiceUnavailable */
+async function findPins(
+  hashes: readonly FileHash[],
+  client: PeerClient,
+  { signal }: { signal: AbortSignal },
+): Promise<readonly (Pin | null)[]> {
+  const args = { body: { hashes: [...hashes] } };
   const target = client.own('discovery');
   return (await client.call(target, discoveryRoutes.findPins, args, { signal })).pins;
 }

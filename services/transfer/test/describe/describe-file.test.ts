@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
 import { type DagEntry, hashBlock } from '@shoal/blocks';
-import { type DagKind, DescriptionImpossible, discoveryRoutes, MiB } from '@shoal/protocol';
+import { type DagKind, DescriptionImpossible, MiB } from '@shoal/protocol';
 import {
   createGetMetalink,
   createGetTorrent,
   piecesInCids,
 } from '../../src/describe/describe-file.ts';
-import { paperClient, paperView, pinOf } from '../paper.ts';
+import { paperView, pinOf } from '../paper.ts';
 
 const leaf = (text: string, sizeBytes: number, offset: number): DagEntry => ({
   cid: hashBlock('raw', Buffer.from(text)),
@@ -56,7 +56,7 @@ describe('a description', () => {
       throw new Error('nothing is to be read');
     };
     const deps = {
-      client: paperClient([[discoveryRoutes.getPin, () => pin]]),
+      pins: { find: async () => pin },
       view: paperView([{}]).view,
       hashPieces: unread,
       manifests: { list: unread },

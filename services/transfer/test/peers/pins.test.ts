@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { discoveryRoutes, FileNotFound, ServiceUnavailable } from '@shoal/protocol';
-import { findPin } from '../../src/peers/pins.ts';
+import { discoveryRoutes, FileGone, FileNotFound, ServiceUnavailable } from '@shoal/protocol';
+import { PinLookups } from '../../src/peers/pins.ts';
 import { cidOf, paperClient, pinOf } from '../paper.ts';
 
 describe('the pin of a file', () => {
@@ -9,13 +9,51 @@ describe('the pin of a file', () => {
 
   it('is waited for while discovery starts again', async () => {
     let calls = 0;
-    const getPin = () => {
+    const findPins = () => {
       calls += 1;
       if (calls < 3) throw new ServiceUnavailable({ service: 'discovery' });
-      return pinOf('a file');
+      return { pins: [pinOf('a file')] };
     };
-    const client = paperClient([[discoveryRoutes.getPin, getPin]]);
-    expect(await findPin(hash, client, { signal })).toEqual(pinOf('a file'));
+    const pins = new PinLookups(paperClient([[discoveryRoutes.findPins, findPins]]), { signal });
+    expect(await pins.find(hash, { signal })).toEqual(pinOf('a file'));
+  });
+
+  it('is asked for together with others, and of others only when it is not known here', async () => {
+    const questions: string[] = [];
+    const deleted = pinOf('deleted', { deleted: true });
+    const client = paperClient([
+      [
+        discoveryRoutes.findPins,
+        ({ body }) => {
+          const hashes = body['hashes'] as string[];
+          questions.push(hashes.join(' '));
+          return {
+            pins: hashes.map((name) =>
+              name === 'deleted' ? deleted : name === 'far' ? null : pinOf(name),
+            ),
+          };
+        },
+      ],
+      [
+        discoveryRoutes.getPin,
+        ({ params: { hash: name = '' } }) => {
+          questions.push(`get ${name}`);
+          if (name === 'deleted') throw new FileGone({ hash: name, why: 'deleted' });
+          return pinOf(name);
+        },
+      ],
+    ]);
+    const pins = new PinLookups(client, { signal });
+    const found = await Promise.allSettled(
+      ['a', 'b', 'far', 'deleted'].map((name) => pins.find(cidOf(name), { signal })),
+    );
+    expect(questions).toEqual(['a b far deleted', 'get far', 'get deleted']);
+    expect(found.map(({ status }) => status)).toEqual([
+      'fulfilled',
+      'fulfilled',
+      'fulfilled',
+      'rejected',
+    ]);
   });
 
   it('is not waited for when there is none', async () => {
@@ -24,8 +62,13 @@ describe('the pin of a file', () => {
       calls += 1;
       throw new FileNotFound({ hash, peersAsked: 1 });
     };
-    const client = paperClient([[discoveryRoutes.getPin, getPin]]);
-    await expect(findPin(hash, client, { signal })).rejects.toBeInstanceOf(FileNotFound);
+    const client = paperClient([
+      [discoveryRoutes.findPins, () => ({ pins: [null] })],
+      [discoveryRoutes.getPin, getPin],
+    ]);
+    await expect(new PinLookups(client, { signal }).find(hash, { signal })).rejects.toBeInstanceOf(
+      FileNotFound,
+    );
     expect(calls).toBe(1);
   });
 });

@@ -25,8 +25,10 @@ function paperLoop(copies: Readonly<Record<string, number>>) {
   const client = paperClient([
     [
       discoveryRoutes.findPins,
-      ({ body: { roots } }) => ({
-        pins: [...pins.values()].filter(({ root }) => roots.includes(root)),
+      ({ body }) => ({
+        pins: (body['hashes'] as Cid[]).map(
+          (hash) => [...pins.values()].find(({ root }) => root === hash) ?? null,
+        ),
       }),
     ],
     [
