@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { openTemporaryFolder, seededBytes, startSwarm } from '@shoal/testkit';
 import { Agent, request } from 'undici';
-import { cpuSecondsOf } from './cpu.ts';
+import { cpuBetween, cpuSecondsOf } from './cpu.ts';
 import { startBareServer } from './measure.ts';
 
 const FILE_SIZE_BYTES = 4096;
@@ -32,6 +32,8 @@ if (peer === undefined) throw new Error('a swarm has a peer');
 interface Row {
   readonly filesPerSecond: number;
   readonly cpuMs: number;
+  /** The same by service. */
+  readonly parts: string;
   readonly p50Ms: number;
   readonly p99Ms: number;
 }
@@ -59,22 +61,31 @@ async function put(origin: string, name: string, processIds: readonly number[]):
   await Promise.all(Array.from({ length: IN_FLIGHT }, send));
   const seconds = (performance.now() - startMs) / 1000;
   await wait(AFTERMATH_MS);
-  const cpuMs = ((cpuSecondsOf(processIds) - cpuBefore) * 1000) / files;
+  const { all, by } = cpuBetween(cpuBefore, cpuSecondsOf(processIds));
+  const cpuMs = (all * 1000) / files;
+  const parts = [...by].map(([what, part]) => `${what} ${((part * 1000) / files).toFixed(1)}`);
   const sorted = tookMs.toSorted((a, b) => a - b);
   const at = (share: number) => sorted[Math.floor(sorted.length * share)] ?? Number.NaN;
-  return { filesPerSecond: files / seconds, cpuMs, p50Ms: at(0.5), p99Ms: at(0.99) };
+  return {
+    filesPerSecond: files / seconds,
+    cpuMs,
+    parts: parts.join(', '),
+    p50Ms: at(0.5),
+    p99Ms: at(0.99),
+  };
 }
 
 const restBefore = cpuSecondsOf(launchers);
 await wait(AFTERMATH_MS);
-const restShare = (cpuSecondsOf(launchers) - restBefore) / (AFTERMATH_MS / 1000);
+const rest = cpuBetween(restBefore, cpuSecondsOf(launchers));
+const restShare = rest.all / (AFTERMATH_MS / 1000);
 console.error(`at rest ${(restShare * 100).toFixed(1)} % of a core`);
 for (let round = 0; round <= rounds; round += 1) {
   const name = `r${round}-${Date.now()}`;
   const ours = await put(`${peer.chunker}/files`, name, launchers);
   const theirs = await put(bare.origin, name, [bare.processId]);
-  const row = (what: string, { filesPerSecond, cpuMs, p50Ms, p99Ms }: Row) =>
-    `${what} ${filesPerSecond.toFixed(0)} files/s ${cpuMs.toFixed(1)} CPU ms a file, p50 ${p50Ms.toFixed(0)} ms p99 ${p99Ms.toFixed(0)} ms`;
+  const row = (what: string, { filesPerSecond, cpuMs, parts, p50Ms, p99Ms }: Row) =>
+    `${what} ${filesPerSecond.toFixed(0)} files/s ${cpuMs.toFixed(1)} CPU ms a file (${parts}), p50 ${p50Ms.toFixed(0)} ms p99 ${p99Ms.toFixed(0)} ms`;
   const ratio = ours.filesPerSecond / theirs.filesPerSecond;
   console.log(
     `${round === 0 ? 'warm-up' : `round ${round}`}: ${row('shoal', ours)}; ${row('bare', theirs)}; ${ratio.toFixed(3)}×`,
