@@ -6,7 +6,7 @@ const LIMITS = {
   itemsMax: 4,
   sizeMaxBytes: 100,
   sizeOf: (item: number) => item,
-  waitMs: 60_000, // nothing here waits for a timer
+  waitMaxMs: 60_000,
   batchesMax: 2,
 };
 
@@ -38,21 +38,25 @@ describe('a gather', () => {
 
   it('lets what comes meanwhile wait for the end of the batch that is under way', async () => {
     const { gather, batches, sizes } = gatherOf();
+    const slow = gather.add(0);
+    await wait(1000); // so that half of it is longer than what comes
+    batches[0]?.answer();
+    await slow;
     const first = gather.add(1);
     await nextTurn();
     const others = Promise.all([gather.add(2), gather.add(3)]);
     await nextTurn();
-    expect(sizes()).toEqual([1]);
-    batches[0]?.answer();
+    expect(sizes()).toEqual([1, 1]);
+    batches[1]?.answer();
     await first;
     await nextTurn();
-    expect(sizes()).toEqual([1, 2]);
-    batches[1]?.answer();
+    expect(sizes()).toEqual([1, 1, 2]);
+    batches[2]?.answer();
     expect(await others).toEqual([-2, -3]);
   });
 
   it('waits no longer than it was told, and keeps to its bounds', async () => {
-    const { gather, sizes } = gatherOf({ waitMs: 20 });
+    const { gather, sizes } = gatherOf({ waitMaxMs: 20 });
     void gather.add(1);
     await nextTurn();
     void gather.add(2);

@@ -1,16 +1,19 @@
 /**
  * Group commit for callers: what is asked for at one moment goes out as one batch. A batch leaves at once when none
- * is under way, so that a lone caller waits for nobody; else it waits for one to end, or for a moment, whichever is
- * sooner, so that a slow batch delays no other for long.
+ * is under way, so that a lone caller waits for nobody; else it waits for one to end, or for half as long as batches
+ * take of late, whichever is sooner: a busy machine gets larger batches, and a slow one delays no other for long.
  */
 import assert from 'node:assert';
+
+/** Of an exponential average: the last batch counts for this part of it. */
+const SMOOTHING = 4;
 
 export interface GatherLimits<Item> {
   readonly itemsMax: number;
   readonly sizeMaxBytes: number;
   readonly sizeOf: (item: Item) => number;
   /** Longest wait of an item for others while a batch is under way. */
-  readonly waitMs: number;
+  readonly waitMaxMs: number;
   /** Batches under way at once. */
   readonly batchesMax: number;
 }
@@ -26,6 +29,8 @@ export class Gather<Item, Result> {
   readonly #limits: GatherLimits<Item>;
   readonly #waiting: Waiting<Item, Result>[] = [];
   #underWay = 0;
+  /** How long batches take, of late. */
+  #tookMs = 0;
   #turn: NodeJS.Immediate | undefined;
   #timer: NodeJS.Timeout | undefined;
 
@@ -47,12 +52,16 @@ export class Gather<Item, Result> {
   }
 
   #wake(): void {
-    const { batchesMax, itemsMax, waitMs } = this.#limits;
+    const { batchesMax, itemsMax, waitMaxMs } = this.#limits;
     if (this.#waiting.length === 0 || this.#underWay >= batchesMax) return;
     // After this turn: requests that were read together go together.
     if (this.#underWay === 0 || this.#waiting.length >= itemsMax)
       this.#turn ??= setImmediate(() => this.#leave());
-    else this.#timer ??= setTimeout(() => this.#leave(), waitMs).unref();
+    else
+      this.#timer ??= setTimeout(
+        () => this.#leave(),
+        Math.min(waitMaxMs, this.#tookMs / 2),
+      ).unref();
   }
 
   #leave(): void {
@@ -63,8 +72,10 @@ export class Gather<Item, Result> {
     const batch = this.#take();
     if (batch.length === 0) return;
     this.#underWay += 1;
+    const leftAtMs = performance.now();
     void this.#carry(batch).finally(() => {
       this.#underWay -= 1;
+      this.#tookMs += (performance.now() - leftAtMs - this.#tookMs) / SMOOTHING;
       if (this.#waiting.length > 0) this.#turn ??= setImmediate(() => this.#leave());
     });
     this.#wake();

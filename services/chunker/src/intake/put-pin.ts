@@ -13,9 +13,9 @@ import {
 } from '@shoal/protocol';
 
 /** Longest wait of a pin for others while some are being put. */
-const PINS_WAIT_MS = 5;
+const PINS_WAIT_MAX_MS = 50;
 /** Calls under way at once. */
-const PIN_BATCHES_MAX = 4;
+const PIN_BATCHES_MAX = 2;
 const RETRY_DELAY_MS = 200;
 const RETRY_DELAY_MAX_MS = 1000;
 /** Connection errors that prove that nothing was sent. */
@@ -41,7 +41,7 @@ export function createPinBatches(
     itemsMax: PINS_PER_CALL_MAX,
     sizeMaxBytes: Infinity,
     sizeOf: () => 0,
-    waitMs: PINS_WAIT_MS,
+    waitMaxMs: PINS_WAIT_MAX_MS,
     batchesMax: PIN_BATCHES_MAX,
   });
 }

@@ -18,9 +18,9 @@ export const SMALL_FILE_MAX_BYTES = 64 * KiB;
 /** Bytes of files that go together. Past it: the others go in the next batch. */
 const BATCH_SIZE_MAX_BYTES = MiB;
 /** Longest wait of a file for others while some are under way. */
-const WAIT_MS = 5;
+const WAIT_MAX_MS = 50;
 /** Batches of one kind under way at once: one waits for the slowest of its holders. */
-const BATCHES_MAX = 4;
+const BATCHES_MAX = 2;
 /** Longest wait for copies. Past it: the file is stored as any other is. */
 const SPREAD_TIMEOUT_MS = 15_000;
 
@@ -74,7 +74,7 @@ export class SmallFiles {
       itemsMax: CIDS_PER_BATCH_MAX,
       sizeMaxBytes: BATCH_SIZE_MAX_BYTES,
       sizeOf: ({ bytes }) => bytes.length,
-      waitMs: WAIT_MS,
+      waitMaxMs: WAIT_MAX_MS,
       batchesMax: BATCHES_MAX,
     });
     this.#kinds.set(name, kind);

@@ -21,8 +21,8 @@ const AWAY_MAX_MS = 6000;
 const RETRY_DELAY_MS = 200;
 const PINS_PER_PAGE = 1000;
 /** Longest wait of a look-up for others while some are under way, and questions under way at once. */
-const LOOKUPS_WAIT_MS = 2;
-const LOOKUPS_MAX = 4;
+const LOOKUPS_WAIT_MAX_MS = 20;
+const LOOKUPS_MAX = 2;
 
 export interface PinPage {
   readonly pins: readonly Pin[];
@@ -44,7 +44,7 @@ export class PinLookups {
       itemsMax: PINS_PER_CALL_MAX,
       sizeMaxBytes: Infinity,
       sizeOf: () => 0,
-      waitMs: LOOKUPS_WAIT_MS,
+      waitMaxMs: LOOKUPS_WAIT_MAX_MS,
       batchesMax: LOOKUPS_MAX,
     });
   }
