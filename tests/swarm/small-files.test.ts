@@ -84,7 +84,15 @@ describe('small files', () => {
         Object.entries(counts).map(([name, count]) => [name, count - (before[at]?.[name] ?? 0)]),
       ),
     );
-    console.log(costs);
+    for (const [at, cost] of costs.entries()) {
+      const of = (what: string): number => cost[what] ?? 0;
+      // One transaction in the index, and one message of pins, for several files each.
+      expect(of('storage commits')).toBeLessThan(FILES / 2);
+      expect(of('discovery messages')).toBeLessThan(FILES / 2);
+      expect(of('chunker calls')).toBe(at === 0 ? FILES : 0);
+      const others = of('storage calls') + of('transfer calls') + of('discovery calls');
+      expect(others).toBeLessThan(at === 0 ? 2 * FILES : FILES);
+    }
     for (const peer of peers) {
       const files = await listFiles(peer.discovery);
       expect(files.filter(({ copies }) => copies === REPLICAS)).toHaveLength(FILES);

@@ -69,7 +69,7 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
       { signal: stop.signal },
     ),
     smallFiles: new SmallFiles({ client, log, stopping: stop.signal }),
-    room: createRoom({ peers: client, members, log }),
+    room: createRoom({ peers: client, members, stopping: stop.signal, log }),
     putsMax: config.CHUNKER_PUTS_MAX,
     pinTimeoutMs: config.CHUNKER_PIN_TIMEOUT_MS,
     copiesTimeoutMs: config.CHUNKER_COPIES_TIMEOUT_MS,

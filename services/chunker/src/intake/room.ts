@@ -3,7 +3,7 @@
  * that its first header could have had. Storage has the last word on each block all the same, so a
  * figure that is half a second old, or none, does no harm here.
  */
-import type { Log, PeerClient } from '@shoal/chassis';
+import { type Log, orAborted, type PeerClient } from '@shoal/chassis';
 import { KiB, MiB, StorageFull, storageRoutes, type StorageStats } from '@shoal/protocol';
 import type { FastifyRequest } from 'fastify';
 import type { Members } from './members.ts';
@@ -37,30 +37,35 @@ export interface Room {
 export function createRoom({
   peers,
   members,
+  stopping,
   log,
 }: {
   readonly peers: PeerClient;
   readonly members: Members;
+  readonly stopping: AbortSignal;
   readonly log: Log;
 }): Room {
   let known: StorageStats | undefined;
   let askedAtMs = -Infinity;
+  /** Single-flight: uploads that begin together wait for one answer. */
+  let asking: Promise<void> | undefined;
 
-  const stats = async ({ signal }: { signal: AbortSignal }): Promise<StorageStats | undefined> => {
-    if (performance.now() - askedAtMs < STATS_AGE_MAX_MS) return known;
+  const ask = async (): Promise<void> => {
     try {
-      known = await peers.call(
-        peers.own('storage'),
-        storageRoutes.stats,
-        {},
-        { signal, timeoutMs: STATS_TIMEOUT_MS },
-      );
+      const options = { signal: stopping, timeoutMs: STATS_TIMEOUT_MS };
+      known = await peers.call(peers.own('storage'), storageRoutes.stats, {}, options);
       askedAtMs = performance.now();
     } catch (err) {
-      signal.throwIfAborted();
       log.debug({ err }, 'free space unknown, relying on storage');
       known = undefined;
+    } finally {
+      asking = undefined;
     }
+  };
+  const stats = async ({ signal }: { signal: AbortSignal }): Promise<StorageStats | undefined> => {
+    if (performance.now() - askedAtMs < STATS_AGE_MAX_MS) return known;
+    asking ??= ask();
+    await orAborted(asking, signal);
     return known;
   };
   /** Deleted files go before an upload is refused. */
