@@ -13,13 +13,14 @@ const { signal } = new AbortController();
 function paper(refusals: readonly (Error | undefined)[] = []) {
   const ends: string[] = [];
   const queue = [...refusals];
-  const call = async () => {
+  const add = async () => {
     const refusal = queue.shift();
     if (refusal !== undefined) throw refusal;
     return { replicas: 1 };
   };
   const deps = {
-    client: { own: () => ({ origin: 'x' }), call } as unknown as PeerClient,
+    client: { own: () => ({ origin: 'x' }) } as unknown as PeerClient,
+    pins: { add },
     log: createLog('chunker', 'silent'),
     metrics: createMetrics(createRegistry('chunker')),
     leases: {

@@ -10,6 +10,7 @@ import assert from 'node:assert/strict';
 import { discoveryRoutes, type MembersReply } from '@shoal/protocol';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '../process/log.ts';
+import { orAborted } from '../process/or-aborted.ts';
 import type { Loops } from '../process/loops.ts';
 import type { PeerClient } from './peer-client.ts';
 
@@ -33,6 +34,7 @@ export class MemberTable implements AsyncDisposable {
   readonly #stop = new AbortController();
   #copy: TableCopy | undefined;
   #askedAtMs = -Infinity;
+  #asking: Promise<void> | undefined;
   #following: Promise<void> | undefined;
 
   constructor({ client, log }: { readonly client: PeerClient; readonly log: Log }) {
@@ -43,14 +45,21 @@ export class MemberTable implements AsyncDisposable {
   /** A copy at most a second old, or the last one while discovery is away; undefined before the first. */
   async fresh({ signal }: { signal: AbortSignal }): Promise<TableCopy | undefined> {
     if (performance.now() - this.#askedAtMs < AGE_MAX_MS) return this.#copy;
+    this.#asking ??= this.#refresh();
+    await orAborted(this.#asking, signal);
+    return this.#copy;
+  }
+
+  /** Single-flight: uploads that begin together wait for one answer. */
+  async #refresh(): Promise<void> {
     try {
-      this.#copy = await this.#ask({}, { signal, timeoutMs: ASK_TIMEOUT_MS });
+      this.#copy = await this.#ask({}, { signal: this.#stop.signal, timeoutMs: ASK_TIMEOUT_MS });
       this.#askedAtMs = performance.now();
     } catch (err) {
-      signal.throwIfAborted();
       this.#log.debug({ err }, 'member table not refreshed');
+    } finally {
+      this.#asking = undefined;
     }
-    return this.#copy;
   }
 
   /** Calls back with the table as it is now and with every new one, until this is disposed. */
