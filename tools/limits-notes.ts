@@ -364,48 +364,6 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Host name in an address',
       past: 'the record has no address',
     },
-    'proving.ts ACCUSED_MAX': {
-      what: 'Blocks that a member is blamed for after a sample (`ACCUSED_MAX`, 8; `REPORTS_MAX`, 4, of them are reported to it)',
-      past: 'asked for again',
-    },
-    'proving.ts AGAIN_MAX': {
-      what: 'Blocks that failed a sample (`AGAIN_PER_QUESTION`, 8, of them are asked again in a round; `AGAIN_MAX`, 1024, are remembered)',
-      past: 'the oldest is forgotten; its file is sampled in turn',
-    },
-    'proving.ts AGAIN_PER_QUESTION': {
-      what: 'Blocks that failed a sample (`AGAIN_PER_QUESTION`, 8, of them are asked again in a round; `AGAIN_MAX`, 1024, are remembered)',
-      past: 'the oldest is forgotten; its file is sampled in turn',
-    },
-    'proving.ts BLOCKS_PER_QUESTION': {
-      what: 'Samples of what members say they hold (a round asks about `ROOTS_MAX`, 16, files; `MEMBERS_PER_ROUND`, 8, with `BLOCKS_PER_QUESTION`, 24)',
-      past: 'the others in the next rounds',
-    },
-    'proving.ts CALL_TIMEOUT_MS': { what: 'Wait for what a sample asks', past: 'unanswered' },
-    'proving.ts DENIALS_MAX': {
-      what: 'Denials of a block that is claimed',
-      past: 'it counts as failed',
-    },
-    'proving.ts LOOKS_MAX': {
-      what: 'Files whose proofs are asked for because somebody looks (`LOOKS_MAX`, 8, at once)',
-      past: 'told by what was proved before',
-    },
-    'proving.ts MEMBERS_PER_ROUND': {
-      what: 'Samples of what members say they hold (a round asks about `ROOTS_MAX`, 16, files; `MEMBERS_PER_ROUND`, 8, with `BLOCKS_PER_QUESTION`, 24)',
-      past: 'the others in the next rounds',
-    },
-    'proving.ts REPORTS_MAX': {
-      what: 'Blocks that a member is blamed for after a sample (`ACCUSED_MAX`, 8; `REPORTS_MAX`, 4, of them are reported to it)',
-      past: 'asked for again',
-    },
-    'proving.ts ROOTS_MAX': {
-      what: 'Samples of what members say they hold (a round asks about `ROOTS_MAX`, 16, files; `MEMBERS_PER_ROUND`, 8, with `BLOCKS_PER_QUESTION`, 24)',
-      past: 'the others in the next rounds',
-    },
-    'proving.ts STEPS_MAX': {
-      what: 'Places looked at to find a block that both hold',
-      past: 'nothing of this file is asked for',
-    },
-    'proving.ts WANT_TIMEOUT_MS': { what: 'Wait for what a sample asks', past: 'unanswered' },
     'refusals.ts LINES_PER_PEER_MAX': {
       what: 'Record that is refused, in the log (the same one once in `QUIET_MS`, 10 min; `LINES_PER_PEER_MAX`, 100 of one peer within that; `TOLD_MAX`, 1024 remembered; `NAME_SHOWN_CHARS`, 64)',
       past: 'counted by `shoal_discovery_refusals_total` alone',

@@ -59,7 +59,7 @@ import { mountRoutes } from './routes.ts';
 import { createFindBlock } from './routing/is-held.ts';
 import { mountRouting } from './routing/routing.ts';
 import { createOpinions } from './trust/opinions.ts';
-import { startProving } from './trust/proving.ts';
+import { Proving } from './trust/proving.ts';
 
 /** What peers compare to know whether they understand each other. */
 const VERSION = '0.1.0';
@@ -263,25 +263,22 @@ function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableStack) {
   const onHolding = (cid: Cid, peerId: PeerId) =>
     events.publish({ kind: 'holding', atMs: Date.now(), cid, peerId });
   const announcing = stack.use(createAnnounce({ self, wire, holders, readHaveMap, onHolding }));
-  const proving = stack.use(
-    startProving({
-      self,
-      client,
-      holders,
-      opinions,
-      readOwn: async (root) => {
-        const { haveMap, readAtMs } = await readHaveMap(root);
-        if (haveMap !== 'unread') holders.note(root, self, haveMap, { readAtMs });
-      },
-      want,
-      members,
-      page: (after, limit) => reader.page(after, limit),
-      metrics,
-      loops,
-      log,
-      intervalMs: config.DISCOVERY_PROOF_INTERVAL_MS,
-    }),
-  );
+  const proving = new Proving({
+    self,
+    client,
+    holders,
+    opinions,
+    readOwn: async (root) => {
+      const { haveMap, readAtMs } = await readHaveMap(root);
+      if (haveMap !== 'unread') holders.note(root, self, haveMap, { readAtMs });
+    },
+    want,
+    members,
+    page: (after, limit) => reader.page(after, limit),
+    metrics,
+    log,
+  });
+  stack.use(proving.start(loops, config.DISCOVERY_PROOF_INTERVAL_MS));
   const health = createHealth({
     self,
     search: (hash, options) => editor.search(hash, { ask: true, ...options }),
