@@ -417,26 +417,6 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Reason of a failed commit',
       past: 'a full disk only if no byte is free',
     },
-    'twins.ts CALLS_MAX': {
-      what: 'Call of a twin (`CALL_TIMEOUT_MS`, 2 s; `CALLS_MAX`, 64 addresses remembered, each called once in a heartbeat)',
-      past: 'counts as not seen',
-    },
-    'twins.ts CALL_TIMEOUT_MS': {
-      what: 'Call of a twin (`CALL_TIMEOUT_MS`, 2 s; `CALLS_MAX`, 64 addresses remembered, each called once in a heartbeat)',
-      past: 'counts as not seen',
-    },
-    'twins.ts CLOCKS_DIFFER_MAX_MS': {
-      what: 'Twin out of reach, of an earlier start (`CLOCKS_DIFFER_MAX_MS`, 5 min: its record is dated that much after our start)',
-      past: 'noticed then',
-    },
-    'twins.ts HEARTBEATS_GONE': {
-      what: 'Twin that is not seen (`HEARTBEATS_GONE`, 12 heartbeats)',
-      past: 'it is gone, and the peer that stands aside takes its place',
-    },
-    'twins.ts TWINS_MAX': {
-      what: 'Twins remembered',
-      past: 'the one not seen for longest is forgotten, and noticed anew',
-    },
     'want.ts ANSWER_BITS_MAX_CHARS': {
       what: 'Have-maps in one answer (`ANSWER_BITS_MAX_CHARS`, 3 Mi characters: 18 million blocks)',
       past: 'the rest is left out',

@@ -23,7 +23,7 @@ import type { Compared } from './pins/compared.ts';
 import type { PinEditor } from './pins/pin-editor.ts';
 import type { PinReader } from './pins/pin-reader.ts';
 import type { Pins } from './pins/pins.ts';
-import type { Twins } from './members/twins.ts';
+import type { Twins } from './twins/twins.ts';
 import type { Want } from './holders/want.ts';
 
 export function mountRoutes(

@@ -34,9 +34,7 @@ import { startFailureDetector } from './members/failure.ts';
 import { FULL_MESH_MAX, Join } from './members/join.ts';
 import { Membership } from './members/membership.ts';
 import { createOwnClock, watchOwnClock } from './members/own-clock.ts';
-import { OwnRun } from './members/own-run.ts';
 import { startSavingMembers } from './members/save-members.ts';
-import { createTwins, readFormer } from './members/twins.ts';
 import { createMetrics } from './metrics.ts';
 import { hostOf, listenAddresses } from './network/addresses.ts';
 import { createAsk } from './network/ask.ts';
@@ -60,6 +58,8 @@ import { createFindBlock } from './routing/is-held.ts';
 import { mountRouting } from './routing/routing.ts';
 import { createOpinions } from './trust/opinions.ts';
 import { Proving } from './trust/proving.ts';
+import { OwnRun, readFormer } from './twins/own-run.ts';
+import { Twins } from './twins/twins.ts';
 
 /** What peers compare to know whether they understand each other. */
 const VERSION = '0.1.0';
@@ -157,7 +157,7 @@ function createSwarm(ground: Ground) {
   });
   opinions.onChange(() => membership.noteOpinion());
   membership.restore(state.loadMembers());
-  const twins = createTwins({
+  const twins = new Twins({
     self,
     ownRun,
     client,
