@@ -1,4 +1,5 @@
-/** Pins as they are looked up and listed here, from the store alone; nobody is asked. */
+/** Pins as they are looked up and listed here, from the store alone; no other peer is asked. */
+import assert from 'node:assert';
 import {
   type Cid,
   FileGone,
@@ -9,7 +10,8 @@ import {
 } from '@shoal/protocol';
 import { isLive } from '@shoal/swarm';
 import type { Signed } from '../network/signed.ts';
-import type { PageAsked, PinStore, Recoverable, StoredPin } from './pin-store.ts';
+import type { PageAsked, PinStore, Recoverable } from './pin-store.ts';
+import type { StoredPin } from './pin-tables.ts';
 
 export interface PinReader {
   /** All pins of a file, tombstones too, the latest first. */
@@ -73,6 +75,7 @@ export function createPinReader(store: PinStore): PinReader {
         : goneAs(hash, latest, found);
     },
     page(after, limit, { endedForMs = 0, orDeleted = false } = {}) {
+      assert(limit > 0, 'a page has room for a pin'); // or the next one would begin where it began
       const pins: Pin[] = [];
       const nowMs = Date.now();
       for (const { pin, deletedSeenMs } of store.after(after)) {

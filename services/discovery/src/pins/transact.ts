@@ -14,7 +14,8 @@ const COMMIT_ERROR_TIMEOUT_MS = 250;
 const FULL_CODES: readonly unknown[] = [constants.errno.ENOSPC, constants.errno.EDQUOT];
 
 /**
- * Runs `work` with nothing in between; resolves when what it wrote is on disk.
+ * Runs `work` with nothing in between; resolves when what it wrote is on disk. LMDB commits several of these
+ * together, so an error that `work` throws undoes nothing: it must check before it writes.
  * @throws StorageFull when the disk has no room for it
  */
 export type Transact = <T>(work: () => T) => Promise<T>;
