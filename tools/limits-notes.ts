@@ -340,10 +340,6 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Figures of our own storage',
       past: 'the last ones stand',
     },
-    'pin-ages.ts SEEN_MAX': {
-      what: 'Pins whose coming is remembered',
-      past: 'of the others only their own date is known',
-    },
     'pin-store.ts ROOTS_PER_SHA256_MAX': {
       what: 'Files of one sha-256',
       past: 'the others are found by CID',

@@ -10,6 +10,8 @@ import assert from 'node:assert/strict';
 export interface RecentMapOptions<K, V> {
   /** Bound on the entries, or on the sum of their weights when `weightOf` is given. */
   readonly max: number;
+  /** Bound on the entries where `max` is one on their weights. Default: none. */
+  readonly entriesMax?: number;
   /** What an entry counts for, fixed when it is set. Default: 1. An entry above `max` is not kept. */
   readonly weightOf?: (value: V, key: K) => number;
   /** How long after it was set an entry is given; reading it doesn't prolong that. Default: no end. */
@@ -68,7 +70,7 @@ export class RecentMap<K, V> {
 
   /** Adds or replaces an entry as the most recent one, and evicts the least recent above the bound. */
   set(key: K, value: V, { ttlMs = this.#options.ttlMs }: { readonly ttlMs?: number } = {}): void {
-    const { max, weightOf } = this.#options;
+    const { max, entriesMax = Infinity, weightOf } = this.#options;
     const weight = weightOf?.(value, key) ?? 1;
     assert.ok(weight >= 0, `weighs ${weight}`); // or it would make room for more than the bound
     this.delete(key);
@@ -76,7 +78,7 @@ export class RecentMap<K, V> {
     this.#entries.set(key, { value, weight, expiresAtMs });
     this.#weight += weight;
     for (const [oldest, entry] of this.#entries) {
-      if (this.#weight <= max) break;
+      if (this.#weight <= max && this.#entries.size <= entriesMax) break;
       this.#evict(oldest, entry);
     }
   }

@@ -6,6 +6,7 @@
  * not change is not told again, and what is told at about the same time goes out as one message.
  */
 import { createHash } from 'node:crypto';
+import { RecentMap } from '@shoal/chassis';
 import { type Cid, type HaveMap, type PeerId, WANT_ROOTS_MAX } from '@shoal/protocol';
 import type { Holders } from './holders.ts';
 import { Holdings } from '../network/messages.ts';
@@ -38,8 +39,7 @@ export function createAnnounce(deps: {
   readonly onHolding: (root: Cid, peerId: PeerId) => void;
 }): Announce {
   const { self, wire, holders, readHaveMap, onHolding } = deps;
-  /** Root → what was told of it, the latest last. */
-  const told = new Map<Cid, string>();
+  const told = new RecentMap<Cid, string>({ max: TOLD_MAX });
   /** What goes out next. */
   const waiting = new Map<Cid, News>();
   let timer: NodeJS.Timeout | undefined;
@@ -58,11 +58,8 @@ export function createAnnounce(deps: {
   });
   const isNews = (root: Cid, haveMap: HaveMap | undefined): boolean => {
     const now = haveMap === undefined ? 'nothing' : fingerprint(haveMap);
-    if (told.get(root) === now) return false;
-    told.delete(root); // back to the end: the oldest goes first
+    if (told.peek(root) === now) return false;
     told.set(root, now);
-    const [oldest] = told.keys();
-    if (told.size > TOLD_MAX && oldest !== undefined) told.delete(oldest);
     return true;
   };
   const tell = (): void => {

@@ -11,6 +11,7 @@
  *
  * What a peer says are claims. A proof of some of them is a part of the same entry, with a date of its own.
  */
+import { RecentMap } from '@shoal/chassis';
 import type { Cid, HaveAnswer, HaveMap, PeerId } from '@shoal/protocol';
 
 /** Roots remembered. */
@@ -50,6 +51,13 @@ interface Entry {
   readonly proof: Proof | undefined;
 }
 
+/** What peers said of one root. */
+interface Said {
+  readonly entries: Map<PeerId, Entry>;
+  /** Of all their have-maps. */
+  readonly chars: number;
+}
+
 export interface NoteOptions {
   /** When the question was put that this answers. Without, by what answers told of the peer's clock, or now. */
   readonly atMs?: number;
@@ -78,27 +86,24 @@ export function createHolders({
   readonly clock: () => number;
   readonly wallClock?: () => number;
 }): Holders {
-  const roots = new Map<Cid, Map<PeerId, Entry>>();
-  const turns = new Map<PeerId, number>();
+  const roots = new RecentMap<Cid, Said>({
+    max: BITS_MAX_CHARS,
+    entriesMax: ROOTS_MAX,
+    // The root told last is kept, however large its have-maps are.
+    weightOf: ({ chars }) => Math.min(chars, BITS_MAX_CHARS),
+  });
+  /** When a peer went or came back last. */
+  const turns = new RecentMap<PeerId, number>({ max: PEERS_MAX });
   /** How far our clock is ahead of a peer's, at least: what it answered, it read after the question. */
-  const aheadMs = new Map<PeerId, number>();
-  let chars = 0;
-  const sizeOf = (entry: Entry | undefined) => entry?.haveMap?.bits.length ?? 0;
-  const forgetOldest = (): void => {
-    const oldest = roots.entries().next();
-    if (oldest.done === true) return;
-    const [root, entries] = oldest.value;
-    for (const entry of entries.values()) chars -= sizeOf(entry);
-    roots.delete(root);
-  };
-  const isCurrent = (peerId: PeerId, { atMs }: Entry) => atMs >= (turns.get(peerId) ?? -Infinity);
+  const aheadMs = new RecentMap<PeerId, number>({ max: PEERS_MAX });
+  const isCurrent = (peerId: PeerId, { atMs }: Entry) => atMs >= (turns.peek(peerId) ?? -Infinity);
   /** An announcement may have been under way for long, to a peer that stood still, say. */
   const dateOf = (peerId: PeerId, { atMs, readAtMs }: NoteOptions): number => {
     const nowMs = clock();
     if (readAtMs === undefined) return atMs ?? nowMs;
-    const ahead = aheadMs.get(peerId) ?? -Infinity;
+    const ahead = aheadMs.peek(peerId) ?? -Infinity;
     if (atMs === undefined) return ahead === -Infinity ? nowMs : Math.min(nowMs, readAtMs + ahead);
-    if (atMs - readAtMs > ahead) putLast(aheadMs, peerId, atMs - readAtMs);
+    if (atMs - readAtMs > ahead) aheadMs.set(peerId, atMs - readAtMs);
     return atMs;
   };
   return {
@@ -106,38 +111,38 @@ export function createHolders({
     note(root, peerId, haveMap, options = {}) {
       const { readAtMs } = options;
       const atMs = dateOf(peerId, options);
-      const entries = roots.get(root) ?? new Map<PeerId, Entry>();
+      const { entries, chars } = roots.peek(root) ?? {
+        entries: new Map<PeerId, Entry>(),
+        chars: 0,
+      };
       const old = entries.get(peerId);
       if (old !== undefined && isCurrent(peerId, old) && isLate(readAtMs, old.readAtMs)) return;
       const proof = haveMap === undefined ? undefined : old?.proof;
       const entry = { haveMap: inOurTime(haveMap, wallClock()), atMs, readAtMs, proof };
-      chars += sizeOf(entry) - sizeOf(old);
       entries.set(peerId, entry);
-      roots.delete(root); // put back at the end: told last, forgotten last
-      roots.set(root, entries);
-      while (roots.size > ROOTS_MAX || (chars > BITS_MAX_CHARS && roots.size > 1)) forgetOldest();
+      roots.set(root, { entries, chars: chars + charsOf(entry) - charsOf(old) });
     },
     noteProof(root, peerId, isProved) {
-      const entries = roots.get(root);
-      const old = entries?.get(peerId);
-      if (entries === undefined || old?.haveMap === undefined) return;
+      const said = roots.peek(root);
+      const old = said?.entries.get(peerId);
+      if (said === undefined || old?.haveMap === undefined) return;
       const proof = isProved === undefined ? undefined : { isProved, atMs: clock() };
-      entries.set(peerId, { ...old, proof });
+      said.entries.set(peerId, { ...old, proof });
     },
     last(root, peerId) {
-      const entry = roots.get(root)?.get(peerId);
+      const entry = roots.peek(root)?.entries.get(peerId);
       if (entry === undefined) return undefined;
       const { haveMap, atMs, proof } = entry;
       const proven = proof === undefined ? {} : { proof };
       return { haveMap, atMs, isCurrent: isCurrent(peerId, entry), ...proven };
     },
     turn(peerId) {
-      putLast(turns, peerId, clock());
+      turns.set(peerId, clock());
       aheadMs.delete(peerId); // another process has another clock
     },
     of(root) {
       const nowMs = clock();
-      return [...(roots.get(root) ?? [])].flatMap(([peerId, entry]) =>
+      return [...(roots.peek(root)?.entries ?? [])].flatMap(([peerId, entry]) =>
         entry.haveMap === undefined || !isCurrent(peerId, entry)
           ? []
           : [
@@ -152,13 +157,7 @@ export function createHolders({
   };
 }
 
-/** Sets it as the latest; the oldest makes room. */
-function putLast(map: Map<PeerId, number>, peerId: PeerId, value: number): void {
-  map.delete(peerId);
-  map.set(peerId, value);
-  const [oldest] = map.keys();
-  if (map.size > PEERS_MAX && oldest !== undefined) map.delete(oldest);
-}
+const charsOf = (entry: Entry | undefined): number => entry?.haveMap?.bits.length ?? 0;
 
 function isLate(readAtMs: number | undefined, lastMs: number | undefined): boolean {
   if (readAtMs === undefined || lastMs === undefined) return false;

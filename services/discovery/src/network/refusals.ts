@@ -3,7 +3,7 @@
  * wrong. A peer that errs does so again with every heartbeat, so the same refusal is a warning once in
  * a while only; the metric counts them all.
  */
-import type { Log } from '@shoal/chassis';
+import { type Log, RecentMap } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
 import type { Metrics } from '../metrics.ts';
 
@@ -35,14 +35,13 @@ export function createRefusals(deps: {
   readonly metrics: Pick<Metrics, 'refusals'>;
   readonly log: Pick<Log, 'warn'>;
 }): Refusals {
-  const told = new Map<string, number>();
-  const lines = new Map<string, { sinceMs: number; count: number }>();
-  const hasLine = (from: string, nowMs: number): boolean => {
-    const last = lines.get(from);
-    if (last !== undefined && nowMs - last.sinceMs < QUIET_MS)
-      return (last.count += 1) <= LINES_PER_PEER_MAX;
-    if (lines.size >= TOLD_MAX) lines.clear();
-    lines.set(from, { sinceMs: nowMs, count: 1 });
+  const bounds = { max: TOLD_MAX, ttlMs: QUIET_MS, clock: deps.clock };
+  const told = new RecentMap<string, true>(bounds);
+  const lines = new RecentMap<string, { count: number }>(bounds);
+  const hasLine = (from: string): boolean => {
+    const last = lines.peek(from);
+    if (last !== undefined) return (last.count += 1) <= LINES_PER_PEER_MAX;
+    lines.set(from, { count: 1 });
     return true;
   };
   return {
@@ -51,12 +50,8 @@ export function createRefusals(deps: {
       const shown = name.slice(0, NAME_SHOWN_CHARS);
       const sender = from ?? 'disk';
       const key = `${sender} ${what} ${shown} ${reason}`;
-      const nowMs = deps.clock();
-      if (nowMs - (told.get(key) ?? -Infinity) < QUIET_MS || !hasLine(sender, nowMs)) return;
-      told.delete(key); // back to the end: the oldest goes first
-      told.set(key, nowMs);
-      const [oldest] = told.keys();
-      if (told.size > TOLD_MAX && oldest !== undefined) told.delete(oldest);
+      if (told.has(key) || !hasLine(sender)) return;
+      told.set(key, true);
       deps.log.warn({ from: sender, what, name: shown, reason }, 'record refused');
     },
   };

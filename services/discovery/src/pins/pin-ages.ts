@@ -3,9 +3,10 @@
  * what was seen here bounds them: nothing is younger than the time since it was first seen here, and
  * what came in just now, while all else was known, counts as new whatever its date says.
  */
+import { RecentMap } from '@shoal/chassis';
 import type { Cid, Pin } from '@shoal/protocol';
 
-/** Pins whose coming is remembered, about 100 bytes each; of others only the date is known. */
+/** Pins whose coming is remembered, about 160 bytes each. Past it: of the oldest only the date is known. */
 const SEEN_MAX = 65_536;
 
 interface Seen {
@@ -33,22 +34,17 @@ export function createPinAges(deps: {
 }): PinAges {
   const { clock, wallClock, seenMax = SEEN_MAX } = deps;
   const startMs = clock();
-  const seen = new Map<Cid, Seen>();
   let isForgetful = false;
+  const seen = new RecentMap<Cid, Seen>({ max: seenMax, onEvict: () => (isForgetful = true) });
   /** What was here at the start was seen by then. */
   const seenOf = (root: Cid): Seen | undefined =>
-    seen.get(root) ??
+    seen.peek(root) ??
     (isForgetful ? undefined : { firstMs: startMs, changeMs: startMs, isNews: false });
   return {
     note(root, isNews) {
       const nowMs = clock();
-      const firstMs = seen.get(root)?.firstMs ?? nowMs;
-      seen.delete(root); // put back at the end: the oldest is forgotten first
+      const firstMs = seen.peek(root)?.firstMs ?? nowMs;
       seen.set(root, { firstMs, changeMs: nowMs, isNews });
-      const [oldest] = seen.keys();
-      if (seen.size <= seenMax || oldest === undefined) return;
-      seen.delete(oldest);
-      isForgetful = true;
     },
     isYoung({ root, clock: madeAtMs }, newForMs) {
       const here = seenOf(root);
@@ -57,7 +53,7 @@ export function createPinAges(deps: {
       return here?.isNews === true || wallClock() - madeAtMs < newForMs;
     },
     knownForMs({ root }) {
-      const here = seen.get(root);
+      const here = seen.peek(root);
       return here === undefined ? undefined : clock() - here.firstMs;
     },
     createdAtMs({ root, createdAtMs }) {

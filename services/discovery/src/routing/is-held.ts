@@ -8,7 +8,7 @@
  * is found the moment after its upload.
  */
 import { decodeBits, digestOf } from '@shoal/blocks';
-import { type Log, type PeerClient, Shares } from '@shoal/chassis';
+import { type Log, type PeerClient, RecentMap, Shares } from '@shoal/chassis';
 import { type Cid, type Member, type Pin, storageRoutes } from '@shoal/protocol';
 import type { Metrics } from '../metrics.ts';
 
@@ -42,7 +42,7 @@ export function createFindBlock(deps: {
   const stop = new AbortController();
   const shares = new Shares({ what: 'searches for blocks', placesMax: SEARCHES_MAX });
   const searches = new Map<string, Promise<boolean>>();
-  const answers = new Map<string, { readonly isHeld: boolean; readonly untilMs: number }>();
+  const answers = new RecentMap<string, boolean>({ max: ANSWERS_MAX, clock });
 
   const has = async (member: Member, cid: Cid, signal: AbortSignal): Promise<boolean> => {
     const target = member.isSelf
@@ -90,10 +90,7 @@ export function createFindBlock(deps: {
     if (running !== undefined) return running;
     const started = searchInPlace(cid, who)
       .then((isHeld) => {
-        answers.delete(key); // put back at the end: newest last
-        answers.set(key, { isHeld, untilMs: clock() + (isHeld ? HELD_FOR_MS : ABSENT_FOR_MS) });
-        const [oldest] = answers.keys();
-        if (answers.size > ANSWERS_MAX && oldest !== undefined) answers.delete(oldest);
+        answers.set(key, isHeld, { ttlMs: isHeld ? HELD_FOR_MS : ABSENT_FOR_MS });
         return isHeld;
       })
       .finally(() => searches.delete(key));
@@ -106,9 +103,8 @@ export function createFindBlock(deps: {
   ): Promise<{ isHeld: boolean; by: 'pin' | 'memory' | 'search' }> => {
     if (findPin(cid) !== undefined) return { isHeld: true, by: 'pin' };
     const key = Buffer.from(digestOf(cid)).toString('base64url');
-    const known = answers.get(key);
-    if (known !== undefined && known.untilMs > clock())
-      return { isHeld: known.isHeld, by: 'memory' };
+    const known = answers.peek(key);
+    if (known !== undefined) return { isHeld: known, by: 'memory' };
     return { isHeld: await searchOnce(key, cid, who), by: 'search' };
   };
   return {
