@@ -96,7 +96,7 @@ const ROOMS: Readonly<Record<string, { ground: readonly string[]; rooms: readonl
   },
   'services/discovery': {
     ground: ['config', 'metrics'],
-    rooms: ['network', 'routing', 'twins', 'members', 'pins', 'holders', 'trust'],
+    rooms: ['network', 'routing', 'twins', 'members', 'pins', 'holders', 'trust', 'health'],
   },
   'services/gateway': { ground: ['config', 'metrics'], rooms: ['proxy', 'kubo/rpc', 'kubo'] },
 };

@@ -213,14 +213,6 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Calling back after a broken connection (`CALL_BACK_TIMEOUT_MS`, 2 s; then `KNOCK_TIMEOUT_MS`, 1 s)',
       past: 'refused: down; silent: a suspect',
     },
-    'health.ts ANSWERS_TIMEOUT_MS': {
-      what: 'Waiting for health',
-      past: 'who did not answer counts as it did last, with that date',
-    },
-    'health.ts ASKING_MAX_MS': {
-      what: 'Asking for a list',
-      past: 'no further question is put; the rest is told by the last answers, with their date',
-    },
     'holders.ts BITS_MAX_CHARS': {
       what: 'Holders remembered (`ROOTS_MAX`, 8192 files; `BITS_MAX_CHARS`, 32 Mi characters)',
       past: 'the least recently told are forgotten, and asked for again',

@@ -14,7 +14,7 @@ import {
 } from '@shoal/protocol';
 import { describeSurvival, type PinEdit, spreadOf, survivalOf } from '@shoal/swarm';
 import type { Announce } from './holders/announce.ts';
-import { type Health, onlyUp } from './holders/health.ts';
+import { type Health, onlyUp } from './health/health.ts';
 import type { Holders } from './holders/holders.ts';
 import type { Membership } from './members/membership.ts';
 import type { Opinions } from './trust/opinions.ts';

@@ -23,11 +23,12 @@ import { connectEvents } from '@shoal/chassis/events';
 import { createProducer } from '@shoal/chassis/queue';
 import type { Cid, Member, PeerId, Pin } from '@shoal/protocol';
 import type { DiscoveryConfig } from './config.ts';
+import { Health } from './health/health.ts';
+import { startSurvey } from './health/survey.ts';
 import { createAnnounce } from './holders/announce.ts';
-import { createHealth } from './holders/health.ts';
 import { createHolders } from './holders/holders.ts';
 import { createOwnStorage } from './holders/own-storage.ts';
-import { startSurvey } from './holders/survey.ts';
+import { createRefresh } from './holders/refresh.ts';
 import { answerWant, createWant } from './holders/want.ts';
 import { createDraining } from './members/draining.ts';
 import { startFailureDetector } from './members/failure.ts';
@@ -263,38 +264,34 @@ function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableStack) {
   const onHolding = (cid: Cid, peerId: PeerId) =>
     events.publish({ kind: 'holding', atMs: Date.now(), cid, peerId });
   const announcing = stack.use(createAnnounce({ self, wire, holders, readHaveMap, onHolding }));
+  const refresh = createRefresh({ self, want, holders, readHaveMap });
   const proving = new Proving({
     self,
     client,
     holders,
     opinions,
-    readOwn: async (root) => {
-      const { haveMap, readAtMs } = await readHaveMap(root);
-      if (haveMap !== 'unread') holders.note(root, self, haveMap, { readAtMs });
-    },
-    want,
+    refresh,
     members,
     page: (after, limit) => reader.page(after, limit),
     metrics,
     log,
   });
   stack.use(proving.start(loops, config.DISCOVERY_PROOF_INTERVAL_MS));
-  const health = createHealth({
+  const health = new Health({
     self,
-    search: (hash, options) => editor.search(hash, { ask: true, ...options }),
+    editor,
     reader,
-    want,
+    refresh,
     holders,
     ages,
-    readHaveMap,
     members,
     // In a full mesh a connection that is gone is the first sign that its peer is.
     isReachable: ({ isSelf, peerId }: Member) =>
       isSelf || wire.isConnected(peerId) || membership.table.all().length > FULL_MESH_MAX,
     isJoining: () => joining.isJoining(),
     newForMs: config.MEMBER_OUT_AFTER_MS,
-    prove: (pin, options) => proving.look(pin, options),
-    isSampled: (peerId) => opinions.isSampled(peerId),
+    proving,
+    opinions,
   });
   stack.use(startPinSync({ self, store, pins, compared, wire, log }, loops));
   const onTurn = (root: Cid): void => {

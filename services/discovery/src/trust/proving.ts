@@ -6,7 +6,7 @@
 import type { Log, Loops, PeerClient } from '@shoal/chassis';
 import type { BlockPlace, Cid, Member, PeerId, Pin } from '@shoal/protocol';
 import type { Holders } from '../holders/holders.ts';
-import type { Want } from '../holders/want.ts';
+import type { Refresh } from '../holders/refresh.ts';
 import { shuffle } from '../members/shuffle.ts';
 import type { Metrics } from '../metrics.ts';
 import { Claims } from './claims.ts';
@@ -26,8 +26,6 @@ const MEMBERS_PER_ROUND = 8;
  * are left out, at random.
  */
 const BLOCKS_PER_QUESTION = 24;
-/** Wait for what members hold of the files of a round. Past it: what they said before counts. */
-const WANT_TIMEOUT_MS = 1500;
 /** Blocks of one file in a question, and when a user looks at it… */
 const BLOCKS_OF_FILE = 2;
 /** …unless the member was asked for some less long ago than this. */
@@ -40,8 +38,7 @@ export interface ProvingDeps {
   readonly client: PeerClient;
   readonly holders: Pick<Holders, 'last' | 'noteProof' | 'clock'>;
   readonly opinions: Pick<Opinions, 'note'>;
-  readonly readOwn: (root: Cid) => Promise<void>;
-  readonly want: Want;
+  readonly refresh: Refresh;
   readonly members: () => readonly Member[];
   /** Pins in the order of their roots, from one on. */
   readonly page: (after: string, limit: number) => { pins: readonly Pin[]; next?: string };
@@ -94,9 +91,10 @@ export class Proving {
     const others = this.#others();
     if (others.length === 0) return;
     const walked = this.#nextRoots();
-    const roots = new Set([...walked, ...this.#judge.doubtedRoots().slice(0, ROOTS_MAX)]);
-    if (roots.size === 0) return;
-    await this.#readClaims([...roots]);
+    const doubted = this.#judge.doubtedRoots().slice(0, ROOTS_MAX);
+    const roots = [...new Set([...walked, ...doubted])];
+    if (roots.length === 0) return;
+    await this.#deps.refresh({ own: roots, members: roots }, { signal });
     for (let count = 0; count < Math.min(MEMBERS_PER_ROUND, others.length); count += 1) {
       const member = others[(this.#turn + count) % others.length];
       if (member === undefined) continue;
@@ -138,16 +136,6 @@ export class Proving {
     const { pins, next = '' } = this.#deps.page(this.#after, ROOTS_MAX);
     this.#after = next;
     return pins.map(({ root }) => root);
-  }
-
-  /** Has the table of holders say what we and the members hold of these files now. */
-  async #readClaims(roots: readonly Cid[]): Promise<void> {
-    const { readOwn, want } = this.#deps;
-    const { signal } = this.#stop;
-    await Promise.all([
-      ...roots.map((root) => readOwn(root)),
-      want(roots, { timeoutMs: WANT_TIMEOUT_MS, signal }),
-    ]);
   }
 
   /** Blocks to ask a member for: those in doubt, and some of these files. */

@@ -115,20 +115,19 @@ function paperPair() {
     client: client as PeerClient, // the calls that it makes
     holders,
     opinions,
-    readOwn: async (root) =>
-      holders.note(
-        root,
-        SELF,
-        mapOf(root, () => true),
-      ),
-    want: async (roots) => {
-      for (const root of roots)
+    refresh: async (roots) => {
+      for (const root of roots.own)
+        holders.note(
+          root,
+          SELF,
+          mapOf(root, () => true),
+        );
+      for (const root of roots.members)
         holders.note(
           root,
           PEER,
           mapOf(root, (place) => other.claims(place)),
         );
-      return { asked: 1, answered: [PEER], answers: [] };
     },
     members: () => members,
     page: (after, limit) => {

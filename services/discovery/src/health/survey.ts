@@ -73,7 +73,7 @@ export function isWatcher(self: PeerId, root: Cid, alive: readonly Member[]): bo
 export function startSurvey(deps: {
   readonly self: PeerId;
   readonly reader: PinReader;
-  readonly health: Health;
+  readonly health: Pick<Health, 'inspect'>;
   readonly alive: () => readonly Member[];
   readonly metrics: Metrics;
   readonly loops: Loops;

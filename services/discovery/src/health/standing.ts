@@ -21,7 +21,7 @@ import {
   type Pin,
 } from '@shoal/protocol';
 import { type Copies, countCopies, type Holding } from './count-copies.ts';
-import type { Holders, Statement } from './holders.ts';
+import type { Holders, Statement } from '../holders/holders.ts';
 
 /** A number that rests on an older answer is no statement about now. */
 export const ANSWER_AGE_MAX_MS = 10_000;
