@@ -21,15 +21,13 @@ import {
 } from '@shoal/chassis';
 import { connectEvents } from '@shoal/chassis/events';
 import { createProducer } from '@shoal/chassis/queue';
-import type { Cid, Member, PeerId, Pin } from '@shoal/protocol';
+import type { Cid, Member } from '@shoal/protocol';
 import type { DiscoveryConfig } from './config.ts';
 import { Health } from './health/health.ts';
 import { startSurvey } from './health/survey.ts';
-import { createAnnounce } from './holders/announce.ts';
-import { createHolders } from './holders/holders.ts';
 import { createOwnStorage } from './holders/own-storage.ts';
-import { createRefresh } from './holders/refresh.ts';
-import { answerWant, createWant } from './holders/want.ts';
+import { startHolders } from './holders/start-holders.ts';
+import { answerWant } from './holders/want.ts';
 import { createDraining } from './members/draining.ts';
 import { startFailureDetector } from './members/failure.ts';
 import { FULL_MESH_MAX, Join } from './members/join.ts';
@@ -45,15 +43,9 @@ import { numericHost, OwnAddress } from './network/own-address.ts';
 import { createRefusals } from './network/refusals.ts';
 import { createSigner } from './network/signed.ts';
 import { createWire } from './network/wire.ts';
-import { Compared } from './pins/compared.ts';
-import { startExpiry } from './pins/expiry.ts';
-import { createPinAges } from './pins/pin-ages.ts';
-import { PinEditor } from './pins/pin-editor.ts';
 import { createPinReader } from './pins/pin-reader.ts';
-import { startPinSync } from './pins/pin-sync.ts';
-import { Pins } from './pins/pins.ts';
-import { startSettleRequests } from './pins/settle-requests.ts';
-import { openState } from './pins/state.ts';
+import { startPins } from './pins/start-pins.ts';
+import { openState } from './state/state.ts';
 import { mountRoutes } from './routes.ts';
 import { createFindBlock } from './routing/is-held.ts';
 import { mountRouting } from './routing/routing.ts';
@@ -113,7 +105,6 @@ async function openGround(
   );
   const own = ownEndpoints(config);
   const client = stack.use(createPeerClient({ prover, self, own }));
-  const producer = stack.use(createProducer('settle', config.REDIS_SOCKET, log));
   return {
     config,
     log,
@@ -129,7 +120,7 @@ async function openGround(
     state,
     client,
     events: stack.use(connectEvents(config.REDIS_SOCKET, log)),
-    settleRequests: stack.use(startSettleRequests({ producer, metrics, loops, log })),
+    producer: stack.use(createProducer('settle', config.REDIS_SOCKET, log)),
     wire: createWire({ metrics, refusals, log }),
     address: new OwnAddress(config, own),
     storage: stack.use(createOwnStorage({ client, state, log })),
@@ -210,80 +201,44 @@ function createSwarm(ground: Ground) {
   };
 }
 
-/** Which files are kept, who holds them, and how safe they are. */
+/** Which files are kept, who holds them, whose copies count, and so how safe files are. */
 function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableStack) {
-  const { config, self, state, client, wire, storage, events, clock, loops, metrics, log } = ground;
-  const { membership, members, opinions, ownClock, join: joining, twins } = swarm;
-  const holders = createHolders({ clock });
-  turnWithMembers(ground, swarm, holders);
-
-  const ages = createPinAges({ clock, wallClock: Date.now });
-  const compared = new Compared({
-    wire,
-    others: () => membership.others(),
-    isClockUsable: () => ownClock.verdict() !== 'wrong',
-    mayBeMore: () => joining.mayBeMore(),
-  });
-  const store = state.pins;
-  const checkName = () => twins.check();
-  const pins = new Pins({
-    ...ground,
-    store,
-    compared,
-    ownClock,
-    checkName,
-    onChange: ({ root, name, deleted }, old, { isForRoom }) => {
-      ages.note(root, compared.isCurrent());
-      ground.settleRequests.add(root);
-      const about = { atMs: Date.now(), cid: root, name };
-      if (!deleted) return events.publish({ kind: 'pin', ...about });
-      if (old?.deleted === true) return events.publish({ kind: 'purged', ...about, isForRoom });
-      events.publish({ kind: 'deleted', ...about });
-    },
-  });
-  const reader = createPinReader(store);
+  const { config, self, state, client, wire, storage, events, loops, metrics, log } = ground;
+  const { membership, members, opinions, join: joining } = swarm;
   const { readHaveMap } = storage;
+  const store = state.pins;
+  const reader = createPinReader(store);
   const answer = async (question: Question): Promise<Answer> => {
     if (question.kind === 'have') return answerWant(question.roots, readHaveMap);
     const pin = reader.findSigned(question.hash);
     return { haves: [], ...(pin === undefined ? {} : { pin }) };
   };
   const ask = createAsk({ self, wire, table: membership.table, answer, metrics, log });
-  const editor = new PinEditor({
-    pins,
-    reader,
-    store,
-    ask,
-    wire,
-    checkName,
-    undeleteMs: config.DISCOVERY_UNDELETE_MS,
-    log,
-  });
+  membership.onChange((peerId, now) =>
+    events.publish({ kind: 'member', atMs: Date.now(), peerId, state: now }),
+  );
 
-  const want = createWant({ ask, holders });
-  const onHolding = (cid: Cid, peerId: PeerId) =>
-    events.publish({ kind: 'holding', atMs: Date.now(), cid, peerId });
-  const announcing = stack.use(createAnnounce({ self, wire, holders, readHaveMap, onHolding }));
-  const refresh = createRefresh({ self, want, holders, readHaveMap });
+  const undeleteMs = config.DISCOVERY_UNDELETE_MS;
+  const pinning = startPins({ ...ground, ...swarm, store, reader, ask, undeleteMs }, stack);
+  const holding = startHolders({ ...ground, membership, ask, readHaveMap }, stack);
+  const page = (after: string, limit: number) => reader.page(after, limit);
   const proving = new Proving({
     self,
     client,
-    holders,
+    holders: holding.holders,
+    refresh: holding.refresh,
     opinions,
-    refresh,
     members,
-    page: (after, limit) => reader.page(after, limit),
+    page,
     metrics,
     log,
   });
   stack.use(proving.start(loops, config.DISCOVERY_PROOF_INTERVAL_MS));
   const health = new Health({
     self,
-    editor,
+    ...pinning,
+    ...holding,
     reader,
-    refresh,
-    holders,
-    ages,
     members,
     // In a full mesh a connection that is gone is the first sign that its peer is.
     isReachable: ({ isSelf, peerId }: Member) =>
@@ -293,31 +248,7 @@ function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableStack) {
     proving,
     opinions,
   });
-  stack.use(startPinSync({ self, store, pins, compared, wire, log }, loops));
-  const onTurn = (root: Cid): void => {
-    pins.count();
-    ground.settleRequests.add(root);
-  };
-  const onPurge = ({ root: cid, name }: Pin) =>
-    events.publish({ kind: 'purged', atMs: Date.now(), cid, name, isForRoom: false });
-  stack.use(startExpiry({ store, onTurn, onPurge, metrics, loops, log }));
-  return { holders, compared, pins, reader, editor, want, announcing, health };
-}
-
-/** What members say of their blocks is read anew when they went, and when they are back. */
-function turnWithMembers(
-  { events }: Ground,
-  { membership }: Swarm,
-  holders: ReturnType<typeof createHolders>,
-): void {
-  const gone = new Set<PeerId>();
-  membership.onChange((peerId, state) => {
-    const isGone = state === 'down' || state === 'out';
-    // One that went may come back with less than it said; and what it said may reach us when it has gone.
-    if (isGone || gone.delete(peerId)) holders.turn(peerId);
-    if (isGone) gone.add(peerId);
-    events.publish({ kind: 'member', atMs: Date.now(), peerId, state });
-  });
+  return { ...pinning, ...holding, reader, health };
 }
 
 /** Listens for other peers; by now all that answers them is there. */

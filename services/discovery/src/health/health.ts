@@ -9,7 +9,7 @@ import type { FileEntry, FileHash, FileHealth, HaveAnswer, Member, Pin } from '@
 import { WANT_ROOTS_MAX } from '@shoal/protocol';
 import type { PinEditor } from '../pins/pin-editor.ts';
 import type { PinReader } from '../pins/pin-reader.ts';
-import type { PageAsked } from '../pins/pin-store.ts';
+import type { PageAsked } from '../state/pin-store.ts';
 import { examine, type ExamineDeps } from './examine.ts';
 import { FileStates, type FileStatesDeps } from './file-states.ts';
 

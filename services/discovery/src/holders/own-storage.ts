@@ -5,7 +5,7 @@
 import type { Log, Loops, PeerClient, Turn } from '@shoal/chassis';
 import { DOMAIN_UNKNOWN, SPACE_MAX_BYTES, storageRoutes, type StorageStats } from '@shoal/protocol';
 import { createOwnHaveMaps, type ReadHaveMap } from './own-have-maps.ts';
-import type { State } from '../pins/state.ts';
+import type { State } from '../state/state.ts';
 
 const STATS_TIMEOUT_MS = 2000;
 /** Figures are asked for soon until the first answer, then at the pace of the heartbeat. */

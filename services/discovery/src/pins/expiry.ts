@@ -9,7 +9,7 @@
 import type { Log, Loops, Turn } from '@shoal/chassis';
 import type { Cid, Pin } from '@shoal/protocol';
 import type { Metrics } from '../metrics.ts';
-import type { PinStore } from './pin-store.ts';
+import type { PinStore } from '../state/pin-store.ts';
 
 /** How often ends are looked for: a file is listed at most this much too long. */
 const ROUND_MS = 1000;

@@ -20,7 +20,7 @@ import type { AskAll } from '../network/ask.ts';
 import { peek } from '../network/signed.ts';
 import type { Wire } from '../network/wire.ts';
 import { goneAs, isCid, type PinReader } from './pin-reader.ts';
-import type { PinStore, Recoverable } from './pin-store.ts';
+import type { PinStore, Recoverable } from '../state/pin-store.ts';
 import type { Pins } from './pins.ts';
 
 /** Longest search for a pin that is unknown here. */

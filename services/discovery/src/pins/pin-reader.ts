@@ -10,8 +10,8 @@ import {
 } from '@shoal/protocol';
 import { isLive } from '@shoal/swarm';
 import type { Signed } from '../network/signed.ts';
-import type { PageAsked, PinStore, Recoverable } from './pin-store.ts';
-import type { StoredPin } from './pin-tables.ts';
+import type { PageAsked, PinStore, Recoverable } from '../state/pin-store.ts';
+import type { StoredPin } from '../state/pin-tables.ts';
 
 export interface PinReader {
   /** All pins of a file, tombstones too, the latest first. */

@@ -13,7 +13,7 @@ import { compareStamps, pinBucket, type PinStamp } from '@shoal/swarm';
 import { PINS_PER_MESSAGE_MAX, STAMPS_PER_MESSAGE_MAX } from '../network/messages.ts';
 import type { Wire } from '../network/wire.ts';
 import type { Compared } from './compared.ts';
-import type { PinStore } from './pin-store.ts';
+import type { PinStore } from '../state/pin-store.ts';
 import type { Merged, Pins } from './pins.ts';
 
 /** Time between two rounds with a peer picked at random. */

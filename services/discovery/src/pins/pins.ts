@@ -23,8 +23,8 @@ import type { Refusals } from '../network/refusals.ts';
 import { isAuthentic, read, Signed, type Signer } from '../network/signed.ts';
 import type { Wire } from '../network/wire.ts';
 import type { Compared } from './compared.ts';
-import type { PinStore } from './pin-store.ts';
-import type { StoredPin } from './pin-tables.ts';
+import type { PinStore } from '../state/pin-store.ts';
+import type { StoredPin } from '../state/pin-tables.ts';
 
 /** Longest wait of an upload for what the others know of its root, while we may not know all. */
 const RECALL_TIMEOUT_MS = 500;

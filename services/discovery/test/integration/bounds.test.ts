@@ -59,7 +59,7 @@ import { Pins } from '../../src/pins/pins.ts';
 import { toRecords } from '../../src/routing/provider-records.ts';
 import { createRefusals, type Refusal } from '../../src/network/refusals.ts';
 import { createSigner, Signed } from '../../src/network/signed.ts';
-import { openState } from '../../src/pins/state.ts';
+import { openState } from '../../src/state/state.ts';
 import { createRefresh } from '../../src/holders/refresh.ts';
 import { createWant } from '../../src/holders/want.ts';
 import { createWire } from '../../src/network/wire.ts';

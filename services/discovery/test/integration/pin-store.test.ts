@@ -4,8 +4,8 @@ import { PeerId, type Pin } from '@shoal/protocol';
 import { pinBucket, stampOf } from '@shoal/swarm';
 import { openTemporaryFolder, type TemporaryFolder } from '@shoal/testkit';
 import { open } from 'lmdb';
-import type { StoredPin } from '../../src/pins/pin-tables.ts';
-import { openState, type State } from '../../src/pins/state.ts';
+import type { StoredPin } from '../../src/state/pin-tables.ts';
+import { openState, type State } from '../../src/state/state.ts';
 import { draft } from './peer.ts';
 
 const ORIGIN = PeerId.parse('12D3KooWEGrzgVSMmfCxMBaLmRcJYCNqtvjdgMXeqwdzDYRQfEgP');
