@@ -41,9 +41,9 @@ export function mountRoutes(
     readonly ownClock: OwnClock;
     readonly opinions: Opinions;
     readonly twins: Twins;
-    /** Durable, and told to all members, once resolved. */
+    /** Durable and announced to all members once resolved. */
     readonly setDraining: (isDraining: boolean) => Promise<void>;
-    /** How long what an ended pin reached is kept. */
+    /** How long blocks that an ended pin reached are kept. */
     readonly expirySlackMs: number;
   },
 ): void {
@@ -153,7 +153,7 @@ export function mountRoutes(
   });
 }
 
-/** @throws RequestInvalid when the end named has passed: that would be a deletion without a tombstone. */
+/** @throws RequestInvalid for an end in the past: that would be a deletion without a tombstone. */
 function readChange({ name, replicas, expiresAt }: PinChange, nowMs: number): PinEdit {
   const expiresAtMs = typeof expiresAt === 'string' ? Date.parse(expiresAt) : expiresAt;
   if (typeof expiresAtMs === 'number' && expiresAtMs <= nowMs)

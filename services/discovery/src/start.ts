@@ -1,6 +1,6 @@
 /**
- * Puts the discovery service together, from what needs nothing to what needs the rest: state and clients,
- * the swarm's members, its files, the network, HTTP, and last what speaks up by itself. Stops in reverse.
+ * Puts the discovery service together in dependency order: state and clients, the swarm's members, its
+ * files, the network, HTTP, and last the loops that start conversations by themselves. Stops in reverse.
  */
 import { randomInt } from 'node:crypto';
 import { join } from 'node:path';
@@ -79,7 +79,7 @@ type Ground = Awaited<ReturnType<typeof openGround>>;
 type Swarm = ReturnType<typeof createSwarm>;
 type Files = ReturnType<typeof startFiles>;
 
-/** What all the rest stands on: who we are, what is on disk, how others are reached. */
+/** The base of all the rest: who we are, what is on disk, how others are reached. */
 async function openGround(
   config: Readonly<DiscoveryConfig>,
   log: Log,
@@ -251,7 +251,7 @@ function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableStack) {
   return { ...pinning, ...holding, reader, health };
 }
 
-/** Listens for other peers; by now all that answers them is there. */
+/** Listens for other peers; by now all their requests have handlers. */
 async function startNetwork(
   { config, privateKeyRaw, swarmKey, wire, address, metrics, log }: Ground,
   { membership }: Swarm,
@@ -279,7 +279,7 @@ async function startNetwork(
     wire.on(event, () => metrics.connections.set(engine.connected().length));
 }
 
-/** Answers services of this peer, clients and other peers over HTTP; gives its origin. */
+/** Serves this peer's services, clients and other peers over HTTP; returns its origin. */
 async function startServer(
   ground: Ground,
   swarm: Swarm,
@@ -315,7 +315,7 @@ async function startServer(
   return origin;
 }
 
-/** Others hear of us from here on, and we look after them. */
+/** From here on we announce ourselves to the others, and watch them. */
 async function startSpeaking(
   ground: Ground,
   swarm: Swarm,
@@ -335,7 +335,7 @@ async function startSpeaking(
   );
   stack.use(swarm.join.start(loops));
   stack.use(watchOwnClock({ ownClock, metrics, loops, log }));
-  // Files that only a member watches which can't be relied upon would be watched by nobody.
+  // No file is left to a member that can't be relied upon as its only watcher.
   const alive = () =>
     members().filter(({ state: each, isDistrusted }) => each === 'alive' && isDistrusted !== true);
   stack.use(startSurvey({ self, ...files, alive, metrics, loops }));

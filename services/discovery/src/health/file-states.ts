@@ -12,7 +12,7 @@ const FRESH_SAFE_MS = ANSWER_AGE_MAX_MS / 2;
 export interface FileStatesDeps {
   readonly holders: Pick<Holders, 'last' | 'clock'>;
   readonly ages: PinAges;
-  /** Whether a member that is not down can be asked at this moment, as far as can be told. */
+  /** Whether a member that is not down can be asked at this moment, as far as is known. */
   readonly isReachable: (member: Member) => boolean;
   /** Whether this peer has not heard from the others since its start. */
   readonly isJoining: () => boolean;

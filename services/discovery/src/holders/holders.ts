@@ -1,15 +1,15 @@
 /**
  * Who holds what: the one table of what peers said, each statement with its date. Lists, health,
- * metrics and so alerts read it, and nothing else; announcements and answers write it.
+ * metrics and therefore alerts read nothing else; announcements and answers write it.
  *
- * A statement is never thrown away for its age, only for a later one or for room: how old is too old is
- * its reader's to say, and a number with its date is worth more than none. When a peer goes, or comes
- * back perhaps with less, what it said before is not current any more: it tells what may be there, and
- * counts with its date until the peer was asked again.
+ * A statement is never dropped for its age, only for a later one or for room: readers decide how old is too
+ * old, and a number with its date is worth more than none. When a peer goes, or comes
+ * back, perhaps with less, what it said before is no longer current: it says what may be there, and
+ * counts with its date until the peer is asked again.
  *
- * "Nothing" is a statement too. "I can't tell" is none: it leaves the last one.
+ * "Nothing" is a statement too. "I can't tell" is not one: it leaves the last one in place.
  *
- * What a peer says are claims. A proof of some of them is a part of the same entry, with a date of its own.
+ * Statements are claims. A proof of some of them is part of the same entry, with its own date.
  */
 import { RecentMap } from '@shoal/chassis';
 import type { Cid, HaveAnswer, HaveMap, PeerId } from '@shoal/protocol';
@@ -18,11 +18,11 @@ import type { Cid, HaveAnswer, HaveMap, PeerId } from '@shoal/protocol';
 const ROOTS_MAX = 8192;
 /** Have-maps remembered, all together, in characters. */
 const BITS_MAX_CHARS = 32 * 1024 * 1024;
-/** Peers of which more is remembered than statements: more than a swarm has members. */
+/** Peers whose last turn and clock are remembered: more than a swarm has members. */
 const PEERS_MAX = 4096;
 /**
- * A statement that its peer read earlier than the one we have came late, by a detour. By more than
- * this it was not late: the peer's clock began anew.
+ * A statement that its peer read earlier than the one we have was delayed on its way, unless the difference
+ * is larger than this: then the peer's clock began anew.
  */
 const LATE_MAX_MS = 10_000;
 
@@ -30,7 +30,7 @@ const LATE_MAX_MS = 10_000;
 export interface Statement {
   /** Undefined for nothing. */
   readonly haveMap: HaveMap | undefined;
-  /** When, on our monotonic clock: not after it was true. */
+  /** On our monotonic clock; never later than when it was true. */
   readonly atMs: number;
   /** Whether the peer has been there ever since. */
   readonly isCurrent: boolean;
@@ -59,20 +59,20 @@ interface Said {
 }
 
 export interface NoteOptions {
-  /** When the question was put that this answers. Without, by what answers told of the peer's clock, or now. */
+  /** When the question was put that this answers. Undefined: derived from `readAtMs`, or now. */
   readonly atMs?: number;
-  /** When the peer read it, on a clock of its own: orders and dates what comes by different ways. */
+  /** When the peer read it, on its own clock: orders and dates statements that arrive by different ways. */
   readonly readAtMs?: number | undefined;
 }
 
 export interface Holders {
-  /** Remembers what a peer said that it holds of a root; undefined is nothing. */
+  /** Notes what a peer says it holds of a root; undefined for nothing. */
   note(root: Cid, peerId: PeerId, haveMap: HaveMap | undefined, options?: NoteOptions): void;
-  /** Whether a peer could prove blocks of a root that it said it holds; undefined takes back what it failed. */
+  /** Notes whether a peer could prove blocks of a root that it claims; undefined clears a failure. */
   noteProof(root: Cid, peerId: PeerId, isProved: boolean | undefined): void;
   /** What a peer said last of a root. */
   last(root: Cid, peerId: PeerId): Statement | undefined;
-  /** This peer went, or came back, perhaps with less: what it said is not current any more. */
+  /** This peer went, or came back, perhaps with less: what it said is no longer current. */
   turn(peerId: PeerId): void;
   /** All current statements of a root that name some block. */
   of(root: Cid): HaveAnswer[];
@@ -89,15 +89,15 @@ export function createHolders({
   const roots = new RecentMap<Cid, Said>({
     max: BITS_MAX_CHARS,
     entriesMax: ROOTS_MAX,
-    // The root told last is kept, however large its have-maps are.
+    // The root noted last is kept, however large its have-maps are.
     weightOf: ({ chars }) => Math.min(chars, BITS_MAX_CHARS),
   });
   /** When a peer went or came back last. */
   const turns = new RecentMap<PeerId, number>({ max: PEERS_MAX });
-  /** How far our clock is ahead of a peer's, at least: what it answered, it read after the question. */
+  /** A lower bound on how far our clock is ahead of a peer's: it read its answer after our question. */
   const aheadMs = new RecentMap<PeerId, number>({ max: PEERS_MAX });
   const isCurrent = (peerId: PeerId, { atMs }: Entry) => atMs >= (turns.peek(peerId) ?? -Infinity);
-  /** An announcement may have been under way for long, to a peer that stood still, say. */
+  /** An announcement may be old on arrival, say at a peer that was suspended. */
   const dateOf = (peerId: PeerId, { atMs, readAtMs }: NoteOptions): number => {
     const nowMs = clock();
     if (readAtMs === undefined) return atMs ?? nowMs;
@@ -164,7 +164,7 @@ function isLate(readAtMs: number | undefined, lastMs: number | undefined): boole
   return readAtMs < lastMs && lastMs - readAtMs <= LATE_MAX_MS;
 }
 
-/** The last re-hash by our wall clock: by its age when the holder told that, and never in the future. */
+/** The last re-hash on our wall clock: by its age if the holder says that, and never in the future. */
 function inOurTime(haveMap: HaveMap | undefined, wallMs: number): HaveMap | undefined {
   if (haveMap?.checkedAtMs === undefined) return haveMap;
   const { checkedAtMs, checkedMsAgo, ...rest } = haveMap;

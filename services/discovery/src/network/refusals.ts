@@ -1,17 +1,17 @@
 /**
- * What other peers sent and was refused, told by name: who sent it, what it was, and which field is
- * wrong. A peer that errs does so again with every heartbeat, so the same refusal is a warning once in
- * a while only; the metric counts them all.
+ * Logs what other peers sent and was refused: the sender, what it was, and which field is wrong. A peer
+ * that errs does so again with every heartbeat, so a refusal is logged once in a while (debounced); the
+ * metric counts them all.
  */
 import { type Log, RecentMap } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
 import type { Metrics } from '../metrics.ts';
 
-/** The same refusal is told again after this long. */
+/** The same refusal is logged again after this long. */
 const QUIET_MS = 10 * 60_000;
 /** Lines of one peer within that time: one that makes up names gets no more. */
 const LINES_PER_PEER_MAX = 100;
-/** Refusals remembered as told; past that the oldest is told again. */
+/** Refusals remembered as logged; past that the oldest is logged again. */
 const TOLD_MAX = 1024;
 /** Fields and reasons are our own words, names of what is refused are not. */
 const NAME_SHOWN_CHARS = 64;

@@ -1,7 +1,7 @@
 /**
- * How old pins are. Their dates are by the clock of the peer that made them, which may be wrong by days;
- * what was seen here bounds them: nothing is younger than the time since it was first seen here, and
- * what came in just now, while all else was known, counts as new whatever its date says.
+ * How old pins are. Their dates are by the clock of the peer that made them, which may be wrong by days.
+ * What was seen here bounds them: a pin is at least as old as the time since it was first seen here, and one
+ * that comes in while all others are known counts as new, even if its date says otherwise.
  */
 import { RecentMap } from '@shoal/chassis';
 import type { Cid, Pin } from '@shoal/protocol';
@@ -16,11 +16,11 @@ interface Seen {
 }
 
 export interface PinAges {
-  /** A pin came in, or changed; `isNews` when nothing that others know was unknown here before. */
+  /** A pin came in, or changed; `isNews` if all other pins of the swarm were known here before. */
   note(root: Cid, isNews: boolean): void;
   /** Whether it was made or changed less than this long ago. */
   isYoung(pin: Pick<Pin, 'root' | 'clock'>, newForMs: number): boolean;
-  /** How long ago it came in; undefined when that was not in this run, or is forgotten. */
+  /** How long ago it came in; undefined if that was in an earlier run, or is forgotten. */
   knownForMs(pin: Pick<Pin, 'root'>): number | undefined;
   /** When it was made, by our wall clock, and never after it was first seen here. */
   createdAtMs(pin: Pick<Pin, 'root' | 'createdAtMs'>): number;
@@ -49,7 +49,7 @@ export function createPinAges(deps: {
     isYoung({ root, clock: madeAtMs }, newForMs) {
       const here = seenOf(root);
       if (here !== undefined && clock() - here.changeMs >= newForMs) return false;
-      // The clock of a pin is the wall clock at the time of the wish, hence young again after a change.
+      // A pin's clock is the wall clock of its last change, so it is young again after one.
       return here?.isNews === true || wallClock() - madeAtMs < newForMs;
     },
     knownForMs({ root }) {

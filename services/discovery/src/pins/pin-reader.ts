@@ -24,7 +24,7 @@ export interface PinReader {
   findRecoverable(hash: FileHash): Recoverable | undefined;
   /** The live pin of a file, or that of a deleted one that can be brought back. */
   findAny(hash: FileHash): Pin | undefined;
-  /** Why there is no live pin, after asking so many others: the file is not known, or gone. */
+  /** Why there is no live pin, after asking that many others: the file is unknown, or gone. */
   missing(
     hash: FileHash,
     asked: { readonly peersAsked: number; readonly peersSilent?: number },
@@ -92,7 +92,7 @@ export function createPinReader(store: PinStore): PinReader {
       const pins = roots
         .map((root) => store.get(root)?.pin)
         .filter((pin) => pin !== undefined)
-        .filter((pin) => isLive(pin, nowMs)); // its end may have come since the last look
+        .filter((pin) => isLive(pin, nowMs)); // its end may have come since the last turn
       return { total: store.counts().live, pins, next };
     },
     recoverable(page) {
@@ -106,7 +106,7 @@ export function createPinReader(store: PinStore): PinReader {
   };
 }
 
-/** What is said of a file that has no live pin any more; `found` when it can be brought back. */
+/** The problem for a file that has no live pin any more; `found` if it can be brought back. */
 export function goneAs(hash: FileHash, { deleted }: Pin, found: Recoverable | undefined): Problem {
   const until = found && { purgeAt: new Date(found.purgeAtMs).toISOString() };
   return new FileGone({ hash, why: deleted ? 'deleted' : 'expired', ...until });

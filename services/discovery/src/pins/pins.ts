@@ -1,7 +1,7 @@
 /**
- * The pins of the swarm, all of them on every member. A new one is on disk here before anybody hears
- * of it; then it is broadcast, and pushed to those we are connected to, because a broadcast may find a
- * mesh that is still forming. What a peer missed it gets by anti-entropy (`pin-sync.ts`).
+ * The pins of the swarm, all of them on every member. A new one is durable here before it is sent to
+ * others; then it is broadcast, and pushed to connected peers, because the mesh of the broadcast may
+ * still be forming. Anti-entropy brings a peer the pins that it missed (`pin-sync.ts`).
  */
 import assert from 'node:assert';
 import type { Log } from '@shoal/chassis';
@@ -26,12 +26,12 @@ import type { Compared } from './compared.ts';
 import type { PinStore } from '../state/pin-store.ts';
 import type { StoredPin } from '../state/pin-tables.ts';
 
-/** Longest wait of an upload for what the others know of its root, while we may not know all. */
+/** Longest wait of an upload for pins that others have for its root, while we may not know all pins. */
 const RECALL_TIMEOUT_MS = 500;
 
 /**
- * What became of a pin that came in. `foreign`: it may be sound, and can't be read by this version.
- * `early`: it is dated too far ahead of a clock of which nobody knows whether it is right.
+ * The outcome for a pin that came in. `foreign`: it may be sound, and this version can't read it.
+ * `early`: it is dated too far ahead of our clock, and no member tells us whether our clock is right.
  */
 export type Merged = 'news' | 'known' | 'refused' | 'foreign' | 'early';
 
@@ -45,7 +45,7 @@ export interface PinsDeps {
   /** Whether anything may be written here. @throws IdentityInUse */
   readonly checkName: () => void;
   readonly refusals: Refusals;
-  /** `isForRoom`: it was purged since this peer needs its room. */
+  /** `isForRoom`: it was purged because this peer needs its room. */
   readonly onChange: (pin: Pin, old: Pin | undefined, why: { readonly isForRoom: boolean }) => void;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -78,7 +78,7 @@ export class Pins {
   }
 
   /**
-   * Makes a pin of a wish: signed, durable, on its way to all members.
+   * Makes a pin from a draft: signed, durable, on its way to all members.
    * @throws StorageFull, ClockWrong, IdentityInUse
    */
   async put(draft: PinDraft): Promise<Pin> {
@@ -91,8 +91,8 @@ export class Pins {
   }
 
   /**
-   * Makes the pin that follows the one that stands, whatever came in before this moment; when `next`
-   * answers the one that stands, nothing is made.
+   * Replaces the pin of a root atomically. `next` makes the new one from the current one; if it returns the
+   * current one, nothing changes.
    * @throws StorageFull, ClockWrong, IdentityInUse, and what `next` throws
    */
   async make(
@@ -110,11 +110,11 @@ export class Pins {
       assert(pin.root === root, 'a pin is made for its own root');
       assert(
         stands === undefined || comparePins(pin, stands) > 0,
-        'a pin that is made wins over the one that stands',
+        'a pin that is made wins over the current one',
       );
       return storedOf(pin, signer.sign('pin', pin), Date.now());
     });
-    assert(now !== undefined, 'there is a pin once one was made');
+    assert(now !== undefined, 'a pin that was made is stored');
     if (now === old) return now.pin;
     metrics.pinMerges.inc({ outcome: 'made' });
     this.#noteChange(old?.pin, now.pin, { isForRoom });
@@ -123,7 +123,7 @@ export class Pins {
   }
 
   /**
-   * Takes in a pin that another peer sent; what is out of bounds is named in the log.
+   * Takes in a pin that another peer sent; one that is refused is named in the log.
    * @throws StorageFull
    */
   async merge(signed: Signed, from: PeerId): Promise<Merged> {
@@ -154,7 +154,7 @@ export class Pins {
     return isNews ? 'news' : 'known';
   }
 
-  /** Learns what connected members know of a root, tombstones too; one that does not answer is passed over. */
+  /** Asks connected members for their pins of a root, tombstones too; those that don't answer are skipped. */
   async recall(root: Cid): Promise<void> {
     const { wire } = this.#deps;
     const ask = async (peerId: PeerId): Promise<void> => {
@@ -169,14 +169,14 @@ export class Pins {
   }
 
   /**
-   * What counts of a pin that is stored: one from before dates had a bound may be too far ahead, and then
-   * anything wins over it.
+   * The stored pin, if it counts. One from before dates had a bound may be dated too far ahead; any
+   * other pin then wins over it.
    */
   standing(pin: Pin | undefined): Pin | undefined {
     return pin !== undefined && this.isCredible(pin) ? pin : undefined;
   }
 
-  /** Whether a stamp is not from too far ahead; by a clock that may be wrong itself nothing is judged. */
+  /** Whether a stamp is not dated too far ahead; a clock that may be wrong itself judges nothing. */
   isCredible(stamp: PinStamp): boolean {
     return this.#deps.ownClock.verdict() !== 'right' || futureOf(stamp, Date.now()) === undefined;
   }
@@ -190,7 +190,7 @@ export class Pins {
     metrics.pins.set({ kind: 'deleted' }, deleted);
   }
 
-  /** Stores a pin of another peer, unless what stands by now wins over it; answers whether it did. */
+  /** Stores a pin of another peer, unless the current one wins over it; returns whether it did. */
   async #store(pin: Pin, signed: Signed): Promise<boolean> {
     const { store, compared } = this.#deps;
     let isNews = false;
@@ -200,7 +200,7 @@ export class Pins {
         return isNews ? storedOf(pin, signed, this.#seenAtMs(pin)) : undefined;
       })
       .catch((error: unknown) => {
-        compared.startOver(); // a pin of another peer is known, and was not kept
+        compared.startOver(); // a pin that another peer has is missing here
         throw error;
       });
     if (isNews) this.#noteChange(old?.pin, pin, { isForRoom: false });
@@ -213,15 +213,15 @@ export class Pins {
   }
 
   /**
-   * When a file was deleted, as far as can be told here. The date is by another peer's clock: nothing was
-   * deleted after we heard of it, and what we hear while all else is known was deleted just now.
+   * When a file was deleted, as far as is known here. The date is by another peer's clock: a file was
+   * deleted before we heard of it, and just now if we knew all other pins when we did.
    */
   #seenAtMs({ deletedAtMs }: Pin): number {
     const nowMs = Date.now();
     return this.#deps.compared.isCurrent() ? nowMs : Math.min(deletedAtMs ?? Infinity, nowMs);
   }
 
-  /** Only after a pin is on disk: what is kept in memory is never ahead of it. */
+  /** Only after a pin is on disk: memory is never ahead of it. */
   #noteChange(
     old: Pin | undefined,
     pin: Pin,
@@ -239,7 +239,7 @@ export class Pins {
 
   #spread(signed: Signed): void {
     const { wire, metrics } = this.#deps;
-    // Those who are connected are told below, and answer.
+    // Connected peers get it below, and acknowledge it.
     if (!wire.engine().reachesAll()) wire.broadcast('pins', signed);
     for (const peerId of wire.engine().connected())
       wire.request(peerId, { kind: 'pins-put', pins: [signed] }).catch(() => {
@@ -253,6 +253,6 @@ export class Pins {
   }
 }
 
-/** A pin as it is stored; when it was deleted matters only to a file that can be brought back. */
+/** A pin as it is stored; the time of deletion matters only while the file can be brought back. */
 const storedOf = (pin: Pin, signed: Signed, deletedSeenMs: number): StoredPin =>
   isDeletedForNow(pin) ? { pin, signed, deletedSeenMs } : { pin, signed };

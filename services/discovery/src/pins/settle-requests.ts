@@ -1,6 +1,6 @@
 /**
- * Tells this peer's transfer service which DAGs to settle. Redis may be away: roots then wait here, and
- * past the bound they are dropped, since transfer's own rounds over the pin set find them again.
+ * Asks this peer's transfer service to settle DAGs. While Redis is down roots wait here; past the bound
+ * they are dropped, since transfer's own rounds over the pin set find them again.
  */
 import type { Log, Loops } from '@shoal/chassis';
 import type { Producer } from '@shoal/chassis/queue';
@@ -11,7 +11,7 @@ const WAITING_MAX = 10_000;
 const RETRY_MS = 2000;
 
 export interface SettleRequests extends Disposable {
-  /** Has transfer settle a file, soon. */
+  /** Queues a file for transfer to settle. */
   add(root: Cid): void;
 }
 

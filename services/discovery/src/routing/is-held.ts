@@ -1,23 +1,23 @@
 /**
- * Whether the swarm holds a block, for whoever asks who to get it from.
+ * Whether the swarm holds a block, for clients that ask for its providers.
  *
- * The root of a live pin is held by promise. Of any other block the storages are asked: ours first,
+ * The root of a live pin is held by promise. For any other block the storages are asked: ours first,
  * since it has every node of every pinned DAG, then those of all members at once; one yes is enough.
- * Have-maps would not do: they speak of roots, and strangers ask for chunks whose root they don't name.
- * Clients ask the same again and again, hence the small memory; a no is forgotten soon, so that a file
- * is found the moment after its upload.
+ * Have-maps don't help: they are by root, and strangers ask for chunks without naming a root.
+ * Clients repeat their questions, hence the small cache; a no expires soon, so that a file
+ * is found the moment after its upload. Concurrent questions for one block share a search (single-flight).
  */
 import { decodeBits, digestOf } from '@shoal/blocks';
 import { type Log, type PeerClient, RecentMap, Shares } from '@shoal/chassis';
 import { type Cid, type Member, type Pin, storageRoutes } from '@shoal/protocol';
 import type { Metrics } from '../metrics.ts';
 
-/** A storage that answers later than this counts as one that does not have it. */
+/** A storage that takes longer counts as one that does not have the block. */
 const HAVE_TIMEOUT_MS = 1500;
 /** How long a yes and a no are remembered. */
 const HELD_FOR_MS = 5000;
 const ABSENT_FOR_MS = 1000;
-/** Answers remembered; the oldest goes first. */
+/** Answers remembered. */
 const ANSWERS_MAX = 4096;
 /** Searches under way at once, each for another block. */
 const SEARCHES_MAX = 256;
@@ -59,7 +59,7 @@ export function createFindBlock(deps: {
       return decodeBits(bits, 1)[0] !== 0;
     } catch (err) {
       if (!signal.aborted)
-        log.debug({ err, peer: member.peerId }, 'storage does not say what it has');
+        log.debug({ err, peer: member.peerId }, 'storage did not say whether it has a block');
       return false;
     }
   };
@@ -118,7 +118,7 @@ export function createFindBlock(deps: {
   };
 }
 
-/** True with the first that is, false once all are not. */
+/** True with the first one that is true, false once all are false. */
 async function isAnyTrue(claims: readonly Promise<boolean>[]): Promise<boolean> {
   const yes = claims.map(async (claim) => {
     if (!(await claim)) throw new Error('no');

@@ -61,7 +61,7 @@ export class PinTables {
     const { root, sha256, createdAtMs, expiresAtMs } = pin;
     const state = this.#stateOf(stored, atMs);
     const purgeAtMs = this.purgeAtOf(stored);
-    // A file that is purged, or due for it, stays purged, whatever becomes of clock and setting.
+    // A file that is purged, or due for it, stays purged, even if clock or setting change.
     void this.pins.put(root, state === 'recoverable' ? stored : { pin, signed });
     void this.stamps.put([pinBucket(root), root], stampOf(pin));
     if (sha256 !== undefined) void this.bySha256.put([sha256, root], true);
@@ -74,7 +74,7 @@ export class PinTables {
       void this.purging.put([purgeAtMs, root], true);
   }
 
-  /** Takes a pin out of all orders, as it was put in, whatever its state was then. */
+  /** Takes a pin out of all orders, whatever its state was when it was put in. */
   takeOut(stored: StoredPin): void {
     const { createdAtMs, sha256, root, expiresAtMs } = stored.pin;
     const purgeAtMs = this.purgeAtOf(stored);

@@ -15,7 +15,7 @@ export interface Met {
   readonly others: readonly AgedRecord[];
 }
 
-/** @throws when nobody answers there, or not with the key of this peer */
+/** @throws Error when no process answers there, or not with the key of this peer. */
 export async function meet(
   { peerId, origin }: { readonly peerId: PeerId; readonly origin: string },
   {

@@ -35,7 +35,10 @@ const HEARTBEATS_GONE = 12;
  * is of a process that runs now.
  */
 const CLOCKS_DIFFER_MAX_MS = 5 * 60_000;
-/** Addresses whose last call is remembered, each called once in a heartbeat. Past it: the oldest may be called sooner. */
+/**
+ * Addresses whose last call is remembered, each called once in a heartbeat. Past it: the oldest may be
+ * called sooner.
+ */
 const CALLS_MAX = 64;
 
 export interface TwinsDeps {
@@ -197,7 +200,7 @@ export class Twins {
     if (origin === own().record.http.discovery || clock() - lastMs < heartbeatMs()) return;
     this.#calledAtMs.set(origin, clock());
     await this.#meet({ peerId: self, origin }).catch((err: unknown) =>
-      log.debug({ err, origin }, 'nobody answers where an earlier run was'),
+      log.debug({ err, origin }, 'no twin answers where an earlier run was'),
     );
   }
 
