@@ -9,7 +9,7 @@ import type { Log } from '@shoal/chassis';
 import type { BlockPlace, Cid, PeerId } from '@shoal/protocol';
 import type { Holders } from '../holders/holders.ts';
 import type { Metrics } from '../metrics.ts';
-import type { Claims } from './claims.ts';
+import type { ClaimedBlocks } from './claimed-blocks.ts';
 import { Doubts } from './doubts.ts';
 import type { Opinions } from './opinions.ts';
 import type { Compared } from './proof-client.ts';
@@ -18,7 +18,7 @@ import type { Compared } from './proof-client.ts';
 const AGAIN_PER_QUESTION = 8;
 
 export interface JudgeDeps {
-  readonly claims: Pick<Claims, 'has'>;
+  readonly claimed: Pick<ClaimedBlocks, 'has'>;
   readonly holders: Pick<Holders, 'noteProof'>;
   readonly opinions: Pick<Opinions, 'note'>;
   readonly metrics: Pick<Metrics, 'proofs'>;
@@ -40,11 +40,11 @@ export class Judge {
 
   /** Blocks to ask a member for again; ends the doubt about those that it claims no more. */
   again(peerId: PeerId): BlockPlace[] {
-    const { claims, holders } = this.#deps;
+    const { claimed, holders } = this.#deps;
     const places: BlockPlace[] = [];
     for (const place of this.#doubts.of(peerId)) {
       if (places.length === AGAIN_PER_QUESTION) break;
-      if (claims.has(peerId, place)) {
+      if (claimed.has(peerId, place)) {
         places.push(place);
         continue;
       }

@@ -9,7 +9,7 @@ import type { Holders } from '../holders/holders.ts';
 import type { Refresh } from '../holders/refresh.ts';
 import { shuffle } from '../members/shuffle.ts';
 import type { Metrics } from '../metrics.ts';
-import { Claims } from './claims.ts';
+import { ClaimedBlocks } from './claimed-blocks.ts';
 import { Judge } from './judge.ts';
 import type { Opinions } from './opinions.ts';
 import { ProofClient } from './proof-client.ts';
@@ -48,7 +48,7 @@ export interface ProvingDeps {
 
 export class Proving {
   readonly #deps: ProvingDeps;
-  readonly #claims: Claims;
+  readonly #claimed: ClaimedBlocks;
   readonly #judge: Judge;
   readonly #client: ProofClient;
   readonly #stop = new AbortController();
@@ -60,8 +60,8 @@ export class Proving {
 
   constructor(deps: ProvingDeps) {
     this.#deps = deps;
-    this.#claims = new Claims(deps);
-    this.#judge = new Judge({ ...deps, claims: this.#claims });
+    this.#claimed = new ClaimedBlocks(deps);
+    this.#judge = new Judge({ ...deps, claimed: this.#claimed });
     this.#client = new ProofClient(deps);
   }
 
@@ -111,7 +111,7 @@ export class Proving {
       .filter(({ peerId }) => !this.#isFresh(root, peerId))
       .map((member) => ({
         member,
-        places: this.#claims.pick(member.peerId, root, BLOCKS_OF_FILE),
+        places: this.#claimed.pick(member.peerId, root, BLOCKS_OF_FILE),
       }))
       .filter(({ places }) => places.length > 0)
       .slice(0, MEMBERS_PER_ROUND);
@@ -144,7 +144,7 @@ export class Proving {
     // In random order: a question has no room for the last ones, and they must not be the same each time.
     for (const root of shuffle(roots)) {
       if (places.length >= BLOCKS_PER_QUESTION) break;
-      places.push(...this.#claims.pick(peerId, root, BLOCKS_OF_FILE));
+      places.push(...this.#claimed.pick(peerId, root, BLOCKS_OF_FILE));
     }
     return unique(places);
   }

@@ -12,7 +12,7 @@ interface Held {
   readonly blocks: number;
 }
 
-export class Claims {
+export class ClaimedBlocks {
   readonly #self: PeerId;
   readonly #holders: Pick<Holders, 'last'>;
 
