@@ -214,14 +214,12 @@ function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableStack) {
     return { haves: [], ...(pin === undefined ? {} : { pin }) };
   };
   const ask = createAsk({ self, wire, table: membership.table, answer, metrics, log });
-  membership.onChange((peerId, now) =>
-    events.publish({ kind: 'member', atMs: Date.now(), peerId, state: now }),
-  );
-
   const undeleteMs = config.DISCOVERY_UNDELETE_MS;
   const pinning = startPins({ ...ground, ...swarm, store, reader, ask, undeleteMs }, stack);
   const holding = startHolders({ ...ground, membership, ask, readHaveMap }, stack);
-  const page = (after: string, limit: number) => reader.page(after, limit);
+  membership.onChange((peerId, now) =>
+    events.publish({ kind: 'member', atMs: Date.now(), peerId, state: now }),
+  );
   const proving = new Proving({
     self,
     client,
@@ -229,7 +227,7 @@ function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableStack) {
     refresh: holding.refresh,
     opinions,
     members,
-    page,
+    page: (after, limit) => reader.page(after, limit),
     metrics,
     log,
   });
