@@ -42,6 +42,7 @@ export class Judge {
   again(peerId: PeerId): BlockPlace[] {
     const { claimed, holders } = this.#deps;
     const places: BlockPlace[] = [];
+    const freed = new Set<Cid>();
     for (const place of this.#doubts.of(peerId)) {
       if (places.length === AGAIN_PER_QUESTION) break;
       if (claimed.has(peerId, place)) {
@@ -49,8 +50,10 @@ export class Judge {
         continue;
       }
       this.#doubts.end(peerId, place);
-      holders.noteProof(place.root, peerId, undefined);
+      freed.add(place.root);
     }
+    for (const root of freed.difference(this.#doubts.roots(peerId)))
+      holders.noteProof(root, peerId, undefined);
     return places;
   }
 
