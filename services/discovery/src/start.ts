@@ -54,7 +54,7 @@ import { Proving } from './trust/proving.ts';
 import { OwnRun, readFormer } from './twins/own-run.ts';
 import { Twins } from './twins/twins.ts';
 
-/** What peers compare to know whether they understand each other. */
+/** The version that peers compare to know whether they understand each other. */
 const VERSION = '0.1.0';
 /** Routing answers of peers begin with different members: any number above the largest swarm. */
 const FIRST_TURNS = 1_000_000;
@@ -128,7 +128,7 @@ async function openGround(
   };
 }
 
-/** Who is in the swarm, and what we think of them and of ourselves. */
+/** The members of the swarm, and what we think of them and of ourselves. */
 function createSwarm(ground: Ground) {
   const { config, self, state, client, wire, address, storage, clock, metrics, log } = ground;
   const ownRun = new OwnRun(ground.incarnation);

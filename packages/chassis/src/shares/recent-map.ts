@@ -10,8 +10,6 @@ import assert from 'node:assert/strict';
 export interface RecentMapOptions<K, V> {
   /** Bound on the entries, or on the sum of their weights when `weightOf` is given. */
   readonly max: number;
-  /** Bound on the entries where `max` is one on their weights. Default: none. */
-  readonly entriesMax?: number;
   /** What an entry counts for, fixed when it is set. Default: 1. An entry above `max` is not kept. */
   readonly weightOf?: (value: V, key: K) => number;
   /** How long after it was set an entry is given; reading it doesn't prolong that. Default: no end. */
@@ -20,6 +18,8 @@ export interface RecentMapOptions<K, V> {
   readonly clock?: () => number;
   /** Called with each entry that the bound evicts, or that expired; not for `set`, `delete` or `clear`. */
   readonly onEvict?: (key: K, value: V) => void;
+  /** Bound on the entries where `max` is one on their weights. Default: none. */
+  readonly entriesMax?: number;
 }
 
 interface Entry<V> {

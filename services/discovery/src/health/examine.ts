@@ -14,7 +14,7 @@ import type { Standing } from './standing.ts';
 const UNASKED_FOR_MS = 30_000;
 /** How long a proof of some blocks of a file speaks for what its holder says of the others. */
 const PROVED_FOR_MS = 3_600_000;
-/** What counts as proved: more than that a peer says so. */
+/** Counts as proved: there is more than the word of the peer. */
 const PROVEN: ReadonlySet<ProofState> = new Set(['own', 'proved', 'sampled']);
 
 export interface ExamineDeps {
@@ -67,7 +67,7 @@ export async function examine(
   };
 }
 
-/** What speaks for the copy that a peer says it holds. */
+/** The evidence for the copy that a peer says it holds. */
 function evidenceFor(
   pin: Pin,
   peerId: PeerId,

@@ -27,7 +27,7 @@ import type { Holders, Statement } from '../holders/holders.ts';
 /** An older answer says nothing about now. */
 export const ANSWER_AGE_MAX_MS = 10_000;
 
-/** What is known of a file at one moment. */
+/** The state of a file at one moment. */
 export interface Standing extends Copies {
   readonly state: FileState;
   readonly causes: FileCause[];

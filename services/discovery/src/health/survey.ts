@@ -23,7 +23,7 @@ const QUESTION_MS = 5000;
 /** Files whose time below target is remembered: those that fell below it first. */
 const UNSAFE_MAX = 100_000;
 
-/** What a round found. */
+/** The findings of a round. */
 export interface Tally {
   readonly files: Readonly<Record<FileState, number>>;
   readonly belowTargetBytes: number;

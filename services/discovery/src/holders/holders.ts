@@ -1,5 +1,5 @@
 /**
- * Who holds what: the one table of what peers said, each statement with its date. Lists, health,
+ * The holders of files: the one table of what peers said, each statement with its date. Lists, health,
  * metrics and therefore alerts read nothing else; announcements and answers write it.
  *
  * A statement is never dropped for its age, only for a later one or for room: readers decide how old is too
@@ -26,7 +26,7 @@ const PEERS_MAX = 4096;
  */
 const LATE_MAX_MS = 10_000;
 
-/** What a peer said of a root. */
+/** A peer's last statement on a root. */
 export interface Statement {
   /** Undefined for nothing. */
   readonly haveMap: HaveMap | undefined;
@@ -51,7 +51,7 @@ interface Entry {
   readonly proof: Proof | undefined;
 }
 
-/** What peers said of one root. */
+/** All peers' last statements on one root. */
 interface Said {
   readonly entries: Map<PeerId, Entry>;
   /** Of all their have-maps. */
@@ -70,7 +70,7 @@ export interface Holders {
   note(root: Cid, peerId: PeerId, haveMap: HaveMap | undefined, options?: NoteOptions): void;
   /** Notes whether a peer could prove blocks of a root that it claims; undefined clears a failure. */
   noteProof(root: Cid, peerId: PeerId, isProved: boolean | undefined): void;
-  /** What a peer said last of a root. */
+  /** A peer's last statement on a root. */
   last(root: Cid, peerId: PeerId): Statement | undefined;
   /** This peer went, or came back, perhaps with less: what it said is no longer current. */
   turn(peerId: PeerId): void;

@@ -22,7 +22,7 @@ const CALLS_MAX = 2;
 const WAITING_MAX = 1024;
 
 /**
- * What this peer holds of a DAG: undefined for nothing that it could serve, `unread` when that is unknown:
+ * The have-map of a DAG at this peer: undefined for nothing that it could serve, `unread` when that is unknown:
  * storage is down, slow, or asked for more than it can read. The two must never be confused:
  * only the first one is a loss.
  */

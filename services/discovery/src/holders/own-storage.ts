@@ -1,5 +1,5 @@
 /**
- * What discovery reads from this peer's own storage: have-maps and figures. Storage may be down or starting;
+ * Discovery's questions to this peer's own storage: have-maps and figures. Storage may be down or starting;
  * then the peer does not know what it holds, and says so.
  */
 import type { Log, Loops, PeerClient, Turn } from '@shoal/chassis';
@@ -22,7 +22,7 @@ const NO_STATS: StorageStats = {
 };
 
 export interface OwnStorage extends Disposable {
-  /** What this peer holds of a DAG, or that this is unknown. */
+  /** The have-map of a DAG at this peer, or that it is unknown. */
   readHaveMap: ReadHaveMap;
   /** The last figures, from an earlier run if need be, as a member's record takes them. */
   space(): Omit<StorageStats, 'limit'>;

@@ -37,7 +37,7 @@ export function startHolders(deps: StartHoldersDeps, stack: AsyncDisposableStack
   return { holders, want, announcing, refresh: createRefresh({ ...deps, want, holders }) };
 }
 
-/** What members say of their blocks is read anew when they went, and when they are back. */
+/** A member's statements are no longer current once it went, nor when it is back. */
 function turnWithMembers(membership: Pick<Membership, 'onChange'>, holders: Holders): void {
   const gone = new Set<PeerId>();
   membership.onChange((peerId, state) => {

@@ -1,8 +1,8 @@
 /**
  * One question to every member, answered directly.
  *
- * The question is broadcast; members that hold nothing say so too, so "nobody has it" is known as soon
- * as all have answered, with no time-out to wait for. Members that the broadcast can't reach yet (just
+ * The question is broadcast; peers that hold nothing say so too, hence "nobody has it" is known as soon
+ * as all have answered and no time-out need pass. Members that the broadcast can't reach yet (just
  * connected) are asked directly at once, and those that stay silent are asked directly a little later.
  */
 import { randomUUID } from 'node:crypto';

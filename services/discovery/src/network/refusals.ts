@@ -1,7 +1,7 @@
 /**
- * Logs what other peers sent and was refused: the sender, what it was, and which field is wrong. A peer
- * that errs does so again with every heartbeat, so a refusal is logged once in a while (debounced); the
- * metric counts them all.
+ * Refusals of what other peers sent, by name: the sender, what it was, and which field is
+ * wrong. A peer that errs does so again with every heartbeat, so the same refusal is a warning once in
+ * a while only; the metric counts them all.
  */
 import { type Log, RecentMap } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
@@ -18,9 +18,9 @@ const NAME_SHOWN_CHARS = 64;
 
 export interface Refusal {
   readonly what: 'message' | 'member' | 'pin' | 'stamp' | 'have-map' | 'root';
-  /** Who sent it, which need not be who made it; undefined for what was on our own disk. */
+  /** The sender, which need not be the maker; undefined for what was on our own disk. */
   readonly from: PeerId | undefined;
-  /** Which pin, which member, as far as that can be told. */
+  /** Which pin, which member, as far as that is known. */
   readonly name?: string | undefined;
   /** Field and fault. */
   readonly reason: string;

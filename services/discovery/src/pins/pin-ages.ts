@@ -1,6 +1,6 @@
 /**
  * How old pins are. Their dates are by the clock of the peer that made them, which may be wrong by days.
- * What was seen here bounds them: a pin is at least as old as the time since it was first seen here, and one
+ * The time since they were first seen here bounds them: a pin is at least as old as that, and one
  * that comes in while all others are known counts as new, even if its date says otherwise.
  */
 import { RecentMap } from '@shoal/chassis';
@@ -36,7 +36,7 @@ export function createPinAges(deps: {
   const startMs = clock();
   let isForgetful = false;
   const seen = new RecentMap<Cid, Seen>({ max: seenMax, onEvict: () => (isForgetful = true) });
-  /** What was here at the start was seen by then. */
+  /** Pins that were here at the start were seen by then. */
   const seenOf = (root: Cid): Seen | undefined =>
     seen.peek(root) ??
     (isForgetful ? undefined : { firstMs: startMs, changeMs: startMs, isNews: false });

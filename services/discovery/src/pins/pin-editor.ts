@@ -1,5 +1,5 @@
 /**
- * What users do to an existing file: find it, change it, delete it, bring it back, purge it. The other
+ * Operations of users on an existing file: find it, change it, delete it, bring it back, purge it. The other
  * members are asked for files that are not known here; pins that they answer are merged like any others.
  */
 import assert from 'node:assert';

@@ -66,7 +66,7 @@ export function startPins(deps: StartPinsDeps, stack: AsyncDisposableStack) {
   return { ages, compared, pins, editor };
 }
 
-/** What the peer's event stream says of a pin that was made or came in. */
+/** The event for a pin that was made or came in. */
 function changeOf(pin: Pin, old: Pin | undefined, isForRoom: boolean) {
   const about = { atMs: Date.now(), cid: pin.root, name: pin.name };
   if (!pin.deleted) return { kind: 'pin', ...about } as const;

@@ -8,7 +8,7 @@
  *
  * A deleted file that can be brought back is queued too, by the time at which it is purged. That
  * time is this peer's own: it counts from when the file was deleted, as far as was seen here, for as long as
- * the setting says, and never past the end that the file had. What left the queue stays purged here, even if
+ * the setting says, and never past the end that the file had. A file that left the queue stays purged here, even if
  * clock or setting change: its bytes may be gone, and a pin that can't be followed would hold up every sweep.
  */
 import assert from 'node:assert';

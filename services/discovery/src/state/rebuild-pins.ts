@@ -4,7 +4,7 @@ import type { Database, RootDatabase } from 'lmdb';
 import { peek } from '../network/signed.ts';
 import type { PinTables, StoredPin } from './pin-tables.ts';
 
-/** What the tables are; older ones are rebuilt. */
+/** The version of the tables; older ones are rebuilt. */
 const FORM = 5;
 /** Pins that could not be kept are kept aside under this and their root, as they were signed. */
 const REFUSED_KEY = 'refused-pin/';

@@ -1,4 +1,4 @@
-/** What members say they hold of a file, block by block: what they can be asked to prove. */
+/** The blocks of files that members say they hold, and so can be asked to prove. */
 import { randomInt } from 'node:crypto';
 import { decodeBits, getBit } from '@shoal/blocks';
 import type { BlockPlace, Cid, PeerId } from '@shoal/protocol';

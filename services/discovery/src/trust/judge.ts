@@ -1,5 +1,5 @@
 /**
- * What compared proofs say of a member. A block that failed is asked for again first: proved then, as a damaged
+ * The verdict on a member, from compared proofs. A block that failed is asked for again first: proved then, as a damaged
  * copy that was healed is, or no longer claimed, it is no longer held against the member.
  *
  * "I don't have it" is no lie, for the have-map that said otherwise may be older. A member that claims a
@@ -110,7 +110,7 @@ export class Judge {
     }
   }
 
-  /** What a file's copy at this member counts for; it is proved again once nothing of it is in doubt. */
+  /** Notes whether files' copies at this member count; one is proved again once nothing of it is in doubt. */
   #noteFiles(peerId: PeerId, verdicts: readonly Verdict[]): void {
     const { holders } = this.#deps;
     const doubted = this.#doubts.roots(peerId);

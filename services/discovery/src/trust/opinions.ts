@@ -1,5 +1,5 @@
 /**
- * What this peer thinks of the members, by the proofs that they gave: to its own samples, and to its
+ * This peer's opinion of the members, by the proofs that they gave: to its own samples, and to its
  * transfer service, which reports them. Opinions are kept and counted here; the member table reads them.
  */
 import type { Log } from '@shoal/chassis';

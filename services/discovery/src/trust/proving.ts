@@ -1,7 +1,7 @@
 /**
  * Samples of what members say they hold. In each round they are asked to prove a few blocks that we hold
  * as well, of files that come in turn, so that a member which throws away what it took is found out
- * before a reader relies on it. What it failed is asked for again first.
+ * before a reader relies on it. Blocks that it failed are asked for again first.
  */
 import type { Log, Loops, PeerClient } from '@shoal/chassis';
 import type { BlockPlace, Cid, Member, PeerId, Pin } from '@shoal/protocol';

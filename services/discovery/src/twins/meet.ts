@@ -9,9 +9,9 @@ import { isAuthentic, read, type Signed } from '../network/signed.ts';
 const CALL_TIMEOUT_MS = 2000;
 
 export interface Met {
-  /** What the process there says of itself now. */
+  /** The process there, as it says itself now. */
   readonly record: MemberRecord;
-  /** What it knows of the members. */
+  /** The other members, as it knows them. */
   readonly others: readonly AgedRecord[];
 }
 

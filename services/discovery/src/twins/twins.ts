@@ -15,7 +15,7 @@
  * A record under our name shows a twin when its run began after ours. One of an earlier run shows it only if
  * the process at its address signs a nonce now, or if its date is well after our start: records of our
  * own earlier runs circulate for long, so a restart must raise no alarm, and a member that relays them must
- * not silence us. What a twin said before it was found gone is such an old record too. Starts are ordered
+ * not silence us. A record of a twin from before it was found gone is such an old one too. Starts are ordered
  * by incarnation: with a clock that is behind, on another machine, the copy may count as the earlier one.
  */
 import { type Log, type Loops, type PeerClient, RecentMap } from '@shoal/chassis';
