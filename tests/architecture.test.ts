@@ -96,7 +96,17 @@ const ROOMS: Readonly<Record<string, { ground: readonly string[]; rooms: readonl
   },
   'services/discovery': {
     ground: ['config', 'metrics'],
-    rooms: ['network', 'routing', 'members', 'pins', 'holders', 'trust'],
+    rooms: [
+      'network',
+      'routing',
+      'twins',
+      'members',
+      'state',
+      'pins',
+      'holders',
+      'trust',
+      'health',
+    ],
   },
   'services/gateway': { ground: ['config', 'metrics'], rooms: ['proxy', 'kubo/rpc', 'kubo'] },
 };

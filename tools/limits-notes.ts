@@ -213,14 +213,6 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Calling back after a broken connection (`CALL_BACK_TIMEOUT_MS`, 2 s; then `KNOCK_TIMEOUT_MS`, 1 s)',
       past: 'refused: down; silent: a suspect',
     },
-    'health.ts ANSWERS_TIMEOUT_MS': {
-      what: 'Waiting for health',
-      past: 'who did not answer counts as it did last, with that date',
-    },
-    'health.ts ASKING_MAX_MS': {
-      what: 'Asking for a list',
-      past: 'no further question is put; the rest is told by the last answers, with their date',
-    },
     'holders.ts BITS_MAX_CHARS': {
       what: 'Holders remembered (`ROOTS_MAX`, 8192 files; `BITS_MAX_CHARS`, 32 Mi characters)',
       past: 'the least recently told are forgotten, and asked for again',
@@ -340,10 +332,6 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Figures of our own storage',
       past: 'the last ones stand',
     },
-    'pin-ages.ts SEEN_MAX': {
-      what: 'Pins whose coming is remembered',
-      past: 'of the others only their own date is known',
-    },
     'pin-store.ts ROOTS_PER_SHA256_MAX': {
       what: 'Files of one sha-256',
       past: 'the others are found by CID',
@@ -364,48 +352,6 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Host name in an address',
       past: 'the record has no address',
     },
-    'proving.ts ACCUSED_MAX': {
-      what: 'Blocks that a member is blamed for after a sample (`ACCUSED_MAX`, 8; `REPORTS_MAX`, 4, of them are reported to it)',
-      past: 'asked for again',
-    },
-    'proving.ts AGAIN_MAX': {
-      what: 'Blocks that failed a sample (`AGAIN_PER_QUESTION`, 8, of them are asked again in a round; `AGAIN_MAX`, 1024, are remembered)',
-      past: 'the oldest is forgotten; its file is sampled in turn',
-    },
-    'proving.ts AGAIN_PER_QUESTION': {
-      what: 'Blocks that failed a sample (`AGAIN_PER_QUESTION`, 8, of them are asked again in a round; `AGAIN_MAX`, 1024, are remembered)',
-      past: 'the oldest is forgotten; its file is sampled in turn',
-    },
-    'proving.ts BLOCKS_PER_QUESTION': {
-      what: 'Samples of what members say they hold (a round asks about `ROOTS_MAX`, 16, files; `MEMBERS_PER_ROUND`, 8, with `BLOCKS_PER_QUESTION`, 24)',
-      past: 'the others in the next rounds',
-    },
-    'proving.ts CALL_TIMEOUT_MS': { what: 'Wait for what a sample asks', past: 'unanswered' },
-    'proving.ts DENIALS_MAX': {
-      what: 'Denials of a block that is claimed',
-      past: 'it counts as failed',
-    },
-    'proving.ts LOOKS_MAX': {
-      what: 'Files whose proofs are asked for because somebody looks (`LOOKS_MAX`, 8, at once)',
-      past: 'told by what was proved before',
-    },
-    'proving.ts MEMBERS_PER_ROUND': {
-      what: 'Samples of what members say they hold (a round asks about `ROOTS_MAX`, 16, files; `MEMBERS_PER_ROUND`, 8, with `BLOCKS_PER_QUESTION`, 24)',
-      past: 'the others in the next rounds',
-    },
-    'proving.ts REPORTS_MAX': {
-      what: 'Blocks that a member is blamed for after a sample (`ACCUSED_MAX`, 8; `REPORTS_MAX`, 4, of them are reported to it)',
-      past: 'asked for again',
-    },
-    'proving.ts ROOTS_MAX': {
-      what: 'Samples of what members say they hold (a round asks about `ROOTS_MAX`, 16, files; `MEMBERS_PER_ROUND`, 8, with `BLOCKS_PER_QUESTION`, 24)',
-      past: 'the others in the next rounds',
-    },
-    'proving.ts STEPS_MAX': {
-      what: 'Places looked at to find a block that both hold',
-      past: 'nothing of this file is asked for',
-    },
-    'proving.ts WANT_TIMEOUT_MS': { what: 'Wait for what a sample asks', past: 'unanswered' },
     'refusals.ts LINES_PER_PEER_MAX': {
       what: 'Record that is refused, in the log (the same one once in `QUIET_MS`, 10 min; `LINES_PER_PEER_MAX`, 100 of one peer within that; `TOLD_MAX`, 1024 remembered; `NAME_SHOWN_CHARS`, 64)',
       past: 'counted by `shoal_discovery_refusals_total` alone',
@@ -458,26 +404,6 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
     'transact.ts COMMIT_ERROR_TIMEOUT_MS': {
       what: 'Reason of a failed commit',
       past: 'a full disk only if no byte is free',
-    },
-    'twins.ts CALLS_MAX': {
-      what: 'Call of a twin (`CALL_TIMEOUT_MS`, 2 s; `CALLS_MAX`, 64 addresses remembered, each called once in a heartbeat)',
-      past: 'counts as not seen',
-    },
-    'twins.ts CALL_TIMEOUT_MS': {
-      what: 'Call of a twin (`CALL_TIMEOUT_MS`, 2 s; `CALLS_MAX`, 64 addresses remembered, each called once in a heartbeat)',
-      past: 'counts as not seen',
-    },
-    'twins.ts CLOCKS_DIFFER_MAX_MS': {
-      what: 'Twin out of reach, of an earlier start (`CLOCKS_DIFFER_MAX_MS`, 5 min: its record is dated that much after our start)',
-      past: 'noticed then',
-    },
-    'twins.ts HEARTBEATS_GONE': {
-      what: 'Twin that is not seen (`HEARTBEATS_GONE`, 12 heartbeats)',
-      past: 'it is gone, and the peer that stands aside takes its place',
-    },
-    'twins.ts TWINS_MAX': {
-      what: 'Twins remembered',
-      past: 'the one not seen for longest is forgotten, and noticed anew',
     },
     'want.ts ANSWER_BITS_MAX_CHARS': {
       what: 'Have-maps in one answer (`ANSWER_BITS_MAX_CHARS`, 3 Mi characters: 18 million blocks)',

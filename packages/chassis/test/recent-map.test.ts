@@ -45,6 +45,18 @@ describe('a recent map', () => {
     expect([keysOf(map), map.weight]).toEqual([[], 0]);
   });
 
+  it('bounds entries and their weights together, when it is given both', () => {
+    const map = new RecentMap<string, number>({
+      max: 5,
+      entriesMax: 2,
+      weightOf: (value) => value,
+    });
+    for (const key of ['a', 'b', 'c']) map.set(key, 1);
+    expect([keysOf(map), map.weight]).toEqual([['b', 'c'], 2]);
+    map.set('d', 5);
+    expect([keysOf(map), map.weight]).toEqual([['d'], 5]);
+  });
+
   it('gives nothing after its time to live, which reading does not prolong', () => {
     let nowMs = 0;
     const evicted: string[] = [];

@@ -33,7 +33,7 @@ export const DiscoveryConfig = PeerConfig.extend({
   DISCOVERY_PROOF_INTERVAL_MS: milliseconds(500, 24 * 3_600_000, 10_000),
   /** Time after which a peer that is down is no longer placed on. */
   MEMBER_OUT_AFTER_MS: milliseconds(1000, 30 * 24 * 3_600_000, 600_000),
-  /** Time for which what an ended pin reached is kept all the same: more than any peer's clock is wrong. */
+  /** Time for which blocks of an ended pin are kept all the same: more than any peer's clock is likely to be wrong. */
   DISCOVERY_EXPIRY_SLACK_MS: milliseconds(0, 365 * 24 * 3_600_000, 24 * 3_600_000),
   /** Time for which a deleted file can be brought back, the same at every peer; 0 purges it at once. */
   DISCOVERY_UNDELETE_MS: milliseconds(0, 365 * 24 * 3_600_000, 7 * 24 * 3_600_000),

@@ -28,18 +28,18 @@ export function createMetrics() {
     }),
     pinsExpired: new Counter({
       name: 'shoal_discovery_pins_expired_total',
-      help: 'Pins whose end came while this peer ran.',
+      help: 'Pins that ended while this peer ran.',
       registers,
     }),
     pinsPurged: new Counter({
       name: 'shoal_discovery_pins_purged_total',
-      help: 'Deleted files that were purged while this peer ran: when asked to or by another peer (asked), since their time was over (time), or since this peer needed their room (room).',
+      help: 'Deleted files that were purged while this peer ran: on request here or at another peer (asked), because they were kept for as long as is set (time), or because this peer needed their room (room).',
       labelNames: ['why'] as const,
       registers,
     }),
     recoverableBytes: new Gauge({
       name: 'shoal_discovery_recoverable_bytes',
-      help: 'Sizes of the deleted files that can be brought back: every peer says the same of the whole swarm.',
+      help: 'Total size of the deleted files that can be brought back; every peer reports the same sum for the whole swarm.',
       registers,
     }),
     draining: new Gauge({
@@ -55,7 +55,7 @@ export function createMetrics() {
     }),
     messages: new Counter({
       name: 'shoal_discovery_messages_total',
-      help: 'Messages from other peers, by kind and what became of them.',
+      help: 'Messages from other peers, by kind and outcome.',
       labelNames: ['kind', 'outcome'] as const,
       registers,
     }),
@@ -95,13 +95,13 @@ export function createMetrics() {
     }),
     files: new Gauge({
       name: 'shoal_discovery_files',
-      help: 'Files that this peer watches, by state; "unknown" are those of which a peer that is up does not answer. Each file is watched by one peer, so the sum over peers counts each once.',
+      help: 'Files that this peer watches, by state; "unknown" are those about which a peer that is up does not answer. Each file is watched by one peer, so the sum over peers counts each once.',
       labelNames: ['state'] as const,
       registers,
     }),
     surveyedAt: new Gauge({
       name: 'shoal_discovery_files_surveyed_timestamp_seconds',
-      help: 'When the round began that the figures of files, and of bytes below target, are from.',
+      help: 'When the round began that the figures about files, and about bytes below target, are from.',
       registers,
     }),
     belowTarget: new Gauge({
@@ -111,18 +111,18 @@ export function createMetrics() {
     }),
     belowTargetAge: new Gauge({
       name: 'shoal_discovery_below_target_age_seconds',
-      help: 'How long the watched file that is longest below its target has been so.',
+      help: 'Longest time that a watched file has been below its target.',
       registers,
     }),
     routingLookups: new Counter({
       name: 'shoal_discovery_routing_lookups_total',
-      help: 'Questions of strangers who has a block, by what answered them and whether the swarm has it.',
+      help: 'Questions of IPFS clients for providers of a block, by what answered them and whether the swarm has it.',
       labelNames: ['by', 'outcome'] as const,
       registers,
     }),
     proofs: new Counter({
       name: 'shoal_discovery_proofs_total',
-      help: 'Blocks that members were asked to prove, by outcome: denied is one that the member does not say it holds any more.',
+      help: 'Blocks that members were asked to prove, by outcome; denied: the member says that it does not have the block.',
       labelNames: ['outcome'] as const, // 'proved' | 'failed' | 'denied' | 'unanswered'
       registers,
     }),
@@ -134,7 +134,7 @@ export function createMetrics() {
     }),
     distrusted: new Gauge({
       name: 'shoal_discovery_distrusted_members',
-      help: 'Members whose copies this peer does not count, since they failed to prove them.',
+      help: 'Members whose copies this peer does not count, because they failed to prove them.',
       registers,
     }),
     settlesWaiting: new Gauge({

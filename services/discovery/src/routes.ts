@@ -14,7 +14,7 @@ import {
 } from '@shoal/protocol';
 import { describeSurvival, type PinEdit, spreadOf, survivalOf } from '@shoal/swarm';
 import type { Announce } from './holders/announce.ts';
-import { type Health, onlyUp } from './holders/health.ts';
+import { type Health, onlyUp } from './health/health.ts';
 import type { Holders } from './holders/holders.ts';
 import type { Membership } from './members/membership.ts';
 import type { Opinions } from './trust/opinions.ts';
@@ -23,7 +23,7 @@ import type { Compared } from './pins/compared.ts';
 import type { PinEditor } from './pins/pin-editor.ts';
 import type { PinReader } from './pins/pin-reader.ts';
 import type { Pins } from './pins/pins.ts';
-import type { Twins } from './members/twins.ts';
+import type { Twins } from './twins/twins.ts';
 import type { Want } from './holders/want.ts';
 
 export function mountRoutes(
@@ -41,9 +41,9 @@ export function mountRoutes(
     readonly ownClock: OwnClock;
     readonly opinions: Opinions;
     readonly twins: Twins;
-    /** Durable, and told to all members, once resolved. */
+    /** Durable and announced to all members once resolved. */
     readonly setDraining: (isDraining: boolean) => Promise<void>;
-    /** How long what an ended pin reached is kept. */
+    /** How long blocks that an ended pin reached are kept. */
     readonly expirySlackMs: number;
   },
 ): void {
@@ -158,7 +158,7 @@ export function mountRoutes(
   });
 }
 
-/** @throws RequestInvalid when the end named has passed: that would be a deletion without a tombstone. */
+/** @throws RequestInvalid for an end in the past: that would be a deletion without a tombstone. */
 function readChange({ name, replicas, expiresAt }: PinChange, nowMs: number): PinEdit {
   const expiresAtMs = typeof expiresAt === 'string' ? Date.parse(expiresAt) : expiresAt;
   if (typeof expiresAtMs === 'number' && expiresAtMs <= nowMs)
@@ -166,7 +166,7 @@ function readChange({ name, replicas, expiresAt }: PinChange, nowMs: number): Pi
   return { name, replicas, expiresAtMs };
 }
 
-/** What the members that are up share, and what a file survives on them. */
+/** The failure domains of the members that are up, and what a file survives on them. */
 function survivalIn(members: readonly Member[]) {
   const domains = members
     .filter(({ state }) => state === 'alive' || state === 'suspect')

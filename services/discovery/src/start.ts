@@ -1,6 +1,6 @@
 /**
- * Puts the discovery service together, from what needs nothing to what needs the rest: state and clients,
- * the swarm's members, its files, the network, HTTP, and last what speaks up by itself. Stops in reverse.
+ * Puts the discovery service together in dependency order: state and clients, the swarm's members, its
+ * files, the network, HTTP, and last the loops that start conversations by themselves. Stops in reverse.
  */
 import { randomInt } from 'node:crypto';
 import { join } from 'node:path';
@@ -21,22 +21,19 @@ import {
 } from '@shoal/chassis';
 import { connectEvents } from '@shoal/chassis/events';
 import { createProducer } from '@shoal/chassis/queue';
-import type { Cid, Member, PeerId, Pin } from '@shoal/protocol';
+import type { Cid, Member } from '@shoal/protocol';
 import type { DiscoveryConfig } from './config.ts';
-import { createAnnounce } from './holders/announce.ts';
-import { createHealth } from './holders/health.ts';
-import { createHolders } from './holders/holders.ts';
+import { Health } from './health/health.ts';
+import { startSurvey } from './health/survey.ts';
 import { createOwnStorage } from './holders/own-storage.ts';
-import { startSurvey } from './holders/survey.ts';
-import { answerWant, createWant } from './holders/want.ts';
+import { startHolders } from './holders/start-holders.ts';
+import { answerWant } from './holders/want.ts';
 import { createDraining } from './members/draining.ts';
 import { startFailureDetector } from './members/failure.ts';
 import { FULL_MESH_MAX, Join } from './members/join.ts';
 import { Membership } from './members/membership.ts';
 import { createOwnClock, watchOwnClock } from './members/own-clock.ts';
-import { OwnRun } from './members/own-run.ts';
 import { startSavingMembers } from './members/save-members.ts';
-import { createTwins, readFormer } from './members/twins.ts';
 import { createMetrics } from './metrics.ts';
 import { hostOf, listenAddresses } from './network/addresses.ts';
 import { createAsk } from './network/ask.ts';
@@ -46,22 +43,18 @@ import { numericHost, OwnAddress } from './network/own-address.ts';
 import { createRefusals } from './network/refusals.ts';
 import { createSigner } from './network/signed.ts';
 import { createWire } from './network/wire.ts';
-import { Compared } from './pins/compared.ts';
-import { startExpiry } from './pins/expiry.ts';
-import { createPinAges } from './pins/pin-ages.ts';
-import { PinEditor } from './pins/pin-editor.ts';
 import { createPinReader } from './pins/pin-reader.ts';
-import { startPinSync } from './pins/pin-sync.ts';
-import { Pins } from './pins/pins.ts';
-import { startSettleRequests } from './pins/settle-requests.ts';
-import { openState } from './pins/state.ts';
+import { startPins } from './pins/start-pins.ts';
+import { openState } from './state/state.ts';
 import { mountRoutes } from './routes.ts';
 import { createFindBlock } from './routing/is-held.ts';
 import { mountRouting } from './routing/routing.ts';
 import { createOpinions } from './trust/opinions.ts';
-import { startProving } from './trust/proving.ts';
+import { Proving } from './trust/proving.ts';
+import { OwnRun, readFormer } from './twins/own-run.ts';
+import { Twins } from './twins/twins.ts';
 
-/** What peers compare to know whether they understand each other. */
+/** The version that peers compare to know whether they understand each other. */
 const VERSION = '0.1.0';
 /** Routing answers of peers begin with different members: any number above the largest swarm. */
 const FIRST_TURNS = 1_000_000;
@@ -86,7 +79,7 @@ type Ground = Awaited<ReturnType<typeof openGround>>;
 type Swarm = ReturnType<typeof createSwarm>;
 type Files = ReturnType<typeof startFiles>;
 
-/** What all the rest stands on: who we are, what is on disk, how others are reached. */
+/** The base of all the rest: who we are, what is on disk, how others are reached. */
 async function openGround(
   config: Readonly<DiscoveryConfig>,
   log: Log,
@@ -112,7 +105,6 @@ async function openGround(
   );
   const own = ownEndpoints(config);
   const client = stack.use(createPeerClient({ prover, self, own }));
-  const producer = stack.use(createProducer('settle', config.REDIS_SOCKET, log));
   return {
     config,
     log,
@@ -128,7 +120,7 @@ async function openGround(
     state,
     client,
     events: stack.use(connectEvents(config.REDIS_SOCKET, log)),
-    settleRequests: stack.use(startSettleRequests({ producer, metrics, loops, log })),
+    producer: stack.use(createProducer('settle', config.REDIS_SOCKET, log)),
     wire: createWire({ metrics, refusals, log }),
     address: new OwnAddress(config, own),
     storage: stack.use(createOwnStorage({ client, state, log })),
@@ -136,7 +128,7 @@ async function openGround(
   };
 }
 
-/** Who is in the swarm, and what we think of them and of ourselves. */
+/** The members of the swarm, and what we think of them and of ourselves. */
 function createSwarm(ground: Ground) {
   const { config, self, state, client, wire, address, storage, clock, metrics, log } = ground;
   const ownRun = new OwnRun(ground.incarnation);
@@ -157,7 +149,7 @@ function createSwarm(ground: Ground) {
   });
   opinions.onChange(() => membership.noteOpinion());
   membership.restore(state.loadMembers());
-  const twins = createTwins({
+  const twins = new Twins({
     self,
     ownRun,
     client,
@@ -209,124 +201,55 @@ function createSwarm(ground: Ground) {
   };
 }
 
-/** Which files are kept, who holds them, and how safe they are. */
+/** Which files are kept, who holds them, whose copies count, and so how safe files are. */
 function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableStack) {
-  const { config, self, state, client, wire, storage, events, clock, loops, metrics, log } = ground;
-  const { membership, members, opinions, ownClock, join: joining, twins } = swarm;
-  const holders = createHolders({ clock });
-  turnWithMembers(ground, swarm, holders);
-
-  const ages = createPinAges({ clock, wallClock: Date.now });
-  const compared = new Compared({
-    wire,
-    others: () => membership.others(),
-    isClockUsable: () => ownClock.verdict() !== 'wrong',
-    mayBeMore: () => joining.mayBeMore(),
-  });
-  const store = state.pins;
-  const checkName = () => twins.check();
-  const pins = new Pins({
-    ...ground,
-    store,
-    compared,
-    ownClock,
-    checkName,
-    onChange: ({ root, name, deleted }, old, { isForRoom }) => {
-      ages.note(root, compared.isCurrent());
-      ground.settleRequests.add(root);
-      const about = { atMs: Date.now(), cid: root, name };
-      if (!deleted) return events.publish({ kind: 'pin', ...about });
-      if (old?.deleted === true) return events.publish({ kind: 'purged', ...about, isForRoom });
-      events.publish({ kind: 'deleted', ...about });
-    },
-  });
-  const reader = createPinReader(store);
+  const { config, self, state, client, wire, storage, events, loops, metrics, log } = ground;
+  const { membership, members, opinions, join: joining } = swarm;
   const { readHaveMap } = storage;
+  const store = state.pins;
+  const reader = createPinReader(store);
   const answer = async (question: Question): Promise<Answer> => {
     if (question.kind === 'have') return answerWant(question.roots, readHaveMap);
     const pin = reader.findSigned(question.hash);
     return { haves: [], ...(pin === undefined ? {} : { pin }) };
   };
   const ask = createAsk({ self, wire, table: membership.table, answer, metrics, log });
-  const editor = new PinEditor({
-    pins,
-    reader,
-    store,
-    ask,
-    wire,
-    checkName,
-    undeleteMs: config.DISCOVERY_UNDELETE_MS,
+  const undeleteMs = config.DISCOVERY_UNDELETE_MS;
+  const pinning = startPins({ ...ground, ...swarm, store, reader, ask, undeleteMs }, stack);
+  const holding = startHolders({ ...ground, membership, ask, readHaveMap }, stack);
+  membership.onChange((peerId, now) =>
+    events.publish({ kind: 'member', atMs: Date.now(), peerId, state: now }),
+  );
+  const proving = new Proving({
+    self,
+    client,
+    holders: holding.holders,
+    refresh: holding.refresh,
+    opinions,
+    members,
+    page: (after, limit) => reader.page(after, limit),
+    metrics,
     log,
   });
-
-  const want = createWant({ ask, holders });
-  const onHolding = (cid: Cid, peerId: PeerId) =>
-    events.publish({ kind: 'holding', atMs: Date.now(), cid, peerId });
-  const announcing = stack.use(createAnnounce({ self, wire, holders, readHaveMap, onHolding }));
-  const proving = stack.use(
-    startProving({
-      self,
-      client,
-      holders,
-      opinions,
-      readOwn: async (root) => {
-        const { haveMap, readAtMs } = await readHaveMap(root);
-        if (haveMap !== 'unread') holders.note(root, self, haveMap, { readAtMs });
-      },
-      want,
-      members,
-      page: (after, limit) => reader.page(after, limit),
-      metrics,
-      loops,
-      log,
-      intervalMs: config.DISCOVERY_PROOF_INTERVAL_MS,
-    }),
-  );
-  const health = createHealth({
+  stack.use(proving.start(loops, config.DISCOVERY_PROOF_INTERVAL_MS));
+  const health = new Health({
     self,
-    search: (hash, options) => editor.search(hash, { ask: true, ...options }),
+    ...pinning,
+    ...holding,
     reader,
-    want,
-    holders,
-    ages,
-    readHaveMap,
     members,
     // In a full mesh a connection that is gone is the first sign that its peer is.
     isReachable: ({ isSelf, peerId }: Member) =>
       isSelf || wire.isConnected(peerId) || membership.table.all().length > FULL_MESH_MAX,
     isJoining: () => joining.isJoining(),
     newForMs: config.MEMBER_OUT_AFTER_MS,
-    prove: (pin, options) => proving.look(pin, options),
-    isSampled: (peerId) => opinions.isSampled(peerId),
+    proving,
+    opinions,
   });
-  stack.use(startPinSync({ self, store, pins, compared, wire, log }, loops));
-  const onTurn = (root: Cid): void => {
-    pins.count();
-    ground.settleRequests.add(root);
-  };
-  const onPurge = ({ root: cid, name }: Pin) =>
-    events.publish({ kind: 'purged', atMs: Date.now(), cid, name, isForRoom: false });
-  stack.use(startExpiry({ store, onTurn, onPurge, metrics, loops, log }));
-  return { holders, compared, pins, reader, editor, want, announcing, health };
+  return { ...pinning, ...holding, reader, health };
 }
 
-/** What members say of their blocks is read anew when they went, and when they are back. */
-function turnWithMembers(
-  { events }: Ground,
-  { membership }: Swarm,
-  holders: ReturnType<typeof createHolders>,
-): void {
-  const gone = new Set<PeerId>();
-  membership.onChange((peerId, state) => {
-    const isGone = state === 'down' || state === 'out';
-    // One that went may come back with less than it said; and what it said may reach us when it has gone.
-    if (isGone || gone.delete(peerId)) holders.turn(peerId);
-    if (isGone) gone.add(peerId);
-    events.publish({ kind: 'member', atMs: Date.now(), peerId, state });
-  });
-}
-
-/** Listens for other peers; by now all that answers them is there. */
+/** Listens for other peers; by now all their requests have handlers. */
 async function startNetwork(
   { config, privateKeyRaw, swarmKey, wire, address, metrics, log }: Ground,
   { membership }: Swarm,
@@ -354,7 +277,7 @@ async function startNetwork(
     wire.on(event, () => metrics.connections.set(engine.connected().length));
 }
 
-/** Answers services of this peer, clients and other peers over HTTP; gives its origin. */
+/** Serves this peer's services, clients and other peers over HTTP; returns its origin. */
 async function startServer(
   ground: Ground,
   swarm: Swarm,
@@ -390,7 +313,7 @@ async function startServer(
   return origin;
 }
 
-/** Others hear of us from here on, and we look after them. */
+/** From here on we announce ourselves to the others, and watch them. */
 async function startSpeaking(
   ground: Ground,
   swarm: Swarm,
@@ -410,7 +333,7 @@ async function startSpeaking(
   );
   stack.use(swarm.join.start(loops));
   stack.use(watchOwnClock({ ownClock, metrics, loops, log }));
-  // Files that only a member watches which can't be relied upon would be watched by nobody.
+  // No file is left to a member that can't be relied upon as its only watcher.
   const alive = () =>
     members().filter(({ state: each, isDistrusted }) => each === 'alive' && isDistrusted !== true);
   stack.use(startSurvey({ self, ...files, alive, metrics, loops }));

@@ -18,6 +18,8 @@ export interface RecentMapOptions<K, V> {
   readonly clock?: () => number;
   /** Called with each entry that the bound evicts, or that expired; not for `set`, `delete` or `clear`. */
   readonly onEvict?: (key: K, value: V) => void;
+  /** Bound on the entries where `max` is one on their weights. Default: none. */
+  readonly entriesMax?: number;
 }
 
 interface Entry<V> {
@@ -68,7 +70,7 @@ export class RecentMap<K, V> {
 
   /** Adds or replaces an entry as the most recent one, and evicts the least recent above the bound. */
   set(key: K, value: V, { ttlMs = this.#options.ttlMs }: { readonly ttlMs?: number } = {}): void {
-    const { max, weightOf } = this.#options;
+    const { max, entriesMax = Infinity, weightOf } = this.#options;
     const weight = weightOf?.(value, key) ?? 1;
     assert.ok(weight >= 0, `weighs ${weight}`); // or it would make room for more than the bound
     this.delete(key);
@@ -76,7 +78,7 @@ export class RecentMap<K, V> {
     this.#entries.set(key, { value, weight, expiresAtMs });
     this.#weight += weight;
     for (const [oldest, entry] of this.#entries) {
-      if (this.#weight <= max) break;
+      if (this.#weight <= max && this.#entries.size <= entriesMax) break;
       this.#evict(oldest, entry);
     }
   }

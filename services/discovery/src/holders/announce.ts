@@ -1,11 +1,12 @@
 /**
- * The verb "announce": what this peer holds of a root may have changed, so tell the others. It saves
- * them a question and is never relied upon: who reads asks again, who drops asks storage itself.
+ * The verb "announce" ⑤: what this peer holds of a root may have changed, so tell the others. It saves
+ * them a question and is never relied upon: a reader asks again, and before a copy is dropped storage is asked.
  *
- * A service of ours that starts looks at all files and announces each. So what was told before and did
- * not change is not told again, and what is told at about the same time goes out as one message.
+ * When transfer starts it looks at all files and announces each. So what did not change since it was
+ * announced is not announced again (deduplicated), and announcements of one moment go out together (debounced).
  */
 import { createHash } from 'node:crypto';
+import { RecentMap } from '@shoal/chassis';
 import { type Cid, type HaveMap, type PeerId, WANT_ROOTS_MAX } from '@shoal/protocol';
 import type { Holders } from './holders.ts';
 import { Holdings } from '../network/messages.ts';
@@ -14,19 +15,19 @@ import type { Wire } from '../network/wire.ts';
 
 /** Larger have-maps (files above 380 GiB) are not broadcast; a want brings them. */
 const BITS_ANNOUNCED_MAX_CHARS = 64 * 1024;
-/** How long a change waits for others: short beside the time that a broadcast takes. */
+/** How long a change waits for others: short compared with the time that a broadcast takes. */
 const GATHER_MS = 50;
-/** Roots of which is remembered what was told, about 200 bytes each. Others are told again. */
+/** Roots for which the last announcement is remembered, about 200 bytes each. */
 const TOLD_MAX = 65_536;
 
-/** Undefined for nothing left. */
+/** `haveMap` is undefined when nothing is left. */
 interface News {
   readonly haveMap: HaveMap | undefined;
   readonly readAtMs: number;
 }
 
 export interface Announce extends Disposable {
-  /** Reads what our storage holds of these roots, remembers it, and tells what is news, soon. */
+  /** Reads what our storage holds of these roots, notes it in the table, and soon announces what changed. */
   announce(roots: readonly Cid[]): Promise<void>;
 }
 
@@ -38,9 +39,8 @@ export function createAnnounce(deps: {
   readonly onHolding: (root: Cid, peerId: PeerId) => void;
 }): Announce {
   const { self, wire, holders, readHaveMap, onHolding } = deps;
-  /** Root → what was told of it, the latest last. */
-  const told = new Map<Cid, string>();
-  /** What goes out next. */
+  const told = new RecentMap<Cid, string>({ max: TOLD_MAX });
+  /** Goes out with the next messages. */
   const waiting = new Map<Cid, News>();
   let timer: NodeJS.Timeout | undefined;
 
@@ -58,11 +58,8 @@ export function createAnnounce(deps: {
   });
   const isNews = (root: Cid, haveMap: HaveMap | undefined): boolean => {
     const now = haveMap === undefined ? 'nothing' : fingerprint(haveMap);
-    if (told.get(root) === now) return false;
-    told.delete(root); // back to the end: the oldest goes first
+    if (told.peek(root) === now) return false;
     told.set(root, now);
-    const [oldest] = told.keys();
-    if (told.size > TOLD_MAX && oldest !== undefined) told.delete(oldest);
     return true;
   };
   const tell = (): void => {
@@ -77,7 +74,7 @@ export function createAnnounce(deps: {
         [...new Set(roots)].map(async (root) => ({ root, ...(await readHaveMap(root)) })),
       );
       for (const { root, haveMap, readAtMs } of maps) {
-        if (haveMap === 'unread') continue; // no news: who wants to know asks
+        if (haveMap === 'unread') continue; // no news; a reader asks
         note(self, root, { haveMap, readAtMs });
         if (isNews(root, haveMap)) waiting.set(root, { haveMap, readAtMs });
       }
@@ -87,7 +84,7 @@ export function createAnnounce(deps: {
   };
 }
 
-/** Packs what is to be told into messages of bounded length and size. */
+/** Packs news into messages of bounded length and size. */
 function messagesOf(all: readonly (readonly [Cid, News])[]): Holdings[] {
   const messages: Holdings[] = [];
   let roots = Infinity;

@@ -1,8 +1,8 @@
 /**
- * Have-maps of our own storage, asked for in batches. Every want of every member asks for some, and a
- * list or a sweep of ours for dozens: a call for each costs more than all the look-ups, and on a busy
- * machine the last of them is late before it is sent. So what is asked in one turn of the event loop
- * goes out together, few calls at a time; what is asked meanwhile goes with the next.
+ * Have-maps of our own storage, read in batches. Every want of every member needs some, and a
+ * list or a sweep of ours dozens: one call for each would cost more than the look-ups themselves, and on a busy
+ * machine the last calls would be late before they are sent. So roots asked for in one turn of the event loop
+ * go out together, with few calls at a time; those asked for meanwhile go with the next call.
  */
 import { decodeBits } from '@shoal/blocks';
 import type { Log, PeerClient } from '@shoal/chassis';
@@ -14,21 +14,21 @@ import {
   WANT_ROOTS_MAX,
 } from '@shoal/protocol';
 
-/** Shorter than a want's own time-out, so that a slow disk is an answer of "can't tell" in time. */
+/** Shorter than a want's own time-out, so that with a slow disk "can't tell" is answered in time. */
 const ANSWER_TIMEOUT_MS = 1000;
 /** A second call goes out while one waits for a slow disk. */
 const CALLS_MAX = 2;
-/** Roots that wait for a call, some seconds' worth at worst; past that nobody waits any more. */
+/** Roots that wait for a call, some seconds' worth at worst; further ones are not queued. */
 const WAITING_MAX = 1024;
 
 /**
- * What this peer holds of a DAG: undefined for nothing that it could serve, `unread` when that can't be
- * told: storage is away, slow, or asked for more than it can read. The two must never be taken for each
- * other: one is a loss, the other is none.
+ * The have-map of a DAG at this peer: undefined for nothing that it could serve, `unread` when that is unknown:
+ * storage is down, slow, or asked for more than it can read. The two must never be confused:
+ * only the first one is a loss.
  */
 export interface OwnReading {
   readonly haveMap: HaveMap | undefined | 'unread';
-  /** When it was asked for, on a clock of ours that goes on over restarts: orders what others are told. */
+  /** When it was asked for, on a clock that continues over restarts: orders our statements at other peers. */
   readonly readAtMs: number;
 }
 export type ReadHaveMap = (root: Cid) => Promise<OwnReading>;
@@ -49,7 +49,7 @@ export function createOwnHaveMaps({
 }): OwnHaveMaps {
   const stop = new AbortController();
   const { signal } = stop;
-  /** In the order asked; one answer for all that ask for a root before it is sent. */
+  /** First in, first out; callers that ask for a root before it is sent share the answer. */
   const waiting = new Map<Cid, Answer>();
   let calls = 0;
   let isDue = false;
@@ -117,7 +117,7 @@ export function createOwnHaveMaps({
 const toldOf = (said: Exclude<HaveMapOrNot, HaveMap>): Said =>
   said === 'unread' ? 'unread' : undefined;
 
-/** Undefined when there is nothing in it; what has not one bit a block tells nothing. */
+/** Undefined when no bit is set; `unread` when there is not one bit for each block. */
 function heldOf(haveMap: HaveMap): Said {
   const { bits, blocks, checkedAtMs } = haveMap;
   try {

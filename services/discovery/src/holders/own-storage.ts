@@ -1,18 +1,18 @@
 /**
- * What discovery asks this peer's own storage: have-maps and figures. Storage may be down or starting;
- * then the peer can't tell what it holds, and says so.
+ * Discovery's questions to this peer's own storage: have-maps and figures. Storage may be down or starting;
+ * then the peer does not know what it holds, and says so.
  */
 import type { Log, Loops, PeerClient, Turn } from '@shoal/chassis';
 import { DOMAIN_UNKNOWN, SPACE_MAX_BYTES, storageRoutes, type StorageStats } from '@shoal/protocol';
 import { createOwnHaveMaps, type ReadHaveMap } from './own-have-maps.ts';
-import type { State } from '../pins/state.ts';
+import type { State } from '../state/state.ts';
 
 const STATS_TIMEOUT_MS = 2000;
 /** Figures are asked for soon until the first answer, then at the pace of the heartbeat. */
 const STATS_FIRST_MS = 500;
 const STATS_MS = 5000;
 
-/** What is said before storage answered for the first time: no room, on a disk that can't be told. */
+/** The figures before storage answered for the first time: no room, on an unknown disk. */
 const NO_STATS: StorageStats = {
   blocks: 0,
   usedBytes: 0,
@@ -22,7 +22,7 @@ const NO_STATS: StorageStats = {
 };
 
 export interface OwnStorage extends Disposable {
-  /** What this peer holds of a DAG, or that it can't be told. */
+  /** The have-map of a DAG at this peer, or that it is unknown. */
   readHaveMap: ReadHaveMap;
   /** The last figures, from an earlier run if need be, as a member's record takes them. */
   space(): Omit<StorageStats, 'limit'>;
@@ -40,7 +40,7 @@ export function createOwnStorage(deps: {
   let stats = state.loadStats() ?? NO_STATS;
   let isAnswered = false;
 
-  /** Answers whether what is fixed differs from before. */
+  /** Returns whether capacity or failure domain changed. */
   const poll = async ({ signal }: Turn): Promise<boolean> => {
     const target = client.own('storage');
     const options = { signal, timeoutMs: STATS_TIMEOUT_MS };
@@ -48,7 +48,7 @@ export function createOwnStorage(deps: {
     const isMoved = fixedFacts(now) !== fixedFacts(stats);
     stats = now;
     isAnswered = true;
-    // Only for the next start: what the others are told does not wait for it.
+    // Only for the next start, so an announcement does not wait for it.
     if (isMoved)
       await state.saveStats(now).catch((err: unknown) => log.warn({ err }, 'figures not saved'));
     return isMoved;

@@ -1,5 +1,5 @@
 /**
- * The verb "want": who holds blocks of these roots? Everybody is asked at once and answers with
+ * The verb "want" ⑥: who holds blocks of these roots? All members are asked at once and answer with
  * have-maps, so a reader learns of all providers in one round trip, announced or not.
  */
 import type { Cid, HaveAnswer, HaveMap, PeerId } from '@shoal/protocol';
@@ -12,7 +12,7 @@ import type { ReadHaveMap } from './own-have-maps.ts';
 const ANSWER_BITS_MAX_CHARS = 3 * 1024 * 1024;
 
 export interface WantOptions {
-  /** Peers that hold something of each root; all are waited for without it. */
+  /** How many holders of each root are enough. Undefined: all members are waited for. */
   readonly enough?: number | undefined;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
@@ -20,7 +20,7 @@ export interface WantOptions {
 
 export interface Wanted {
   readonly asked: number;
-  /** Who answered at all, with or without blocks. */
+  /** Members that answered, with or without blocks. */
   readonly answered: readonly PeerId[];
   readonly answers: readonly HaveAnswer[];
 }
@@ -31,7 +31,7 @@ export function createWant({ ask, holders }: { ask: AskAll; holders: Holders }):
   return async (roots, { enough, timeoutMs, signal }) => {
     const isEnough = (answers: ReadonlyMap<PeerId, Answer>): boolean =>
       roots.every((root) => countHolders(root, answers) >= Number(enough));
-    // What somebody holds was read after the question: dated to that, it is never younger than the truth.
+    // A holder reads its disk after the question: dated to the question, an answer never looks too young.
     const atMs = holders.clock();
     const { asked, answers } = await ask(
       { kind: 'have', roots: [...roots] },
@@ -62,7 +62,7 @@ export async function answerWant(roots: readonly Cid[], readHaveMap: ReadHaveMap
   for (const [index, { haveMap }] of readings.entries()) {
     const root = distinct[index];
     if (root === undefined || haveMap === undefined) continue;
-    // What does not fit into the answer is not told, which is not the same as nothing.
+    // A have-map that does not fit into the answer is unread, which is not the same as nothing.
     const isTold = haveMap !== 'unread' && chars + haveMap.bits.length <= ANSWER_BITS_MAX_CHARS;
     if (!isTold) {
       unread.push(root);

@@ -34,7 +34,7 @@ export class Calls {
     this.#deps = deps;
   }
 
-  /** Dials somebody, unless that is done already or was tried a moment ago. */
+  /** Dials a peer, unless a dial is under way or was tried a moment ago. */
   async call(name: string, addresses: readonly string[], peerId?: PeerId): Promise<void> {
     const { membership, wire, signal: stop, log } = this.#deps;
     if (this.#calling.has(name) || addresses.length === 0 || stop.aborted) return;
@@ -56,7 +56,7 @@ export class Calls {
     }
   }
 
-  /** Calls nobody under this name for a while; the back-off begins anew after that. */
+  /** Suspends calls to this name for a while; its back-off begins anew after that. */
   holdBack(name: string, afterMs: number): void {
     this.#waitWith(name, { afterMs, delayMs: RETRY_MIN_MS / 2 });
   }
@@ -74,7 +74,7 @@ export class Calls {
     this.#retries.set(name, { atMs: this.#deps.membership.clock() + afterMs, delayMs });
   }
 
-  /** A member that we only heard of, and not in this moment, and that refuses us is gone. */
+  /** A member that refuses us is gone, if we know it from others alone, and not from just now. */
   async #doubt(peerId: PeerId): Promise<void> {
     const { membership, wire } = this.#deps;
     const { table, clock } = membership;

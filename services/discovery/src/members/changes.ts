@@ -1,6 +1,6 @@
 /**
- * Changes among the members, and those who wait for them. The version counts the table's changes and our own;
- * services of this peer hold a call open until it differs from the one that they know.
+ * Changes among the members, and callers that wait for them (long poll). The version counts the table's
+ * changes and our own; services of this peer hold a call open until it differs from the one that they know.
  */
 import assert from 'node:assert';
 import type { Log } from '@shoal/chassis';
@@ -61,7 +61,7 @@ export class Changes {
     this.wake();
   }
 
-  /** Lets those go who wait, if the version is another. */
+  /** Answers the callers that wait, if the version changed. */
   wake(): void {
     const version = this.version();
     assert(version >= this.#knownVersion, 'the version of the member table only grows');
@@ -90,7 +90,7 @@ export class Changes {
     this.#refuseClosed();
   }
 
-  /** Nobody waits any more. */
+  /** Answers all callers that wait; further ones are refused. */
   close(): void {
     this.#isClosed = true;
     for (const waiter of this.#waiters) waiter();

@@ -12,7 +12,7 @@ import { CLOCK_AHEAD_MAX_MS, ClockWrong, type MemberRecord } from '@shoal/protoc
 import type { KnownMember } from '@shoal/swarm';
 import type { Metrics } from '../metrics.ts';
 
-/** How often the clock is looked at, to tell about it; writes look for themselves. */
+/** How often metrics and log follow the clock; writes check it themselves. */
 const LOOK_MS = 5000;
 
 /** `unknown`: no member says what time it is. */
@@ -65,7 +65,7 @@ export function createOwnClock(deps: {
   };
 }
 
-/** Tells the metrics how far the clock is ahead, and the log when it turns wrong or right. */
+/** Keeps the metric of how far the clock is ahead, and logs when it turns wrong or right. */
 export function watchOwnClock(deps: {
   readonly ownClock: OwnClock;
   readonly metrics: Pick<Metrics, 'clockAhead'>;
@@ -79,7 +79,10 @@ export function watchOwnClock(deps: {
     metrics.clockAhead.set((aheadMs ?? 0) / 1000);
     const isWrong = ownClock.verdict() === 'wrong';
     if (isWrong && !wasWrong)
-      log.error({ aheadMs }, 'the clock is not that of the members: nothing is written here');
+      log.error(
+        { aheadMs },
+        'the clock of this peer differs from that of the members: it takes no writes',
+      );
     if (!isWrong && wasWrong) log.info({ aheadMs }, 'the clock is right again');
     wasWrong = isWrong;
   };

@@ -7,6 +7,7 @@
  * libp2p's RecordEnvelope would do as well; this one outlives a change of the engine.
  */
 import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
+import { RecentMap } from '@shoal/chassis';
 import { type PeerId, MemberRecord, Pin, refusalOf, SignedRecord } from '@shoal/protocol';
 import { base58btc } from 'multiformats/bases/base58';
 import type * as z from 'zod';
@@ -108,7 +109,7 @@ export function isAuthentic<K extends Kind>(kind: K, content: Content<K>, signed
 
 const message = (kind: Kind, payload: string) => Buffer.from(`shoal-${kind}-v1\n${payload}`);
 
-const keys = new Map<PeerId, KeyObject>();
+const keys = new RecentMap<PeerId, KeyObject>({ max: KEYS_MAX });
 
 function publicKeyOf(peerId: PeerId): KeyObject | undefined {
   const known = keys.get(peerId);
@@ -119,8 +120,6 @@ function publicKeyOf(peerId: PeerId): KeyObject | undefined {
     return undefined;
   const x = Buffer.from(raw).toString('base64url');
   const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
-  const oldest = keys.keys().next();
-  if (keys.size >= KEYS_MAX && oldest.done !== true) keys.delete(oldest.value);
   keys.set(peerId, key);
   return key;
 }

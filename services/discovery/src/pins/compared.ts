@@ -1,7 +1,7 @@
 /**
- * With whom all pins were compared since the connection to them opened, hence whether all that are to be
- * known are known here. Sweep must see every pin, so a peer that was away, or lost its state, has to know
- * that it does not know yet.
+ * Which peers we compared all pins with since the connection to them opened, and so whether we know all
+ * pins. Sweep must see every pin, so a peer that was away, or lost its state, has to know that it does not
+ * know all of them yet.
  */
 import assert from 'node:assert';
 import type { Member, PeerId } from '@shoal/protocol';
@@ -26,7 +26,7 @@ export class Compared {
     readonly others: () => readonly Other[];
     /** False while this peer's clock is wrong: it then refuses pins that are right. */
     readonly isClockUsable: () => boolean;
-    /** Whether there may be members of whom we have not heard. */
+    /** Whether there may be members that we have not heard of. */
     readonly mayBeMore: () => boolean;
   }) {
     this.#deps = deps;
@@ -50,25 +50,25 @@ export class Compared {
     return this.#peers.has(peerId);
   }
 
-  /** What a comparison that begins now has to name when it ends. */
+  /** A comparison that begins now passes this to `note` when it ends. */
   round(): number {
     return this.#round;
   }
 
-  /** A comparison with this peer ended well; one of an earlier round counts for nothing. */
+  /** A comparison with this peer succeeded; one of an earlier round does not count. */
   note(peerId: PeerId, round = this.#round): void {
     assert(round <= this.#round, 'rounds are counted up');
     if (round === this.#round) this.#peers.add(peerId);
   }
 
-  /** A pin could not be kept: all must be compared with again. */
+  /** A pin could not be stored: all peers must be compared with again. */
   startOver(): void {
     this.#round += 1;
     this.#peers.clear();
   }
 }
 
-/** Whether a peer that compared its pins with these members knows all pins that are to be known. */
+/** Whether a peer that compared its pins with these members knows all pins of the swarm. */
 export function knowsAll(
   others: readonly Other[],
   {
@@ -82,14 +82,14 @@ export function knowsAll(
   },
 ): boolean {
   if (others.length === 0) return !mayBeMore;
-  // Who handed everything over and left for good is not waited for, or the last peer would wait forever.
+  // A member that drained and left for good is not waited for, or the last peer would wait forever.
   const staying = others.filter(({ state, leaving, draining }) => {
     const isGone = state === 'out' && leaving && draining;
     return !isGone;
   });
   if (staying.length === 0) return true;
   const up = staying.filter(({ state }) => state === 'alive' || state === 'suspect');
-  // In a swarm too large for a full mesh, what the others know comes by way of those we are connected to.
+  // In a swarm too large for a full mesh, our neighbours pass on what the others know.
   const near = others.length <= FULL_MESH_MAX ? up : up.filter(({ peerId }) => isConnected(peerId));
   return (
     near.some(({ state }) => state === 'alive') && near.every(({ peerId }) => isCompared(peerId))

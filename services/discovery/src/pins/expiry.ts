@@ -1,17 +1,17 @@
 /**
- * The end of pins. Every member ends a pin by its own wall clock: nobody is told, and nothing is
- * deleted here. What a pin that ended reached is the sweep's business, which waits longer than any
+ * The end of pins. Every member ends a pin by its own wall clock, with no message, and nothing is
+ * deleted here. Blocks that only ended pins reach are left to the sweep, which waits longer than any
  * clock is likely to be wrong (`DISCOVERY_EXPIRY_SLACK_MS`).
  *
- * So is the purge of deleted files whose time to be brought back is over. For those nothing waits: the
- * time was counted here, from when this peer heard of the deletion.
+ * Deleted files are purged in the same way once they can't be brought back any more. There the sweep does not
+ * wait: the time was counted here, from when this peer heard of the deletion.
  */
 import type { Log, Loops, Turn } from '@shoal/chassis';
 import type { Cid, Pin } from '@shoal/protocol';
 import type { Metrics } from '../metrics.ts';
-import type { PinStore } from './pin-store.ts';
+import type { PinStore } from '../state/pin-store.ts';
 
-/** How often ends are looked for: a file is listed at most this much too long. */
+/** How often ends are looked for: a file is listed too long by at most this. */
 const ROUND_MS = 1000;
 /** Pins in one transaction: longer ones would keep uploads waiting. */
 const PINS_PER_TURN_MAX = 256;
@@ -32,10 +32,10 @@ export function startExpiry(deps: {
       metrics.pinsExpired.inc(ended.length);
       for (const { root, expiresAtMs } of ended) log.info({ cid: root, expiresAtMs }, 'pin ended');
       for (const { root, expiresAtMs } of resumed)
-        log.warn({ cid: root, expiresAtMs }, 'pin lives again: the clock went back');
+        log.warn({ cid: root, expiresAtMs }, 'pin is live again: the clock was set back');
       metrics.pinsPurged.inc({ why: 'time' }, purged.length);
       for (const { root } of purged)
-        log.info({ cid: root }, 'deleted file purged: its time is over');
+        log.info({ cid: root }, 'deleted file purged: it was kept for as long as is set');
       for (const { root } of [...ended, ...resumed, ...purged]) onTurn(root);
       for (const pin of purged) onPurge(pin);
       beat();

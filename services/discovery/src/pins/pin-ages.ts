@@ -1,11 +1,12 @@
 /**
- * How old pins are. Their dates are by the clock of the peer that made them, which may be wrong by days;
- * what was seen here bounds them: nothing is younger than the time since it was first seen here, and
- * what came in just now, while all else was known, counts as new whatever its date says.
+ * How old pins are. Their dates are by the clock of the peer that made them, which may be wrong by days.
+ * The time since they were first seen here bounds them: a pin is at least as old as that, and one
+ * that comes in while all others are known counts as new, even if its date says otherwise.
  */
+import { RecentMap } from '@shoal/chassis';
 import type { Cid, Pin } from '@shoal/protocol';
 
-/** Pins whose coming is remembered, about 100 bytes each; of others only the date is known. */
+/** Pins whose coming is remembered, about 160 bytes each. Past it: of the oldest only the date is known. */
 const SEEN_MAX = 65_536;
 
 interface Seen {
@@ -15,11 +16,11 @@ interface Seen {
 }
 
 export interface PinAges {
-  /** A pin came in, or changed; `isNews` when nothing that others know was unknown here before. */
+  /** A pin came in, or changed; `isNews` if all other pins of the swarm were known here before. */
   note(root: Cid, isNews: boolean): void;
   /** Whether it was made or changed less than this long ago. */
   isYoung(pin: Pick<Pin, 'root' | 'clock'>, newForMs: number): boolean;
-  /** How long ago it came in; undefined when that was not in this run, or is forgotten. */
+  /** How long ago it came in; undefined if that was in an earlier run, or is forgotten. */
   knownForMs(pin: Pick<Pin, 'root'>): number | undefined;
   /** When it was made, by our wall clock, and never after it was first seen here. */
   createdAtMs(pin: Pick<Pin, 'root' | 'createdAtMs'>): number;
@@ -33,31 +34,26 @@ export function createPinAges(deps: {
 }): PinAges {
   const { clock, wallClock, seenMax = SEEN_MAX } = deps;
   const startMs = clock();
-  const seen = new Map<Cid, Seen>();
   let isForgetful = false;
-  /** What was here at the start was seen by then. */
+  const seen = new RecentMap<Cid, Seen>({ max: seenMax, onEvict: () => (isForgetful = true) });
+  /** Pins that were here at the start were seen by then. */
   const seenOf = (root: Cid): Seen | undefined =>
-    seen.get(root) ??
+    seen.peek(root) ??
     (isForgetful ? undefined : { firstMs: startMs, changeMs: startMs, isNews: false });
   return {
     note(root, isNews) {
       const nowMs = clock();
-      const firstMs = seen.get(root)?.firstMs ?? nowMs;
-      seen.delete(root); // put back at the end: the oldest is forgotten first
+      const firstMs = seen.peek(root)?.firstMs ?? nowMs;
       seen.set(root, { firstMs, changeMs: nowMs, isNews });
-      const [oldest] = seen.keys();
-      if (seen.size <= seenMax || oldest === undefined) return;
-      seen.delete(oldest);
-      isForgetful = true;
     },
     isYoung({ root, clock: madeAtMs }, newForMs) {
       const here = seenOf(root);
       if (here !== undefined && clock() - here.changeMs >= newForMs) return false;
-      // The clock of a pin is the wall clock at the time of the wish, hence young again after a change.
+      // A pin's clock is the wall clock of its last change, so it is young again after one.
       return here?.isNews === true || wallClock() - madeAtMs < newForMs;
     },
     knownForMs({ root }) {
-      const here = seen.get(root);
+      const here = seen.peek(root);
       return here === undefined ? undefined : clock() - here.firstMs;
     },
     createdAtMs({ root, createdAtMs }) {

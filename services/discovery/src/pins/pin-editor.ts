@@ -1,6 +1,6 @@
 /**
- * What users do to a file that is there: find it, change it, delete it, bring it back, purge it. Files that are
- * not known here are asked of the other members; what they answer is merged like any other pin.
+ * Operations of users on an existing file: find it, change it, delete it, bring it back, purge it. The other
+ * members are asked for files that are not known here; pins that they answer are merged like any others.
  */
 import assert from 'node:assert';
 import type { Log } from '@shoal/chassis';
@@ -20,7 +20,7 @@ import type { AskAll } from '../network/ask.ts';
 import { peek } from '../network/signed.ts';
 import type { Wire } from '../network/wire.ts';
 import { goneAs, isCid, type PinReader } from './pin-reader.ts';
-import type { PinStore, Recoverable } from './pin-store.ts';
+import type { PinStore, Recoverable } from '../state/pin-store.ts';
 import type { Pins } from './pins.ts';
 
 /** Longest search for a pin that is unknown here. */
@@ -94,7 +94,7 @@ export class PinEditor {
   }
 
   /**
-   * Changes the live pin of a file; the change is durable, and on its way to all members.
+   * Changes the live pin of a file. Once resolved, the change is durable, and on its way to all members.
    * @throws FileNotFound, FileGone, StorageFull, ClockWrong
    */
   change(hash: FileHash, edit: PinEdit, options: SearchOptions): Promise<Pin> {
@@ -146,7 +146,7 @@ export class PinEditor {
   }
 
   /**
-   * Purges those of these files that are deleted; answers how many that were.
+   * Purges those of these files that are deleted; returns how many.
    * @throws ClockWrong
    */
   async purgeForRoom(roots: readonly Cid[]): Promise<number> {
@@ -156,9 +156,9 @@ export class PinEditor {
       if (store.recoverable(root) === undefined) continue;
       const pin = await pins.make(
         root,
-        // What was brought back since it was chosen stays.
+        // A file that was brought back since it was chosen stays.
         (old, maker) => {
-          assert(old !== undefined, 'a pin never goes');
+          assert(old !== undefined, 'a pin is never removed');
           return store.recoverable(root) === undefined ? old : purgedPin(old, maker);
         },
         { isForRoom: true },

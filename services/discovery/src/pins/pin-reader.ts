@@ -1,4 +1,5 @@
-/** Pins as they are looked up and listed here, from the store alone; nobody is asked. */
+/** Pins as they are looked up and listed here, from the store alone; no other peer is asked. */
+import assert from 'node:assert';
 import {
   type Cid,
   FileGone,
@@ -9,7 +10,8 @@ import {
 } from '@shoal/protocol';
 import { isLive } from '@shoal/swarm';
 import type { Signed } from '../network/signed.ts';
-import type { PageAsked, PinStore, Recoverable, StoredPin } from './pin-store.ts';
+import type { PageAsked, PinStore, Recoverable } from '../state/pin-store.ts';
+import type { StoredPin } from '../state/pin-tables.ts';
 
 export interface PinReader {
   /** All pins of a file, tombstones too, the latest first. */
@@ -22,7 +24,7 @@ export interface PinReader {
   findRecoverable(hash: FileHash): Recoverable | undefined;
   /** The live pin of a file, or that of a deleted one that can be brought back. */
   findAny(hash: FileHash): Pin | undefined;
-  /** Why there is no live pin, after asking so many others: the file is not known, or gone. */
+  /** Why there is no live pin, after asking that many others: the file is unknown, or gone. */
   missing(
     hash: FileHash,
     asked: { readonly peersAsked: number; readonly peersSilent?: number },
@@ -73,6 +75,7 @@ export function createPinReader(store: PinStore): PinReader {
         : goneAs(hash, latest, found);
     },
     page(after, limit, { endedForMs = 0, orDeleted = false } = {}) {
+      assert(limit > 0, 'a page has room for a pin'); // or the next one would begin where it began
       const pins: Pin[] = [];
       const nowMs = Date.now();
       for (const { pin, deletedSeenMs } of store.after(after)) {
@@ -89,7 +92,7 @@ export function createPinReader(store: PinStore): PinReader {
       const pins = roots
         .map((root) => store.get(root)?.pin)
         .filter((pin) => pin !== undefined)
-        .filter((pin) => isLive(pin, nowMs)); // its end may have come since the last look
+        .filter((pin) => isLive(pin, nowMs)); // its end may have come since the last turn
       return { total: store.counts().live, pins, next };
     },
     recoverable(page) {
@@ -103,7 +106,7 @@ export function createPinReader(store: PinStore): PinReader {
   };
 }
 
-/** What is said of a file that has no live pin any more; `found` when it can be brought back. */
+/** The problem for a file that has no live pin any more; `found` if it can be brought back. */
 export function goneAs(hash: FileHash, { deleted }: Pin, found: Recoverable | undefined): Problem {
   const until = found && { purgeAt: new Date(found.purgeAtMs).toISOString() };
   return new FileGone({ hash, why: deleted ? 'deleted' : 'expired', ...until });

@@ -1,11 +1,11 @@
 /**
- * Anti-entropy of pins. Two peers compare one digest of all they know; when it differs, one a bucket;
- * for buckets that differ, stamps a page at a time; then each gives the other what it lacks. In the
- * usual case that is one message of a hundred bytes.
+ * Anti-entropy of pins. Two peers compare one digest of all their pins; if it differs, one for each bucket;
+ * for buckets that differ, stamps, a page at a time; then each gives the other what it lacks. The
+ * usual case is one message of a hundred bytes.
  *
- * With whom a comparison ended well is noted (`compared.ts`). The peer that asked has then taken all that the
- * other had; the one that was asked can tell by the digests being equal, hence a comparison that found
- * differences is repeated once.
+ * A comparison that succeeds is noted (`compared.ts`). The peer that asked has then taken all that the
+ * other had. The one that was asked knows it only from equal digests, so a comparison that found differences
+ * is repeated once.
  */
 import type { Log, Loops, Turn } from '@shoal/chassis';
 import type { Cid, PeerId } from '@shoal/protocol';
@@ -13,14 +13,14 @@ import { compareStamps, pinBucket, type PinStamp } from '@shoal/swarm';
 import { PINS_PER_MESSAGE_MAX, STAMPS_PER_MESSAGE_MAX } from '../network/messages.ts';
 import type { Wire } from '../network/wire.ts';
 import type { Compared } from './compared.ts';
-import type { PinStore } from './pin-store.ts';
+import type { PinStore } from '../state/pin-store.ts';
 import type { Merged, Pins } from './pins.ts';
 
 /** Time between two rounds with a peer picked at random. */
 const ROUND_MS = 20_000;
-/** Time between two looks for connected peers with whom no comparison ended well. */
+/** Time between two looks for connected peers with which no comparison succeeded. */
 const RETRY_MS = 3000;
-/** Longest comparison with one peer: a slow one must not keep the others waiting without end. */
+/** Longest comparison with one peer: a slow one must not starve the others. */
 const SYNC_TIMEOUT_MS = 5 * 60_000;
 /** Passes of one comparison: the second finds both equal, unless pins came in meanwhile. */
 const PASSES = 2;
@@ -67,7 +67,7 @@ export function startPinSync(deps: PinSyncDeps, loops: Loops): Disposable {
   return stack;
 }
 
-/** Comparisons, one at a time; a peer that is to be compared with again while it waits does so once. */
+/** Comparisons, one at a time; requests for a peer that is queued already are merged. */
 class PinSync {
   readonly #deps: PinSyncDeps;
   readonly #waiting = new Set<PeerId>();
@@ -98,7 +98,7 @@ class PinSync {
     this.#state = 'over';
   }
 
-  /** Compares with these, and with those who wait. */
+  /** Compares with these, and with those that are queued. */
   async compareWith(
     peerIds: readonly PeerId[],
     { beat }: Pick<Turn, 'beat'> = { beat: () => {} },
@@ -145,11 +145,12 @@ class PinSync {
     const { store, pins, wire } = this.#deps;
     let after = '';
     for (let isLast = false; !isLast && !this.#isOver();) {
-      // What was taken stays taken: the next round goes on from there.
+      // Pins that were taken stay, so the next round makes progress.
       if (performance.now() > untilMs)
-        throw new Error('it took too long; the rest comes next time');
+        throw new Error('the comparison took too long; the next round resumes it');
       const page = await wire.request(peerId, { kind: 'pin-stamps', bucket, after });
-      if (!isPage(page.stamps, bucket, after)) throw new Error('its stamps are not in their order');
+      if (!isPage(page.stamps, bucket, after))
+        throw new Error('its stamps are out of order, or of another bucket');
       isLast = page.isLast || page.stamps.length === 0;
       const end = isLast ? undefined : page.stamps.at(-1)?.root;
       const ours = stampsUpTo(store, bucket, after, end);
@@ -167,8 +168,8 @@ class PinSync {
       const { pins: taken } = await wire.request(peerId, { kind: 'pins-get', roots });
       const became = new Set<Merged>();
       for (const each of await pins.merge(taken, peerId)) became.add(each);
-      // A peer that calls itself current deletes what no pin reaches, so no pin that may be sound is passed
-      // over. One that is out of bounds is no pin: it keeps nothing, and nobody from being current.
+      // A peer that counts as current deletes what no pin reaches, so it must not skip a pin that may be
+      // sound. One that is out of bounds is no pin, and does not keep us from being current.
       if (became.has('foreign'))
         throw new Error("it has a pin that can't be read here: is it a newer Shoal?");
       if (became.has('early'))
@@ -183,7 +184,7 @@ class PinSync {
         .map((root) => store.get(root)?.signed)
         .filter((signed) => signed !== undefined);
       await wire.request(peerId, { kind: 'pins-put', pins: given }).catch((err: unknown) => {
-        // It may have no room. What we need to know is what it has, and that we took.
+        // It may have no room. We took what it has, which is all that being current needs.
         log.debug({ err, with: peerId }, 'pins not taken');
       });
     }

@@ -1,7 +1,7 @@
 /**
- * The pins of the swarm, all of them on every member. A new one is on disk here before anybody hears
- * of it; then it is broadcast, and pushed to those we are connected to, because a broadcast may find a
- * mesh that is still forming. What a peer missed it gets by anti-entropy (`pin-sync.ts`).
+ * The pins of the swarm, all of them on every member. A new one is durable here before it is sent to
+ * others; then it is broadcast, and pushed to connected peers, because the mesh of the broadcast may
+ * still be forming. Anti-entropy brings a peer the pins that it missed (`pin-sync.ts`).
  */
 import assert from 'node:assert';
 import { batchesOf } from '@shoal/blocks';
@@ -24,14 +24,15 @@ import type { Refusals } from '../network/refusals.ts';
 import { isAuthentic, read, Signed, type Signer } from '../network/signed.ts';
 import type { Wire } from '../network/wire.ts';
 import type { Compared } from './compared.ts';
-import type { PinStore, StoredPin } from './pin-store.ts';
+import type { PinStore } from '../state/pin-store.ts';
+import type { StoredPin } from '../state/pin-tables.ts';
 
-/** Longest wait of an upload for what the others know of its root, while we may not know all. */
+/** Longest wait of an upload for pins that others have for its root, while we may not know all pins. */
 const RECALL_TIMEOUT_MS = 500;
 
 /**
- * What became of a pin that came in. `foreign`: it may be sound, and can't be read by this version.
- * `early`: it is dated too far ahead of a clock of which nobody knows whether it is right.
+ * The outcome for a pin that came in. `foreign`: it may be sound, and this version can't read it.
+ * `early`: it is dated too far ahead of our clock, and no member tells us whether our clock is right.
  */
 export type Merged = 'news' | 'known' | 'refused' | 'foreign' | 'early';
 
@@ -45,7 +46,7 @@ export interface PinsDeps {
   /** Whether anything may be written here. @throws IdentityInUse */
   readonly checkName: () => void;
   readonly refusals: Refusals;
-  /** `isForRoom`: it was purged since this peer needs its room. */
+  /** `isForRoom`: it was purged because this peer needs its room. */
   readonly onChange: (pin: Pin, old: Pin | undefined, why: { readonly isForRoom: boolean }) => void;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -103,8 +104,8 @@ export class Pins {
   }
 
   /**
-   * Makes the pin that follows the one that stands, whatever came in before this moment; when `next`
-   * answers the one that stands, nothing is made.
+   * Replaces the pin of a root atomically. `next` makes the new one from the current one; if it returns the
+   * current one, nothing changes.
    * @throws StorageFull, ClockWrong, IdentityInUse, and what `next` throws
    */
   async make(
@@ -151,14 +152,14 @@ export class Pins {
   }
 
   /**
-   * What counts of a pin that is stored: one from before dates had a bound may be too far ahead, and then
-   * anything wins over it.
+   * The stored pin, if it counts. One from before dates had a bound may be dated too far ahead; any
+   * other pin then wins over it.
    */
   standing(pin: Pin | undefined): Pin | undefined {
     return pin !== undefined && this.isCredible(pin) ? pin : undefined;
   }
 
-  /** Whether a stamp is not from too far ahead; by a clock that may be wrong itself nothing is judged. */
+  /** Whether a stamp is not dated too far ahead; a clock that may be wrong itself judges nothing. */
   isCredible(stamp: PinStamp): boolean {
     return this.#deps.ownClock.verdict() !== 'right' || futureOf(stamp, Date.now()) === undefined;
   }
@@ -268,15 +269,15 @@ export class Pins {
   }
 
   /**
-   * When a file was deleted, as far as can be told here. The date is by another peer's clock: nothing was
-   * deleted after we heard of it, and what we hear while all else is known was deleted just now.
+   * When a file was deleted, as far as is known here. The date is by another peer's clock: a file was
+   * deleted before we heard of it, and just now if we knew all other pins when we did.
    */
   #seenAtMs({ deletedAtMs }: Pin): number {
     const nowMs = Date.now();
     return this.#deps.compared.isCurrent() ? nowMs : Math.min(deletedAtMs ?? Infinity, nowMs);
   }
 
-  /** Only after a pin is on disk: what is kept in memory is never ahead of it. */
+  /** Only after a pin is on disk: memory is never ahead of it. */
   #noteChange(
     old: Pin | undefined,
     pin: Pin,
@@ -309,6 +310,6 @@ export class Pins {
   }
 }
 
-/** A pin as it is stored; when it was deleted matters only to a file that can be brought back. */
+/** A pin as it is stored; the time of deletion matters only while the file can be brought back. */
 const storedOf = (pin: Pin, signed: Signed, deletedSeenMs: number): StoredPin =>
   isDeletedForNow(pin) ? { pin, signed, deletedSeenMs } : { pin, signed };

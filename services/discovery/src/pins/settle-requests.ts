@@ -1,6 +1,6 @@
 /**
- * Tells this peer's transfer service which DAGs to settle. Redis may be away: roots then wait here, and
- * past the bound they are dropped, since transfer's own rounds over the pin set find them again.
+ * Asks this peer's transfer service to settle DAGs. While Redis is down roots wait here; past the bound
+ * they are dropped, since transfer's own rounds over the pin set find them again.
  */
 import { batchesOf } from '@shoal/blocks';
 import type { Log, Loops } from '@shoal/chassis';
@@ -14,7 +14,7 @@ const RETRY_MS = 2000;
 const GATHER_MS = 500;
 
 export interface SettleRequests extends Disposable {
-  /** Has transfer settle a file, soon. */
+  /** Queues a file for transfer to settle. */
   add(root: Cid): void;
 }
 

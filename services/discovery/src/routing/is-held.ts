@@ -1,23 +1,23 @@
 /**
- * Whether the swarm holds a block, for whoever asks who to get it from.
+ * Whether the swarm holds a block, for clients that ask for its providers.
  *
- * The root of a live pin is held by promise. Of any other block the storages are asked: ours first,
+ * The root of a live pin is held by promise. For any other block the storages are asked: ours first,
  * since it has every node of every pinned DAG, then those of all members at once; one yes is enough.
- * Have-maps would not do: they speak of roots, and strangers ask for chunks whose root they don't name.
- * Clients ask the same again and again, hence the small memory; a no is forgotten soon, so that a file
- * is found the moment after its upload.
+ * Have-maps don't help: they are by root, and strangers ask for chunks without naming a root.
+ * Clients repeat their questions, hence the small cache; a no expires soon, so that a file
+ * is found the moment after its upload. Concurrent questions for one block share a search (single-flight).
  */
 import { decodeBits, digestOf } from '@shoal/blocks';
-import { type Log, type PeerClient, Shares } from '@shoal/chassis';
+import { type Log, type PeerClient, RecentMap, Shares } from '@shoal/chassis';
 import { type Cid, type Member, type Pin, storageRoutes } from '@shoal/protocol';
 import type { Metrics } from '../metrics.ts';
 
-/** A storage that answers later than this counts as one that does not have it. */
+/** A storage that takes longer counts as one that does not have the block. */
 const HAVE_TIMEOUT_MS = 1500;
 /** How long a yes and a no are remembered. */
 const HELD_FOR_MS = 5000;
 const ABSENT_FOR_MS = 1000;
-/** Answers remembered; the oldest goes first. */
+/** Answers remembered. */
 const ANSWERS_MAX = 4096;
 /** Searches under way at once, each for another block. */
 const SEARCHES_MAX = 256;
@@ -42,7 +42,7 @@ export function createFindBlock(deps: {
   const stop = new AbortController();
   const shares = new Shares({ what: 'searches for blocks', placesMax: SEARCHES_MAX });
   const searches = new Map<string, Promise<boolean>>();
-  const answers = new Map<string, { readonly isHeld: boolean; readonly untilMs: number }>();
+  const answers = new RecentMap<string, boolean>({ max: ANSWERS_MAX, clock });
 
   const has = async (member: Member, cid: Cid, signal: AbortSignal): Promise<boolean> => {
     const target = member.isSelf
@@ -59,7 +59,7 @@ export function createFindBlock(deps: {
       return decodeBits(bits, 1)[0] !== 0;
     } catch (err) {
       if (!signal.aborted)
-        log.debug({ err, peer: member.peerId }, 'storage does not say what it has');
+        log.debug({ err, peer: member.peerId }, 'storage did not say whether it has a block');
       return false;
     }
   };
@@ -90,10 +90,7 @@ export function createFindBlock(deps: {
     if (running !== undefined) return running;
     const started = searchInPlace(cid, who)
       .then((isHeld) => {
-        answers.delete(key); // put back at the end: newest last
-        answers.set(key, { isHeld, untilMs: clock() + (isHeld ? HELD_FOR_MS : ABSENT_FOR_MS) });
-        const [oldest] = answers.keys();
-        if (answers.size > ANSWERS_MAX && oldest !== undefined) answers.delete(oldest);
+        answers.set(key, isHeld, { ttlMs: isHeld ? HELD_FOR_MS : ABSENT_FOR_MS });
         return isHeld;
       })
       .finally(() => searches.delete(key));
@@ -106,9 +103,8 @@ export function createFindBlock(deps: {
   ): Promise<{ isHeld: boolean; by: 'pin' | 'memory' | 'search' }> => {
     if (findPin(cid) !== undefined) return { isHeld: true, by: 'pin' };
     const key = Buffer.from(digestOf(cid)).toString('base64url');
-    const known = answers.get(key);
-    if (known !== undefined && known.untilMs > clock())
-      return { isHeld: known.isHeld, by: 'memory' };
+    const known = answers.peek(key);
+    if (known !== undefined) return { isHeld: known, by: 'memory' };
     return { isHeld: await searchOnce(key, cid, who), by: 'search' };
   };
   return {
@@ -122,7 +118,7 @@ export function createFindBlock(deps: {
   };
 }
 
-/** True with the first that is, false once all are not. */
+/** True with the first one that is true, false once all are false. */
 async function isAnyTrue(claims: readonly Promise<boolean>[]): Promise<boolean> {
   const yes = claims.map(async (claim) => {
     if (!(await claim)) throw new Error('no');

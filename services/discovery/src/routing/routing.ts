@@ -1,9 +1,9 @@
 /**
  * `/routing/v1/…`: Delegated Routing V1 for Helia, Kubo and others that ask an HTTP router.
  *
- * A gateway of ours answers for every block of the swarm, fetching what it lacks from the others. So
- * the providers of a block are all members that are up, or none. The answer is JSON unless ndjson is
- * asked for and JSON is not: Kubo asks for ndjson alone, and Helia's client breaks on it.
+ * Each of our gateways serves every block of the swarm, fetching what it lacks from the others. So
+ * the providers of a block are all members that are up, or none. The answer is ndjson only if the client
+ * accepts ndjson and not JSON: Kubo asks for ndjson alone, and Helia's client breaks on it.
  */
 import { peerIdFromString } from '@libp2p/peer-id';
 import { readCid } from '@shoal/blocks';
@@ -27,12 +27,12 @@ const NDJSON_TYPE = 'application/x-ndjson';
 /** How long an answer may be kept: members come and go, and a new file must soon be found. */
 const FRESH_S = 30;
 const FRESH_EMPTY_S = 15;
-/** How long a cache may give an older answer while it asks again, or while nobody answers it. */
+/** How long a cache may give an older answer while it asks again, or while it gets no answer. */
 const STALE_S = 600;
 /** Longer keys are shown cut. */
 const KEY_SHOWN_CHARS = 100;
 
-/** What pages may send, whose reading the chassis allows. */
+/** The headers that web pages may send; the chassis lets them read the answer. */
 const CORS_HEADERS = {
   'access-control-allow-methods': 'GET, HEAD, OPTIONS',
   'access-control-allow-headers': 'Accept, Content-Type, User-Agent, X-Requested-With',
@@ -44,7 +44,7 @@ export function mountRouting(
   deps: {
     readonly members: () => readonly Member[];
     readonly findBlock: FindBlock;
-    /** Index of the first record of the first answer: chance, so that peers differ. */
+    /** Index of the first record of the first answer: random, so that peers differ. */
     readonly firstTurn: number;
   },
 ): void {
@@ -52,7 +52,7 @@ export function mountRouting(
   const { app } = mounting;
   let turn = deps.firstTurn;
 
-  // A hook, since what there is no route for has to answer pages too.
+  // A hook, since pages must be able to read the 404 of an unknown path too.
   app.addHook('onRequest', async (request, reply) => {
     if (request.url.startsWith(ROUTING_PREFIX)) void reply.headers(CORS_HEADERS);
   });

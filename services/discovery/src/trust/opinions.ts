@@ -1,17 +1,17 @@
 /**
- * What this peer thinks of the members by the proofs that they gave it: its own samples, and what its
- * transfer service reports. Here it is kept, counted, and told to the member table.
+ * This peer's opinion of the members, by the proofs that they gave: to its own samples, and to its
+ * transfer service, which reports them. Opinions are kept and counted here; the member table reads them.
  */
 import type { Log } from '@shoal/chassis';
 import type { Member, PeerId } from '@shoal/protocol';
 import { createTrust, type ProofOutcome } from '@shoal/swarm';
 import type { Metrics } from '../metrics.ts';
 
-/** Members that are named in metrics: a label for each would have no bound. */
+/** Members that are named in metrics: labels must have a bound. */
 const NAMED_MAX = 16;
-/** A sample speaks for what a peer says of other files as well for this long. */
+/** How long a proved sample speaks for what a peer says of other files as well. */
 const SAMPLED_FOR_MS = 10 * 60_000;
-/** A member that is up is not called silent sooner, however soon one that is down is given up. */
+/** A member that is up is not called silent sooner, even if one that is down is given up sooner. */
 const SILENT_AFTER_MIN_MS = 60_000;
 
 export interface Opinions {
@@ -19,7 +19,7 @@ export interface Opinions {
   of(peerId: PeerId): Pick<Member, 'proofs' | 'isDistrusted'>;
   /** Whether it proved something lately, and is not distrusted. */
   isSampled(peerId: PeerId): boolean;
-  /** Calls back when somebody is distrusted from now on, or no longer. */
+  /** Calls back when a member becomes distrusted, or trusted again. */
   onChange(listener: () => void): void;
 }
 

@@ -43,7 +43,7 @@ import * as z from 'zod';
 import { createAnnounce } from '../../src/holders/announce.ts';
 import { createAsk } from '../../src/network/ask.ts';
 import type { Engine } from '../../src/network/engine.ts';
-import { createHealth } from '../../src/holders/health.ts';
+import { Health } from '../../src/health/health.ts';
 import { createHolders } from '../../src/holders/holders.ts';
 import { Membership } from '../../src/members/membership.ts';
 import type { OwnFacts } from '../../src/members/own-record.ts';
@@ -59,7 +59,8 @@ import { Pins } from '../../src/pins/pins.ts';
 import { toRecords } from '../../src/routing/provider-records.ts';
 import { createRefusals, type Refusal } from '../../src/network/refusals.ts';
 import { createSigner, Signed } from '../../src/network/signed.ts';
-import { openState } from '../../src/pins/state.ts';
+import { openState } from '../../src/state/state.ts';
+import { createRefresh } from '../../src/holders/refresh.ts';
 import { createWant } from '../../src/holders/want.ts';
 import { createWire } from '../../src/network/wire.ts';
 import {
@@ -283,20 +284,24 @@ async function openStand() {
       createLoops({ log }),
     ),
   );
-  const health = createHealth({
-    prove: async () => undefined,
-    isSampled: () => false,
+  const health = new Health({
     self: me.peerId,
-    search: (hash, { signal }) => editor.search(hash, { ask: true, signal }),
+    editor,
     reader,
-    want,
+    refresh: createRefresh({
+      self: me.peerId,
+      want,
+      holders,
+      readHaveMap: async () => ({ haveMap: undefined, readAtMs: Date.now() }),
+    }),
     holders,
     ages: createPinAges({ clock: () => performance.now(), wallClock: Date.now }),
-    readHaveMap: async () => ({ haveMap: undefined, readAtMs: Date.now() }),
     members: () => membership.list(),
     isReachable: ({ state: each }) => each === 'alive',
     isJoining: () => false,
     newForMs: 1000,
+    proving: { look: async () => undefined },
+    opinions: { isSampled: () => false },
   });
   wire.attach(engine);
   const open = stack.move();

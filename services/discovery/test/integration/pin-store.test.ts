@@ -4,8 +4,8 @@ import { PeerId, type Pin } from '@shoal/protocol';
 import { pinBucket, stampOf } from '@shoal/swarm';
 import { openTemporaryFolder, type TemporaryFolder } from '@shoal/testkit';
 import { open } from 'lmdb';
-import type { StoredPin } from '../../src/pins/pin-store.ts';
-import { openState, type State } from '../../src/pins/state.ts';
+import type { StoredPin } from '../../src/state/pin-tables.ts';
+import { openState, type State } from '../../src/state/state.ts';
 import { draft } from './peer.ts';
 
 const ORIGIN = PeerId.parse('12D3KooWEGrzgVSMmfCxMBaLmRcJYCNqtvjdgMXeqwdzDYRQfEgP');
@@ -312,6 +312,20 @@ describe('a state', () => {
     await reopen();
     expect(state.isDraining()).toBe(true);
     expect(await state.nextIncarnation(1)).toBe(6);
+  });
+
+  it('takes no pin under the root of another, and no time of deletion for a file that is there', async () => {
+    const [a, b] = [pinOf('a'), pinOf('b')];
+    await store(a);
+    const wrong: [RegExp, StoredPin][] = [
+      [/own root/, { pin: b, signed }],
+      [/time at which it was deleted/, { pin: a, signed, deletedSeenMs: 1 }],
+    ];
+    for (const [why, stored] of wrong)
+      await expect(state.pins.update(a.root, () => stored)).rejects.toThrow(why);
+    expect(state.pins.get(a.root)).toEqual({ pin: a, signed });
+    expect(state.pins.get(b.root)).toBeUndefined();
+    expect(listed()).toEqual([a.root]);
   });
 
   it('hands on what an update throws, and keeps what was there', async () => {

@@ -12,7 +12,7 @@ import {
 } from '@shoal/protocol';
 import { eventually, startRedis } from '@shoal/testkit';
 import { Redis } from 'ioredis';
-import { openState } from '../../src/pins/state.ts';
+import { openState } from '../../src/state/state.ts';
 import { draft, type TestPeer } from './peer.ts';
 import { openPeers, type Peers, seedOf, seeEachOther } from './peers.ts';
 

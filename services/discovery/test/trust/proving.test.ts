@@ -14,7 +14,7 @@ import {
 import { createHolders } from '../../src/holders/holders.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { createOpinions } from '../../src/trust/opinions.ts';
-import { startProving } from '../../src/trust/proving.ts';
+import { Proving } from '../../src/trust/proving.ts';
 
 const { signal } = new AbortController();
 const SELF = 'self' as PeerId; // nothing here parses it
@@ -110,25 +110,24 @@ function paperPair() {
     { peerId: PEER, isSelf: false, state: 'alive', http: { storage: PEER } },
   ] as unknown as Member[]; // what is read of them
   const pins = Array.from({ length: FILES }, (_, index) => ({ root: rootAt(index) }) as Pin);
-  const proving = startProving({
+  const proving = new Proving({
     self: SELF,
     client: client as PeerClient, // the calls that it makes
     holders,
     opinions,
-    readOwn: async (root) =>
-      holders.note(
-        root,
-        SELF,
-        mapOf(root, () => true),
-      ),
-    want: async (roots) => {
-      for (const root of roots)
+    refresh: async (roots) => {
+      for (const root of roots.own)
+        holders.note(
+          root,
+          SELF,
+          mapOf(root, () => true),
+        );
+      for (const root of roots.members)
         holders.note(
           root,
           PEER,
           mapOf(root, (place) => other.claims(place)),
         );
-      return { asked: 1, answered: [PEER], answers: [] };
     },
     members: () => members,
     page: (after, limit) => {
@@ -137,10 +136,9 @@ function paperPair() {
       return { pins: page, ...(from + limit < FILES ? { next: String(page.at(-1)?.root) } : {}) };
     },
     metrics,
-    loops: createLoops({ log }),
     log,
-    intervalMs: 3_600_000, // rounds come when the test says
   });
+  const running = proving.start(createLoops({ log }), 3_600_000); // rounds come when the test says
   const round = async () => {
     time.nowMs += 10_000;
     await proving.round();
@@ -153,6 +151,7 @@ function paperPair() {
     told,
     nonces,
     proving,
+    running,
     opinions,
     holders,
     round,
@@ -168,7 +167,7 @@ function paperPair() {
 describe('samples of what a member says it holds', () => {
   let pair: ReturnType<typeof paperPair> | undefined;
   const start = () => (pair = paperPair());
-  afterEach(() => pair?.proving[Symbol.dispose]());
+  afterEach(() => pair?.running[Symbol.dispose]());
 
   it('go over all files in turn, some blocks of each, with a nonce for each question', async () => {
     const { round, proofs, figures, asked, nonces, opinions } = start();
@@ -204,7 +203,7 @@ describe('samples of what a member says it holds', () => {
       expect(await metric('shoal_discovery_distrusted_members')).toMatchObject([{ value: 1 }]);
       const [named] = await metric('shoal_discovery_unproved_blocks');
       expect(named).toMatchObject({ labels: { peer: PEER } });
-      pair?.proving[Symbol.dispose]();
+      pair?.running[Symbol.dispose]();
     }
   });
 

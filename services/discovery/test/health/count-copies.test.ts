@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { PeerId } from '@shoal/protocol';
-import { countCopies, oldestCheck } from '../../src/holders/count-copies.ts';
+import { countCopies, oldestCheck } from '../../src/health/count-copies.ts';
 import { draft, haveMap } from '../integration/peer.ts';
 
 const { root } = draft('x');

@@ -1,16 +1,17 @@
 /**
- * Where a file stands, by what the members said last: a number with its date, a state, and why.
+ * Where a file stands, by what the members said last: a number of copies with its date, a state, and why.
  *
- * Who is up and answered counts as it said. Who is up and did not answer counts as it said last, and
- * the number is dated back to that: a list must not call a copy lost because somebody is busy. When
- * that is too old, or there is nothing to go by, the state is "unknown" and says who did not answer.
- * So is it for a moment after our own start, until some member told whom it knows.
- * Who is down does not count, for nobody can read from it; what it said last tells why copies lack.
+ * A member that is up and answered counts as it said. One that is up and did not answer counts as it said
+ * before, and the number is dated back to that: a list must not call a copy lost because a member is busy.
+ * If that is too old, or there is nothing to go by, the state is "unknown" and names the members that did
+ * not answer. It is also "unknown" for a moment after our own start, until a member sent us its table.
+ * A member that is down does not count, as its copies can't be read; what it said last explains why copies
+ * are missing.
  *
- * A file of which enough copies are confirmed is safe whoever else is silent.
+ * A file with enough confirmed copies is safe, even while other members are silent.
  *
- * Who failed to prove blocks of the file, or is distrusted for others that it failed, does not count,
- * whatever it says.
+ * A member that failed to prove blocks of the file, or is distrusted because it failed others, does not
+ * count at all.
  */
 import {
   CAUSE_PEERS_MAX,
@@ -21,20 +22,20 @@ import {
   type Pin,
 } from '@shoal/protocol';
 import { type Copies, countCopies, type Holding } from './count-copies.ts';
-import type { Holders, Statement } from './holders.ts';
+import type { Holders, Statement } from '../holders/holders.ts';
 
-/** A number that rests on an older answer is no statement about now. */
+/** An older answer says nothing about now. */
 export const ANSWER_AGE_MAX_MS = 10_000;
 
-/** What is known of a file when somebody asks. */
+/** The state of a file at one moment. */
 export interface Standing extends Copies {
   readonly state: FileState;
   readonly causes: FileCause[];
   /** When the oldest answer that counts was given, on the table's clock; undefined without any. */
   readonly atMs: number | undefined;
-  /** What counts: who said what, and when. */
+  /** The answers that count, and when they were given. */
   readonly holdings: readonly DatedHolding[];
-  /** What those said who could not prove it. */
+  /** Those of members that could not prove what they said. */
   readonly unproved: readonly DatedHolding[];
 }
 
@@ -42,11 +43,11 @@ type DatedHolding = Holding & { readonly atMs: number };
 
 export interface StandingDeps {
   readonly holders: Pick<Holders, 'last'>;
-  /** Everybody, ourselves included. */
+  /** All members, ourselves included. */
   readonly members: readonly Member[];
-  /** Whether somebody who is not down can answer at all; its copies may have gone with it. */
+  /** Whether a member that is not known to be down can answer at all; if not, its copies may be gone too. */
   readonly isReachable: (member: Member) => boolean;
-  /** Whether this peer was just started, and has heard nothing of the others yet. */
+  /** Whether this peer was just started and has not heard from the others yet. */
   readonly isJoining: boolean;
   /** Whether a pin is so young that its first copies may be under way. */
   readonly isYoung: (pin: Pin) => boolean;
@@ -55,7 +56,7 @@ export interface StandingDeps {
   /** On the table's clock. */
   readonly nowMs: number;
   readonly wallMs: number;
-  /** How old an answer may be to tell of now. */
+  /** How old an answer may be to count as one about now. */
   readonly ageMaxMs?: number;
 }
 
@@ -84,7 +85,7 @@ export function standingOf(pin: Pin, deps: StandingDeps): Standing {
   const fresh = here.filter(isFresh);
   const silent = here.filter((each) => !isFresh(each));
   const confirmed = count(fresh);
-  // What somebody who is silent holds besides changes nothing then.
+  // If so, more copies at silent members change nothing.
   const isEnough = confirmed.copies >= pin.replicas;
   const counted = isEnough || silent.length === 0 ? confirmed : count(here);
   const dates = (isEnough ? fresh : here).flatMap(({ last }) =>
@@ -92,7 +93,7 @@ export function standingOf(pin: Pin, deps: StandingDeps): Standing {
   );
   const atMs = dates.length === 0 ? undefined : Math.min(...dates);
   if (isEnough) return { ...counted, unproved, atMs, state: 'safe', causes: [] };
-  // Whom it remembers may be there, or be gone since: neither counts before somebody answered.
+  // Members that it remembers may be up or gone; neither counts before one of them answered.
   if (deps.isJoining)
     return { ...counted, unproved, atMs, state: 'unknown', causes: [{ kind: 'joining' }] };
   if (silent.length > 0) {
@@ -107,7 +108,7 @@ export function standingOf(pin: Pin, deps: StandingDeps): Standing {
   return { ...counted, unproved, atMs, ...why };
 }
 
-/** The state of a file of which everybody who is up answered, and not enough was found. */
+/** The state of a file for which all members that are up answered, with too few copies. */
 function whyFewer(
   pin: Pin,
   copies: number,
@@ -139,7 +140,7 @@ function whyFewer(
   const isReduced = causes.some(
     ({ kind }) => kind === 'away' || kind === 'gone' || kind === 'unproved',
   );
-  // With a peer that is away its copies are, too: not readable now, and not lost.
+  // Copies at a peer that is away can't be read now, and are not lost.
   if (copies === 0 && away.length === 0) return { state: 'missing', causes };
   if (isReduced) return { state: 'reduced', causes };
   if (causes.some(({ kind }) => kind === 'new')) return { state: 'spreading', causes };
@@ -147,18 +148,18 @@ function whyFewer(
   return { state: 'at-risk', causes };
 }
 
-/** That a file asks for more copies than there are peers for them, whatever else holds. */
+/** The cause that a file asks for more copies than there are peers, which may come with any other. */
 function tooMany({ replicas }: Pin, members: readonly Member[]): FileCause[] {
   const count = members.filter(isPlaceable).length;
   return replicas > count ? [{ kind: 'few-peers', count }] : [];
 }
 
-/** Peers that copies are placed on: whoever is expected back is one. */
+/** Peers that copies are placed on; one that is expected back still is. */
 export function isPlaceable({ state, draining, capacityBytes }: Member): boolean {
   return state !== 'out' && !draining && capacityBytes > 0;
 }
 
-/** It could not prove blocks of this file, or so many of others that nothing it says counts. */
+/** It could not prove blocks of this file, or is distrusted for those of others. */
 const isUnproved = ({ member, last }: Said): boolean =>
   !member.isSelf && (member.isDistrusted === true || last?.proof?.isProved === false);
 
@@ -170,11 +171,11 @@ function holdingsOf(pin: Pin, all: readonly Said[]): DatedHolding[] {
   );
 }
 
-/** Whether it said last that it holds some of it. */
+/** Whether it holds some of the file, by what it said last. */
 const isHolder = (pin: Pin, last: Statement | undefined): boolean =>
   last?.haveMap !== undefined && last.haveMap.blocks === pin.blocks;
 
-/** The same, or it was never asked: but what came after it went it can't have. */
+/** The same, or it was never asked; it can't hold a file that came after it left. */
 function mayHold(pin: Pin, { member, last }: Said, pinForMs: number | undefined): boolean {
   if (last !== undefined) return isHolder(pin, last);
   return pinForMs === undefined || (member.goneForMs ?? 0) < pinForMs;

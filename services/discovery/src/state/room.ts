@@ -1,12 +1,11 @@
 /**
  * Room to delete on a disk that others have filled to the last byte. LMDB writes to delete: it copies the
- * pages that change before the old ones are free. So its file holds free pages in advance, which nobody
- * else can take, and what makes the state grow is refused while the disk still has a little: the free
- * pages are left for tombstones, and for what a peer must write down to leave.
+ * pages that change before the old ones are free. So its file holds free pages in advance, which no other
+ * process can take, and writes that make the state grow are refused while the disk still has a little room:
+ * the free pages are left for tombstones, and for what a peer must write to leave.
  *
- * A reserve file that is deleted in need, as storage has, would have to win a race against whoever fills
- * the disk. A file system that writes nothing in place (btrfs, ZFS) needs room for its own; its own
- * reserve serves that.
+ * A reserve file that is deleted in need, as storage has, would have to win a race against the process that
+ * fills the disk. A copy-on-write file system (btrfs, ZFS) needs more room; it keeps a reserve of its own.
  */
 import { statfsSync } from 'node:fs';
 import { MiB, StorageFull } from '@shoal/protocol';
@@ -14,9 +13,9 @@ import type { Database, RootDatabase } from 'lmdb';
 
 /** Free pages in the file. A deletion copies some 20, which are free again after the next one. */
 const RESERVE_PAGES = 256;
-/** Less than this on the disk: the state may not grow. */
+/** With less than this on the disk the state may not grow. */
 const FREE_MIN_BYTES = MiB;
-/** Takes a page for itself, whatever stands in it (LMDB keeps two entries to a page at least). */
+/** Fills a page by itself (LMDB keeps at least two entries in a page). */
 const PAGE_FILLER = 'x'.repeat(4000);
 
 export interface StateRoom {
@@ -24,7 +23,7 @@ export interface StateRoom {
   check(): void;
 }
 
-/** Takes the free pages into the file, if there is room; before anybody else writes. */
+/** Takes the free pages into the file, if there is room; before any other write. */
 export function openRoom(deps: {
   readonly env: RootDatabase;
   readonly meta: Database<unknown, string>;
@@ -41,7 +40,7 @@ export function openRoom(deps: {
       env.transactionSync(() => keys.forEach((key) => void meta.put(key, PAGE_FILLER)));
       env.transactionSync(() => keys.forEach((key) => void meta.remove(key)));
     } catch {
-      // The disk got full meanwhile: what there is must do, and the next start tries again.
+      // The disk got full meanwhile; the next start tries again.
     }
   return {
     check() {

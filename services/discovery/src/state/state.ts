@@ -1,5 +1,5 @@
 /**
- * What discovery must not forget, in LMDB: pins, the members' last records (so that a swarm that was
+ * The durable state of discovery, in LMDB: pins, the members' last records (so that a swarm that was
  * switched off finds itself again without seeds), the incarnation, whether this peer is draining, and
  * the last figures of storage.
  */
@@ -17,14 +17,14 @@ import { createTransact } from './transact.ts';
 /** Address space for the map, not disk: a million pins take about one GiB. */
 const MAP_SIZE_BYTES = 16 * 1024 ** 3;
 
-/** All that writes throws StorageFull on a full disk; what a peer needs to delete or to leave, last of all. */
+/** Writes throw StorageFull on a full disk; those that a peer needs to delete or to leave, last of all. */
 export interface State extends AsyncDisposable {
   readonly pins: PinStore;
   saveMembers(members: ReadonlyMap<PeerId, SavedMember>): Promise<void>;
   loadMembers(): SavedMember[];
   /**
-   * A number above every one given before, and not below `atLeast`. It is durable before it is given,
-   * but on a full disk: better a number that a clock which is set back might give again than no start.
+   * A number above all earlier ones, and at least `atLeast`. It is durable before it is returned, except on
+   * a full disk: starting is worth the risk that a clock which is set back gives the number again.
    */
   nextIncarnation(atLeast: number): Promise<number>;
   /** Our own record, which says where this folder was last run. */
@@ -50,7 +50,7 @@ export function openState(
     mapSize: MAP_SIZE_BYTES,
     // With it on, a write would count as done before it is on disk.
     overlappingSync: false,
-    // With it on, a failed commit also rejects a promise that nobody can reach.
+    // With it on, a failed commit also rejects a promise that no code can reach.
     eventTurnBatching: false,
   });
   // LMDB syncs its file, not the names of it and of its folder.

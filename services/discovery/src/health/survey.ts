@@ -1,7 +1,7 @@
 /**
- * The state of the swarm's files, as figures. Every file is watched by one member, the first that is
- * up in the order of its root's placement: the sum over all members counts each file once, and nobody
- * asks about all of them. When a watcher goes, the next in order takes its files over.
+ * The state of the swarm's files, as metrics. Each file is watched by one member, the first that is
+ * up in the order of its root's placement: so the sum over all members counts each file once, and no member
+ * asks about all of them. When a watcher goes, the next in order takes over its files.
  */
 import { setTimeout as wait } from 'node:timers/promises';
 import { partitionOf } from '@shoal/blocks';
@@ -16,21 +16,21 @@ import type { PinReader } from '../pins/pin-reader.ts';
 /** Time between two rounds. */
 const ROUND_MS = 30_000;
 /**
- * Time between two questions of a round. A question makes every member look up as many have-maps as
- * it has roots, so with many files a round takes longer, and not more of the members' time.
+ * Time between two questions of a round. A question makes every member look up a have-map for each root, so
+ * with many files a round takes longer instead of taking more of the members' time.
  */
 const QUESTION_MS = 5000;
-/** Files whose time below target is remembered: those that came first, hence the oldest. */
+/** Files whose time below target is remembered: those that fell below it first. */
 const UNSAFE_MAX = 100_000;
 
-/** What a round found. */
+/** The findings of a round. */
 export interface Tally {
   readonly files: Readonly<Record<FileState, number>>;
   readonly belowTargetBytes: number;
   readonly belowTargetAgeMs: number;
 }
 
-/** Adds up where files stand, a page at a time; `since` remembers when each fell below its target. */
+/** Adds up the states of files, a page at a time; `since` remembers when each fell below its target. */
 export function createTally(since: Map<Cid, number>, nowMs: number) {
   const files = Object.fromEntries(FileState.options.map((state) => [state, 0])) as Record<
     FileState,
@@ -43,7 +43,7 @@ export function createTally(since: Map<Cid, number>, nowMs: number) {
       for (const { cid, state, copies, replicas, sizeBytes } of entries) {
         files[state] += 1;
         if (state === 'unknown') {
-          // Neither below its target nor back at it: nobody knows. What was below stays so.
+          // It may be below its target or back at it. If it was below, it stays so.
           if (since.has(cid)) stillBelow.add(cid);
           continue;
         }
@@ -66,14 +66,14 @@ export function createTally(since: Map<Cid, number>, nowMs: number) {
 export function isWatcher(self: PeerId, root: Cid, alive: readonly Member[]): boolean {
   const staying = alive.filter(({ draining }) => !draining);
   const [first] = place(partitionOf(root), staying.length > 0 ? staying : alive);
-  // Without any capacity in the swarm nobody is placed; then everybody watches.
+  // With no capacity in the swarm nothing is placed; then every member watches.
   return first === undefined || first.peerId === self;
 }
 
 export function startSurvey(deps: {
   readonly self: PeerId;
   readonly reader: PinReader;
-  readonly health: Health;
+  readonly health: Pick<Health, 'inspect'>;
   readonly alive: () => readonly Member[];
   readonly metrics: Metrics;
   readonly loops: Loops;

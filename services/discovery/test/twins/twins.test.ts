@@ -3,8 +3,8 @@ import { createLog, createLoops } from '@shoal/chassis';
 import { DOMAIN_UNKNOWN, type MemberRecord, type PeerId, type PeerRun } from '@shoal/protocol';
 import { eventually } from '@shoal/testkit';
 import { createMetrics } from '../../src/metrics.ts';
-import { OwnRun } from '../../src/members/own-run.ts';
-import { createTwins } from '../../src/members/twins.ts';
+import { OwnRun } from '../../src/twins/own-run.ts';
+import { Twins } from '../../src/twins/twins.ts';
 
 const A = 'a' as PeerId;
 const MINUTE_MS = 60_000;
@@ -52,7 +52,7 @@ function start() {
   const time = { nowMs: STARTED_AT_MS };
   let called = 0;
   const ownRun = new OwnRun(100);
-  const twins = createTwins({
+  const twins = new Twins({
     self: A,
     ownRun,
     client: {

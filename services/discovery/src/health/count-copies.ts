@@ -1,11 +1,11 @@
-/** Copies of a DAG, counted over what peers said that they hold. */
+/** Copies of a DAG, counted from what peers say they hold. */
 import { decodeBits, getBit } from '@shoal/blocks';
 import { DOMAIN_UNKNOWN, type FailureDomain, type HaveMap, type PeerId } from '@shoal/protocol';
 import { spreadOf } from '@shoal/swarm';
 
 const UNKNOWN: FailureDomain = { host: DOMAIN_UNKNOWN, disk: DOMAIN_UNKNOWN };
 
-/** What a peer holds of a file, as it answered. */
+/** The have-map of a file at a peer, as it answered. */
 export interface Holding {
   readonly peerId: PeerId;
   readonly haveMap: HaveMap;
@@ -31,7 +31,7 @@ export function countCopies(
       bits: decodeBits(haveMap.bits, blocks),
       domain: domainOf(peerId) ?? UNKNOWN,
     }));
-  // Without a map there is nothing to look at, whatever number of blocks the pin states.
+  // Or a pin that states a huge number of blocks would be walked through for nothing.
   if (maps.length === 0) return { copies: 0, disks: 0, machines: 0 };
   let fewest: Copies = { copies: maps.length, ...spreadOf(maps.map(({ domain }) => domain)) };
   /** Sets of holders that were counted: in most files there are a few, for all of their blocks. */
@@ -52,7 +52,7 @@ export function countCopies(
   return fewest;
 }
 
-/** When the copy that was re-hashed longest ago was; nothing when one holder does not say. */
+/** The oldest of the holders' last checks; nothing when one of them does not say. */
 export function oldestCheck(holdings: readonly Holding[]): { checkedAtMs?: number } {
   const times = holdings.map(({ haveMap }) => haveMap.checkedAtMs);
   const known = times.filter((time) => time !== undefined);

@@ -1,7 +1,7 @@
 /**
  * Writes to LMDB, all or nothing, on a disk that may be full. A commit that fails leaves the data as
- * they were and the environment usable, so there is nothing to undo and nothing to do when there is
- * room again; what the caller keeps in memory it changes after the commit.
+ * they were and the environment usable, so there is nothing to undo, and nothing to do when there is
+ * room again; callers change their memory after the commit.
  */
 import { statfs } from 'node:fs/promises';
 import { constants } from 'node:os';
@@ -9,12 +9,13 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { StorageFull } from '@shoal/protocol';
 import type { RootDatabase } from 'lmdb';
 
-/** The reason of a failed commit comes on a promise of its own, commonly within a millisecond. */
+/** lmdb reports the cause of a failed commit on a second promise, commonly within a millisecond. */
 const COMMIT_ERROR_TIMEOUT_MS = 250;
 const FULL_CODES: readonly unknown[] = [constants.errno.ENOSPC, constants.errno.EDQUOT];
 
 /**
- * Runs `work` with nothing in between; resolves when what it wrote is on disk.
+ * Runs `work` with nothing in between; resolves when what it wrote is on disk. LMDB commits several of these
+ * together, so an error that `work` throws undoes nothing: it must check before it writes.
  * @throws StorageFull when the disk has no room for it
  */
 export type Transact = <T>(work: () => T) => Promise<T>;
@@ -26,7 +27,7 @@ export function createTransact(env: RootDatabase, dir: string): Transact {
     } catch (error) {
       const { commitError } = error as { commitError?: Promise<unknown> };
       if (commitError === undefined) throw error; // thrown by `work`
-      // Unheard, the promise of the reason would end the process.
+      // Left unhandled, the second promise would end the process.
       const cause = await Promise.race([
         commitError.catch((reason: unknown) => reason),
         wait(COMMIT_ERROR_TIMEOUT_MS, error, { ref: false }),

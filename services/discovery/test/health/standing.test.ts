@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Member, MemberState, PeerId, Pin } from '@shoal/protocol';
 import { createHolders } from '../../src/holders/holders.ts';
-import { ANSWER_AGE_MAX_MS, standingOf } from '../../src/holders/standing.ts';
+import { ANSWER_AGE_MAX_MS, standingOf } from '../../src/health/standing.ts';
 import { draft, haveMap } from '../integration/peer.ts';
 
 const WALL_MS = 1_000_000;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Cid, FileEntry, Member } from '@shoal/protocol';
-import { createTally, isWatcher } from '../../src/holders/survey.ts';
+import { createTally, isWatcher } from '../../src/health/survey.ts';
 import { draft } from '../integration/peer.ts';
 
 const entry = (name: string, copies: number, state: FileEntry['state']): FileEntry => {

@@ -1,0 +1,71 @@
+/** Where files are, read off the table of what members said: at one moment, with the date of the answers. */
+import type { FileEntry, Member, Pin } from '@shoal/protocol';
+import type { Holders } from '../holders/holders.ts';
+import type { PinAges } from '../pins/pin-ages.ts';
+import { ANSWER_AGE_MAX_MS, type Standing, standingOf } from './standing.ts';
+
+/** Answers that a list may rest on without asking again: of files that lack something… */
+const FRESH_MOVING_MS = 2000;
+/** …and of safe ones, half of what they are good for, since others are asked before them. */
+const FRESH_SAFE_MS = ANSWER_AGE_MAX_MS / 2;
+
+export interface FileStatesDeps {
+  readonly holders: Pick<Holders, 'last' | 'clock'>;
+  readonly ages: PinAges;
+  /** Whether a member that is not down can be asked at this moment, as far as is known. */
+  readonly isReachable: (member: Member) => boolean;
+  /** Whether this peer has not heard from the others since its start. */
+  readonly isJoining: () => boolean;
+  /** How long the first copies of a file may be under way. */
+  readonly newForMs: number;
+}
+
+export class FileStates {
+  readonly #deps: FileStatesDeps;
+
+  constructor(deps: FileStatesDeps) {
+    this.#deps = deps;
+  }
+
+  /** From what was said since then, when that is given. */
+  of(pin: Pin, members: readonly Member[], sinceMs?: number): Standing {
+    const { holders, ages, isReachable, isJoining, newForMs } = this.#deps;
+    const nowMs = holders.clock();
+    return standingOf(pin, {
+      holders,
+      members,
+      isReachable,
+      isJoining: isJoining(),
+      isYoung: (each) => ages.isYoung(each, newForMs),
+      knownForMs: (each) => ages.knownForMs(each),
+      nowMs,
+      wallMs: Date.now(),
+      ...(sinceMs === undefined ? {} : { ageMaxMs: nowMs - sinceMs }),
+    });
+  }
+
+  entryOf(pin: Pin, { state, causes, copies, atMs }: Standing): FileEntry {
+    const { root: cid, kind, name, sizeBytes, sha256, blocks, replicas, expiresAtMs } = pin;
+    const createdAtMs = this.#deps.ages.createdAtMs(pin);
+    const fixed = { cid, kind, name, sizeBytes, sha256, blocks, replicas, createdAtMs };
+    const dated = atMs === undefined ? {} : { verifiedAtMs: this.wallTimeOf(atMs) };
+    return { ...fixed, expiresAtMs, state, causes, copies, ...dated };
+  }
+
+  /** Whether a member that could answer must be asked before a list shows this file. */
+  isStale(pin: Pin, members: readonly Member[]): boolean {
+    const { holders } = this.#deps;
+    const freshMs = this.of(pin, members).state === 'safe' ? FRESH_SAFE_MS : FRESH_MOVING_MS;
+    const nowMs = holders.clock();
+    return members.some(({ peerId, state, isSelf }) => {
+      if (isSelf || state !== 'alive') return false;
+      const last = holders.last(pin.root, peerId);
+      return last?.isCurrent !== true || nowMs - last.atMs > freshMs;
+    });
+  }
+
+  /** Of a time on the table's clock. */
+  wallTimeOf(atMs: number): number {
+    return Math.max(0, Math.floor(Date.now() - (this.#deps.holders.clock() - atMs)));
+  }
+}
