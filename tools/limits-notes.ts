@@ -495,10 +495,6 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Unread events of one listener',
       past: 'cut off; it comes back by itself',
     },
-    'import-commands.ts HEAD_MAX_BYTES': {
-      what: 'First bytes of a CAR, kept for its roots’ spelling',
-      past: 'roots are named in version 1',
-    },
     'ls.ts SORTED_MAX': {
       what: 'Entries of a directory that `ls` sorts',
       past: 'listed as they stand',
@@ -512,9 +508,6 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Connecting to a service',
       past: '503 `service-unavailable`',
     },
-    'read-form.ts HEADERS_MAX': { what: 'Headers of one part of a form', past: '400' },
-    'read-form.ts HEADERS_MAX_BYTES': { what: 'Headers of one part of a form', past: '400' },
-    'read-form.ts PADDING_MAX_BYTES': { what: 'Headers of one part of a form', past: '400' },
     'upstream.ts CONNECT_TIMEOUT_MS': {
       what: 'Connecting to a service',
       past: '500 that names the service',

@@ -24,6 +24,7 @@ import { createGateways } from './import/gateways.ts';
 import { mountImports } from './import/import-routes.ts';
 import { createLeases } from './intake/end-leases.ts';
 import { mountKuboForms } from './kubo-routes.ts';
+import { createTakeRequest } from './request/take-request.ts';
 import { createMembers } from './intake/members.ts';
 import { createMetrics } from './metrics.ts';
 import { createProgressEvents } from './intake/progress.ts';
@@ -113,13 +114,13 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
     formFilesMax: config.CHUNKER_FORM_FILES_MAX,
     directoryFilesMax: config.CHUNKER_DIRECTORY_FILES_MAX,
   });
-  mountImports(
-    mounting,
-    { ...intake, gateways, entriesMax: config.CHUNKER_DAG_BLOCKS_MAX },
-    { ...limits, uploadsMax: config.CHUNKER_IMPORTS_MAX },
-  );
-  mountKuboForms(mounting, intake, {
-    ...limits,
+  const importing = { ...intake, gateways, entriesMax: config.CHUNKER_DAG_BLOCKS_MAX };
+  const importLimits = { ...limits, uploadsMax: config.CHUNKER_IMPORTS_MAX };
+  const takeImport = createTakeRequest(intake, importLimits, 'imports');
+  mountImports(mounting, importing, takeImport);
+  mountKuboForms(mounting, importing, {
+    takeUpload: createTakeRequest(intake, limits),
+    takeImport,
     directoryFilesMax: config.CHUNKER_DIRECTORY_FILES_MAX,
   });
   mountTus(mounting, resumables, intake, { ...limits, ...resumable });

@@ -12,6 +12,7 @@ import {
 } from '../file.ts';
 import { REPLICAS_DEFAULT, REPLICAS_MAX } from '../pin.ts';
 import { BYTES, route } from '../route.ts';
+import { Codec } from './storage.ts';
 
 /** Copies that an upload waits for when nobody says otherwise. */
 export const COPIES_DEFAULT = 2;
@@ -75,6 +76,19 @@ export const KuboAddEvent = z.union([
 ]);
 export type KuboAddEvent = z.infer<typeof KuboAddEvent>;
 
+/** What came of each part of a form of `block/put` or `dag/import`: a line of JSON each. */
+export const KuboImportEvent = z.union([
+  z.strictObject({
+    imported: ImportReply.extend({
+      /** As the sender spells them: in version 0 of a CID, say. */
+      roots: z.array(z.string()),
+    }),
+  }),
+  /** The last line, when the rest of the form was not imported. */
+  z.strictObject({ failed: z.object({ detail: z.string() }) }),
+]);
+export type KuboImportEvent = z.infer<typeof KuboImportEvent>;
+
 /** Where resumable uploads are created (tus 1.0); each then has an address below it. */
 export const RESUMABLE_PATH = '/uploads';
 
@@ -135,7 +149,7 @@ export const chunkerRoutes = {
       name: NameText.optional(),
       pin: YesNo.default(true),
       /** Of a lone block: how to read it. */
-      codec: z.enum(['raw', 'dag-pb']).default('raw'),
+      codec: Codec.default('raw'),
       /** Of a lone block: refuses bytes that do not hash to it. */
       cid: AnyCid.optional(),
     }),
@@ -167,6 +181,24 @@ export const chunkerRoutes = {
       /** The whole form is one directory. */
       wrap: YesNo.default(false),
       progress: YesNo.default(false),
+    }),
+    body: BYTES,
+    bodyTypes: ['multipart/form-data'],
+    reply: BYTES,
+  }),
+  importKuboForm: route({
+    service: 'chunker',
+    audience: 'local',
+    method: 'POST',
+    path: '/kubo/import',
+    summary:
+      "Imports a form of Kubo's clients, for the gateway's RPC: each part is a CAR or a block. Answers a KuboImportEvent a line, while the form comes in.",
+    params: z.object({}),
+    query: z.object({
+      as: z.enum(['car', 'block']),
+      /** Of blocks: how to read them. */
+      codec: Codec.default('raw'),
+      pin: YesNo,
     }),
     body: BYTES,
     bodyTypes: ['multipart/form-data'],

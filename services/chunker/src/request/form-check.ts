@@ -4,7 +4,8 @@
  * (fastify-busboy, lib/types/multipart.js and dicer), and says nothing; what stands behind the last
  * boundary it never sees. Here parts are only found and counted, so that none is left out unsaid.
  */
-import { boundaryOf, readPartHeaders } from '@shoal/chassis';
+import { boundaryOf } from '@shoal/chassis';
+import { readPartHeaders } from './part-headers.ts';
 
 /** Bytes before the first boundary: there is no use for any. */
 const PREAMBLE_MAX_BYTES = 1024;
