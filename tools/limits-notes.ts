@@ -108,7 +108,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Peers with room that a 507 names',
       past: 'the less roomy are left out',
     },
-    'put-blocks.ts BATCH_BLOCKS_MAX': {
+    'named-batches.ts BATCH_BLOCKS_MAX': {
       what: 'Small blocks in one request to storage',
       past: 'another request',
     },
