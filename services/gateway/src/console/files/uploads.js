@@ -120,38 +120,41 @@ function uploadCard(file) {
       fail(error.message);
     }
   };
-  const send = () =>
-    new Promise((settle) => {
-      if (isCancelled) return settle();
-      const used = token();
-      let isToBeSentAgain = false;
-      const startedAt = performance.now();
-      setState(state, 'receiving', 'Uploading');
-      request = new XMLHttpRequest();
-      request.open('POST', `files?name=${encodeURIComponent(file.name)}`);
-      request.setRequestHeader('content-type', 'application/octet-stream');
-      for (const [name, value] of Object.entries(tokenHeaders()))
-        request.setRequestHeader(name, value);
-      request.upload.addEventListener('progress', ({ loaded }) => {
-        showSent(loaded, startedAt);
-      });
-      request.upload.addEventListener('load', () => {
+  const sendSmall = async () => {
+    if (isCancelled) return;
+    const used = token();
+    const startedAt = performance.now();
+    setState(state, 'receiving', 'Uploading');
+    request = new XMLHttpRequest();
+    const isAnswered = await sendWhole(request, file, {
+      onSent: (sent) => showSent(sent, startedAt),
+      onAllSent() {
         bar.value = bar.max;
         setState(state, 'spreading', 'Waiting for copies on other peers');
-      });
-      request.addEventListener('load', () => {
-        isToBeSentAgain = request.status === 401 && renewToken(used);
-        if (isToBeSentAgain) return;
-        if (request.status < 300) done(JSON.parse(request.responseText));
-        else fail(sentenceOf(request.status, request.responseText));
-      });
-      request.addEventListener('error', () =>
-        fail('The connection broke off. Nothing was kept; choose the file again to retry.'),
-      );
-      request.addEventListener('loadend', () => settle(isToBeSentAgain ? send() : undefined));
-      request.send(file);
+      },
     });
-  return file.size >= PIECES_FROM_BYTES ? sendLarge : send;
+    const { status, responseText } = request;
+    if (!isAnswered)
+      fail('The connection broke off. Nothing was kept; choose the file again to retry.');
+    else if (status === 401 && renewToken(used)) await sendSmall();
+    else if (status < 300) done(JSON.parse(responseText));
+    else fail(sentenceOf(status, responseText));
+  };
+  return file.size >= PIECES_FROM_BYTES ? sendLarge : sendSmall;
+}
+
+/** Sends a file as one body: fetch does not say how far it is. Answers whether an answer came. */
+function sendWhole(request, file, { onSent, onAllSent }) {
+  request.open('POST', `files?name=${encodeURIComponent(file.name)}`);
+  request.setRequestHeader('content-type', 'application/octet-stream');
+  for (const [name, value] of Object.entries(tokenHeaders())) request.setRequestHeader(name, value);
+  request.upload.addEventListener('progress', ({ loaded }) => onSent(loaded));
+  request.upload.addEventListener('load', onAllSent);
+  return new Promise((settle) => {
+    request.addEventListener('load', () => settle(true));
+    request.addEventListener('loadend', () => settle(false));
+    request.send(file);
+  });
 }
 
 function timeText(seconds) {
