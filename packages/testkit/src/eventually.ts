@@ -1,4 +1,4 @@
-import { setTimeout as wait } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 const POLL_MS = 50;
 const TIMEOUT_MS = 10_000;
@@ -26,6 +26,6 @@ export async function eventually<T>(
       throw new Error(`not within ${timeoutMs} ms: ${typeof what === 'string' ? what : what()}`, {
         cause,
       });
-    await wait(POLL_MS);
+    await sleep(POLL_MS);
   }
 }

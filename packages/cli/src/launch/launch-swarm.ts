@@ -1,6 +1,6 @@
 /** Several peers on this machine, as real processes, each with data and a port range of its own. */
 import { join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { dialable, discoveryRoutes, hostPort } from '@shoal/protocol';
 import { request } from 'undici';
 import {
@@ -183,7 +183,7 @@ async function untilAllSeen(
       return say(
         `${peer.label} sees ${alive} of ${count} peers after ${meetMs / 1000} s; its logs/discovery.log says why`,
       );
-    await wait(MEET_POLL_MS, undefined, { signal });
+    await sleep(MEET_POLL_MS, undefined, { signal });
   }
 }
 

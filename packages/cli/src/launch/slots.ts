@@ -12,7 +12,7 @@
  */
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { tryLockFile } from '@shoal/chassis/file-lock';
 import { CommandFailure } from '../failure.ts';
 
@@ -56,7 +56,7 @@ export async function claimSlot(
     if (slot !== undefined) return slot;
     if (waitedMs > patienceMs + CHOOSING_TIMEOUT_MS)
       throw new CommandFailure(`${folder} is locked by a process that does not end`);
-    await wait(RETRY_MS, undefined, { signal });
+    await sleep(RETRY_MS, undefined, { signal });
   }
 }
 

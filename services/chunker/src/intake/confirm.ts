@@ -3,7 +3,7 @@
  * reports of our own jobs only say when it is worth asking. So nothing is lost with Redis, and the
  * answer to an upload never claims a copy that nobody confirmed.
  */
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log, PeerClient } from '@shoal/chassis';
 import { type Cid, discoveryRoutes, type FileCause, type FileState } from '@shoal/protocol';
 import type { Members } from './members.ts';
@@ -77,7 +77,7 @@ export async function confirm(
   ) {
     const leftMs = deadlineMs - performance.now();
     const pause = new AbortController();
-    const tick = delay(Math.max(0, Math.min(pauseMs, leftMs)), undefined, {
+    const tick = sleep(Math.max(0, Math.min(pauseMs, leftMs)), undefined, {
       signal: pause.signal,
     }).catch((error: unknown) => {
       if (!pause.signal.aborted) throw error; // cut short by us

@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log, PeerClient } from '@shoal/chassis';
 import {
   ClockWrong,
@@ -53,7 +53,7 @@ export async function putPin(
       log.debug({ err: error, cid: draft.root }, 'pin not taken, trying again');
     }
     // Cut short when the service stops; the next call then fails at once and says so.
-    await Promise.allSettled([delay(pauseMs, undefined, { signal })]);
+    await Promise.allSettled([sleep(pauseMs, undefined, { signal })]);
   }
 }
 

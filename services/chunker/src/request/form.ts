@@ -9,6 +9,7 @@
  */
 import { once } from 'node:events';
 import type { Multipart, MultipartFile } from '@fastify/multipart';
+import { orAborted } from '@shoal/chassis';
 import {
   FileMissing,
   FileNameInvalid,
@@ -180,16 +181,11 @@ async function nextPart(
   signal: AbortSignal,
 ): Promise<Multipart | undefined> {
   signal.throwIfAborted();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(signal.reason as Error); // an Error in all our code
-  signal.addEventListener('abort', onAbort, { once: true });
   try {
-    const next = await Promise.race([parts.next(), aborted]);
+    const next = await orAborted(parts.next(), signal);
     return next.done === true ? undefined : next.value;
   } catch (error) {
     throw formFault(error);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
   }
 }
 

@@ -15,6 +15,7 @@ import {
   Shares,
   syncFolder,
   type TakeOptions,
+  orAborted,
 } from '@shoal/chassis';
 import {
   DigestMismatch,
@@ -155,7 +156,7 @@ export class Resumables implements AsyncDisposable {
     if (!this.#finishing.has(id)) await this.#check(upload);
     if (upload.isWhole) {
       const late = AbortSignal.timeout(FINISH_WAIT_MAX_MS);
-      await Promise.race([this.#finishOnce(upload), failWhen(late, new UploadBusy({ id }))]);
+      await orAborted(this.#finishOnce(upload), late, new UploadBusy({ id }));
     }
     return upload;
   }
@@ -334,10 +335,4 @@ export class Resumables implements AsyncDisposable {
       }
     }
   }
-}
-
-function failWhen(signal: AbortSignal, error: Error): Promise<never> {
-  return new Promise((_, reject) => {
-    signal.addEventListener('abort', () => reject(error), { once: true });
-  });
 }

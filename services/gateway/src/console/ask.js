@@ -59,7 +59,7 @@ export async function send(method, path, { headers, body, signal }) {
 }
 
 /** A problem (RFC 9457) as a sentence for a person. */
-export function sentenceOf(status, text) {
+function sentenceOf(status, text) {
   let problem = {};
   try {
     problem = JSON.parse(text);

@@ -7,7 +7,7 @@
  * Manifests stay, as all members keep them; it is enough that another one has each. That one has proved
  * it: a have-map is only a claim, and this peer's copy may be the last.
  */
-import type { Log, PeerClient } from '@shoal/chassis';
+import { type Log, orAborted, type PeerClient } from '@shoal/chassis';
 import {
   type Cid,
   discoveryRoutes,
@@ -111,22 +111,18 @@ async function untilSeen(
   view: MemberView,
   { signal }: { signal: AbortSignal },
 ): Promise<void> {
-  const seen = new AbortController();
-  const timeout = AbortSignal.timeout(FLAG_TIMEOUT_MS);
+  const over = new AbortController();
+  const { promise: seen, resolve } = Promise.withResolvers<void>();
+  const check = () => {
+    if (isDraining(view) === wanted) resolve();
+  };
+  view.onChange(check, { signal: over.signal });
+  check();
+  const late = new ServiceUnavailable({ service: 'discovery' });
   try {
-    await new Promise<void>((resolve, reject) => {
-      const check = () => {
-        if (isDraining(view) === wanted) resolve();
-      };
-      view.onChange(check, { signal: seen.signal });
-      timeout.addEventListener('abort', () =>
-        reject(new ServiceUnavailable({ service: 'discovery' })),
-      );
-      signal.addEventListener('abort', () => reject(signal.reason as Error));
-      check();
-    });
+    await orAborted(orAborted(seen, AbortSignal.timeout(FLAG_TIMEOUT_MS), late), signal);
   } finally {
-    seen.abort();
+    over.abort();
   }
 }
 

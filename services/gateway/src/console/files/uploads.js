@@ -1,5 +1,5 @@
 /** Uploads from this page: one card each, from the choice of the file until it is safe. */
-import { ask, sentenceOf } from '../ask.js';
+import { ask, Refused } from '../ask.js';
 import { byId, copyButton, element, setState, setText, showFault } from '../build.js';
 import { refreshSoon } from '../refresh.js';
 import { PIECES_FROM_BYTES, sendInPieces } from './send-pieces.js';
@@ -99,32 +99,20 @@ function uploadCard(file) {
       `${bytesText(sent)} of ${bytesText(file.size)}, ${bytesText(Math.round(perSecond))}/s${leftText}`,
     );
   };
-  const sendLarge = async () => {
-    if (isCancelled) return;
-    const startedAt = performance.now();
-    setState(state, 'receiving', 'Uploading');
-    try {
-      const reply = await sendInPieces(file, {
-        onSent(sent) {
-          setState(state, 'receiving', 'Uploading');
-          showSent(sent, startedAt);
-        },
-        onTrouble(message) {
-          setState(state, 'at-risk', 'Interrupted, trying again');
-          state.title = message;
-        },
-        signal: cancel.signal,
-      });
-      done(reply);
-    } catch (error) {
-      fail(error.message);
-    }
-  };
-  const sendSmall = async () => {
-    if (isCancelled) return;
+  const sendLarge = (startedAt) =>
+    sendInPieces(file, {
+      onSent(sent) {
+        setState(state, 'receiving', 'Uploading');
+        showSent(sent, startedAt);
+      },
+      onTrouble(message) {
+        setState(state, 'at-risk', 'Interrupted, trying again');
+        state.title = message;
+      },
+      signal: cancel.signal,
+    });
+  const sendSmall = async (startedAt) => {
     const used = token();
-    const startedAt = performance.now();
-    setState(state, 'receiving', 'Uploading');
     request = new XMLHttpRequest();
     const isAnswered = await sendWhole(request, file, {
       onSent: (sent) => showSent(sent, startedAt),
@@ -135,12 +123,23 @@ function uploadCard(file) {
     });
     const { status, responseText } = request;
     if (!isAnswered)
-      fail('The connection broke off. Nothing was kept; choose the file again to retry.');
-    else if (status === 401 && renewToken(used)) await sendSmall();
-    else if (status < 300) done(JSON.parse(responseText));
-    else fail(sentenceOf(status, responseText));
+      throw new Error(
+        'The connection broke off. Nothing was kept; choose the file again to retry.',
+      );
+    if (status === 401 && renewToken(used)) return sendSmall(performance.now());
+    if (status >= 300) throw new Refused(status, responseText);
+    return JSON.parse(responseText);
   };
-  return file.size >= PIECES_FROM_BYTES ? sendLarge : sendSmall;
+  return async () => {
+    if (isCancelled) return;
+    setState(state, 'receiving', 'Uploading');
+    const send = file.size >= PIECES_FROM_BYTES ? sendLarge : sendSmall;
+    try {
+      done(await send(performance.now()));
+    } catch (error) {
+      fail(error.message);
+    }
+  };
 }
 
 /** Sends a file as one body: fetch does not say how far it is. Answers whether an answer came. */
