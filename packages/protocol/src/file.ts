@@ -93,8 +93,8 @@ export const FileCause = z.discriminatedUnion('kind', [
 ]);
 export type FileCause = z.infer<typeof FileCause>;
 
-/** The answer to an upload. `copies` is what was confirmed when the answer was written. */
-export const UploadReply = z.object({
+/** What is fixed of a file from its upload on. */
+const fileFacts = {
   cid: Cid,
   kind: DagKind.default('file'),
   name: z.string(),
@@ -102,6 +102,11 @@ export const UploadReply = z.object({
   /** Only files have one. */
   sha256: Sha256.optional(),
   blocks: z.int().positive(),
+} as const;
+
+/** The answer to an upload. `copies` is what was confirmed when the answer was written. */
+export const UploadReply = z.object({
+  ...fileFacts,
   copies: z.int().nonnegative(),
   replicas: z.int().positive(),
   state: FileState,
@@ -164,13 +169,7 @@ export type UploadsReply = z.infer<typeof UploadsReply>;
 
 /** A file of the swarm, as listed. */
 export const FileEntry = z.object({
-  cid: Cid,
-  kind: DagKind.default('file'),
-  name: z.string(),
-  sizeBytes: z.int().nonnegative(),
-  /** Only files have one. */
-  sha256: Sha256.optional(),
-  blocks: z.int().positive(),
+  ...fileFacts,
   replicas: z.int().positive(),
   createdAtMs: z.int().nonnegative(),
   /** When it ends by itself; never without. */
