@@ -29,7 +29,7 @@ export function digestOf(cid: Cid): Uint8Array {
   return base32.decode(cid).subarray(HEADER_SIZE_BYTES);
 }
 
-/** How the block is to be read. */
+/** How to read the block. */
 export function codecOf(cid: Cid): Codec {
   return base32.decode(cid)[1] === CODES['dag-pb'] ? 'dag-pb' : 'raw';
 }

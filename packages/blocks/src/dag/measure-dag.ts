@@ -2,7 +2,7 @@
  * Looks at every block of a DAG that came from outside, each one once: whether it is there, whether it
  * is what the blocks above it say, and how large the whole is when it is unfolded. It is not unfolded
  * here: a few nodes that name each other often enough list more blocks than there are atoms. Nodes are
- * counted apart, since a walk reads each one wherever it stands, and leaves nowhere.
+ * counted apart, since a walk reads each one at every place where it occurs, and leaves never.
  *
  * Every member walks what is kept, again and again, so what that costs is bounded by what came in: the
  * nodes that are read, by number and by bytes, and the entries that are listed.
@@ -20,7 +20,7 @@ import { childrenOf, DAG_DEPTH_MAX, type GetNode } from './walk-dag.ts';
  */
 const NODE_VISITS_MAX = 65_536;
 /**
- * With more visits, how often a node may stand in it on average; a guess: ten copies of a folder are
+ * With more visits, how often a node may occur in it on average; a guess: ten copies of a folder are
  * honest.
  * Past it: not kept, 422 `manifest-invalid`.
  */
@@ -31,12 +31,12 @@ const VISITS_PER_NODE_MAX = 16;
  */
 const VISITED_BYTES_MAX = 64 * MiB;
 /**
- * Entries that every DAG may list: some 75 MB of memory for whoever does.
+ * Entries that every DAG may list: some 75 MB of memory for a member that lists them.
  * Past it: not kept, 422 `manifest-invalid`.
  */
 const ENTRIES_FREE_MAX = 262_144;
 /**
- * With more entries, how often a block may stand in it on average; a guess: disk images are mostly zeros.
+ * With more entries, how often a block may occur in it on average; a guess: disk images are mostly zeros.
  * Past it: not kept, 422 `manifest-invalid`.
  */
 const ENTRIES_PER_BLOCK_MAX = 64;
@@ -52,7 +52,7 @@ export interface MeasuredDag {
   readonly type: NodeType | 'raw';
   /** Entries that `walkDag` gives. */
   readonly entries: number;
-  /** File bytes below, those of a block as often as it stands. */
+  /** File bytes below, those of a block as often as it occurs. */
   readonly sizeBytes: number;
 }
 
@@ -95,7 +95,7 @@ export async function measureDag(
     cid: Cid,
     depth: number,
   ): Promise<{ node: UnixfsNode; sizeBytes: number }> => {
-    if (depth > DAG_DEPTH_MAX) throw refuse(cid, `it lies deeper than ${DAG_DEPTH_MAX} levels`);
+    if (depth > DAG_DEPTH_MAX) throw refuse(cid, `it is deeper than ${DAG_DEPTH_MAX} levels`);
     if (measured.size >= entriesMax) throw refuse(root, `it has more than ${entriesMax} blocks`);
     const bytes = await getNode(cid);
     if (bytes === undefined) throw new ManifestIncomplete({ root, cid });
@@ -153,12 +153,12 @@ export async function measureDag(
     const whole = await measure(root, 0);
     const { entries, nodeVisits, visitedBytes } = whole;
     if (isUnfolded(nodeVisits, measured.size, NODE_VISITS_MAX))
-      throw refuse(root, `${measured.size} nodes stand in it ${nodeVisits} times`);
+      throw refuse(root, `${measured.size} nodes occur in it ${nodeVisits} times`);
     if (isUnfolded(visitedBytes, nodeBytes, VISITED_BYTES_MAX))
       throw refuse(root, `${nodeBytes} bytes of nodes unfold to ${visitedBytes}`);
     const blocks = measured.size + distinctLeaves.size;
     if (entries > ENTRIES_FREE_MAX && entries > blocks * ENTRIES_PER_BLOCK_MAX)
-      throw refuse(root, `${blocks} blocks stand in it ${entries} times`);
+      throw refuse(root, `${blocks} blocks occur in it ${entries} times`);
     return whole;
   }
   const [sizeBytes = 0] = await checkLeaves([{ cid: root, sizeBytes: undefined }]);
