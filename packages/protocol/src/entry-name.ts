@@ -1,7 +1,7 @@
 /**
- * Names and paths inside a directory. Unlike a file's own name (`FileName`), which stands in lists and
+ * Names and paths inside a directory. Unlike a file's own name (`FileName`), which is shown in lists and
  * headers, they are kept as they are: a folder that is backed up must come back with the names it had.
- * Whoever shows one makes it visible first.
+ * Code that shows one makes such characters visible first.
  */
 import { FILE_NAME_MAX_BYTES } from './file.ts';
 

@@ -52,7 +52,7 @@ export const DagKind = z.enum(['file', 'directory', 'dag']);
 export type DagKind = z.infer<typeof DagKind>;
 
 /**
- * Where a file stands. `receiving`: still coming in. `safe`: every block has the copies asked for. The
+ * The state of a file. `receiving`: still coming in. `safe`: every block has the copies asked for. The
  * rest have fewer: `spreading` is new, and its copies are being made; `reduced` lost some, with a peer
  * that is away or gone, or that could not prove its copies; `limited` has one at every peer there is;
  * `at-risk` is none of these. `missing`: no peer that is up or expected back has some block. `unknown`: a peer that is up did not
@@ -75,7 +75,7 @@ export const CAUSE_PEERS_MAX = 16;
 const causePeers = { peers: z.array(PeerId).max(CAUSE_PEERS_MAX), count: z.int().positive() };
 
 /**
- * Why a file has fewer copies than it asks for, or why that can't be told. `new`: uploaded or changed a
+ * Why a file has fewer copies than it asks for, or why that is unknown. `new`: uploaded or changed a
  * moment ago. `away`: these peers are down; from `repairFromMs`, by the answering peer's wall clock, new
  * copies are made if one of them stays away. `gone`: these stayed away, and new copies are being made.
  * `unproved`: these said that they hold copies and could not prove it. `few-peers`: it asks for more copies
@@ -129,7 +129,7 @@ export const UploadProgress = z.object({
 });
 export type UploadProgress = z.infer<typeof UploadProgress>;
 
-/** What stands in an uploaded directory: the path below it, and what it names. */
+/** An entry of an uploaded directory: the path below it, and what it names. */
 export const DirectoryItem = z.object({
   path: z.string(),
   cid: Cid,
@@ -172,14 +172,14 @@ export const FileEntry = z.object({
   ...fileFacts,
   replicas: z.int().positive(),
   createdAtMs: z.int().nonnegative(),
-  /** When it ends by itself; never without. */
+  /** Expiry (wall clock, ms); undefined: never. */
   expiresAtMs: z.int().nonnegative().optional(),
   /** Only of a deleted file that can be brought back: when it was deleted, as far as this peer knows. */
   deletedAtMs: z.int().nonnegative().optional(),
   /** Only of such a file: when it is purged by itself, or sooner if its room is needed. */
   purgeAtMs: z.int().nonnegative().optional(),
   state: FileState,
-  /** Why `copies` are fewer than `replicas`, or why that can't be told; the main one first. */
+  /** Why `copies` are fewer than `replicas`, or why that is unknown; the main one first. */
   causes: z.array(FileCause).default([]),
   /** Fewest copies over the file's blocks, by the last answers of peers that are not down. */
   copies: z.int().nonnegative(),
@@ -201,7 +201,7 @@ export type ProofState = z.infer<typeof ProofState>;
 export const FileHealth = FileEntry.extend({
   /** The copies that answers to this very question confirm: less than `copies` when one is missing. */
   confirmed: z.int().nonnegative().default(0),
-  /** The copies that peers say they hold, whoever they are. */
+  /** The copies that peers say they hold, trusted or not. */
   claimed: z.int().nonnegative().default(0),
   /** The copies of `copies` whose holders proved a sample of what they say they hold; ours is one. */
   proved: z.int().nonnegative().default(0),
@@ -215,7 +215,7 @@ export const FileHealth = FileEntry.extend({
   verifiedAtMs: z.int().nonnegative(),
   /** When the copy that was re-hashed longest ago was, by this peer's clock; absent when a holder did not say. */
   checkedAtMs: z.int().nonnegative().optional(),
-  /** Who says that they hold blocks of it; whether that counts, `proof` tells. */
+  /** Peers that say they hold blocks of it; `proof` says whether that counts. */
   holders: z.array(
     z.object({
       peerId: PeerId,

@@ -1,6 +1,6 @@
-/** Hosts and ports as text: IPv6 addresses stand in brackets beside a port, and bare everywhere else. */
+/** Hosts and ports as text: IPv6 addresses have brackets beside a port, and none elsewhere. */
 
-/** `host:port`, as it stands in URLs and seeds. */
+/** `host:port`, as in URLs and seeds. */
 export const hostPort = (host: string, port: number | string): string =>
   `${host.includes(':') ? `[${host}]` : host}:${port}`;
 

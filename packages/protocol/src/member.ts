@@ -7,7 +7,7 @@ export const SERVICES = ['gateway', 'chunker', 'storage', 'transfer', 'discovery
 export const Service = z.enum(SERVICES);
 export type Service = z.infer<typeof Service>;
 
-/** Each leans on those before it. Stopped from the end: nobody's helper goes first. */
+/** In order of dependency: started from the first, stopped from the last. */
 export const START_ORDER = ['storage', 'discovery', 'transfer', 'chunker', 'gateway'] as const;
 
 /** Where each service of a peer answers HTTP: origins such as `http://127.0.0.1:7102`. */
@@ -16,7 +16,7 @@ export type Endpoints = z.infer<typeof Endpoints>;
 
 /** The disk of a peer that keeps its blocks in memory: it is none. */
 export const DISK_MEMORY = 'memory';
-/** A host or a disk that can't be told: it may be the same as any other. */
+/** An unknown host or disk: it may be the same as any other. */
 export const DOMAIN_UNKNOWN = 'unknown';
 /** Begins the name of a disk that several machines share over the network. */
 export const DISK_SHARED_PREFIX = 'net:';

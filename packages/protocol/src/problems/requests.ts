@@ -11,7 +11,7 @@ export const RequestInvalid = defineProblem({
   detail: ({ reason }) => `${reason}; correct the request and send it again`,
 });
 
-/** What stands in the place of a hash is neither form of one. */
+/** The hash in the path has neither form of one. */
 export const HashInvalid = defineProblem({
   type: 'problems/hash-invalid',
   title: 'Hash invalid',
@@ -76,7 +76,7 @@ export const LinkLeadsOut = defineProblem({
   status: 422,
   fields: z.object({ path: z.string() }),
   detail: ({ path }) =>
-    `${path} leads out of the root, which is not allowed in a TAR: ask for a CAR (format=car), or for what lies beside it`,
+    `${path} leads out of the root, which is not allowed in a TAR: ask for a CAR (format=car), or for the entries beside it`,
 });
 
 /** A request's head is larger than what is read of one. */
@@ -184,7 +184,7 @@ export const OriginRefused = defineProblem({
     `this request came from a web page that may not make it: ${reason}; use this peer's own console, or a program`,
 });
 
-/** The request called this peer by a name that it was not told of, as a page that moved its DNS name here does. */
+/** The request called this peer by a name that its settings don't list, as a page that moved its DNS name here does. */
 export const HostRefused = defineProblem({
   type: 'problems/host-refused',
   title: 'Host refused',

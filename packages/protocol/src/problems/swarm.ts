@@ -18,7 +18,7 @@ export const FileNotFound = defineProblem({
     `no file ${hash} is known here, nor at the other peers that were asked (${peersAsked}${peersSilent === 0 ? '' : `, of which ${peersSilent} did not answer`})`,
 });
 
-/** The file was here, and is not kept any more: somebody deleted it, or its end has come. */
+/** The file was here, and is not kept any more: it was deleted, or it expired. */
 export const FileGone = defineProblem({
   type: 'problems/file-gone',
   title: 'File gone',
@@ -74,7 +74,7 @@ export const BlockCorrupt = defineProblem({
   detail: ({ cid, peer }) => `the bytes from ${peer} do not hash to ${cid}; they were refused`,
 });
 
-/** A block of a DAG that is to be kept is neither in the swarm nor at the gateways that were named. */
+/** A block of a DAG to pin is neither in the swarm nor at the gateways that were named. */
 export const DagIncomplete = defineProblem({
   type: 'problems/dag-incomplete',
   title: 'DAG incomplete',

@@ -17,13 +17,13 @@ import { Codec } from './storage.ts';
 /** Copies that an upload waits for when nobody says otherwise. */
 export const COPIES_DEFAULT = 2;
 
-/** What an upload may ask for; both are answered truthfully, whatever was asked. */
+/** The wishes of an upload; the answer states what was reached of them. */
 export const UploadQuery = z.object({
   /** Copies of each block to keep. */
   replicas: z.coerce.number().int().min(1).max(REPLICAS_MAX).default(REPLICAS_DEFAULT),
   /** Confirmed copies to wait for; at most `replicas` and the number of members. */
   copies: z.coerce.number().int().min(0).max(REPLICAS_MAX).default(COPIES_DEFAULT),
-  /** When the file ends by itself (RFC 3339); never without. */
+  /** When the file expires (RFC 3339); by default never. */
   expiresAt: DateText.meta({ description: 'in the future' }).optional(),
 });
 export type UploadQuery = z.infer<typeof UploadQuery>;
@@ -52,7 +52,7 @@ export const GATEWAYS_MAX = 8;
 export const PinRequest = z.strictObject({
   /** In any spelling. */
   cid: AnyCid,
-  /** The CID without. */
+  /** Default: the CID. */
   name: FileName.optional(),
   ...UploadQuery.shape,
   /** Origins of trustless gateways, such as `https://ipfs.example`; those alone that the operator allows. */
@@ -65,7 +65,7 @@ export type PinRequest = z.infer<typeof PinRequest>;
 
 /** What there is to say while a form of Kubo's clients is added: a line of JSON each. */
 export const KuboAddEvent = z.union([
-  /** So many bytes of a file came in; only when progress was asked for. */
+  /** Bytes of a file that came in so far; only when progress was asked for. */
   z.strictObject({ received: z.object({ path: z.string(), sizeBytes: z.int().nonnegative() }) }),
   /** A file by itself, a directory, or what is in one. A file without a name has no path either. */
   z.strictObject({
@@ -123,7 +123,7 @@ export const chunkerRoutes = {
     method: 'POST',
     path: '/directories',
     summary:
-      'Uploads a directory: a form whose `file` parts have relative paths as names; a field called `file?mode=0644&mtime=1700000000` states what UnixFS 1.5 keeps. With ?name= they lie in a new directory of that name, without it they must share their first segment. 201 or 202 as for a file.',
+      'Uploads a directory: a form whose `file` parts have relative paths as names; a field called `file?mode=0644&mtime=1700000000` states what UnixFS 1.5 keeps. With ?name= they become a new directory of that name, else they must share their first segment. 201 or 202 as for a file.',
     params: z.object({}),
     query: UploadQuery.extend({
       name: NameText.optional(),
@@ -145,7 +145,7 @@ export const chunkerRoutes = {
       'Takes a CAR (application/vnd.ipld.car) or one block (application/vnd.ipld.raw) as it is, and keeps the DAGs of its roots, unless ?pin=false.',
     params: z.object({}),
     query: UploadQuery.extend({
-      /** Of the root, when there is one; the CID without. */
+      /** Of the root, when there is one. Default: the CID. */
       name: NameText.optional(),
       pin: YesNo.default(true),
       /** Of a lone block: how to read it. */

@@ -276,7 +276,7 @@ export const discoveryRoutes = {
     method: 'GET',
     path: '/pins/:hash',
     summary:
-      'The live pin of a file; asks the other members when it is not known here. 404 without, 410 when it was deleted or ended.',
+      'The live pin of a file; asks the other members when it is not known here. 404 when nobody knows one, 410 when it was deleted or ended.',
     params: z.object({ hash: FileHash }),
     query: z.object({
       /** False answers from what is known here, at once. */

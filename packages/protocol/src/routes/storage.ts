@@ -15,7 +15,7 @@ const none = z.object({});
 const byCid = z.object({ cid: Cid });
 const Cids = z.object({ cids: z.array(Cid).min(1).max(CIDS_PER_BATCH_MAX) });
 
-/** How a block's bytes are to be read: a chunk of a file, or a node that lists blocks. */
+/** How to read a block's bytes: as a chunk of a file, or as a node that lists blocks. */
 export const Codec = z.enum(['raw', 'dag-pb']);
 export type Codec = z.infer<typeof Codec>;
 
@@ -30,7 +30,7 @@ export type PutReply = z.infer<typeof PutReply>;
 /**
  * What a peer holds of one of several DAGs, or why that is not said: it is `absent` without its root,
  * `incomplete` without one of its nodes, and `unread` when it could not be read in the time and room
- * of one answer. Asked for alone it may still be told.
+ * of one answer. Asked for alone it may still be answered.
  */
 export const HaveMapOrNot = z.union([HaveMap, z.enum(['absent', 'incomplete', 'unread'])]);
 export type HaveMapOrNot = z.infer<typeof HaveMapOrNot>;
@@ -167,8 +167,7 @@ export const storageRoutes = {
     audience: 'peer',
     method: 'GET',
     path: '/blocks/:cid',
-    summary:
-      'The bytes of a block (also HEAD). They are not re-hashed here: whoever asks verifies.',
+    summary: 'The bytes of a block (also HEAD). They are not re-hashed here: the caller verifies.',
     params: byCid,
     query: none,
     body: undefined,
