@@ -94,7 +94,7 @@ export class Client implements AsyncDisposable {
     return this.#explained(listFiles(this.peerUrl, which, this.#options(stop)));
   }
 
-  /** A file; or where what has this hash is to be had, when it is a directory or another DAG. */
+  /** A file; or the address of what has this hash, when it is a directory or another DAG. */
   async getFile(hash: string, stop: Stop): Promise<Download | { readonly location: string }> {
     return this.#explained(downloadFile(this.peerUrl, hash, this.#options(stop)));
   }

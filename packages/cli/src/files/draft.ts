@@ -21,7 +21,7 @@ export const draftBeside = (path: string): string =>
 /** Where bytes are to go. */
 export type Target =
   | { readonly kind: 'new'; readonly path: string }
-  /** A file that is to be replaced: it keeps its mode, and links to it stay links. */
+  /** A file to replace: it keeps its mode, and links to it stay links. */
   | { readonly kind: 'file'; readonly path: string; readonly mode: number }
   /** A device or a pipe: written to as it is. */
   | { readonly kind: 'stream'; readonly path: string };

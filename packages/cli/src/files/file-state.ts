@@ -1,4 +1,4 @@
-/** Where a file stands, and why, in words for a person. */
+/** The state of a file, and why, in words for a person. */
 import type { FileCause, FileState } from '@shoal/protocol';
 import { formatMoment, plural, shortPeerId } from '../terminal/format.ts';
 

@@ -16,7 +16,7 @@ import { PORTS_PER_PEER, portsOf } from './ports.ts';
 import { shellWord } from '../terminal/shell-word.ts';
 
 /**
- * A peer is told of this many others: whom they know, it learns from them.
+ * A peer starts with this many others as seeds: it learns the rest from them.
  * Past it: it learns of the others from them.
  */
 const SEEDS_MAX = 4;
@@ -32,7 +32,7 @@ export interface SwarmPlan {
   readonly host: string;
   readonly dataDir: string;
   readonly keyFile: string;
-  /** Whoever reaches it may write, on a network too. */
+  /** Every client that reaches it may write, on a network too. */
   readonly isOpen?: boolean;
 }
 

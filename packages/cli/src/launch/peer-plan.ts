@@ -26,11 +26,11 @@ export interface PeerPlan {
   /** Addresses to join at: `host:port` of other peers' libp2p. */
   readonly seeds: readonly string[];
   readonly hasMdns: boolean;
-  /** Whoever reaches it may write, on a network too. */
+  /** Every client that reaches it may write, on a network too. */
   readonly isOpen?: boolean;
   /** The peer's key is put aside, and another one made. */
   readonly hasNewIdentity?: boolean;
-  /** When all services are gone at once, somebody killed the peer: leave it down. */
+  /** When all services are gone at once, the peer was killed on purpose: leave it down. */
   readonly staysDownWhenKilled: boolean;
   /** The line that brings it back then. */
   readonly revivedBy?: string;
@@ -42,11 +42,11 @@ export interface DescribedPeer {
   readonly origins: Readonly<Record<Service, string>>;
   /** `host:port` that other peers can give as a seed. */
   readonly libp2p: string;
-  /** What its services are told. */
+  /** The settings of its services. */
   readonly env: Record<string, string | undefined>;
 }
 
-/** Makes the peer's identity if it has none yet, and says what its services are told. */
+/** Makes the peer's identity if it has none yet, and gives the settings of its services. */
 export function describePeer(
   plan: PeerPlan,
   { env, socket }: { readonly env: Environment; /** Of its Redis. */ readonly socket: string },

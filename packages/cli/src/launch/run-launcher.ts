@@ -10,7 +10,7 @@ const EXIT_INTERRUPTED = 130;
 
 export type LogTarget = 'files' | 'terminal' | 'stdout';
 
-/** Runs a launcher until it is told to stop; answers the exit code. */
+/** Runs a launcher until a signal stops it; answers the exit code. */
 export async function runLauncher<L extends AsyncDisposable>(
   context: Context,
   options: {

@@ -66,7 +66,7 @@ interface Claim {
   readonly mayInherit: boolean;
 }
 
-/** Undefined when somebody else is choosing, or when waiting is better. */
+/** Undefined when another process is choosing, or when waiting is better. */
 function tryChoose(folder: string, claim: Claim): Slot | undefined {
   using turn = tryLockFile(join(folder, 'choosing.lock'));
   return turn === undefined ? undefined : choose(folder, claim);
@@ -107,7 +107,7 @@ function take(folder: string, index: number, holder: string): Slot | undefined {
   return { index, dataDir, [Symbol.dispose]: () => lock[Symbol.dispose]() };
 }
 
-/** Who is not remembered comes back as a newcomer: that is no reason not to start, say on a full disk. */
+/** A peer that is not remembered comes back as a newcomer: that is no reason not to start, say on a full disk. */
 function remember(dataDir: string, holder: string): void {
   const draft = join(dataDir, 'holder.new');
   try {

@@ -43,7 +43,7 @@ export function healthReport(health: FileHealth, nowMs: number): string {
     ['survives', survives(health)],
     ['expires', expiresAtMs === undefined ? 'never' : formatTime(expiresAtMs)],
     ['verified', ago(health.verifiedAtMs)],
-    ['re-hashed', checkedAtMs === undefined ? 'not told by all holders' : ago(checkedAtMs)],
+    ['re-hashed', checkedAtMs === undefined ? 'not known of all holders' : ago(checkedAtMs)],
   ]);
   if (health.holders.length === 0) return facts;
   const holders = health.holders.map(({ peerId, blocks, share, proof }) => [
