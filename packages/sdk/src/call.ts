@@ -22,7 +22,7 @@ export interface Answer<Bytes = AsyncIterable<Uint8Array>> {
 export interface CallOptions<Bytes = unknown> {
   readonly signal: AbortSignal;
   readonly send: Send<Answer<Bytes>>;
-  /** What writes need at a peer that asks for it; sent with reads too, which do without. */
+  /** For writes at a peer that requires one; sent with reads too, which need none. */
   readonly token?: string | undefined;
   /** Longest wait for the answer, from the last byte of the body. Default: two minutes. */
   readonly answerTimeoutMs?: number | undefined;

@@ -1,7 +1,7 @@
 /**
  * One request and the head of its answer, over a `send` that is injected: the global fetch, or a pool of
  * connections with its own settings. Here is what both need and neither has: a deadline for the answer
- * that begins with the last byte of the body, and a failure of the body that is told from one of the
+ * that begins with the last byte of the body, and a failure of the body that is distinct from one of the
  * connection.
  */
 

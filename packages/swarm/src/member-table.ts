@@ -1,5 +1,5 @@
 /**
- * Who is in the swarm, as one peer believes it: a state machine without clock or network.
+ * The members of the swarm, as one peer sees them: a state machine without clock or network.
  *
  * A refused connection kills at once, because the process is certainly gone. A time-out only makes a
  * suspect, since we or they may be starved of CPU; silence past the time to live decides (the lesson

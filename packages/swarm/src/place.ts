@@ -13,7 +13,7 @@
  * Placed is a partition (256 of them), not a block: the number of distinct replica sets stays small
  * (copysets), so that losing R peers at once is unlikely to lose anything.
  *
- * Two copies on one disk are one accident: among the first choices each failure domain stands once,
+ * Two copies on one disk are one accident: among the first choices each failure domain occurs once,
  * then come the others. The order for R copies is therefore the beginning of the order for R + 1.
  */
 import { createHash } from 'node:crypto';

@@ -5,7 +5,7 @@ const TIMEOUT_MS = 10_000;
 
 /**
  * Asks until `check` gives something other than false or undefined, and answers that; an error
- * thrown by it counts as "not yet", and is told when the deadline passes.
+ * thrown by it counts as "not yet", and is reported when the deadline passes.
  */
 export async function eventually<T>(
   what: string | (() => string),

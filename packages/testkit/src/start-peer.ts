@@ -303,7 +303,7 @@ async function hold(port: number): Promise<boolean> {
     await once(server, 'listening');
     return true;
   } catch {
-    return false; // somebody else has it
+    return false; // another program has it
   }
 }
 

@@ -6,7 +6,7 @@
  * (bench/README.md). Here the kernel writes into the block's own buffer and nothing is allocated.
  *
  * It speaks the least of HTTP/1.1 that our own storage answers with: a status line, headers, and a
- * body with Content-Length. Whatever else a peer sends (chunked bodies, 1xx, more bytes than it said)
+ * body with Content-Length. Anything else that a peer sends (chunked bodies, 1xx, more bytes than it said)
  * ends the connection: the peer is faulty or lies, and is treated as either.
  */
 import type { Socket } from 'node:net';

@@ -25,7 +25,7 @@ export interface ByteRequest {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   /**
-   * Told status and length; gives the buffer that the body goes into, of at least that length, or
+   * Called with status and length; gives the buffer that the body goes into, of at least that length, or
    * undefined to have it read away. What it throws refuses the answer.
    */
   readonly onHead: (status: number, sizeBytes: number) => Uint8Array | undefined;

@@ -23,7 +23,7 @@ export interface Prover {
   check(header: string | undefined, request: ProvenRequest): PeerId;
 }
 
-/** The prover of a service, from what every service is told. @throws ConfigError */
+/** The prover of a service, from the settings that all services share. @throws ConfigError */
 export function openProver(
   config: Pick<PeerConfig, 'PEER_ID' | 'PEER_DATA_DIR' | 'SWARM_KEY_FILE'>,
 ): Prover {

@@ -1,5 +1,5 @@
 /**
- * Which client a request is of, for whatever clients share: its address, and whether it has the write
+ * Which client a request is of, for everything that clients share: its address, and whether it has the write
  * token. A token that isn't ours makes nobody another client, or anyone could be a thousand.
  *
  * The services behind see the gateway's address on every request, so the gateway passes the client's
@@ -58,7 +58,7 @@ export function createClients({
   readonly localSecret: Uint8Array;
   readonly trustedProxies: readonly string[];
   readonly token: string | undefined;
-  /** Tells members and own services by their proof; without one they are told by their address. */
+  /** Recognises members and own services by their proof; a request without one goes by its address. */
   readonly prover?: Prover | undefined;
 }): Clients {
   const proxies = listNetworks(trustedProxies);

@@ -1,5 +1,5 @@
 /**
- * Puts a route of `protocol` on a server. The audience decides what stands before the handler:
+ * Puts a route of `protocol` on a server. The audience decides what guards the handler:
  * nothing for `public`, the swarm proof for `peer`, the proof of this very peer for `local`.
  */
 import {

@@ -123,7 +123,7 @@ export function createServer(options: ServerOptions): Server {
   });
   const linger = lingerAfterEarlyAnswers(app.server);
   app.addHook('onSend', async ({ raw }, reply) => {
-    if (!raw.complete) void reply.header('connection', 'close'); // a sender that is told stops
+    if (!raw.complete) void reply.header('connection', 'close'); // the sender then stops
   });
   const unused = unusedConnections(app);
   app.addHook('preClose', async () => {

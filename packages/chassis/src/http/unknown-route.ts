@@ -9,7 +9,7 @@ import { MethodNotAllowed, RouteUnknown } from '@shoal/protocol';
 /** Longest path that is repeated to who asked. */
 const PATH_SHOWN_CHARS = 200;
 
-/** Answers for all routes of a server, whoever adds them later; to be called before any is. */
+/** Answers for all routes of a server; call it before any is added. */
 export function refuseUnknownRoutes(
   app: FastifyInstance,
   { maxParamLength }: { maxParamLength: number },

@@ -1,5 +1,5 @@
 /**
- * Background work, all of it in one list: whatever a service does again and again without being asked is
+ * Background work, all of it in one list: whatever a service repeats without being asked is
  * started or tracked here, so that a person can see what runs, how often, and what became of it.
  *
  * `start` owns the timer: the next run is scheduled when the last one ended, so a loop never overlaps

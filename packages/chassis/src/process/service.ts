@@ -22,7 +22,7 @@ export interface ServiceDefinition {
 }
 
 export interface ConfiguredService {
-  /** What all services of a peer are told. */
+  /** Settings that all services of a peer share. */
   readonly config: PeerConfig;
   start(log: Log): Promise<RunningService>;
 }
