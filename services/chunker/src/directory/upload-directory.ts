@@ -29,7 +29,7 @@ export interface IncomingEntry {
 
 /** What is asked for the whole; each part says the same. */
 export interface DirectoryWishes {
-  /** Of the new directory around all paths; without, they must share their first segment. */
+  /** Of the new directory around all paths; if undefined, they must share their first segment. */
   readonly name: string | undefined;
   readonly replicas: number;
   readonly copies: number;

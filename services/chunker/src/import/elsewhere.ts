@@ -49,7 +49,7 @@ export function createElsewhere({
       const last = wordsOf(error);
       const isLie = error instanceof GatewayLied;
       const { inARow } = failures.get(gateway) ?? before;
-      // "Not here" is a good answer; whoever lies once is not believed again.
+      // "Not here" is a good answer; a gateway that sent wrong bytes once is not asked again.
       if (last !== 'it answered 404')
         failures.set(gateway, { inARow: isLie ? FAILURES_MAX : inARow + 1, last });
       return last;

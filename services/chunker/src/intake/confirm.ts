@@ -97,15 +97,15 @@ export async function confirm(
         { params: { hash: root } },
         { signal, timeoutMs: HEALTH_TIMEOUT_MS },
       );
-      // Only what was answered to this very question: what somebody said before this upload is not of it.
+      // Only answers to this very question count: older ones are not of this upload.
       const { confirmed: confirmedCopies, state, causes } = health;
-      // Without one copy somebody was too busy to say what is durable here.
+      // Zero copies: a service was too busy to say what is durable here.
       if (confirmedCopies > 0 || !isHere) known = { copies: confirmedCopies, state, causes };
       if (confirmedCopies >= Math.max(copiesMin, await wanted()))
         return finish({ ...known, isReached: true });
     } catch (err) {
       signal.throwIfAborted();
-      log.debug({ err, cid: root }, 'health not told, asking again');
+      log.debug({ err, cid: root }, 'no answer on health, asking again');
     }
     if (performance.now() >= deadlineMs) return finish({ ...known, isReached: false });
   }

@@ -1,5 +1,5 @@
 /**
- * The one way in: whatever takes bytes in (a body, a form, a directory, a CAR, a pin, a request of a
+ * The one way in: everything that takes bytes in (a body, a form, a directory, a CAR, a pin, a request of a
  * resumable upload) opens an intake, which gives it the lease, the puts, the jobs for copies, the progress
  * that watchers see, and one signal for every way of failing.
  *
@@ -54,7 +54,7 @@ export interface Held {
 
 export interface Intake extends Held {
   readonly puts: BlockPuts;
-  /** Fires when the sender leaves or a put fails: to be heard by all that fills it. */
+  /** Fires when the sender leaves or a put fails: all that fills it must listen to it. */
   readonly signal: AbortSignal;
   /** Counts bytes that came in. */
   readonly received: (bytes: number) => void;

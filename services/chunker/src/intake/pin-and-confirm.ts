@@ -51,7 +51,7 @@ export async function pinAndConfirm(
     const rest = received.slice(pinned.length);
     for (const { draft, progress } of rest)
       countDropped({ progress, sizeBytes: draft.sizeBytes }, error, deps, { signal });
-    // The first of them is the one that failed; its hold ends as that one does, whoever shares it.
+    // The first of them is the one that failed; its hold ends as that one does, shared or not.
     const doubtfulHold = error instanceof PinDoubtful ? rest[0]?.hold : undefined;
     for (const hold of new Set(rest.map((dag) => dag.hold)))
       if (!pinnedHolds.has(hold)) hold.giveUp({ mayBePinned: hold === doubtfulHold });

@@ -1,6 +1,6 @@
 /**
  * The way of one upload's blocks into this peer's storage: a bounded number in flight, answered in the
- * order of the file, buffers given back whatever happens.
+ * order of the file, buffers given back in every case.
  *
  * Chunks go one by one and are hashed by storage alone; blocks whose names are known already go in batches.
  *

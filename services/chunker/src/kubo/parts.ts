@@ -54,7 +54,7 @@ export function openParts(
   };
 }
 
-/** Every part of the form, of whatever field; each must be read to its end before the next comes. */
+/** Every part of the form, of any field; each must be read to its end before the next comes. */
 export function everyPart(
   request: FastifyRequest,
   filesMax: number,

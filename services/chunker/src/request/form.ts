@@ -42,7 +42,7 @@ export interface FormFields {
 
 export interface FormFile {
   readonly part: MultipartFile;
-  /** Fields that stood before this part. */
+  /** Fields that came before this part. */
   readonly fields: FormFields;
 }
 
@@ -60,12 +60,12 @@ export async function* readForm(
     abort,
   }: {
     readonly filesMax: number;
-    /** Which fields may hold files; "file" alone when not told. */
+    /** Which fields may hold files; by default "file" alone. */
     readonly isFileField?: ((name: string) => boolean) | undefined;
     /** Whether also what looks like a field is a file, as in forms of Kubo's clients. */
     readonly isEveryPartAFile?: boolean | undefined;
     readonly signal: AbortSignal;
-    /** Told of a form that can't be read, also while a file of it is. */
+    /** Called when the form can't be read, also while a file of it is. */
     readonly abort: (problem: InstanceType<typeof MultipartMalformed>) => void;
   },
 ): AsyncGenerator<FormFile, void, undefined> {
@@ -105,7 +105,7 @@ export async function* readForm(
   await check.end({ signal });
   if (check.parts !== given)
     throw new MultipartMalformed({
-      reason: `${check.parts - given} of its ${check.parts} parts can't be told apart`,
+      reason: `${check.parts - given} of its ${check.parts} parts can't be separated`,
     });
   if (files === 0) throw new FileMissing({});
 }
@@ -146,7 +146,7 @@ export function watchParser(
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
-/** Checks a form while somebody else reads it; they must begin in the same turn. */
+/** Checks a form while the parser reads it; both must begin in the same turn. */
 function readAlong(
   { raw, headers }: FastifyRequest,
   abort: (problem: InstanceType<typeof MultipartMalformed>) => void,
@@ -202,7 +202,7 @@ function readField(
     });
   if (files > 0)
     throw new RequestInvalid({
-      reason: `the form field "${fieldname}" stands behind a file; put it before the first`,
+      reason: `the form field "${fieldname}" must precede the first file`,
     });
   if (fieldname === 'name' && fields.has('name'))
     throw new FileNameInvalid({ reason: 'two names were given' });

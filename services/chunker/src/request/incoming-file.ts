@@ -8,7 +8,7 @@ export interface IncomingFile {
   readonly replicas: number;
   /** Copies to wait for. */
   readonly copies: number;
-  /** When it need not be kept any more, by wall clock; never without. */
+  /** Expiry (wall clock, ms); undefined: never. */
   readonly expiresAtMs: number | undefined;
   readonly expectedSha256: Sha256 | undefined;
   readonly attributes?: Attributes | undefined;

@@ -1,13 +1,13 @@
 /**
  * What a form says of its parts (RFC 7578 §4), read strictly. A parser that can't read a part's headers
- * commonly leaves the part out and goes on; for a store that would be a file lost with a 201. So whatever
+ * commonly leaves the part out and goes on; for a store that would be a file lost with a 201. So anything that
  * can't be read here is a fault of the whole form, with a reason that names it.
  */
 
 const LINE_END = '\r\n';
 /** RFC 9110 §5.6.2. */
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-/** One parameter of a header: its name, then its value with quotes or without. */
+/** One parameter of a header: its name, then its value, quoted or bare. */
 const PARAMETER = /^\s*;\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;"\s]*))/s;
 /** Of Content-Transfer-Encoding: those that leave the bytes as they are. */
 const PLAIN_ENCODINGS: readonly string[] = ['7bit', '8bit', 'binary'];

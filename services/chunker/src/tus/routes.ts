@@ -59,7 +59,7 @@ interface Tus {
   readonly options: TusOptions;
 }
 
-/** One request, whatever its method. */
+/** One request, of any method. */
 interface TusCall {
   /** Empty for those that name no upload. */
   readonly id: string;
@@ -90,7 +90,7 @@ export function mountTus(
 
   app.addHook('preClose', async () => resumables.stop()); // clients resume when we are back
   void app.register(async (scope) => {
-    // Bodies stay on the socket, whatever their type says.
+    // Bodies of all types stay on the socket.
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser('*', (_, __, done) => done(null));
     scope.route({ method: ['POST', 'OPTIONS'], url: RESUMABLE_PATH, handler });
@@ -324,7 +324,7 @@ async function finishIfWhole(
   void reply.header('upload-expires', expiresAt.toUTCString());
 }
 
-/** @throws StorageFull when so many bytes more do not fit; it names peers where they would. */
+/** @throws StorageFull when that many bytes more do not fit; it names peers where they would. */
 async function checkRoom({ deps }: Tus, neededBytes: number): Promise<void> {
   const { room, stopping: signal } = deps;
   try {
