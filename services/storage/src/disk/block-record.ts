@@ -3,7 +3,7 @@ import { cidOf, digestOf } from '@shoal/blocks';
 import type { Cid, Lease } from '@shoal/protocol';
 import * as z from 'zod';
 
-/** A block's sha-256 in lower-case hex: blocks are indexed by it, whatever codec a CID reads them by. */
+/** A block's sha-256 in lower-case hex: blocks are indexed by it, since CIDs of several codecs may name one block. */
 export const Digest = z
   .string()
   .regex(/^[0-9a-f]{64}$/)
@@ -22,7 +22,7 @@ export const cidOfDigest = (digest: Digest): Cid => cidOf('raw', Buffer.from(dig
 /** What the index says of a block. */
 export interface BlockRecord {
   readonly sizeBytes: number;
-  /** Large blocks are files; small ones lie in LMDB beside the index. */
+  /** Large blocks are files; small ones are in LMDB beside the index. */
   readonly place: 'file' | 'lmdb';
   /** When it was last put, or joined by an upload: the sweep spares it for a while from then on. */
   readonly writtenAtMs: number;

@@ -4,7 +4,7 @@
  * rounds of the sweep free what nothing else reaches.
  *
  * A file is purged for the whole swarm, so it must be certain that this helps: what live files reach, what
- * is too young to be swept and what is garbage already are told apart. A block that several deleted files
+ * is too young to be swept is counted apart from garbage. A block that several deleted files
  * share is freed with the last of them, so it counts for the one that is purged last. When all of them
  * together would not make room enough, none is purged.
  *
@@ -36,7 +36,7 @@ const REST_FACTOR = 10;
 /** Blocks looked at between two turns of the event loop, a few milliseconds. */
 const BLOCKS_PER_TURN = 4096;
 
-/** Answers whether there is room for so many bytes now; waits for the purge and the sweep that make it. */
+/** Answers whether there is room for that many bytes now; waits for the purge and the sweep that make it. */
 export type MakeRoom = (wish: RoomWish) => Promise<boolean>;
 
 export interface MakeRoomDeps {

@@ -1,5 +1,5 @@
 /**
- * Copies that nobody waits for at this moment: what settling misses here, and what replaces a damaged
+ * Copies in the background: what settling misses here, and what replaces a damaged
  * block. They have a few places and a bandwidth of their own, apart from offers and downloads, so
  * that repair and users don't starve each other.
  *

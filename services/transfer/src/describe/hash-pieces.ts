@@ -129,7 +129,7 @@ export function createHashPieces(
     const signal = AbortSignal.any([running, stop.signal]);
     const work = { progress: { hashedBytes: 0 }, stop };
     let hashing: Hashing | undefined;
-    // Somebody waits from the moment on in which it has a name here.
+    // From here on it has a waiter.
     const isSlow = () => hashing?.waiting === 0;
     const digests = make(order, { ...work, isSlow }, { signal });
     hashing = { ...work, digests, waiting: 0, unwanted: undefined };
