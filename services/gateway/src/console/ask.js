@@ -2,7 +2,7 @@
  * Asking this peer. What it refuses, and its silence, come back as sentences for a person.
  *
  * Not by packages/sdk: that checks answers against the schemas of packages/protocol, and with the library for
- * those it is three times the size of this whole page, and needs a bundler, which the page does without.
+ * those it is three times the size of this whole page, and needs a bundler; the page has none.
  */
 
 import { renewToken, token, tokenHeaders } from './token.js';

@@ -1,4 +1,4 @@
-/** Who is in the swarm. */
+/** The members of the swarm. */
 import { ask } from './ask.js';
 import { byId, element, setState, setText } from './build.js';
 import { agoText, bytesText, capitalised, shortId, spanText } from './words.js';
@@ -23,7 +23,7 @@ export async function refreshPeers() {
   if (twin !== undefined) setText(byId('twin'), twinText(twin));
 }
 
-/** Two processes of one identity: the copy is told how to become a peer of its own. */
+/** Two processes of one identity: says how the copy becomes a peer of its own. */
 const twinText = ({ isAside, gateway }) =>
   `Another process runs under this peer's identity, at ${gateway}: one of the two data folders is a copy. ${
     isAside

@@ -38,7 +38,7 @@ export const TABLE: readonly Row[] = [
   ...publicRows(discoveryRoutes),
   ...publicRows(storageRoutes),
   ...publicRows(routingRoutes),
-  // tus 1.0; how an upload stands (GET) has a route of its own.
+  // tus 1.0; the state of an upload (GET) has a route of its own.
   { service: 'chunker', path: RESUMABLE_PATH, methods: ['POST', 'OPTIONS'] },
   {
     service: 'chunker',

@@ -121,7 +121,7 @@ function changeForm({ cid, name, replicas }) {
       remove,
     ),
   );
-  /** Shows what is in force, unless somebody is typing. */
+  /** Shows the values in force, unless the person is typing. */
   const setReplicas = (inForce) => {
     if (!isEdited) count.value = inForce;
   };

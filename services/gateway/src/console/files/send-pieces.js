@@ -17,7 +17,7 @@ const RETRY_LAST_MS = 20_000;
 const PASSING = new Set([408, 409, 423, 429, 500, 502, 503, 504]);
 
 /**
- * Uploads a file and gives the answer that an upload gets. `onSent` is told how much is safe here,
+ * Uploads a file and gives the answer that an upload gets. `onSent` gets how much is safe here,
  * `onTrouble` why it waits before it tries again. An abort ends the upload, here and at the peer.
  */
 export async function sendInPieces(file, { onSent, onTrouble, signal }) {

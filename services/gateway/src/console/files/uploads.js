@@ -30,7 +30,7 @@ async function uploadNext() {
   isUploading = false;
 }
 
-/** Shows a file that is to be uploaded; the answer starts the upload and settles when its reply is here. */
+/** Shows a file to upload; the answer starts the upload and settles when its reply is here. */
 function uploadCard(file) {
   const state = element('span', { className: 'state', role: 'status' }, 'Waiting');
   const bar = element('progress', { max: Math.max(1, file.size), value: 0 });

@@ -1,4 +1,4 @@
-/** The query of an RPC call: `arg` may stand several times, flags are written in Go's ways. */
+/** The query of an RPC call: `arg` may occur several times, flags are written in Go's ways. */
 import { misused } from './rpc-error.ts';
 
 export interface Options {
