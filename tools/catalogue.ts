@@ -93,7 +93,7 @@ export const PROBLEM_ENTRIES: Group<ProblemEntry> = problemsOf(
   ['requests', 'uploads', 'swarm'].map((part) => `packages/protocol/src/problems/${part}.ts`),
 );
 
-/** What all services share stands in the first group alone. */
+/** Items that all services share are in the first group alone. */
 export const SETTINGS: readonly Group<Setting>[] = [
   settingsOf('every service', 'packages/chassis/src/process/config.ts', PeerConfig.shape),
   settingsOf('gateway', 'services/gateway/src/config.ts', GatewayConfig.shape),
@@ -117,7 +117,7 @@ export const METRICS: readonly Group<Metric>[] = [
   metricsOf('discovery', 'services/discovery/src/metrics.ts', () => createDiscoveryMetrics()),
 ];
 
-/** @param parts Where the problems of the catalogue stand. */
+/** @param parts The files that have the problems of the catalogue. */
 function problemsOf(source: string, parts: readonly string[]): Group<ProblemEntry> {
   const text = parts.map(read).join('\n');
   const items = PROBLEMS.map((kind) => {

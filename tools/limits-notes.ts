@@ -74,7 +74,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
     },
     'gather-dag.ts BLOCKS_KEPT_MAX_BYTES': {
       what: 'Remembered while a DAG is looked at (`SIZES_KEPT_MAX`, 64 Ki leaves, and `BLOCKS_KEPT_MAX_BYTES`, 16 MiB of blocks)',
-      past: 'a block that stands in it again is read again',
+      past: 'a block that occurs in it again is read again',
     },
     'gather-dag.ts HASHED_FREE_MAX_BYTES': {
       what: 'File that is read through for its sha-256 (`HASHED_FREE_MAX_BYTES`, 1 GiB; longer ones up to `HASHED_PER_BYTE_MAX`, 16, bytes for each of their distinct blocks)',
@@ -86,7 +86,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
     },
     'gather-dag.ts SIZES_KEPT_MAX': {
       what: 'Remembered while a DAG is looked at (`SIZES_KEPT_MAX`, 64 Ki leaves, and `BLOCKS_KEPT_MAX_BYTES`, 16 MiB of blocks)',
-      past: 'a block that stands in it again is read again',
+      past: 'a block that occurs in it again is read again',
     },
     'import-blocks.ts UNPINNED_NAMED_MAX': {
       what: 'Roots and blocks of an import that are named with a reason',
@@ -219,11 +219,11 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
     },
     'health.ts ASKING_MAX_MS': {
       what: 'Asking for a list',
-      past: 'no further question is put; the rest is told by the last answers, with their date',
+      past: 'no further question is put; the last answers serve for the rest, with their date',
     },
     'holders.ts BITS_MAX_CHARS': {
       what: 'Holders remembered (`ROOTS_MAX`, 8192 files; `BITS_MAX_CHARS`, 32 Mi characters)',
-      past: 'the least recently told are forgotten, and asked for again',
+      past: 'the least recently confirmed are forgotten, and asked for again',
     },
     'holders.ts LATE_MAX_MS': {
       what: 'An answer that comes by a detour',
@@ -235,7 +235,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
     },
     'holders.ts ROOTS_MAX': {
       what: 'Holders remembered (`ROOTS_MAX`, 8192 files; `BITS_MAX_CHARS`, 32 Mi characters)',
-      past: 'the least recently told are forgotten, and asked for again',
+      past: 'the least recently confirmed are forgotten, and asked for again',
     },
     'is-held.ts ANSWERS_MAX': {
       what: 'Answers remembered (`ANSWERS_MAX`, 4096; a yes for 5 s, a no for 1 s)',
@@ -338,7 +338,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
     },
     'own-storage.ts STATS_TIMEOUT_MS': {
       what: 'Figures of our own storage',
-      past: 'the last ones stand',
+      past: 'the last ones count',
     },
     'pin-ages.ts SEEN_MAX': {
       what: 'Pins whose coming is remembered',
@@ -386,8 +386,8 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       past: 'it counts as failed',
     },
     'proving.ts LOOKS_MAX': {
-      what: 'Files whose proofs are asked for because somebody looks (`LOOKS_MAX`, 8, at once)',
-      past: 'told by what was proved before',
+      what: 'Files whose proofs are asked for because a client looks (`LOOKS_MAX`, 8, at once)',
+      past: 'answered from earlier proofs',
     },
     'proving.ts MEMBERS_PER_ROUND': {
       what: 'Samples of what members say they hold (a round asks about `ROOTS_MAX`, 16, files; `MEMBERS_PER_ROUND`, 8, with `BLOCKS_PER_QUESTION`, 24)',
@@ -497,7 +497,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
     },
     'ls.ts SORTED_MAX': {
       what: 'Entries of a directory that `ls` sorts',
-      past: 'listed as they stand',
+      past: 'listed in the order of the nodes',
     },
     'mount.ts CALLS_MAX': { what: 'Calls at once', past: 'refused, as Kubo words it' },
     'output.ts BACKLOG_MAX_BYTES': {
@@ -545,11 +545,11 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
     },
     'domain.ts LAYERS_MAX': {
       what: 'Layers below a folder that are followed to its disk',
-      past: 'the disk is unknown; a longer name is told by its hash',
+      past: 'the disk is unknown; a longer name is replaced by its hash',
     },
     'domain.ts NAME_MAX_CHARS': {
       what: 'Layers below a folder that are followed to its disk',
-      past: 'the disk is unknown; a longer name is told by its hash',
+      past: 'the disk is unknown; a longer name is replaced by its hash',
     },
     'have-maps.ts BITS_MAX_CHARS': {
       what: 'The same: size (`BITS_MAX_CHARS`, 16 Mi characters of bits)',
@@ -581,7 +581,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       past: '503 `overloaded`; nothing counts as proved',
     },
     'reach.ts LOWERED_ROOTS_MAX': {
-      what: 'Files told to transfer after a round',
+      what: 'Files reported to transfer after a round',
       past: 'they are looked at in their own time',
     },
     'records.ts SMALL_BLOCK_SIZE_MAX_BYTES': {
@@ -794,11 +794,11 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
     },
     'report-corrupt.ts REPORTS_MAX': {
       what: 'Reports of wrong bytes under way (`REPORTS_MAX`, 16, each of `REPORT_TIMEOUT_MS`, 10 s)',
-      past: 'not told; the next reader meets them',
+      past: 'not reported; the next reader meets them',
     },
     'report-corrupt.ts REPORT_TIMEOUT_MS': {
       what: 'Reports of wrong bytes under way (`REPORTS_MAX`, 16, each of `REPORT_TIMEOUT_MS`, 10 s)',
-      past: 'not told; the next reader meets them',
+      past: 'not reported; the next reader meets them',
     },
     'send-body.ts FLUSH_MAX_MS': {
       what: 'Waiting for what was right to go out before an answer is broken off',
@@ -825,7 +825,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       past: 'the oldest is looked at again in the next pass',
     },
     'settle-loop.ts SETTLES_MAX': {
-      what: 'Files settled at once, whoever asked',
+      what: 'Files settled at once, for all that ask',
       past: 'they wait',
     },
     'settle-pass.ts WINDOW_FILES_MAX': { what: 'Files ordered together', past: 'the next window' },

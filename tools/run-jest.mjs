@@ -1,5 +1,5 @@
 /**
- * Jest as this project runs it. Called in a package's folder (turbo's `test` tasks) it runs what lies
+ * Jest as this project runs it. Called in a package's folder (turbo's `test` tasks) it runs the tests
  * below that, unless its arguments name files.
  */
 import { spawnSync } from 'node:child_process';

@@ -2,7 +2,7 @@
  * Brings what a fresh clone lacks: pnpm, the dependencies (Node 24 among them), redis-server.
  * Plain JavaScript without dependencies, because it runs before there are any, on Node 20.
  * Run again it finds everything in place and says nothing. What it installs outside of this folder, it
- * installs only when somebody agreed (consent.mjs); else it says the line to type.
+ * installs only with consent (consent.mjs); else it prints the line to type.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -152,7 +152,7 @@ function offerPnpm() {
   if (status === 0) say('pnpm is installed: "pnpm shoal …" is the command line');
 }
 
-/** Whether the machine may be changed so; asks where somebody is there to answer. */
+/** Whether the machine may be changed so; asks where a person is there to answer. */
 function mayChange(what) {
   const isTerminal = stdin.isTTY === true && stderr.isTTY === true;
   const consent = consentOf({ args: argv.slice(2), env, isRoot: getuid?.() === 0, isTerminal });
