@@ -1,4 +1,4 @@
-/** What a command sees of the process it runs in. */
+/** The process as a command sees it. */
 export interface Context {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Folder that relative paths start from: where the person is, also under `npm run`. */

@@ -1,7 +1,7 @@
 /**
  * Bounds of what comes from outside: a peer, a client, a disk, a queue. They are in the schemas, so
- * that nothing is used before it was checked, and every reader has the same ones. What a record says
- * of the time is checked against the reader's clock as well: `daysAhead`.
+ * that nothing is used before it was checked, and every reader has the same ones. Times in a
+ * record are checked against the reader's clock as well: `daysAhead`.
  *
  * Texts that are shown have no control characters. They may still change the reading direction or be
  * dressed up: who prints them escapes that (the command line does it in one place).

@@ -17,7 +17,7 @@ export const PATH_SEGMENTS_MAX = 30;
 export const SYMLINK_TARGET_MAX_BYTES = 4095;
 
 /**
- * What is wrong with a name inside a directory, in words for a person; undefined when nothing is:
+ * The fault of a name inside a directory, in words for a person; undefined when it has none:
  * POSIX forbids "/", NUL, "." and "..", and UTF-8 can't say half a character.
  */
 export function entryNameFault(name: string): string | undefined {

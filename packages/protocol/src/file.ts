@@ -8,7 +8,7 @@ import { HaveMap } from './have-map.ts';
  */
 export const FILE_NAME_MAX_BYTES = 255;
 
-/** What is wrong with a name, in words for a person; undefined when nothing is. */
+/** The fault of a name, in words for a person; undefined when it has none. */
 export function fileNameFault(name: string): string | undefined {
   if (name === '') return 'it is empty';
   if (new TextEncoder().encode(name).length > FILE_NAME_MAX_BYTES)
@@ -45,7 +45,7 @@ export const FileName = z
   .meta(NAME_SHAPE);
 
 /**
- * What a root is. `file`: a UnixFS file in any layout. `directory`: a UnixFS directory, flat or HAMT.
+ * The kind of a root. `file`: a UnixFS file in any layout. `directory`: a UnixFS directory, flat or HAMT.
  * `dag`: any other DAG of raw and dag-pb blocks.
  */
 export const DagKind = z.enum(['file', 'directory', 'dag']);
@@ -93,7 +93,7 @@ export const FileCause = z.discriminatedUnion('kind', [
 ]);
 export type FileCause = z.infer<typeof FileCause>;
 
-/** What is fixed of a file from its upload on. */
+/** Facts of a file that never change after its upload. */
 const fileFacts = {
   cid: Cid,
   kind: DagKind.default('file'),
@@ -189,7 +189,7 @@ export const FileEntry = z.object({
 export type FileEntry = z.infer<typeof FileEntry>;
 
 /**
- * What speaks for a holder's word. `own`: it is this peer. `proved`: it proved blocks of this file.
+ * The evidence for a holder's claim. `own`: it is this peer. `proved`: it proved blocks of this file.
  * `sampled`: it proved blocks of other files lately; of this one, this peer has nothing to compare with,
  * or has not asked. `claimed`: nothing yet; it counts until it fails. `failed`: it could not prove blocks
  * of this file, or of others: it does not count.

@@ -7,7 +7,7 @@ import { Cid, PeerId } from './cid.ts';
 const BITS_LENGTH_MAX = Math.ceil(DAG_BLOCKS_MAX / 6);
 
 /**
- * What one peer holds of one DAG: a bit per block, in DAG order (depth first, parents before
+ * The blocks of one DAG that one peer holds: a bit per block, in DAG order (depth first, parents before
  * children, a block that occurs twice counts twice). Bit 0 is the high bit of the first byte.
  */
 export const HaveMap = z

@@ -61,7 +61,7 @@ export const EVENTS_CHANNEL = 'shoal:events';
 /** A file's name in an event, valid or not. */
 const EventName = label(FILE_NAME_MAX_BYTES);
 
-/** What `GET /events` tells. `atMs` is the sender's wall clock. */
+/** An event of `GET /events`. `atMs` is the sender's wall clock. */
 export const SwarmEvent = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('member'), atMs: TimeMs, peerId: PeerId, state: MemberState }),
   z.object({

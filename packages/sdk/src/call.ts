@@ -10,7 +10,7 @@ import {
 import type * as z from 'zod';
 import { type Body, exchange, NoAnswer, type Send } from './exchange.ts';
 
-/** What comes back; a Response of fetch is one. */
+/** An answer; a Response of fetch is one. */
 export interface Answer<Bytes = AsyncIterable<Uint8Array>> {
   readonly status: number;
   readonly headers: { get(name: string): string | null };
@@ -67,7 +67,7 @@ export async function call<
   });
 }
 
-/** What is sent to a route that takes bytes. */
+/** A request to a route that takes bytes. */
 export interface BytesOrder {
   readonly params?: Readonly<Record<string, unknown>>;
   readonly query: Readonly<Record<string, unknown>>;

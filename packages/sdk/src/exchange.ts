@@ -8,7 +8,7 @@
 /** A body that is streamed, or sent as it is. */
 export type Body = string | AsyncIterable<Uint8Array>;
 
-/** What is sent; of fetch's `init` what every kind of `send` can do. */
+/** A request: the part of fetch's `init` that every kind of `send` supports. */
 export interface Request {
   readonly method: string;
   readonly headers: Readonly<Record<string, string>>;

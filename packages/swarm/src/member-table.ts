@@ -33,7 +33,7 @@ export interface KnownMember<S> {
   readonly downAtMs: number | undefined;
 }
 
-/** What a record did: `stale` nothing, `refreshed` figures only, the rest a change worth telling. */
+/** The effect of a record: `stale` nothing, `refreshed` figures only, the rest a change worth reporting. */
 export type Learnt = 'stale' | 'refreshed' | 'updated' | 'joined' | 'returned' | 'left';
 
 export interface MemberTable<S> {
@@ -165,7 +165,7 @@ export function createMemberTable<S>(settings: {
   };
 }
 
-/** What a newer record makes of a member that is known. */
+/** The state of a known member after a newer record. */
 function afterNews<S>(
   old: KnownMember<S>,
   { record, signed }: { readonly record: MemberRecord; readonly signed: S },

@@ -21,10 +21,10 @@ import { type Cid, daysAhead, type PeerId, type Pin, type PinDraft } from '@shoa
 /** Buckets that the pin set is compared by. */
 export const PIN_BUCKETS = 256;
 
-/** What orders the pins of one root, without their content. */
+/** The fields that order the pins of one root, without their content. */
 export type PinStamp = Pick<Pin, 'root' | 'epoch' | 'deleted' | 'deletedAtMs' | 'clock' | 'origin'>;
 
-/** What of a live pin may be changed; what is absent stays. */
+/** The fields of a live pin that may be changed; absent ones stay. */
 export interface PinEdit {
   readonly name?: string | undefined;
   readonly replicas?: number | undefined;
@@ -58,7 +58,7 @@ export function compareStamps(a: PinStamp, b: PinStamp): number {
 }
 
 /**
- * What a pin says of the time that can't be yet, in words; undefined when all may be. A pin from too far
+ * A date of a pin that can't be yet, in words; undefined when it has none. A pin from too far
  * ahead would win over everything that is done to its file until then.
  */
 export function futureOf(

@@ -41,7 +41,7 @@ export function spreadOf(domains: readonly FailureDomain[]): Spread {
 }
 
 /**
- * What every file with this many copies survives the loss of, once they are made: the least that
+ * The loss that every file with this many copies survives, once they are made: the least that
  * placement guarantees over these domains, which takes each of them once before any of them twice.
  */
 export function survivalOf(
@@ -80,7 +80,7 @@ export function survivalOf(
   };
 }
 
-/** What a swarm of members on these domains survives, as a sentence. */
+/** The loss that a swarm of members on these domains survives, as a sentence. */
 export function describeSurvival(domains: readonly FailureDomain[], replicas: number): string {
   const { disks, machines } = spreadOf(domains);
   const survives = survivalOf(domains, replicas);

@@ -20,7 +20,7 @@ const FAILED_SHARE_MIN = 0.2;
 /** Questions in a row without an answer, at least. */
 const UNANSWERED_MIN = 8;
 
-/** What came of asking a member. */
+/** The outcome of asking a member. */
 export interface ProofOutcome {
   /** Blocks that it proved and had not failed before. */
   readonly proved?: number;

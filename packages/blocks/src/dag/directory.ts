@@ -17,7 +17,7 @@ const FANOUT = 256;
 /** The multicodec of murmur3-x64-64, as shards name it. */
 const MURMUR3_X64_64 = 0x22;
 
-/** What a directory lists. */
+/** An entry of a directory. */
 export interface DirectoryEntry {
   /** One path segment, unique in its directory. */
   readonly name: string;

@@ -7,7 +7,7 @@
  * Every member walks what is kept, again and again, so what that costs is bounded by what came in: the
  * nodes that are read, by number and by bytes, and the entries that are listed.
  *
- * What passes here, `walkDag` lists without a fault, and so does every member.
+ * A DAG that passes here is listed by `walkDag` without a fault, and so by every member.
  */
 import { type Cid, ManifestIncomplete, ManifestInvalid, MiB } from '@shoal/protocol';
 import { codecOf } from '../cid.ts';
@@ -48,7 +48,7 @@ export interface LeafClaim {
 }
 
 export interface MeasuredDag {
-  /** What the root is. */
+  /** The kind of the root. */
   readonly type: NodeType | 'raw';
   /** Entries that `walkDag` gives. */
   readonly entries: number;
@@ -59,7 +59,7 @@ export interface MeasuredDag {
 interface Measured extends MeasuredDag {
   /** Those of the entries that are nodes. */
   readonly nodeVisits: number;
-  /** What those have together. */
+  /** The bytes of those together. */
   readonly visitedBytes: number;
   /** Levels, itself included. */
   readonly height: number;
@@ -137,7 +137,7 @@ export async function measureDag(
         nodeVisits += below.nodeVisits;
         visitedBytes += below.visitedBytes;
         height = Math.max(height, below.height + 1);
-        // What was measured higher up may lie too deep here.
+        // A node that was measured higher up may be too deep here.
         if (depth + height > DAG_DEPTH_MAX + 1)
           throw refuse(cid, `it is deeper than ${DAG_DEPTH_MAX} levels`);
       }

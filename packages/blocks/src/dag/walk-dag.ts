@@ -54,7 +54,7 @@ export interface WalkOptions {
  */
 export const DAG_DEPTH_MAX = 256;
 /**
- * What the encoding of a dag-pb leaf adds to its bytes is below 20 bytes; one link alone takes more
+ * The encoding of a dag-pb leaf adds less than 20 bytes to its own; one link alone takes more
  * than 40. So a parent's sizes tell a leaf from a node before the block is fetched.
  * Past it: it counts as a node, which every member keeps.
  */
@@ -200,7 +200,7 @@ export async function listDag(
   return entries;
 }
 
-/** What a node's links name, as a walk sees it. @throws CidUnsupported */
+/** The targets of a node's links, as a walk sees them. @throws CidUnsupported */
 export function childrenOf({ type, links }: UnixfsNode): Visit[] {
   return links.map((link) => visitOf(link, type === 'file', undefined, 0));
 }

@@ -26,7 +26,7 @@ export interface ByteRequest {
   readonly headers: Readonly<Record<string, string>>;
   /**
    * Called with status and length; gives the buffer that the body goes into, of at least that length, or
-   * undefined to have it read away. What it throws refuses the answer.
+   * undefined to discard it. If it throws, the answer is refused.
    */
   readonly onHead: (status: number, sizeBytes: number) => Uint8Array | undefined;
   /** The answer must begin, and go on, at least this often. */
@@ -34,7 +34,7 @@ export interface ByteRequest {
   readonly signal: AbortSignal;
 }
 
-/** What is in progress on a connection. */
+/** The request in progress on a connection. */
 export interface Exchange {
   readonly request: ByteRequest;
   readonly resolve: () => void;

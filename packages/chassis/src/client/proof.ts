@@ -34,7 +34,7 @@ export function openProver(
   );
 }
 
-/** What only the services of one peer know: its identity key. @throws ConfigError */
+/** The secret that only the services of one peer know: its identity key. @throws ConfigError */
 export function readLocalSecret(peerDataDir: string): Uint8Array {
   return openIdentity(join(peerDataDir, 'identity.key')).privateKeyRaw;
 }

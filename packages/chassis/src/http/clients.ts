@@ -3,8 +3,8 @@
  * token. A token that isn't ours makes nobody another client, or anyone could be a thousand.
  *
  * The services behind see the gateway's address on every request, so the gateway passes the client's
- * name on, with a proof that only services of this peer can make. What clients send under that header
- * themselves is thrown away at the gateway and proves nothing elsewhere.
+ * name on, with a proof that only services of this peer can make. A header that clients send under that name
+ * is thrown away at the gateway and proves nothing elsewhere.
  */
 import { createHmac, createSecretKey, hkdfSync, timingSafeEqual } from 'node:crypto';
 import { CLIENT_HEADER, clientMessage, type PeerId, PROOF_HEADER } from '@shoal/protocol';
@@ -54,7 +54,7 @@ export function createClients({
   prover,
 }: {
   readonly self: PeerId;
-  /** What only the services of this peer know. */
+  /** The secret that only the services of this peer know. */
   readonly localSecret: Uint8Array;
   readonly trustedProxies: readonly string[];
   readonly token: string | undefined;

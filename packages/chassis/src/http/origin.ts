@@ -35,7 +35,7 @@ export function ownHostNames(
   const urls = [GATEWAY_URL, CHUNKER_URL, STORAGE_URL, TRANSFER_URL, DISCOVERY_URL];
   return [
     ...config.GATEWAY_HOST_NAMES,
-    // What other peers and our own services call us by.
+    // The names that other peers and our own services use.
     config.DISCOVERY_ADVERTISE_HOST,
     config.BIND_HOST,
     ...urls.map((url) => new URL(url).hostname),
@@ -59,7 +59,7 @@ export function refuseForeignPages(app: FastifyInstance, hostNames: readonly str
   });
 }
 
-/** What of a request tells whose page it is from. */
+/** The parts of a request that show which site's page it is from. */
 interface Asked {
   readonly method: string;
   /** As on the request line. */

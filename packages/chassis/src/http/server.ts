@@ -55,7 +55,7 @@ export interface ServerOptions {
   readonly whyNotReady: () => Promise<string | undefined> | string | undefined;
   /** Names under which it answers, beside those that are local anyway: see `ownHostNames`. */
   readonly hostNames: readonly string[];
-  /** What writes over its public routes must carry; nothing without it. */
+  /** Required of writes over its public routes; undefined: no token is required. */
   readonly writeToken?: string | undefined;
   /** Tells whose requests they are; without it, by the address of the connection. */
   readonly clients?: Clients | undefined;
@@ -180,7 +180,7 @@ function problemOf(error: FastifyError, takes = 'application/json'): Problem {
   return new InternalError({}, { cause: error });
 }
 
-/** What could not be parsed as HTTP gets a problem too, then the connection ends. */
+/** Bytes that could not be parsed as HTTP get a problem too, then the connection ends. */
 function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
   if (socket.writableEnded) return; // the parser meets what comes behind the fault: it is read away
   if (error.code === 'ECONNRESET' || !socket.writable || socket.destroyed) {

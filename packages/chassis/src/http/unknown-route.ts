@@ -1,5 +1,5 @@
 /**
- * What is asked that no route answers: 405 with the methods that the path has, or 404 when it has none.
+ * Requests that no route answers: 405 with the methods that the path has, or 404 when it has none.
  * Found by the router that the framework itself uses, so that both read paths alike.
  */
 import type { FastifyInstance } from 'fastify';

@@ -11,7 +11,7 @@ import type { FastifyInstance } from 'fastify';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** What guards writes: the write token as a rule, the proof, or the route's own check. */
+    /** The guard of writes: the write token as a rule, the proof, or the route's own check. */
     readonly guard?: 'token' | 'proof' | 'own';
     /** Media types of a body, in words for a person. */
     readonly takes?: string;

@@ -1,5 +1,5 @@
 /**
- * What a service is, said once: `main.ts` runs it as a process, `@shoal/peer` opens it beside others
+ * The definition of a service: `main.ts` runs it as a process, `@shoal/peer` opens it beside others
  * in the caller's process. Both go through `openService`, so both wire it alike.
  */
 import type { Service } from '@shoal/protocol';

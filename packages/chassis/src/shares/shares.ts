@@ -32,7 +32,7 @@ export interface Place extends Disposable {
 }
 
 export interface SharesOptions {
-  /** What there is a bound on, as `Overloaded` names it. */
+  /** The name of what is bounded, for `Overloaded`. */
   readonly what: string;
   readonly placesMax: number;
   /** How long a request waits that no other has to give way to; 0 refuses at once. */
@@ -193,7 +193,7 @@ export class Shares {
       this.#refuse(waiter);
     const places = [...this.#held.values()].flatMap((own) => [...own]);
     let comingFree = places.filter(({ end }) => end.signal.aborted).length;
-    /** What clients will hold once those before were served. */
+    /** The places that clients will hold once those before were served. */
     const owns = new Map<string, number>();
     for (const { client, sinceMs } of this.#inTurn()) {
       const own = owns.get(client) ?? this.heldBy(client);

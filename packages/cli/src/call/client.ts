@@ -157,7 +157,7 @@ function explain(error: unknown, peerUrl: string): unknown {
   return new CommandFailure(message, { cause: error });
 }
 
-/** What a person can do about a connection that failed. */
+/** Advice on a connection that failed. */
 export function connectionFailure(peerUrl: string, cause: unknown): CommandFailure {
   const code = (cause as NodeJS.ErrnoException | undefined)?.code ?? '';
   const isAbsent = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT'];

@@ -25,7 +25,7 @@ export type FolderEntry = { readonly path: string; readonly attributes?: Attribu
   | { readonly kind: 'symlink'; readonly target: Buffer }
 );
 
-/** What stays behind, and why, in words for a person. */
+/** An entry that is left out, and why, in words for a person. */
 export interface LeftOut {
   readonly path: string;
   readonly reason: string;

@@ -2,7 +2,7 @@
  * A CAR of a directory, written as the folder that it describes, while it comes in. The CAR has each
  * block where a walk comes by it, so one block at a time is enough; each is hashed before it is used.
  *
- * What a stranger put in there must stay in the folder: names are plain names, files and folders are
+ * The DAG may be a stranger's, and must stay in the folder: names are plain names, files and folders are
  * made and never opened, so that nothing is ever written through a symlink.
  */
 import { chmod, type FileHandle, lutimes, mkdir, open, symlink } from 'node:fs/promises';

@@ -116,7 +116,7 @@ async function openPeers(
   throw either.reason;
 }
 
-/** What becomes of a peer that the others did not wait for. */
+/** Reports the start of a peer that the others did not wait for. */
 async function followUp(
   peer: OpenedPeer,
   failure: unknown,

@@ -1,5 +1,5 @@
 /**
- * What a peer is started with, and what follows from it: who it is, where its services answer, and the
+ * The options of a peer, and what follows from them: its identity, where its services answer, and the
  * environment that tells each of them. The same for services that are processes and for a peer in one.
  */
 import { mkdirSync } from 'node:fs';
@@ -12,9 +12,9 @@ import type { PeerPorts } from './ports.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** What a peer is started with. */
+/** The options of a peer. */
 export interface PeerPlan {
-  /** What messages call it: `peer 3`, or `this peer`. */
+  /** Its name in messages: `peer 3`, or `this peer`. */
   readonly label: string;
   readonly dataDir: string;
   readonly keyFile: string;

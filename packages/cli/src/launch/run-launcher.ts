@@ -1,4 +1,4 @@
-/** What `shoal peer` and `shoal swarm` share: launch, tell, wait for the end, stop in order. */
+/** Shared by `shoal peer` and `shoal swarm`: launch, report, wait for the end, stop in order. */
 import type { Context } from '../context.ts';
 import { EXIT_FAILURE } from '../failure.ts';
 import type { LaunchDeps } from './launch-peer.ts';

@@ -84,7 +84,7 @@ export function progressLine(state: {
   return left < 1 ? fit(facts.join(GAP), columns) : [fit(name, left), ...facts].join(GAP);
 }
 
-/** What there is to say, the most first. */
+/** The variants of the line, the longest first. */
 function formsOf({
   totalBytes,
   doneBytes,

@@ -1,4 +1,4 @@
-/** What the swarm, this peer or its disk lacks. */
+/** Problems of the swarm, this peer or its disk. */
 import * as z from 'zod';
 import { DateText } from '../bounded.ts';
 import { defineProblem } from './problem.ts';
@@ -147,7 +147,7 @@ export const StorageFull = defineProblem({
   fields: z.object({
     /** Which limit was reached: `storage capacity`, `disk space`, … */
     limit: z.string(),
-    /** What may still be written, before the limit. */
+    /** Bytes that may still be written, before the limit. */
     freeBytes: z.int().nonnegative(),
     /** Peers that could take it, the roomiest first; absent when nobody looked. */
     peersWithRoom: z
@@ -216,7 +216,7 @@ export const GaveWay = defineProblem({
     }; try again, with fewer at once`,
 });
 
-/** A bug. What happened is in the log, under the same instance, and nowhere else. */
+/** A bug. The details are in the log, under the same instance, and nowhere else. */
 export const InternalError = defineProblem({
   type: 'problems/internal-error',
   title: 'Internal error',

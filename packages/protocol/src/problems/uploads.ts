@@ -1,4 +1,4 @@
-/** What is wrong with what is sent to be kept. */
+/** Problems of uploads. */
 import * as z from 'zod';
 import { defineProblem } from './problem.ts';
 

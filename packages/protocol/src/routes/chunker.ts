@@ -63,7 +63,7 @@ export const PinRequest = z.strictObject({
 });
 export type PinRequest = z.infer<typeof PinRequest>;
 
-/** What there is to say while a form of Kubo's clients is added: a line of JSON each. */
+/** Progress of a form of Kubo's clients while it is added: a line of JSON each. */
 export const KuboAddEvent = z.union([
   /** Bytes of a file that came in so far; only when progress was asked for. */
   z.strictObject({ received: z.object({ path: z.string(), sizeBytes: z.int().nonnegative() }) }),
@@ -76,7 +76,7 @@ export const KuboAddEvent = z.union([
 ]);
 export type KuboAddEvent = z.infer<typeof KuboAddEvent>;
 
-/** What came of each part of a form of `block/put` or `dag/import`: a line of JSON each. */
+/** The outcome of each part of a form of `block/put` or `dag/import`: a line of JSON each. */
 export const KuboImportEvent = z.union([
   z.strictObject({
     imported: ImportReply.extend({

@@ -54,7 +54,7 @@ export function healthReport(health: FileHealth, nowMs: number): string {
   return `${facts}\n${formatTable(['PEER', 'BLOCKS', 'SHARE'], holders)}`;
 }
 
-/** What may happen before a block is lost: copies on one disk are one accident. */
+/** The losses before which no block is lost: copies on one disk are one accident. */
 function survives({ copies, survivesPeers, disks, machines }: FileHealth): string {
   if (copies === 0) return 'nothing: a block has no copy at a peer that is up';
   const peers =
