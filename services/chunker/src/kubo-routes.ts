@@ -29,7 +29,7 @@ import { oneName } from './request/names.ts';
 import type { PinningStop, TakeRequest } from './request/take-request.ts';
 import { upload } from './upload.ts';
 
-/** What a file is called in the swarm when its sender gave no name. */
+/** The name of a file whose sender gave none. */
 const UNNAMED = 'unnamed';
 
 type AddQuery = (typeof chunkerRoutes)['addKuboForm']['query'];
@@ -113,7 +113,7 @@ async function addDirectory(
   for (const added of linesOf(reply, isWrapped ? '' : root)) await lines.add({ added }, { signal });
 }
 
-/** What is in a directory, then itself, as Kubo has it: a directory comes after what is in it. */
+/** The entries of a directory, then itself: Kubo lists a directory after its entries. */
 function* linesOf({ items = [], cid, treeSizeBytes }: DirectoryReply, base: string) {
   const inOrder = [
     ...items.filter(({ kind }) => kind !== 'directory'),

@@ -4,7 +4,7 @@
  *   body → chunks → blocks in this peer's storage, under a lease → DAG → pin → copies → answer
  *
  * Every step overlaps the one before: blocks are stored while the body comes in, and copied to other
- * peers while more are stored. What is in memory does not depend on the file's size.
+ * peers while more are stored. Memory does not depend on the file's size.
  *
  * Nothing is listed before it is whole: the pin comes last, and for a form after its last part. What
  * fails before that ends its lease, and its blocks go, here and elsewhere.

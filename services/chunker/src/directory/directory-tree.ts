@@ -16,7 +16,7 @@ import {
 
 export type ItemKind = DirectoryItem['kind'];
 
-/** What a file or symlink came to. */
+/** The result for a file or symlink. */
 export interface TreeLeaf {
   readonly cid: Cid;
   readonly sizeBytes: number;

@@ -7,7 +7,7 @@ import { type Gateway, GatewayLied } from './gateways.ts';
 /** A gateway that fails so often in a row is not asked again: each time may take ten seconds. */
 const FAILURES_MAX = 3;
 
-/** What came of asking a gateway, in a few words. */
+/** The outcome of asking a gateway, in a few words. */
 export interface Tried {
   readonly gateway: string;
   readonly outcome: string;

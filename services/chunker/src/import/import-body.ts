@@ -1,4 +1,4 @@
-/** What an import's body is: a CAR, or a block by itself. */
+/** The two bodies of an import: a CAR, or a block by itself. */
 import { hashBlock, openCar, parseCid, readCid } from '@shoal/blocks';
 import { BLOCK_SIZE_MAX_BYTES, BodyTooLarge, type Codec, RequestInvalid } from '@shoal/protocol';
 import type { IncomingBlocks } from './import-blocks.ts';

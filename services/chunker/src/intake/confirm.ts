@@ -59,7 +59,7 @@ export async function confirm(
     metrics.copiesWait.observe({ outcome }, (performance.now() - startMs) / 1000);
     return confirmed;
   };
-  // What storage acknowledged is durable here: one copy, without asking anybody.
+  // Blocks that storage acknowledged are durable here: one copy, without asking a member.
   const placeable = await members.placeableCount({ signal });
   let known: Pick<Confirmed, 'copies' | 'state' | 'causes'> = isHere
     ? firstCopy(replicas, placeable)
@@ -111,7 +111,7 @@ export async function confirm(
   }
 }
 
-/** What is known of a file that was made durable here, before anybody was asked. */
+/** The state of a file that was made durable here, before any member was asked. */
 export function firstCopy(
   replicas: number,
   placeable: number,

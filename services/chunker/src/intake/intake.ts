@@ -5,7 +5,7 @@
  *
  *   open → fill → pinned and confirmed (pin-and-confirm.ts), or dropped
  *
- * What fails while it is being filled is dropped here, so no way in can forget a lease.
+ * An intake that fails while it is being filled is dropped here, so no way in can forget a lease.
  */
 import type { Log, PeerClient } from '@shoal/chassis';
 import { Problem } from '@shoal/protocol';
@@ -19,7 +19,7 @@ import { type BlockPuts, createBlockPuts } from './put-blocks.ts';
 import type { Replicator } from './replicate-jobs.ts';
 import type { Room } from './room.ts';
 
-/** What intakes are made of: the rest of the peer. */
+/** The parts of the peer that intakes use. */
 export interface IntakeDeps extends ConfirmDeps {
   readonly client: PeerClient;
   readonly buffers: ChunkBuffers;
@@ -37,16 +37,16 @@ export interface IntakeDeps extends ConfirmDeps {
   readonly onPinning?: () => void;
 }
 
-/** What one intake is for. */
+/** The purpose of one intake. */
 export interface IntakeWishes {
-  /** What its watchers call it. */
+  /** Its name, for watchers. */
   readonly name: string;
   readonly replicas: number;
   /** Whether leaves are copied as soon as they are durable; else once their DAG was judged. */
   readonly copiesAtOnce: boolean;
 }
 
-/** What holds an intake together, of one or of several requests. */
+/** Shared by the requests of one intake, of which a resumable upload has several. */
 export interface Held {
   readonly hold: Hold;
   readonly progress: Progress;
@@ -60,7 +60,7 @@ export interface Intake extends Held {
   readonly received: (bytes: number) => void;
   /**
    * Runs what fills it, up to a last check that the sender is still there: leaving later keeps what came.
-   * What it throws drops the intake.
+   * If it throws, the intake is dropped.
    * @param staysAfter Whether after this failure the blocks are left to age, so that another request can
    *   resume from them.
    */

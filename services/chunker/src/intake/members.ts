@@ -1,4 +1,4 @@
-/** What an upload must know of the other members: how many can take copies, and who else has room. */
+/** The other members, as an upload needs them: how many can take copies, and which have room. */
 import { type Log, MemberTable, type PeerClient } from '@shoal/chassis';
 import { ClockWrong, IdentityInUse, type Member, type StorageFull } from '@shoal/protocol';
 

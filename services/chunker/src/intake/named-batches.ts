@@ -9,7 +9,7 @@ import { MiB } from '@shoal/protocol';
 const BATCH_SIZE_BYTES = MiB;
 /** Blocks in a batch: storage writes a file for each. */
 const BATCH_BLOCKS_MAX = 512;
-/** What a block's frame adds to it (frames.ts). */
+/** Added to a block by its frame (frames.ts). */
 const FRAME_OVERHEAD_BYTES = 5;
 
 /** A block that was hashed already. Its bytes must not change before the batch is sent. */

@@ -20,7 +20,7 @@ export interface ReceivedDag extends Held {
 
 /** The same, once it is pinned. */
 export interface PinnedDag extends ReceivedDag {
-  /** What its pin asks for: more than was asked now, when it was pinned with more before. */
+  /** As its pin has it: more than was asked now, when it was pinned with more before. */
   readonly replicas: number;
 }
 
@@ -106,7 +106,7 @@ export async function confirmDag(
   return { reply: replyOf(dag, confirmed), isReached };
 }
 
-/** What is known of a pinned DAG whose blocks are all here, before any member was asked. */
+/** The reply for a pinned DAG whose blocks are all here, before any member was asked. */
 export async function replyBeforeCopies(
   dag: PinnedDag,
   { members, stopping }: Pick<IntakeDeps, 'members' | 'stopping'>,

@@ -92,7 +92,7 @@ function readPart({ part, body }: FormPart, onBytes: OnBytes | undefined): Named
   };
 }
 
-/** As Go's clients write names: a space may be a plus. What is not encoded at all is taken as it is. */
+/** As Go's clients write names: a space may be a plus. Names that are not encoded are taken as they are. */
 function decoded(fileName: string): string {
   try {
     return decodeURIComponent(fileName.replaceAll('+', ' '));

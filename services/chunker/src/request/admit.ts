@@ -67,7 +67,7 @@ export function refuseContentEncoding({ headers }: FastifyRequest): void {
     throw new MediaTypeUnsupported({ expected: 'bodies without Content-Encoding' });
 }
 
-/** What a sender hears of a failure: of a full disk also which other peers have room. */
+/** The failure as its sender hears it: if the disk is full, with the peers that have room. */
 export async function explainFailure(
   error: unknown,
   neededBytes: number | undefined,

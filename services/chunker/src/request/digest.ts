@@ -1,4 +1,4 @@
-/** What the sender says of a file's sha-256, in digest headers. */
+/** The sha-256 that the sender states of a file, in digest headers. */
 import { RequestInvalid, type Sha256, readSha256 } from '@shoal/protocol';
 import type { FastifyRequest } from 'fastify';
 

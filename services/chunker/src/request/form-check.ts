@@ -21,7 +21,7 @@ export interface FormCheck {
   push(bytes: Uint8Array): string | undefined;
 }
 
-/** What is wrong with the content type is a fault at the first push. */
+/** A fault of the content type is reported at the first push. */
 export function createFormCheck(
   contentType: string | undefined,
   limits: { readonly headersMax: number; readonly headersMaxBytes: number },

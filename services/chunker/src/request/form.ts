@@ -33,7 +33,7 @@ const FILE_FIELD = 'file';
 /** Fields that say something of the files. */
 const WISH_FIELDS: readonly string[] = ['name', 'replicas', 'copies'];
 
-/** What a form says of its files, other than by its parts. */
+/** The fields of a form beside its files. */
 export interface FormFields {
   readonly names: readonly string[];
   readonly replicas?: string;

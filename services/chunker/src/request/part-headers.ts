@@ -1,5 +1,5 @@
 /**
- * What a form says of its parts (RFC 7578 §4), read strictly. A parser that can't read a part's headers
+ * The headers of a form's parts (RFC 7578 §4), read strictly. A parser that can't read a part's headers
  * commonly leaves the part out and goes on; for a store that would be a file lost with a 201. So anything that
  * can't be read here is a fault of the whole form, with a reason that names it.
  */

@@ -1,5 +1,5 @@
 /**
- * What is written down of one resumable upload: a text file that only grows. Its first line is the
+ * The log of one resumable upload: a text file that only grows. Its first line is the
  * head; then a CID for each chunk that is durable in storage, and now and then an event as JSON. So
  * a mebibyte costs 60 bytes here, and what a crash leaves half-written is the last line, which the
  * next start cuts off: that chunk comes again.
@@ -24,7 +24,7 @@ import * as z from 'zod';
 /** An id is 16 random bytes: a client that knows it may resume the upload. */
 export const UploadId = z.string().regex(/^[0-9a-f]{32}$/);
 
-/** What the sender asked for when the upload began. */
+/** The sender's wishes when the upload began. */
 export const UploadWishes = z.object({
   name: FileName.optional(),
   replicas: z.int().min(1).max(REPLICAS_MAX),

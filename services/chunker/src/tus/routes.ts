@@ -3,7 +3,7 @@
  * creation (also with a body, and with a length that comes later), termination and expiration. Sentences
  * in quotes are the specification's (https://tus.io/protocols/resumable-upload).
  *
- * What goes wrong is answered as a problem, like everywhere; a plain text only where tus itself has
+ * Failures are answered as problems, like everywhere; a plain text only where tus itself has
  * no more to say than a status.
  */
 import { type Mounting, relativeReference } from '@shoal/chassis';
@@ -113,7 +113,7 @@ export function mountTus(
   });
 }
 
-/** What all requests have in common: the version, who they are from, and how they fail. */
+/** Common to all requests: the version, the client, and how they fail. */
 async function answer(
   tus: Tus,
   request: FastifyRequest,
