@@ -52,7 +52,7 @@ export function createBodyReader({ writesMax, waitingMax, stallTimeoutMs }: Body
       const bytes = await readBody(request, pooled.buffer, { sizeMaxBytes, stallTimeoutMs });
       return await use(bytes);
     } catch (error) {
-      // What is left of the body would be taken for the next request.
+      // The rest of the body would be taken for the next request.
       if (!request.complete && !response.headersSent) response.setHeader('connection', 'close');
       throw error;
     }

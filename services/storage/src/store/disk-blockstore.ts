@@ -1,5 +1,5 @@
 /**
- * Blocks on this peer's disk. What the index says is the truth: a block is held from the moment its
+ * Blocks on this peer's disk. The index is the truth: a block is held from the moment its
  * record is durable (its bytes were before) until the record is gone (its bytes go after). So a
  * crash at any point loses nothing that was acknowledged, and leaves at most bytes that nobody
  * knows, which the next start removes.
@@ -65,7 +65,7 @@ export interface DiskBlockstoreOptions {
   readonly loops: Loops;
   readonly metrics: Metrics;
   readonly log: Log;
-  /** What tests replace, to see every change of the disk. */
+  /** Replaced by tests, to see every change of the disk. */
   readonly io?: FileIo;
   readonly openIndex?: typeof openBlockIndex;
 }

@@ -8,7 +8,7 @@
  * share is freed with the last of them, so it counts for the one that is purged last. When all of them
  * together would not make room enough, none is purged.
  *
- * What is garbage already is swept first. So room that another peer had made, by a purge for the whole
+ * Garbage is swept first. So room that another peer had made, by a purge for the whole
  * swarm, is made here as well when it is needed.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -64,7 +64,7 @@ export function createMakeRoom(deps: MakeRoomDeps, { signal }: { signal: AbortSi
   const { store, purges, sweep, uptimeMs, loops, log } = deps;
   const turns = loops.track('make-room', () => undefined);
   let running: Promise<void> | undefined;
-  /** What a purge of all would have freed, at the last look that found too little. */
+  /** Bytes that a purge of all would have freed, at the last look that found too little. */
   let futile = { untilMs: -Infinity, freeableBytes: 0 };
 
   const make = async (wish: RoomWish): Promise<void> => {
@@ -108,7 +108,7 @@ export function createMakeRoom(deps: MakeRoomDeps, { signal }: { signal: AbortSi
   };
 }
 
-/** What a purge would free here. */
+/** Bytes that a purge would free here. */
 export interface PurgePlan {
   /** Nothing reaches these bytes any more: two rounds of the sweep free them, with or without a purge. */
   readonly garbageBytes: number;

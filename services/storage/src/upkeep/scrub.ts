@@ -7,7 +7,7 @@
  * asking again and again begins rounds anew and yet postpones no block's turn.
  *
  * It reads outside the store's lock, into a buffer of its own, at a bounded rate, and lets others go
- * first. What it finds wrong is looked at again, with the store to itself, before it is set aside.
+ * first. A block that it finds wrong is read again, with the store to itself, before it is set aside.
  */
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { createTokenBucket, type Log, type Loops } from '@shoal/chassis';

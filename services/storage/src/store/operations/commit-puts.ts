@@ -124,7 +124,7 @@ function rowOf({ digest, bytes, puts, before, isSound }: Group, nowMs: number) {
   return [{ digest, record, bytes: isSound || record.place === 'file' ? undefined : bytes }];
 }
 
-/** What memory says of a block once its record is durable. */
+/** Updates memory for a block once its record is durable. */
 function takeNote(
   { table, leases, retired, onHealed, uptimeMs }: StoreParts,
   exclusive: Exclusive,

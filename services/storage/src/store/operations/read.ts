@@ -21,7 +21,7 @@ export function createRead(
     readonly setAside: (digest: Digest) => Promise<CheckState>;
   },
 ) {
-  /** What `get` finds of a block that is held; what it can't find is damaged. */
+  /** Reads a block that is held, by `get`; if that finds nothing, the block is damaged. */
   const readHeld = async <T>(
     digest: Digest,
     get: (record: BlockRecord) => Promise<T | undefined> | T | undefined,
