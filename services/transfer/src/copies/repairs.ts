@@ -14,7 +14,7 @@ import type { ReceivedBlock } from '../fetch/receive-block.ts';
 import { storeBlock } from './store-block.ts';
 
 /**
- * What came of it. Two sorts of blocks are neither copied nor failed: those that another task copies at
+ * The outcome. Two sorts of blocks are neither copied nor failed: those that another task copies at
  * this moment, or copied since they were looked for; and after `isFull` those that were still to come.
  */
 export interface Repaired {

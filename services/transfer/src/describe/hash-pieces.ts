@@ -5,7 +5,7 @@
  * longer than a request may wait: then the request is answered "not yet" while the work goes on for as
  * long as clients come back, and it ends when none does.
  *
- * Clients share the places, those to wait in and those to be hashed in. What nobody waits for right now
+ * Clients share the places, those to wait in and those to be hashed in. Hashing that nobody waits for right now
  * gives way first; work that was begun has a minute before it gives way to a client that has none.
  */
 import { createHash } from 'node:crypto';

@@ -3,7 +3,7 @@
  *
  * Draining is a flag in our own member record, kept by discovery across restarts. With it no member
  * places anything here, so that settling does the rest: the others copy what is placed on them now,
- * and we drop ours as they confirm. What is left is what a look at the have-maps of this moment says.
+ * and we drop ours as they confirm. The remainder is counted from the have-maps of this moment.
  * Manifests stay, as all members keep them; it is enough that another one has each. That one has proved
  * it: a have-map is only a claim, and this peer's copy may be the last.
  */
