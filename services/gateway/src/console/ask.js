@@ -1,5 +1,5 @@
 /**
- * Asking this peer. What it refuses, and its silence, come back as sentences for a person.
+ * Asking this peer. Its refusals, and its silence, come back as sentences for a person.
  *
  * Not by packages/sdk: that checks answers against the schemas of packages/protocol, and with the library for
  * those it is three times the size of this whole page, and needs a bundler; the page has none.

@@ -17,7 +17,7 @@ export async function refreshPeers() {
   setText(byId('peers-total'), up === peers.length ? `${up}` : `${up} of ${peers.length} up`);
   const safety = byId('safety');
   safety.className = disks < up ? 'warn' : 'quiet';
-  // What a file survives is worked out by the peer: here, in the CLI and for scripts alike.
+  // The peer works out what a file survives, for this page, the CLI and scripts alike.
   setText(safety, summary);
   byId('twin').hidden = twin === undefined;
   if (twin !== undefined) setText(byId('twin'), twinText(twin));

@@ -132,7 +132,7 @@ async function describeLink(
   };
 }
 
-/** What a link names; undefined for what can't be read here, which a listing shows all the same. */
+/** The target of a link; undefined if it can't be read here, which a listing shows all the same. */
 function knownTarget(link: NamedLink['link']): ReadCid | undefined {
   try {
     return targetOf(link);

@@ -9,7 +9,7 @@ import type { Upstream } from './upstream.ts';
 /** Some four thousand CIDs, with the form around them; a guess. */
 const ARGS_MAX_BYTES = 256 * 1024;
 
-/** What a command is given. */
+/** The input of a command. */
 export interface RpcCall {
   readonly self: PeerId;
   readonly options: Options;

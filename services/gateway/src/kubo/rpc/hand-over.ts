@@ -54,7 +54,7 @@ export async function* handOver<Event extends object>(
   }
 }
 
-/** What was wrong with the form, as Kubo says it; else a failure. */
+/** A fault of the form, in Kubo's words; else a failure. */
 async function refusalOf(answer: Dispatcher.ResponseData, wanted: string): Promise<RpcError> {
   const failure = await failureOf(answer);
   if (failure.problem === FileMissing.type) return misused(`${wanted} in the form is required`);

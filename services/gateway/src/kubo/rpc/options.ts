@@ -38,7 +38,7 @@ export function readOptions(url: string): Options {
   };
 }
 
-/** What an option may say when it is given: the one thing that is done here anyway. */
+/** The values that an option may have: those that ask for what is done here anyway. */
 export type Rules = Readonly<Record<string, RegExp>>;
 
 /** For options that ask for what is done always, or for what is done never. */
