@@ -119,6 +119,10 @@ const REFUSED_WORDS: readonly (readonly [RegExp, string])[] = [
     'is, occurs',
   ],
   [/(?:^|[.:] |\/\*\* |\/\/ |^ *\* )Who [a-z]/, 'name them: "members", "clients that …"'],
+  [
+    /(?:^ *\* |\/\*\* |\/\/ |\. )What [a-z][^?]*$/,
+    'say what it is: "the entries of …", "bytes that …"',
+  ],
   [/(?:^ *\* |\/\*\* |\. )Told\b/, 'called with'],
 ];
 

@@ -1,5 +1,5 @@
 /**
- * What the reference pages are made of: every problem, setting and metric. Values are read from the
+ * The data of the reference pages: every problem, setting and metric. Values are read from the
  * schemas and registries themselves, words from the doc comments beside them, so that nothing is
  * said twice.
  */
@@ -25,11 +25,11 @@ import { createMetrics as createTransferMetrics } from '../services/transfer/src
 /** The root of the repository. */
 export const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
-/** What `shoal peer` and `shoal swarm` work out from their own options (cli/launch-peer.ts). */
+/** The settings that `shoal peer` and `shoal swarm` work out from their own options (cli/launch-peer.ts). */
 const SET_BY_LAUNCHER =
   /^(?:PEER_ID|PEER_DATA_DIR|SWARM_KEY_FILE|REDIS_SOCKET|BIND_HOST|LAUNCHER_PID|DISCOVERY_(?:SEEDS|MDNS|ADVERTISE_HOST))$|_(?:URL|PORT)$/;
 
-/** What one source file declares. */
+/** The declarations of one source file. */
 export interface Group<T> {
   readonly title: string;
   /** Path from the root. */
@@ -80,7 +80,7 @@ export interface Rule {
   readonly maxLength?: number;
 }
 
-/** What this file uses of a zod schema. */
+/** The part of a zod schema that this file uses. */
 interface Schema {
   toJSONSchema(options: { io: 'input' | 'output'; unrepresentable: 'any' }): object;
   safeParse(value: undefined): { success: boolean };
@@ -150,7 +150,7 @@ function settingsOf(
     ([name]) => shape === PeerConfig.shape || !(name in PeerConfig.shape),
   );
   const items = own.map(([name, schema]) => {
-    // What is transformed shows its default on the way in, what is a boolean on the way out.
+    // A transformed schema shows its default on the way in, a boolean on the way out.
     const rules = (['input', 'output'] as const).map((io) =>
       schema.toJSONSchema({ io, unrepresentable: 'any' }),
     );

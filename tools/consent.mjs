@@ -21,7 +21,7 @@ export function isYes(answer) {
 }
 
 /**
- * What is left for the program behind set-up.
+ * The arguments for the program behind set-up.
  */
 export function withoutYes(args) {
   return args.filter((arg) => arg !== YES);

@@ -137,8 +137,8 @@ function renderEnvironment(): string {
     });
     return [`# ── ${title} ──\n`, ...settings].join('\n');
   });
-  return `# Written by \`pnpm run docs\`. Every setting with its default. What the launcher (\`shoal peer\`,
-# \`shoal swarm\`) sets is only for those who start services without it; the rest may be exported to
+  return `# Written by \`pnpm run docs\`. Every setting with its default. Those that the launcher (\`shoal peer\`,
+# \`shoal swarm\`) sets are only for services that are started without it; the rest may be exported to
 # the launcher too. Nothing reads this file by itself.
 
 ${groups.join('\n')}`;
