@@ -13,7 +13,7 @@ import { DigestMismatch } from '@shoal/protocol';
 import { type Intake, type IntakeDeps, openIntake } from './intake/intake.ts';
 import { type ConfirmedDags, pinAndConfirm, type ReceivedDag } from './intake/pin-and-confirm.ts';
 import { receiveFile } from './intake/receive-file.ts';
-import type { IncomingFile } from './request/incoming-file.ts';
+import type { IncomingFile } from './request/read-body.ts';
 
 /** Files that are pinned, in their order. */
 export interface Uploaded extends ConfirmedDags {
