@@ -223,7 +223,7 @@ function unusedConnections({ server }: Server): { close(): void } {
     socket.once('close', () => unused.delete(socket));
   });
   // No listener for `upgrade`: with one, Node would hand it whatever offers to change the protocol, as curl
-  // --http2 and Java do, and nobody would answer. Without, those are requests like any other (RFC 9110 §7.8).
+  // --http2 and Java do, and nobody would answer. Like this, those are requests like any other (RFC 9110 §7.8).
   server.on('request', ({ socket }: IncomingMessage) => void unused.delete(socket));
   return {
     close() {

@@ -14,12 +14,12 @@ import { GaveWay, Overloaded } from '@shoal/protocol';
 
 /**
  * Time for places to come free by themselves before a request that isn't slow gives way.
- * Past it: 503 `gave-way` to the one, 503 `overloaded` to who has as many as others.
+ * Past it: 503 `gave-way` to the one, 503 `overloaded` to a client that has as many as others.
  */
 const GRACE_MS = 1000;
 /**
  * Time for the request that gives way to clean up, before the newcomer is refused after all.
- * Past it: 503 `gave-way` to the one, 503 `overloaded` to who has as many as others.
+ * Past it: 503 `gave-way` to the one, 503 `overloaded` to a client that has as many as others.
  */
 const RELEASE_MAX_MS = 10_000;
 /** How often it is looked at who could give way. */

@@ -14,7 +14,7 @@ export interface Tried {
 }
 
 export interface Elsewhere {
-  /** The block, verified; or those who were asked and have it not. */
+  /** The block, verified; or the sources that were asked and don't have it. */
   find(
     cid: Cid,
     options: { signal: AbortSignal },

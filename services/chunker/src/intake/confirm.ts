@@ -82,7 +82,7 @@ export async function confirm(
     }).catch((error: unknown) => {
       if (!pause.signal.aborted) throw error; // cut short by us
     });
-    // A report ends one pause; from then on manifests are what is waited for, at the usual pace.
+    // A report ends one pause; after that only manifests are missing, and polling goes on as usual.
     const isNew: boolean = await Promise.race([
       tick.then(() => false),
       ...(isReported ? [] : [reported.then(() => true)]),

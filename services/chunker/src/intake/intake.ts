@@ -68,7 +68,7 @@ export interface Intake extends Held {
     work: () => Promise<Result>,
     staysAfter?: (error: unknown) => boolean,
   ): Promise<Result>;
-  /** Counts it as failed, and lets go of what was stored. Nobody waits for it. */
+  /** Counts it as failed, and releases what was stored, in the background. */
   drop(error: unknown): void;
 }
 

@@ -1,6 +1,6 @@
 /**
  * The limits that all requests with a body share, tus or not: how many at once, a chunk buffer for each,
- * how slow, how large, in which coding.
+ * how slow, how large, in which content coding.
  */
 import { type RateWatch, Shares } from '@shoal/chassis';
 import { MediaTypeUnsupported, type Problem, StorageFull } from '@shoal/protocol';

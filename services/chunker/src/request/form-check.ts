@@ -2,7 +2,7 @@
  * Reads along with the parser of forms, to know what it leaves out. The parser passes over a part whose
  * headers it can't read, whose name has a bare line break, that is no form data, or that has no body
  * (fastify-busboy, lib/types/multipart.js and dicer), and says nothing; what follows the last
- * boundary it never sees. Here parts are only found and counted, so that none is left out unsaid.
+ * boundary it never sees. Here parts are only found and counted, so that none is dropped silently.
  */
 import { boundaryOf } from '@shoal/chassis';
 import { readPartHeaders } from './part-headers.ts';

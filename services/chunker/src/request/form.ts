@@ -1,5 +1,5 @@
 /**
- * The door for forms: `multipart/form-data` with one or more `file` parts, as browsers and
+ * Reading forms: `multipart/form-data` with one or more `file` parts, as browsers and
  * `curl -F` send it. Parts are given one at a time, while they come in; nothing is spooled.
  *
  * The parser is trusted with nothing but cutting. A form that ends without its last boundary, or that

@@ -124,8 +124,8 @@ function logOf(path: string, head: UploadHead, initialSizeBytes: number): Upload
     await using file = await open(path, 'r+');
     try {
       const bytes = Buffer.from(text);
-      // At a place of its own: what a failed write left there is written over. A disk that is about full
-      // takes the first bytes without a word, and says no to the rest.
+      // At a place of its own: what a failed write left there is written over. A disk that is nearly full
+      // accepts the first bytes and refuses the rest.
       for (let at = 0; at < bytes.length;) {
         const { bytesWritten } = await file.write(bytes, at, bytes.length - at, sizeBytes + at);
         at += bytesWritten;
@@ -133,7 +133,7 @@ function logOf(path: string, head: UploadHead, initialSizeBytes: number): Upload
       if (isDurable) await file.datasync();
       sizeBytes += bytes.length;
     } catch (error) {
-      await file.truncate(sizeBytes).catch(() => {}); // what is there too much is written over, or cut at the start
+      await file.truncate(sizeBytes).catch(() => {}); // surplus bytes are written over, or cut at the start
       throw explainFull(error);
     }
   };

@@ -40,7 +40,7 @@ const RENEW_INTERVAL_MAX_MS = 600_000;
 const TIDY_INTERVAL_MAX_MS = 60_000;
 /** Longest wait of a question for a file that is being put together; below what clients wait. */
 const FINISH_WAIT_MAX_MS = 20_000;
-/** When others wait for its place, an upload goes that nobody wrote to for this long. */
+/** When others wait for its place, an upload that was idle this long gives way. */
 const IDLE_MAX_MS = 5 * 60_000;
 /** The same for one that has no byte yet: nothing is lost with it. */
 const EMPTY_IDLE_MAX_MS = 60_000;
@@ -200,7 +200,7 @@ export class Resumables implements AsyncDisposable {
     return confirmed;
   }
 
-  /** Ends it: what was not pinned is let go. @throws UploadNotFound */
+  /** Ends it: blocks that are not pinned are released. @throws UploadNotFound */
   async remove(id: string): Promise<void> {
     const upload = this.find(id);
     await Promise.allSettled([this.#finishing.get(id)]);
@@ -234,7 +234,7 @@ export class Resumables implements AsyncDisposable {
     this.#deps.metrics.resumableUploads.set(open.length);
   }
 
-  /** How one competes for its place with the others. */
+  /** How an upload competes for its place. */
   #placeOptions(id: string): TakeOptions {
     return {
       signal: this.#signal,

@@ -1,7 +1,7 @@
 /**
  * One request at a time for each upload, in the order in which they came. A client whose connection died
  * comes back before we notice, so one that has to wait makes the one before end at once: that writes down
- * what it has and lets go.
+ * what it has and releases the lock.
  *
  * One process serves a data folder, so memory is enough.
  */
@@ -17,7 +17,7 @@ export interface UploadLocks {
 }
 
 export function createUploadLocks(takeOver: (id: string) => void): UploadLocks {
-  /** Whose turn it is comes first. */
+  /** The holder comes first. */
   const queues = new Map<string, (() => void)[]>();
 
   return {

@@ -40,7 +40,7 @@ import {
 import { createUploadLocks, type UploadLocks } from './locks.ts';
 import { readWishes } from './wishes.ts';
 
-/** Of one upload: POST is how some clients say another of them. */
+/** Of one upload. Some clients send POST with a header that names another of them. */
 const UPLOAD_METHODS = 'GET, HEAD, PATCH, DELETE, OPTIONS';
 const RESUMABLE_ID = `${RESUMABLE_PATH}/:id`;
 const PLAIN_TEXT = 'text/plain';

@@ -38,7 +38,7 @@ export interface Blockstore extends AsyncDisposable {
   find(digest: Digest): BlockRecord | undefined;
   /** The same of a block that is not about to go either: only those count as copies. */
   findConfirmed(digest: Digest): BlockRecord | undefined;
-  /** True when more than unfinished uploads speaks for a block: those may fail, and take it along. */
+  /** True when a pin or a finished upload needs a block: an unfinished one may fail, and take it along. */
   isForGood(digest: Digest): boolean;
   /** The bytes; undefined when they are absent, or turn out not to be all there (then set aside). @throws Overloaded */
   read(digest: Digest, taker?: Taker): Promise<BlockBytes | undefined>;

@@ -4,7 +4,7 @@ import type { Ballast } from '../disk/ballast.ts';
 import type { Blockstore } from './blockstore.ts';
 import type { StoreParts } from './state/store-parts.ts';
 
-/** At most so often; a lease that is short is looked after in its own time. */
+/** Longest pause; with shorter leases it is theirs. */
 const TIDY_INTERVAL_MS = 60_000;
 
 export function startTidying({

@@ -25,7 +25,7 @@ const HASHINGS_MAX = 32;
 const HASHING_GRACE_MS = 60_000;
 /** Longest wait for a turn; its callers were answered "not yet" long before. */
 const TURN_WAIT_MAX_MS = 24 * 3_600_000;
-/** Below the time that the gateway gives an answer to begin in. */
+/** Below the gateway's time-out for the head of an answer. */
 const WAIT_MAX_MS = 45_000;
 /** Time for clients that were answered "not yet" to come back in. */
 const UNWANTED_MAX_MS = 60_000;

@@ -194,7 +194,7 @@ async function findLeft(
   { signal }: { signal: AbortSignal },
 ): Promise<Left> {
   const atLeast = wasInDoubt || deps.loop.isInDoubt(pin) ? 1 : 0;
-  // A gap in our manifest: until it is mended, all may be here.
+  // A gap in our manifest: until it is repaired, all may be here.
   if (own === undefined) return { blocks: pin.blocks, saidElsewhere: [] };
   if (own.every((byte) => byte === 0)) return { blocks: atLeast, saidElsewhere: [] };
   try {

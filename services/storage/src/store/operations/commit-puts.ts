@@ -48,7 +48,7 @@ export async function commitPuts(
   const { used, errors } = await writeFiles(files, groups);
   for (const { draft, digest } of puts)
     if (draft !== undefined && draft !== used.get(digest)) files.discard(draft);
-  /** Bytes that no record will speak for; were they left, the next start would find them. */
+  /** Removes bytes that no record will name; the next start would find them as strays. */
   const takeBack = async (gone: { has(digest: Digest): boolean }): Promise<void> => {
     for (const { digest, before } of groups)
       if (gone.has(digest) && (before?.isDamaged ?? true))
