@@ -539,7 +539,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'One group commit',
       past: 'the rest goes into the next one',
     },
-    'read-pools.ts LARGE_READS_MAX': {
+    'disk-blockstore.ts LARGE_READS_MAX': {
       what: 'Reads of blocks above 1 MiB at once',
       past: 'they wait, then as above',
     },

@@ -52,7 +52,7 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
   const replicator = stack.use(startReplicator({ socket: config.REDIS_SOCKET, log, metrics }));
   const progressEvents = createProgressEvents(stack.use(connectEvents(config.REDIS_SOCKET, log)));
   const leases = stack.use(createLeases({ client, log }));
-  const members = createMembers({ peers: client, log });
+  const members = createMembers({ client, log });
   const stop = new AbortController();
   const intake: IntakeDeps = {
     client,
@@ -63,7 +63,7 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
     progressEvents,
     buffers: createChunkBuffers({ sizeBytes: CHUNK_SIZE_BYTES, sharedMax: BUFFERS_IN_FLIGHT }),
     members,
-    room: createRoom({ peers: client, members, log }),
+    room: createRoom({ client, members, log }),
     putsMax: config.CHUNKER_PUTS_MAX,
     pinTimeoutMs: config.CHUNKER_PIN_TIMEOUT_MS,
     copiesTimeoutMs: config.CHUNKER_COPIES_TIMEOUT_MS,

@@ -23,7 +23,10 @@ function paperRoom(madeBytes: number | undefined) {
     placeableCount: async () => 1,
     withRoom: async () => [],
   };
-  return { room: createRoom({ peers, members, log: createLog('chunker', 'silent') }), asked };
+  return {
+    room: createRoom({ client: peers, members, log: createLog('chunker', 'silent') }),
+    asked,
+  };
 }
 
 describe('room for an upload', () => {

@@ -26,13 +26,13 @@ export interface Members {
 
 /** Answers from a table that is at most a second old, or the last one while discovery is away. */
 export function createMembers({
-  peers,
+  client,
   log,
 }: {
-  readonly peers: PeerClient;
+  readonly client: PeerClient;
   readonly log: Log;
 }): Members {
-  const table = new MemberTable({ client: peers, log });
+  const table = new MemberTable({ client, log });
   const known = async (options: { signal: AbortSignal }): Promise<readonly Member[]> =>
     (await table.fresh(options))?.members ?? [];
 

@@ -35,11 +35,11 @@ export interface Room {
 }
 
 export function createRoom({
-  peers,
+  client,
   members,
   log,
 }: {
-  readonly peers: PeerClient;
+  readonly client: PeerClient;
   readonly members: Members;
   readonly log: Log;
 }): Room {
@@ -49,8 +49,8 @@ export function createRoom({
   const stats = async ({ signal }: { signal: AbortSignal }): Promise<StorageStats | undefined> => {
     if (performance.now() - askedAtMs < STATS_AGE_MAX_MS) return known;
     try {
-      known = await peers.call(
-        peers.own('storage'),
+      known = await client.call(
+        client.own('storage'),
         storageRoutes.stats,
         {},
         { signal, timeoutMs: STATS_TIMEOUT_MS },
@@ -69,8 +69,8 @@ export function createRoom({
     { signal }: { signal: AbortSignal },
   ): Promise<StorageStats | undefined> => {
     try {
-      return await peers.call(
-        peers.own('storage'),
+      return await client.call(
+        client.own('storage'),
         storageRoutes.makeRoom,
         { body: { neededBytes } },
         { signal, timeoutMs: MAKE_ROOM_TIMEOUT_MS },

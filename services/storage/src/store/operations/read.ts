@@ -2,7 +2,7 @@
 import type { ByteRange } from '@shoal/blocks';
 import type { BlockBytes, BlockRecord, CheckState, Digest } from '../../disk/block-record.ts';
 import { OWN, type Taker } from '../../disk/buffers.ts';
-import type { ReadPools } from '../../disk/read-pools.ts';
+import type { BufferPools } from '../../disk/buffer-pools.ts';
 import type { StoreParts } from '../state/store-parts.ts';
 import { isDamage, readRow } from './inspect.ts';
 
@@ -17,7 +17,7 @@ export function createRead(
     pools,
     setAside,
   }: {
-    readonly pools: ReadPools;
+    readonly pools: BufferPools;
     readonly setAside: (digest: Digest) => Promise<CheckState>;
   },
 ) {
