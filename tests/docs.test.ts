@@ -113,7 +113,7 @@ const REFUSED_WORDS: readonly (readonly [RegExp, string])[] = [
   [/\b(?:is|are) to be\b/, 'must, will; or the verb: "a file to send"'],
   [/\bso many\b/, 'this many, that many'],
   [/\bwhoever\b/i, 'every client, the holder, the caller'],
-  [/\b[Ww]ithout[.,;](?! but)/, 'say what there is then: "by default never"'],
+  [/\b[Ww]ithout[.,;](?![a-z])/, 'say what there is then: "by default never"'],
   [
     /\b(?:stands?|stood|lies?) (?:at|before|behind|below|beside|there|deeper|where|on|with|in (?:a|an|the|it|its|their|one|many))\b/,
     'is, occurs',
