@@ -161,7 +161,7 @@ function readChange({ name, replicas, expiresAt }: PinChange, nowMs: number): Pi
   return { name, replicas, expiresAtMs };
 }
 
-/** What the members that are up share, and what a file survives on them. */
+/** The failure domains of the members that are up, and what a file survives on them. */
 function survivalIn(members: readonly Member[]) {
   const domains = members
     .filter(({ state }) => state === 'alive' || state === 'suspect')

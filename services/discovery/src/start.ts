@@ -61,7 +61,7 @@ import { mountRouting } from './routing/routing.ts';
 import { createOpinions } from './trust/opinions.ts';
 import { startProving } from './trust/proving.ts';
 
-/** What peers compare to know whether they understand each other. */
+/** The version that peers compare to know whether they understand each other. */
 const VERSION = '0.1.0';
 /** Routing answers of peers begin with different members: any number above the largest swarm. */
 const FIRST_TURNS = 1_000_000;
@@ -86,7 +86,7 @@ type Ground = Awaited<ReturnType<typeof openGround>>;
 type Swarm = ReturnType<typeof createSwarm>;
 type Files = ReturnType<typeof startFiles>;
 
-/** What all the rest stands on: who we are, what is on disk, how others are reached. */
+/** The ground of all the rest: identity, disk, network. */
 async function openGround(
   config: Readonly<DiscoveryConfig>,
   log: Log,
@@ -136,7 +136,7 @@ async function openGround(
   };
 }
 
-/** Who is in the swarm, and what we think of them and of ourselves. */
+/** The members of the swarm, and our view of them and of ourselves. */
 function createSwarm(ground: Ground) {
   const { config, self, state, client, wire, address, storage, clock, metrics, log } = ground;
   const ownRun = new OwnRun(ground.incarnation);
@@ -310,7 +310,7 @@ function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableStack) {
   return { holders, compared, pins, reader, editor, want, announcing, health };
 }
 
-/** What members say of their blocks is read anew when they went, and when they are back. */
+/** Claims of members on their blocks are read anew when they went, and when they are back. */
 function turnWithMembers(
   { events }: Ground,
   { membership }: Swarm,

@@ -2,8 +2,8 @@
  * The verb "announce": what this peer holds of a root may have changed, so tell the others. It saves
  * them a question and is never relied upon: who reads asks again, who drops asks storage itself.
  *
- * A service of ours that starts looks at all files and announces each. So what was told before and did
- * not change is not told again, and what is told at about the same time goes out as one message.
+ * A service of ours that starts looks at all files and announces each. So an announcement that did
+ * not change is not repeated, and those of about the same time go out as one message.
  */
 import { createHash } from 'node:crypto';
 import { type Cid, type HaveMap, type PeerId, WANT_ROOTS_MAX } from '@shoal/protocol';
@@ -16,7 +16,7 @@ import type { Wire } from '../network/wire.ts';
 const BITS_ANNOUNCED_MAX_CHARS = 64 * 1024;
 /** How long a change waits for others: short beside the time that a broadcast takes. */
 const GATHER_MS = 50;
-/** Roots of which is remembered what was told, about 200 bytes each. Others are told again. */
+/** Roots whose last announcement is remembered, about 200 bytes each. Others are announced again. */
 const TOLD_MAX = 65_536;
 
 /** Undefined for nothing left. */
@@ -38,9 +38,9 @@ export function createAnnounce(deps: {
   readonly onHolding: (root: Cid, peerId: PeerId) => void;
 }): Announce {
   const { self, wire, holders, readHaveMap, onHolding } = deps;
-  /** Root → what was told of it, the latest last. */
+  /** Root → its last announcement, the latest last. */
   const told = new Map<Cid, string>();
-  /** What goes out next. */
+  /** Goes out next. */
   const waiting = new Map<Cid, News>();
   let timer: NodeJS.Timeout | undefined;
 
@@ -87,7 +87,7 @@ export function createAnnounce(deps: {
   };
 }
 
-/** Packs what is to be told into messages of bounded length and size. */
+/** Packs announcements into messages of bounded length and size. */
 function messagesOf(all: readonly (readonly [Cid, News])[]): Holdings[] {
   const messages: Holdings[] = [];
   let roots = Infinity;

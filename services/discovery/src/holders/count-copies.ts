@@ -5,7 +5,7 @@ import { spreadOf } from '@shoal/swarm';
 
 const UNKNOWN: FailureDomain = { host: DOMAIN_UNKNOWN, disk: DOMAIN_UNKNOWN };
 
-/** What a peer holds of a file, as it answered. */
+/** The have-map of a file at a peer, as it answered. */
 export interface Holding {
   readonly peerId: PeerId;
   readonly haveMap: HaveMap;

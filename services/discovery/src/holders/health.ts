@@ -1,9 +1,9 @@
 /**
  * How safe files are: asks the members, and reads the answer off the table of what they said.
  *
- * What was asked just now and what was announced before are read alike, once: a number is what the table
+ * Answers of just now and earlier announcements are read alike, once: a number is what the table
  * says at that moment, with its date. Asking takes a bounded time, however many files a list has and
- * however slow a member is; what was not answered by then is told with the date that it has.
+ * however slow a member is; older answers are given with their date.
  */
 import { countBits, decodeBits } from '@shoal/blocks';
 import type {
@@ -64,7 +64,7 @@ export function createHealth(deps: {
   readonly ages: PinAges;
   readonly readHaveMap: ReadHaveMap;
   readonly members: () => Member[];
-  /** Whether a member that is not down can be asked at this moment, as far as can be told. */
+  /** Whether a member that is not down can be asked at this moment, as far as is known. */
   readonly isReachable: (member: Member) => boolean;
   /** Whether this peer has not heard from the others since its start. */
   readonly isJoining: () => boolean;
@@ -131,7 +131,7 @@ export function createHealth(deps: {
         ...some.map(({ root }) => readOwn(root)),
         roots.length === 0 ? undefined : want(roots, { timeoutMs: ANSWERS_TIMEOUT_MS, signal }),
       ]);
-      // Read off at once: the table keeps only so many roots.
+      // Read off at once: the table keeps a bounded number of roots.
       const after = members();
       entries.push(...some.map((pin) => entryOf(pin, standing(pin, after))));
     }
@@ -146,7 +146,7 @@ export function createHealth(deps: {
         readOwn(pin.root),
         want([pin.root], { timeoutMs: ANSWERS_TIMEOUT_MS, signal }),
       ]);
-      // What was uploaded just now was proved with the offer, and is sampled a little later.
+      // A file that was uploaded just now was proved with the offer, and is sampled a little later.
       if (!ages.isYoung(pin, UNASKED_FOR_MS)) await deps.prove(pin, { signal });
       const all = members();
       const domains = new Map(all.map(({ peerId, domain }) => [peerId, domain]));

@@ -1,5 +1,5 @@
 /**
- * Who holds what: the one table of what peers said, each statement with its date. Lists, health,
+ * The holders: the one table of what peers said, each statement with its date. Lists, health,
  * metrics and so alerts read it, and nothing else; announcements and answers write it.
  *
  * A statement is never thrown away for its age, only for a later one or for room: how old is too old is
@@ -9,7 +9,7 @@
  *
  * "Nothing" is a statement too. "I can't tell" is none: it leaves the last one.
  *
- * What a peer says are claims. A proof of some of them is a part of the same entry, with a date of its own.
+ * Statements of a peer are claims. A proof of some of them is a part of the same entry, with a date of its own.
  */
 import type { Cid, HaveAnswer, HaveMap, PeerId } from '@shoal/protocol';
 
@@ -25,7 +25,7 @@ const PEERS_MAX = 4096;
  */
 const LATE_MAX_MS = 10_000;
 
-/** What a peer said of a root. */
+/** A peer's statement on a root. */
 export interface Statement {
   /** Undefined for nothing. */
   readonly haveMap: HaveMap | undefined;
@@ -51,7 +51,7 @@ interface Entry {
 }
 
 export interface NoteOptions {
-  /** When the question was put that this answers. Without, by what answers told of the peer's clock, or now. */
+  /** When the question was put that this answers. Default: by the peer's clock as its answers showed it, or now. */
   readonly atMs?: number;
   /** When the peer read it, on a clock of its own: orders and dates what comes by different ways. */
   readonly readAtMs?: number | undefined;
@@ -62,7 +62,7 @@ export interface Holders {
   note(root: Cid, peerId: PeerId, haveMap: HaveMap | undefined, options?: NoteOptions): void;
   /** Whether a peer could prove blocks of a root that it said it holds; undefined takes back what it failed. */
   noteProof(root: Cid, peerId: PeerId, isProved: boolean | undefined): void;
-  /** What a peer said last of a root. */
+  /** A peer's last statement on a root. */
   last(root: Cid, peerId: PeerId): Statement | undefined;
   /** This peer went, or came back, perhaps with less: what it said is not current any more. */
   turn(peerId: PeerId): void;

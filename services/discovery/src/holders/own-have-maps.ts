@@ -22,13 +22,13 @@ const CALLS_MAX = 2;
 const WAITING_MAX = 1024;
 
 /**
- * What this peer holds of a DAG: undefined for nothing that it could serve, `unread` when that can't be
+ * The have-map of a DAG at this peer: undefined for nothing that it could serve, `unread` when that can't be
  * told: storage is away, slow, or asked for more than it can read. The two must never be taken for each
  * other: one is a loss, the other is none.
  */
 export interface OwnReading {
   readonly haveMap: HaveMap | undefined | 'unread';
-  /** When it was asked for, on a clock of ours that goes on over restarts: orders what others are told. */
+  /** When it was asked for, on a clock of ours that goes on over restarts: orders what others hear. */
   readonly readAtMs: number;
 }
 export type ReadHaveMap = (root: Cid) => Promise<OwnReading>;

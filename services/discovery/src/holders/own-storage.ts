@@ -1,5 +1,5 @@
 /**
- * What discovery asks this peer's own storage: have-maps and figures. Storage may be down or starting;
+ * Questions of discovery to this peer's own storage: have-maps and figures. Storage may be down or starting;
  * then the peer can't tell what it holds, and says so.
  */
 import type { Log, Loops, PeerClient, Turn } from '@shoal/chassis';
@@ -12,7 +12,7 @@ const STATS_TIMEOUT_MS = 2000;
 const STATS_FIRST_MS = 500;
 const STATS_MS = 5000;
 
-/** What is said before storage answered for the first time: no room, on a disk that can't be told. */
+/** The figures before storage answered for the first time: no room, on an unknown disk. */
 const NO_STATS: StorageStats = {
   blocks: 0,
   usedBytes: 0,
@@ -22,7 +22,7 @@ const NO_STATS: StorageStats = {
 };
 
 export interface OwnStorage extends Disposable {
-  /** What this peer holds of a DAG, or that it can't be told. */
+  /** The have-map of a DAG at this peer, or that it is unknown. */
   readHaveMap: ReadHaveMap;
   /** The last figures, from an earlier run if need be, as a member's record takes them. */
   space(): Omit<StorageStats, 'limit'>;
@@ -48,7 +48,7 @@ export function createOwnStorage(deps: {
     const isMoved = fixedFacts(now) !== fixedFacts(stats);
     stats = now;
     isAnswered = true;
-    // Only for the next start: what the others are told does not wait for it.
+    // Only for the next start: the announcement does not wait for it.
     if (isMoved)
       await state.saveStats(now).catch((err: unknown) => log.warn({ err }, 'figures not saved'));
     return isMoved;

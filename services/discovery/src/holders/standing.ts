@@ -1,15 +1,15 @@
 /**
  * Where a file stands, by what the members said last: a number with its date, a state, and why.
  *
- * Who is up and answered counts as it said. Who is up and did not answer counts as it said last, and
+ * A peer that is up and answered counts as it said. One that is up and did not answer counts as it said last, and
  * the number is dated back to that: a list must not call a copy lost because somebody is busy. When
  * that is too old, or there is nothing to go by, the state is "unknown" and says who did not answer.
  * So is it for a moment after our own start, until some member told whom it knows.
- * Who is down does not count, for nobody can read from it; what it said last tells why copies lack.
+ * A peer that is down does not count, since nobody can read from it; its last answer shows why copies lack.
  *
- * A file of which enough copies are confirmed is safe whoever else is silent.
+ * A file of which enough copies are confirmed is safe, however many others are silent.
  *
- * Who failed to prove blocks of the file, or is distrusted for others that it failed, does not count,
+ * A peer that failed to prove blocks of the file, or is distrusted for others that it failed, does not count,
  * whatever it says.
  */
 import {
@@ -26,15 +26,15 @@ import type { Holders, Statement } from './holders.ts';
 /** A number that rests on an older answer is no statement about now. */
 export const ANSWER_AGE_MAX_MS = 10_000;
 
-/** What is known of a file when somebody asks. */
+/** The state of a file at the moment of a question. */
 export interface Standing extends Copies {
   readonly state: FileState;
   readonly causes: FileCause[];
   /** When the oldest answer that counts was given, on the table's clock; undefined without any. */
   readonly atMs: number | undefined;
-  /** What counts: who said what, and when. */
+  /** The claims that count, with their dates. */
   readonly holdings: readonly DatedHolding[];
-  /** What those said who could not prove it. */
+  /** The claims of peers that could not prove them. */
   readonly unproved: readonly DatedHolding[];
 }
 
@@ -84,7 +84,7 @@ export function standingOf(pin: Pin, deps: StandingDeps): Standing {
   const fresh = here.filter(isFresh);
   const silent = here.filter((each) => !isFresh(each));
   const confirmed = count(fresh);
-  // What somebody who is silent holds besides changes nothing then.
+  // The holdings of silent peers change nothing then.
   const isEnough = confirmed.copies >= pin.replicas;
   const counted = isEnough || silent.length === 0 ? confirmed : count(here);
   const dates = (isEnough ? fresh : here).flatMap(({ last }) =>
@@ -153,12 +153,12 @@ function tooMany({ replicas }: Pin, members: readonly Member[]): FileCause[] {
   return replicas > count ? [{ kind: 'few-peers', count }] : [];
 }
 
-/** Peers that copies are placed on: whoever is expected back is one. */
+/** Peers that copies are placed on, those that are expected back included. */
 export function isPlaceable({ state, draining, capacityBytes }: Member): boolean {
   return state !== 'out' && !draining && capacityBytes > 0;
 }
 
-/** It could not prove blocks of this file, or so many of others that nothing it says counts. */
+/** It could not prove blocks of this file, or too many of others for any claim of it to count. */
 const isUnproved = ({ member, last }: Said): boolean =>
   !member.isSelf && (member.isDistrusted === true || last?.proof?.isProved === false);
 

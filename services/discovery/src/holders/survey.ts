@@ -23,7 +23,7 @@ const QUESTION_MS = 5000;
 /** Files whose time below target is remembered: those that came first, hence the oldest. */
 const UNSAFE_MAX = 100_000;
 
-/** What a round found. */
+/** The findings of a round. */
 export interface Tally {
   readonly files: Readonly<Record<FileState, number>>;
   readonly belowTargetBytes: number;
@@ -43,7 +43,7 @@ export function createTally(since: Map<Cid, number>, nowMs: number) {
       for (const { cid, state, copies, replicas, sizeBytes } of entries) {
         files[state] += 1;
         if (state === 'unknown') {
-          // Neither below its target nor back at it: nobody knows. What was below stays so.
+          // Neither below its target nor back at it: unknown. A file that was below stays so.
           if (since.has(cid)) stillBelow.add(cid);
           continue;
         }

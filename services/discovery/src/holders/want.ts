@@ -20,7 +20,7 @@ export interface WantOptions {
 
 export interface Wanted {
   readonly asked: number;
-  /** Who answered at all, with or without blocks. */
+  /** Members that answered at all, with or without blocks. */
   readonly answered: readonly PeerId[];
   readonly answers: readonly HaveAnswer[];
 }
@@ -31,7 +31,7 @@ export function createWant({ ask, holders }: { ask: AskAll; holders: Holders }):
   return async (roots, { enough, timeoutMs, signal }) => {
     const isEnough = (answers: ReadonlyMap<PeerId, Answer>): boolean =>
       roots.every((root) => countHolders(root, answers) >= Number(enough));
-    // What somebody holds was read after the question: dated to that, it is never younger than the truth.
+    // A have-map was read after the question: dated to that, it is never younger than the truth.
     const atMs = holders.clock();
     const { asked, answers } = await ask(
       { kind: 'have', roots: [...roots] },
@@ -62,7 +62,7 @@ export async function answerWant(roots: readonly Cid[], readHaveMap: ReadHaveMap
   for (const [index, { haveMap }] of readings.entries()) {
     const root = distinct[index];
     if (root === undefined || haveMap === undefined) continue;
-    // What does not fit into the answer is not told, which is not the same as nothing.
+    // Have-maps that do not fit into the answer are left out, which is not the same as holding nothing.
     const isTold = haveMap !== 'unread' && chars + haveMap.bits.length <= ANSWER_BITS_MAX_CHARS;
     if (!isTold) {
       unread.push(root);

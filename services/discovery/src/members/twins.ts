@@ -12,10 +12,10 @@
  * the same order, so they can't fight. When the other has not been seen for some heartbeats (the folder
  * was moved after all, and the old process ended) the name is taken again.
  *
- * What shows a twin: a record under our name of a run that began after ours; or one of an earlier run, if
+ * A twin shows itself by a record under our name of a run that began after ours; or one of an earlier run, if
  * the process at its address signs a nonce now, or its date is well after our start. Old records of our
  * own earlier runs show neither, however long they go round, so a restart raises no alarm; and a member
- * that relays them can't silence us. What a twin said before it was missed shows as little. Starts are ordered by incarnation: with a clock that is behind, on
+ * that relays them can't silence us. Messages of a twin from before it was missed show as little. Starts are ordered by incarnation: with a clock that is behind, on
  * another machine, the copy may count as the earlier one.
  */
 import { randomBytes } from 'node:crypto';
@@ -79,7 +79,7 @@ export function createTwins(deps: {
   readonly outbid: (incarnation: number) => Promise<void>;
   /** Leaves the network, or comes back to it. */
   readonly setAside: (isAside: boolean) => void;
-  /** A twin that shared our connections has left them: they are to be made anew. */
+  /** A twin that shared our connections has left them: they must be made anew. */
   readonly reconnect: () => void;
   readonly heartbeatMs: () => number;
   readonly clock: () => number;
@@ -139,7 +139,7 @@ export function createTwins(deps: {
     if (its.isAside && !ownRun.isAside && (isNew || !known.run.isAside)) deps.reconnect();
   };
 
-  /** Who answers at a discovery service, if it shows that it has our key and is not ourselves. */
+  /** The process that answers at a discovery service, if it shows that it has our key and is not ourselves. */
   const meet = async (peerId: PeerId, origin: string): Promise<void> => {
     const nonce = randomBytes(24).toString('base64url');
     const { own: answer, others } = await client.call(
@@ -155,7 +155,7 @@ export function createTwins(deps: {
     if (peerId === self) note(record);
     if (ownRun.isAside) deps.learn(others, peerId);
   };
-  /** The same now and then, for what members relay: whoever lies makes us call at most so often. */
+  /** The same now and then, for what members relay: a liar makes us call at most this often. */
   const ask = async (record: MemberRecord): Promise<void> => {
     const origin = record.http.discovery;
     const lastMs = calledAtMs.get(origin) ?? -Infinity;

@@ -1,7 +1,7 @@
 /**
  * One question to every member, answered directly.
  *
- * The question is broadcast; whoever holds nothing says so too, hence "nobody has it" is known as soon
+ * The question is broadcast; peers that hold nothing say so too, hence "nobody has it" is known as soon
  * as all have answered and no time-out need pass. Members that the broadcast can't reach yet (just
  * connected) are asked directly at once, and those that stay silent are asked directly a little later.
  */

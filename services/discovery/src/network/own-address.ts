@@ -1,4 +1,4 @@
-/** Where this peer is reached: the host that others are told, and the ports that it got. */
+/** Where this peer is reached: the host that others call, and the ports that it got. */
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { announcedHost } from '@shoal/chassis/addresses';

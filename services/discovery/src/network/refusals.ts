@@ -1,5 +1,5 @@
 /**
- * What other peers sent and was refused, told by name: who sent it, what it was, and which field is
+ * Refusals of what other peers sent, by name: the sender, what it was, and which field is
  * wrong. A peer that errs does so again with every heartbeat, so the same refusal is a warning once in
  * a while only; the metric counts them all.
  */
@@ -7,20 +7,20 @@ import type { Log } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
 import type { Metrics } from '../metrics.ts';
 
-/** The same refusal is told again after this long. */
+/** The same refusal is logged again after this long. */
 const QUIET_MS = 10 * 60_000;
 /** Lines of one peer within that time: one that makes up names gets no more. */
 const LINES_PER_PEER_MAX = 100;
-/** Refusals remembered as told; past that the oldest is told again. */
+/** Refusals remembered as logged; past that the oldest is logged again. */
 const TOLD_MAX = 1024;
 /** Fields and reasons are our own words, names of what is refused are not. */
 const NAME_SHOWN_CHARS = 64;
 
 export interface Refusal {
   readonly what: 'message' | 'member' | 'pin' | 'stamp' | 'have-map' | 'root';
-  /** Who sent it, which need not be who made it; undefined for what was on our own disk. */
+  /** The sender, which need not be the maker; undefined for what was on our own disk. */
   readonly from: PeerId | undefined;
-  /** Which pin, which member, as far as that can be told. */
+  /** Which pin, which member, as far as that is known. */
   readonly name?: string | undefined;
   /** Field and fault. */
   readonly reason: string;

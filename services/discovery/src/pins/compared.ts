@@ -1,5 +1,5 @@
 /**
- * With whom all pins were compared since the connection to them opened, hence whether all that are to be
+ * The members with which all pins were compared since the connection to them opened, hence whether all that must be
  * known are known here. Sweep must see every pin, so a peer that was away, or lost its state, has to know
  * that it does not know yet.
  */
@@ -50,7 +50,7 @@ export class Compared {
     return this.#peers.has(peerId);
   }
 
-  /** What a comparison that begins now has to name when it ends. */
+  /** A token that a comparison which begins now names when it ends. */
   round(): number {
     return this.#round;
   }
@@ -68,7 +68,7 @@ export class Compared {
   }
 }
 
-/** Whether a peer that compared its pins with these members knows all pins that are to be known. */
+/** Whether a peer that compared its pins with these members knows all pins that it must know. */
 export function knowsAll(
   others: readonly Other[],
   {
@@ -82,7 +82,7 @@ export function knowsAll(
   },
 ): boolean {
   if (others.length === 0) return !mayBeMore;
-  // Who handed everything over and left for good is not waited for, or the last peer would wait forever.
+  // A peer that handed everything over and left for good is not waited for, or the last peer would wait forever.
   const staying = others.filter(({ state, leaving, draining }) => {
     const isGone = state === 'out' && leaving && draining;
     return !isGone;

@@ -1,6 +1,6 @@
 /**
- * The end of pins. Every member ends a pin by its own wall clock: nobody is told, and nothing is
- * deleted here. What a pin that ended reached is the sweep's business, which waits longer than any
+ * The end of pins. Every member ends a pin by its own wall clock: nothing is sent, and nothing is
+ * deleted here. The blocks of a pin that ended are the sweep's business, which waits longer than any
  * clock is likely to be wrong (`DISCOVERY_EXPIRY_SLACK_MS`).
  *
  * So is the purge of deleted files whose time to be brought back is over. For those nothing waits: the

@@ -35,7 +35,7 @@ export function createPinAges(deps: {
   const startMs = clock();
   const seen = new Map<Cid, Seen>();
   let isForgetful = false;
-  /** What was here at the start was seen by then. */
+  /** Pins that were here at the start were seen by then. */
   const seenOf = (root: Cid): Seen | undefined =>
     seen.get(root) ??
     (isForgetful ? undefined : { firstMs: startMs, changeMs: startMs, isNews: false });

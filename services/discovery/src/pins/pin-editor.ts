@@ -1,5 +1,5 @@
 /**
- * What users do to a file that is there: find it, change it, delete it, bring it back, purge it. Files that are
+ * Operations of users on a file that is there: find it, change it, delete it, bring it back, purge it. Files that are
  * not known here are asked of the other members; what they answer is merged like any other pin.
  */
 import assert from 'node:assert';
@@ -156,7 +156,7 @@ export class PinEditor {
       if (store.recoverable(root) === undefined) continue;
       const pin = await pins.make(
         root,
-        // What was brought back since it was chosen stays.
+        // A file that was brought back since it was chosen stays.
         (old, maker) => {
           assert(old !== undefined, 'a pin never goes');
           return store.recoverable(root) === undefined ? old : purgedPin(old, maker);

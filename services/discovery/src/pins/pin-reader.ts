@@ -22,7 +22,7 @@ export interface PinReader {
   findRecoverable(hash: FileHash): Recoverable | undefined;
   /** The live pin of a file, or that of a deleted one that can be brought back. */
   findAny(hash: FileHash): Pin | undefined;
-  /** Why there is no live pin, after asking so many others: the file is not known, or gone. */
+  /** Why there is no live pin, after asking that many others: the file is not known, or gone. */
   missing(
     hash: FileHash,
     asked: { readonly peersAsked: number; readonly peersSilent?: number },
@@ -103,7 +103,7 @@ export function createPinReader(store: PinStore): PinReader {
   };
 }
 
-/** What is said of a file that has no live pin any more; `found` when it can be brought back. */
+/** The problem of a file that has no live pin any more; `found` when it can be brought back. */
 export function goneAs(hash: FileHash, { deleted }: Pin, found: Recoverable | undefined): Problem {
   const until = found && { purgeAt: new Date(found.purgeAtMs).toISOString() };
   return new FileGone({ hash, why: deleted ? 'deleted' : 'expired', ...until });

@@ -2,13 +2,13 @@
  * The pins on disk, with the orders that they are looked up in.
  *
  * Listed are pins that are neither deleted nor past their end. An end comes by itself, so the pins
- * with one stand in a queue by their end; `turn` moves them out of the lists when it has come, and back
+ * with one are in a queue by their end; `turn` moves them out of the lists when it has come, and back
  * in when the wall clock turns out to have been ahead. Each of these steps is durable, so a restart
  * goes on where the last run stopped. The pins themselves stay: a peer that was away must learn of them.
  *
- * A deleted file that can be brought back stands in a queue too, by the time at which it is purged. That
+ * A deleted file that can be brought back is in a queue too, by the time at which it is purged. That
  * time is this peer's own: from when it was deleted, as far as was seen here, for as long as its setting
- * says, and never past the end that the file had. What left the queue stays purged here, whatever becomes
+ * says, and never past the end that the file had. A file that left the queue stays purged here, whatever becomes
  * of clock and setting: its bytes may be gone, and a pin that can't be followed would hold up every sweep.
  */
 import { Cid, Pin, refusalOf, type Sha256 } from '@shoal/protocol';
@@ -20,7 +20,7 @@ import type { Transact } from './transact.ts';
 
 /** Files looked at for one sha-256: the same bytes in several DAGs. */
 const ROOTS_PER_SHA256_MAX = 100;
-/** What the tables below are; older ones are rebuilt. */
+/** The version of the tables below; older ones are rebuilt. */
 const FORM = 5;
 /** Pins that could not be kept are kept aside under this and their root, as they were signed. */
 const REFUSED_KEY = 'refused-pin/';

@@ -67,7 +67,7 @@ export function startPinSync(deps: PinSyncDeps, loops: Loops): Disposable {
   return stack;
 }
 
-/** Comparisons, one at a time; a peer that is to be compared with again while it waits does so once. */
+/** Comparisons, one at a time; a peer that is requested again while it waits is compared with once. */
 class PinSync {
   readonly #deps: PinSyncDeps;
   readonly #waiting = new Set<PeerId>();
@@ -145,7 +145,7 @@ class PinSync {
     const { store, pins, wire } = this.#deps;
     let after = '';
     for (let isLast = false; !isLast && !this.#isOver();) {
-      // What was taken stays taken: the next round goes on from there.
+      // Pins that were taken stay: the next round resumes from there.
       if (performance.now() > untilMs)
         throw new Error('it took too long; the rest comes next time');
       const page = await wire.request(peerId, { kind: 'pin-stamps', bucket, after });
@@ -183,7 +183,7 @@ class PinSync {
         .map((root) => store.get(root)?.signed)
         .filter((signed) => signed !== undefined);
       await wire.request(peerId, { kind: 'pins-put', pins: given }).catch((err: unknown) => {
-        // It may have no room. What we need to know is what it has, and that we took.
+        // It may have no room. We only need to know its pins, and those we took.
         log.debug({ err, with: peerId }, 'pins not taken');
       });
     }

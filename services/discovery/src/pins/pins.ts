@@ -1,7 +1,7 @@
 /**
  * The pins of the swarm, all of them on every member. A new one is on disk here before anybody hears
  * of it; then it is broadcast, and pushed to those we are connected to, because a broadcast may find a
- * mesh that is still forming. What a peer missed it gets by anti-entropy (`pin-sync.ts`).
+ * mesh that is still forming. A peer gets the pins that it missed by anti-entropy (`pin-sync.ts`).
  */
 import assert from 'node:assert';
 import type { Log } from '@shoal/chassis';
@@ -29,7 +29,7 @@ import type { PinStore, StoredPin } from './pin-store.ts';
 const RECALL_TIMEOUT_MS = 500;
 
 /**
- * What became of a pin that came in. `foreign`: it may be sound, and can't be read by this version.
+ * The outcome for a pin that came in. `foreign`: it may be sound, and can't be read by this version.
  * `early`: it is dated too far ahead of a clock of which nobody knows whether it is right.
  */
 export type Merged = 'news' | 'known' | 'refused' | 'foreign' | 'early';
@@ -168,7 +168,7 @@ export class Pins {
   }
 
   /**
-   * What counts of a pin that is stored: one from before dates had a bound may be too far ahead, and then
+   * The stored pin, if it counts: one from before dates had a bound may be too far ahead, and then
    * anything wins over it.
    */
   standing(pin: Pin | undefined): Pin | undefined {
@@ -212,7 +212,7 @@ export class Pins {
   }
 
   /**
-   * When a file was deleted, as far as can be told here. The date is by another peer's clock: nothing was
+   * When a file was deleted, as far as is known here. The date is by another peer's clock: nothing was
    * deleted after we heard of it, and what we hear while all else is known was deleted just now.
    */
   #seenAtMs({ deletedAtMs }: Pin): number {
@@ -238,7 +238,7 @@ export class Pins {
 
   #spread(signed: Signed): void {
     const { wire, metrics } = this.#deps;
-    // Those who are connected are told below, and answer.
+    // Connected members get it below, and answer.
     if (!wire.engine().reachesAll()) wire.broadcast('pins', signed);
     for (const peerId of wire.engine().connected())
       wire.request(peerId, { kind: 'pins-put', pins: [signed] }).catch(() => {

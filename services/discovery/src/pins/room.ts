@@ -4,7 +4,7 @@
  * else can take, and what makes the state grow is refused while the disk still has a little: the free
  * pages are left for tombstones, and for what a peer must write down to leave.
  *
- * A reserve file that is deleted in need, as storage has, would have to win a race against whoever fills
+ * A reserve file that is deleted in need, as storage has, would have to win a race against the process that fills
  * the disk. A file system that writes nothing in place (btrfs, ZFS) needs room for its own; its own
  * reserve serves that.
  */
@@ -16,7 +16,7 @@ import type { Database, RootDatabase } from 'lmdb';
 const RESERVE_PAGES = 256;
 /** Less than this on the disk: the state may not grow. */
 const FREE_MIN_BYTES = MiB;
-/** Takes a page for itself, whatever stands in it (LMDB keeps two entries to a page at least). */
+/** Takes a page for itself, full or not (LMDB keeps two entries to a page at least). */
 const PAGE_FILLER = 'x'.repeat(4000);
 
 export interface StateRoom {

@@ -1,5 +1,5 @@
 /**
- * What discovery must not forget, in LMDB: pins, the members' last records (so that a swarm that was
+ * The state that discovery must not forget, in LMDB: pins, the members' last records (so that a swarm that was
  * switched off finds itself again without seeds), the incarnation, whether this peer is draining, and
  * the last figures of storage.
  */

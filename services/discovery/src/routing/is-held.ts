@@ -1,5 +1,5 @@
 /**
- * Whether the swarm holds a block, for whoever asks who to get it from.
+ * Whether the swarm holds a block, for clients that ask where to get it.
  *
  * The root of a live pin is held by promise. Of any other block the storages are asked: ours first,
  * since it has every node of every pinned DAG, then those of all members at once; one yes is enough.

@@ -32,7 +32,7 @@ const STALE_S = 600;
 /** Longer keys are shown cut. */
 const KEY_SHOWN_CHARS = 100;
 
-/** What pages may send, whose reading the chassis allows. */
+/** The headers that web pages may send; the chassis lets them read the answer. */
 const CORS_HEADERS = {
   'access-control-allow-methods': 'GET, HEAD, OPTIONS',
   'access-control-allow-headers': 'Accept, Content-Type, User-Agent, X-Requested-With',

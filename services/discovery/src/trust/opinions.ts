@@ -1,5 +1,5 @@
 /**
- * What this peer thinks of the members by the proofs that they gave it: its own samples, and what its
+ * This peer's opinion of the members by the proofs that they gave it: its own samples, and what its
  * transfer service reports. Here it is kept, counted, and told to the member table.
  */
 import type { Log } from '@shoal/chassis';

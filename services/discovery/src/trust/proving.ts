@@ -1,10 +1,10 @@
 /**
  * Samples of what members say they hold. In each round they are asked to prove a few blocks that we hold
  * as well, of files that come in turn, so that a member which throws away what it took is found out
- * before anybody relies on it. What it failed is asked again first: a damaged block that was mended, or a
+ * before anybody relies on it. Failed blocks are asked for again first: a damaged block that was mended, or a
  * claim that was taken back, ends it.
  *
- * "I don't have it" is no lie, for the have-map that said otherwise may be older. Who says again and
+ * "I don't have it" is no lie, for the have-map that said otherwise may be older. A peer that says again and
  * again that it has a block, and each time that it does not when asked to prove it, fails.
  */
 import { randomBytes, randomInt } from 'node:crypto';
@@ -37,9 +37,9 @@ const AGAIN_PER_QUESTION = 8;
 const UNDECIDED_PER_QUESTION = 4;
 /** Places in a file that are looked at to find one block that both hold. */
 const STEPS_MAX = 4096;
-/** Blocks that are to be asked for again, over all members. */
+/** Blocks to ask for again, over all members. */
 const AGAIN_MAX = 1024;
-/** So often a block may be claimed, and denied when it is to be proved. */
+/** How often a block may be claimed, and denied when a proof is asked for. */
 const DENIALS_MAX = 3;
 const WANT_TIMEOUT_MS = 1500;
 const CALL_TIMEOUT_MS = 3000;
@@ -47,11 +47,11 @@ const CALL_TIMEOUT_MS = 3000;
 const BLOCKS_OF_FILE = 2;
 /** …unless that was done this long ago, */
 const PROOF_FRESH_MS = 60_000;
-/** and so many files at once; past that it is told without. */
+/** and this many files at once; past that health is answered from earlier proofs. */
 const LOOKS_MAX = 8;
 /** Blocks that a member is blamed for after one question: each costs us a read of all of it. */
 const ACCUSED_MAX = 8;
-/** Damaged copies that a peer is told of from one question. */
+/** Damaged copies that are reported to a peer from one question. */
 const REPORTS_MAX = 4;
 
 export interface Proving extends Disposable {
@@ -262,11 +262,11 @@ export function startProving(deps: {
         )
         .catch((err: unknown) => log.debug({ err, cid }, 'unproved copy not told of'));
   };
-  /** What a member failed and still says it holds; of the rest there is no more doubt. */
+  /** Blocks that a member failed and still says it holds; of the rest there is no more doubt. */
   const again = (peerId: PeerId): BlockPlace[] => {
     const places: BlockPlace[] = [];
     const own = [...doubts].filter(([, doubt]) => doubt.peerId === peerId);
-    // What was denied, nearest to a verdict first: in the order of the questions it would come up by chance.
+    // Denied blocks, nearest to a verdict first: in the order of the questions they would come up by chance.
     const undecided = own
       .filter(([, { denials }]) => denials > 0 && denials < DENIALS_MAX)
       .toSorted(([, one], [, other]) => other.denials - one.denials)
