@@ -72,7 +72,7 @@ const ROOMS: Readonly<Record<string, { ground: readonly string[]; rooms: readonl
   'packages/testkit': { ground: [], rooms: [] },
   'services/chunker': {
     ground: ['config', 'metrics'],
-    rooms: ['intake', 'directory', 'resumable', 'request', 'import', 'tus'],
+    rooms: ['intake', 'directory', 'resumable', 'request', 'import', 'tus', 'kubo'],
   },
   'services/storage': {
     ground: ['config', 'metrics'],

@@ -106,6 +106,24 @@ const REFUSED_WORDS: readonly (readonly [RegExp, string])[] = [
   [/\bin vain\b/, 'without effect, or what failed'],
   [/\bat one time\b/, 'at once'],
   [/\bnone without\b/, 'say what there is'],
+  [
+    /\b(?:is|are|be|was|were) told\b/,
+    'hears, is notified, is called with; for "tell apart": recognise',
+  ],
+  [/\b(?:is|are) to be\b/, 'must, will; or the verb: "a file to send"'],
+  [/\bso many\b/, 'this many, that many'],
+  [/\bwhoever\b/i, 'every client, the holder, the caller'],
+  [/\b[Ww]ithout[.,;](?![a-z])/, 'say what there is then: "by default never"'],
+  [
+    /\b(?:stands?|stood|lies?) (?:at|before|behind|below|beside|there|deeper|where|on|with|in (?:a|an|the|it|its|their|one|many))\b/,
+    'is, occurs',
+  ],
+  [/(?:^|[.:] |\/\*\* |\/\/ |^ *\* )Who [a-z]/, 'name them: "members", "clients that …"'],
+  [
+    /(?:^ *\* |\/\*\* |\/\/ |\. )What [a-z][^?]*$/,
+    'say what it is: "the entries of …", "bytes that …"',
+  ],
+  [/(?:^ *\* |\/\*\* |\. )Told\b/, 'called with'],
 ];
 
 describe('English', () => {

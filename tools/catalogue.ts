@@ -1,5 +1,5 @@
 /**
- * What the reference pages are made of: every problem, setting and metric. Values are read from the
+ * The data of the reference pages: every problem, setting and metric. Values are read from the
  * schemas and registries themselves, words from the doc comments beside them, so that nothing is
  * said twice.
  */
@@ -25,11 +25,11 @@ import { createMetrics as createTransferMetrics } from '../services/transfer/src
 /** The root of the repository. */
 export const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
-/** What `shoal peer` and `shoal swarm` work out from their own options (cli/launch-peer.ts). */
+/** The settings that `shoal peer` and `shoal swarm` work out from their own options (cli/launch-peer.ts). */
 const SET_BY_LAUNCHER =
   /^(?:PEER_ID|PEER_DATA_DIR|SWARM_KEY_FILE|REDIS_SOCKET|BIND_HOST|LAUNCHER_PID|DISCOVERY_(?:SEEDS|MDNS|ADVERTISE_HOST))$|_(?:URL|PORT)$/;
 
-/** What one source file declares. */
+/** The declarations of one source file. */
 export interface Group<T> {
   readonly title: string;
   /** Path from the root. */
@@ -80,7 +80,7 @@ export interface Rule {
   readonly maxLength?: number;
 }
 
-/** What this file uses of a zod schema. */
+/** The part of a zod schema that this file uses. */
 interface Schema {
   toJSONSchema(options: { io: 'input' | 'output'; unrepresentable: 'any' }): object;
   safeParse(value: undefined): { success: boolean };
@@ -93,7 +93,7 @@ export const PROBLEM_ENTRIES: Group<ProblemEntry> = problemsOf(
   ['requests', 'uploads', 'swarm'].map((part) => `packages/protocol/src/problems/${part}.ts`),
 );
 
-/** What all services share stands in the first group alone. */
+/** Items that all services share are in the first group alone. */
 export const SETTINGS: readonly Group<Setting>[] = [
   settingsOf('every service', 'packages/chassis/src/process/config.ts', PeerConfig.shape),
   settingsOf('gateway', 'services/gateway/src/config.ts', GatewayConfig.shape),
@@ -117,7 +117,7 @@ export const METRICS: readonly Group<Metric>[] = [
   metricsOf('discovery', 'services/discovery/src/metrics.ts', () => createDiscoveryMetrics()),
 ];
 
-/** @param parts Where the problems of the catalogue stand. */
+/** @param parts The files that have the problems of the catalogue. */
 function problemsOf(source: string, parts: readonly string[]): Group<ProblemEntry> {
   const text = parts.map(read).join('\n');
   const items = PROBLEMS.map((kind) => {
@@ -150,7 +150,7 @@ function settingsOf(
     ([name]) => shape === PeerConfig.shape || !(name in PeerConfig.shape),
   );
   const items = own.map(([name, schema]) => {
-    // What is transformed shows its default on the way in, what is a boolean on the way out.
+    // A transformed schema shows its default on the way in, a boolean on the way out.
     const rules = (['input', 'output'] as const).map((io) =>
       schema.toJSONSchema({ io, unrepresentable: 'any' }),
     );

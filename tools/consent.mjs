@@ -3,10 +3,10 @@
 const YES = '--yes';
 
 /**
- * `given`; `ask`, where somebody is at the terminal; or `missing`, and then the person is told the line to type.
+ * `given`; `ask`, where a person is at the terminal; or `missing`, and then the line to type is printed.
  */
 export function consentOf({ args, env, isRoot, isTerminal }) {
-  // npm keeps an option that stands before "--" for itself.
+  // npm keeps an option before "--" for itself.
   const saidYes = args.includes(YES) || env.npm_config_yes === 'true';
   const isCi = !['', '0', 'false', undefined].includes(env.CI?.toLowerCase());
   if (saidYes || isCi || isRoot) return 'given';
@@ -21,7 +21,7 @@ export function isYes(answer) {
 }
 
 /**
- * What is left for the program behind set-up.
+ * The arguments for the program behind set-up.
  */
 export function withoutYes(args) {
   return args.filter((arg) => arg !== YES);

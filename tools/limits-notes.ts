@@ -74,7 +74,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
     },
     'gather-dag.ts BLOCKS_KEPT_MAX_BYTES': {
       what: 'Remembered while a DAG is looked at (`SIZES_KEPT_MAX`, 64 Ki leaves, and `BLOCKS_KEPT_MAX_BYTES`, 16 MiB of blocks)',
-      past: 'a block that stands in it again is read again',
+      past: 'a block that occurs in it again is read again',
     },
     'gather-dag.ts HASHED_FREE_MAX_BYTES': {
       what: 'File that is read through for its sha-256 (`HASHED_FREE_MAX_BYTES`, 1 GiB; longer ones up to `HASHED_PER_BYTE_MAX`, 16, bytes for each of their distinct blocks)',
@@ -86,7 +86,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
     },
     'gather-dag.ts SIZES_KEPT_MAX': {
       what: 'Remembered while a DAG is looked at (`SIZES_KEPT_MAX`, 64 Ki leaves, and `BLOCKS_KEPT_MAX_BYTES`, 16 MiB of blocks)',
-      past: 'a block that stands in it again is read again',
+      past: 'a block that occurs in it again is read again',
     },
     'import-blocks.ts UNPINNED_NAMED_MAX': {
       what: 'Roots and blocks of an import that are named with a reason',
@@ -108,7 +108,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Peers with room that a 507 names',
       past: 'the less roomy are left out',
     },
-    'put-blocks.ts BATCH_BLOCKS_MAX': {
+    'named-batches.ts BATCH_BLOCKS_MAX': {
       what: 'Small blocks in one request to storage',
       past: 'another request',
     },
@@ -215,7 +215,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
     },
     'holders.ts BITS_MAX_CHARS': {
       what: 'Holders remembered (`ROOTS_MAX`, 8192 files; `BITS_MAX_CHARS`, 32 Mi characters)',
-      past: 'the least recently told are forgotten, and asked for again',
+      past: 'the least recently confirmed are forgotten, and asked for again',
     },
     'holders.ts LATE_MAX_MS': {
       what: 'An answer that comes by a detour',
@@ -227,7 +227,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
     },
     'holders.ts ROOTS_MAX': {
       what: 'Holders remembered (`ROOTS_MAX`, 8192 files; `BITS_MAX_CHARS`, 32 Mi characters)',
-      past: 'the least recently told are forgotten, and asked for again',
+      past: 'the least recently confirmed are forgotten, and asked for again',
     },
     'is-held.ts ANSWERS_MAX': {
       what: 'Answers remembered (`ANSWERS_MAX`, 4096; a yes for 5 s, a no for 1 s)',
@@ -330,7 +330,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
     },
     'own-storage.ts STATS_TIMEOUT_MS': {
       what: 'Figures of our own storage',
-      past: 'the last ones stand',
+      past: 'the last ones count',
     },
     'pin-store.ts ROOTS_PER_SHA256_MAX': {
       what: 'Files of one sha-256',
@@ -421,13 +421,9 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Unread events of one listener',
       past: 'cut off; it comes back by itself',
     },
-    'import-commands.ts HEAD_MAX_BYTES': {
-      what: 'First bytes of a CAR, kept for its roots’ spelling',
-      past: 'roots are named in version 1',
-    },
     'ls.ts SORTED_MAX': {
       what: 'Entries of a directory that `ls` sorts',
-      past: 'listed as they stand',
+      past: 'listed in the order of the nodes',
     },
     'mount.ts CALLS_MAX': { what: 'Calls at once', past: 'refused, as Kubo words it' },
     'output.ts BACKLOG_MAX_BYTES': {
@@ -438,9 +434,6 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Connecting to a service',
       past: '503 `service-unavailable`',
     },
-    'read-form.ts HEADERS_MAX': { what: 'Headers of one part of a form', past: '400' },
-    'read-form.ts HEADERS_MAX_BYTES': { what: 'Headers of one part of a form', past: '400' },
-    'read-form.ts PADDING_MAX_BYTES': { what: 'Headers of one part of a form', past: '400' },
     'upstream.ts CONNECT_TIMEOUT_MS': {
       what: 'Connecting to a service',
       past: '500 that names the service',
@@ -472,17 +465,17 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'One group commit',
       past: 'the rest goes into the next one',
     },
-    'read-pools.ts LARGE_READS_MAX': {
+    'disk-blockstore.ts LARGE_READS_MAX': {
       what: 'Reads of blocks above 1 MiB at once',
       past: 'they wait, then as above',
     },
     'domain.ts LAYERS_MAX': {
       what: 'Layers below a folder that are followed to its disk',
-      past: 'the disk is unknown; a longer name is told by its hash',
+      past: 'the disk is unknown; a longer name is replaced by its hash',
     },
     'domain.ts NAME_MAX_CHARS': {
       what: 'Layers below a folder that are followed to its disk',
-      past: 'the disk is unknown; a longer name is told by its hash',
+      past: 'the disk is unknown; a longer name is replaced by its hash',
     },
     'have-maps.ts BITS_MAX_CHARS': {
       what: 'The same: size (`BITS_MAX_CHARS`, 16 Mi characters of bits)',
@@ -514,7 +507,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       past: '503 `overloaded`; nothing counts as proved',
     },
     'reach.ts LOWERED_ROOTS_MAX': {
-      what: 'Files told to transfer after a round',
+      what: 'Files reported to transfer after a round',
       past: 'they are looked at in their own time',
     },
     'records.ts SMALL_BLOCK_SIZE_MAX_BYTES': {
@@ -727,11 +720,11 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
     },
     'report-corrupt.ts REPORTS_MAX': {
       what: 'Reports of wrong bytes under way (`REPORTS_MAX`, 16, each of `REPORT_TIMEOUT_MS`, 10 s)',
-      past: 'not told; the next reader meets them',
+      past: 'not reported; the next reader meets them',
     },
     'report-corrupt.ts REPORT_TIMEOUT_MS': {
       what: 'Reports of wrong bytes under way (`REPORTS_MAX`, 16, each of `REPORT_TIMEOUT_MS`, 10 s)',
-      past: 'not told; the next reader meets them',
+      past: 'not reported; the next reader meets them',
     },
     'send-body.ts FLUSH_MAX_MS': {
       what: 'Waiting for what was right to go out before an answer is broken off',
@@ -758,7 +751,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       past: 'the oldest is looked at again in the next pass',
     },
     'settle-loop.ts SETTLES_MAX': {
-      what: 'Files settled at once, whoever asked',
+      what: 'Files settled at once, for all that ask',
       past: 'they wait',
     },
     'settle-pass.ts WINDOW_FILES_MAX': { what: 'Files ordered together', past: 'the next window' },

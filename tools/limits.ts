@@ -18,7 +18,7 @@ export interface Limit {
   /** Path from the root. */
   readonly source: string;
   readonly what: string;
-  /** What happens past it; empty when nothing says it. */
+  /** The effect past it; empty when none is stated. */
   readonly past: string;
 }
 
@@ -29,7 +29,7 @@ const PAST = 'Past it:';
 const CONSTANT = /^(?:export )?const ([A-Z][A-Z\d_]*)(?:: [^=\n]+)? =\s*([^;]+);/gm;
 /** Of packages/protocol/src/bytes.ts. */
 const UNITS: Readonly<Record<string, number>> = { KiB, MiB };
-/** What is left of an expression when all names are numbers. */
+/** The form of an expression once all names are numbers. */
 const ARITHMETIC = /^[\d\s+*/().e-]+$/;
 
 /** By package and service; tests alone use the testkit. */

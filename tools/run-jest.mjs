@@ -1,5 +1,5 @@
 /**
- * Jest as this project runs it. Called in a package's folder (turbo's `test` tasks) it runs what lies
+ * Jest as this project runs it. Called in a package's folder (turbo's `test` tasks) it runs the tests
  * below that, unless its arguments name files.
  */
 import { spawnSync } from 'node:child_process';
@@ -9,7 +9,7 @@ import { buildPrograms, findNode, projectEnv, ROOT } from './setup.mjs';
 
 const JEST = join(ROOT, 'node_modules', 'jest', 'bin', 'jest.js');
 
-/** What jest runs with; `counts` is a file that gets the numbers (count-reporter.mjs). */
+/** The arguments of jest; `counts` is a file that gets the numbers (count-reporter.mjs). */
 export function jestCommand(args, { counts } = {}) {
   return {
     program: findNode(),

@@ -1,6 +1,6 @@
 /**
  * The order of test files: those that take longest first, so that no worker is left alone with one at
- * the end. What jest remembers of earlier runs counts; a fresh clone remembers nothing, so the levels
+ * the end. Durations of earlier runs count; a fresh clone has none, so the levels
  * whose files wait for peers go before those that compute.
  */
 import { createRequire } from 'node:module';

@@ -1,8 +1,8 @@
 /**
  * Brings what a fresh clone lacks: pnpm, the dependencies (Node 24 among them), redis-server.
  * Plain JavaScript without dependencies, because it runs before there are any, on Node 20.
- * Run again it finds everything in place and says nothing. What it installs outside of this folder, it
- * installs only when somebody agreed (consent.mjs); else it says the line to type.
+ * Run again it finds everything in place and says nothing. Outside of this folder it
+ * installs only with consent (consent.mjs); else it prints the line to type.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -57,7 +57,7 @@ export function setUp() {
   if (!onPath('pnpm') && !existsSync(OFFERED)) offerPnpm();
 }
 
-/** What the tests with clients of others need, after `setUp`. */
+/** The needs of the tests with clients of others, after `setUp`. */
 export function setUpInterop() {
   const pnpm = findPnpm() ?? installPnpm();
   // Quick when nothing changed; it says nothing then.
@@ -69,7 +69,7 @@ export function setUpInterop() {
     if (!onPath(program)) installProgram(program, hint);
 }
 
-/** What the scenarios of chaos need beyond that: a network to cut in two. Without it that one is skipped. */
+/** The needs of the scenarios of chaos beyond that: a network to cut in two. Without it that one is skipped. */
 export function setUpChaos() {
   if (getuid?.() !== 0 || !onPath('apt-get')) return;
   for (const [program, packageName] of [
@@ -152,7 +152,7 @@ function offerPnpm() {
   if (status === 0) say('pnpm is installed: "pnpm shoal …" is the command line');
 }
 
-/** Whether the machine may be changed so; asks where somebody is there to answer. */
+/** Whether the machine may be changed so; asks where a person is there to answer. */
 function mayChange(what) {
   const isTerminal = stdin.isTTY === true && stderr.isTTY === true;
   const consent = consentOf({ args: argv.slice(2), env, isRoot: getuid?.() === 0, isTerminal });

@@ -1,5 +1,5 @@
 /**
- * The owner of the swarm that tests share (tests/shared-swarm), for whoever runs tests: `npm test` for
+ * The owner of the swarm that tests share (tests/shared-swarm), for those that run tests: `npm test` for
  * all that it runs, jest for itself when it is run alone. It costs nothing until a test asks for it.
  */
 import { spawn } from 'node:child_process';

@@ -1,5 +1,5 @@
 /**
- * Programs that a test run starts. What each says is kept and printed when it ends, with its verdict and
+ * Programs that a test run starts. The output of each is kept and printed when it ends, with its verdict and
  * time; each ends with counts of what passed and what failed.
  */
 import { spawn } from 'node:child_process';

@@ -23,7 +23,7 @@ import {
 import { closeSharedSwarm, openSharedSwarm } from './shared-swarm.mjs';
 import { runLanes, runTask } from './tasks.mjs';
 
-/** What deploy/peer.Dockerfile begins with. */
+/** The first image of deploy/peer.Dockerfile. */
 const BASE_IMAGE = 'node:24-bookworm-slim';
 /** Test files at once. Much of each is waiting, but three fill two cores and wait for each other. */
 const WORKERS = 2;

@@ -49,7 +49,7 @@ function renderProblems(): string {
   return page('Problems', [
     `Every answer of 400 or above is \`application/problem+json\` (RFC 9457). \`type\` never changes: switch
 on it and not on \`detail\`, which is for people. \`instance\` is \`urn:request:<id>\`: the log has the cause
-under the same id. Extra fields stand beside these, as named below; in \`detail\` they stand in braces.
+under the same id. Extra fields are beside these, as named below; \`detail\` has them in braces.
 The catalogue is [${source}](../${source}).`,
     table(
       ['type', 'title', 'status', 'when', 'fields', 'detail'],
@@ -85,7 +85,7 @@ reach every service from there. [.env.example](../.env.example) says the same in
 function renderMetrics(): string {
   return page('Metrics', [
     `Each service answers \`/metrics\` in the Prometheus format. Every figure also has the label \`service\`,
-and Node's own (\`process_*\`, \`nodejs_*\`) stand beside ours. Labels are small closed sets: never a CID, a
+and Node's own (\`process_*\`, \`nodejs_*\`) are beside ours. Labels are small closed sets: never a CID, a
 peer id or a path.`,
     ...METRICS.flatMap(({ title, source, items }) => [
       heading(title, source),
@@ -137,8 +137,8 @@ function renderEnvironment(): string {
     });
     return [`# ── ${title} ──\n`, ...settings].join('\n');
   });
-  return `# Written by \`pnpm run docs\`. Every setting with its default. What the launcher (\`shoal peer\`,
-# \`shoal swarm\`) sets is only for those who start services without it; the rest may be exported to
+  return `# Written by \`pnpm run docs\`. Every setting with its default. Those that the launcher (\`shoal peer\`,
+# \`shoal swarm\`) sets are only for services that are started without it; the rest may be exported to
 # the launcher too. Nothing reads this file by itself.
 
 ${groups.join('\n')}`;

@@ -2,7 +2,7 @@
  * What a scenario works with. The same scenario runs twice: first as the control, where `inject` does
  * nothing, then with its faults. Its choices come from `random`, which is the same in both.
  */
-import { setTimeout as wait } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Random, type RunningPeer, type TestFile, untilAllSee, upload } from '@shoal/testkit';
 import type { Ledger } from './ledger.ts';
 import { checkReadable, type KnownFile, type Model } from './model.ts';
@@ -66,7 +66,7 @@ export async function revive(peers: readonly RunningPeer[]): Promise<void> {
 
 /** Lets time pass, for what is measured in time: how long a peer is away, or that nothing happens. */
 export async function pass(ms: number, { signal }: { signal: AbortSignal }): Promise<void> {
-  await wait(ms, undefined, { signal });
+  await sleep(ms, undefined, { signal });
 }
 
 /** The entry at this index. @throws Error when there are fewer. */

@@ -2,7 +2,7 @@
 const { ModernFakeTimers } = require('@jest/fake-timers');
 const { ModuleMocker } = require('jest-mock');
 
-/** What jest replaces for the time of a file. */
+/** The globals that jest replaces for the time of a file. */
 const { console } = globalThis;
 const { exit } = process; // eslint-disable-line typescript/unbound-method -- put back as it was
 

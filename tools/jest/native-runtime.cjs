@@ -2,7 +2,7 @@
  * Jest's runtime with Node's own module loader instead of jest's: test files, and all that they import, are
  * loaded as `node` would load them, types stripped, modules cached for the life of the process. Jest's
  * loader compiles each module again for each file, in a context of its own, which took a quarter of all
- * CPU time of a test run. What is lost: mocks of modules (none here), and isolation between files that
+ * CPU time of a test run. The price: mocks of modules (none here), and isolation between files that
  * share a process; see jest.config.mjs for who does.
  */
 const { registerHooks } = require('node:module');

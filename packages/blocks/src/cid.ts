@@ -29,13 +29,10 @@ export function digestOf(cid: Cid): Uint8Array {
   return base32.decode(cid).subarray(HEADER_SIZE_BYTES);
 }
 
-/** How the block is to be read. */
+/** How to read the block. */
 export function codecOf(cid: Cid): Codec {
   return base32.decode(cid)[1] === CODES['dag-pb'] ? 'dag-pb' : 'raw';
 }
-
-/** The same block's name in version 0 (`Qm…`), which stands for dag-pb alone. */
-export const inVersion0 = (cid: Cid): string => toCid(cid).toV0().toString();
 
 /** The unit of placement: the first byte of the digest, 0 to 255. */
 export function partitionOf(cid: Cid): number {

@@ -1,7 +1,7 @@
 export { type Attributes } from './dag/attributes.ts';
 export * from './batches.ts';
 export * from './bits.ts';
-export { cidOf, codecOf, digestOf, hashBlock, inVersion0, partitionOf } from './cid.ts';
+export { cidOf, codecOf, digestOf, hashBlock, partitionOf } from './cid.ts';
 export * from './chunk.ts';
 export * from './dag/dag.ts';
 export * from './dag/directory.ts';

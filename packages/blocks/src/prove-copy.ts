@@ -1,9 +1,9 @@
 /**
- * A proof that somebody has the bytes of a block, for somebody who has them too.
+ * A proof that one peer has the bytes of a block, for a peer that has them too.
  *
  * It is a SHA-256 over a nonce, who asks whom, the block's name and size, and four ranges of its bytes.
  * The ranges follow from the nonce, so they can't be known before it; a block of their size together is
- * hashed whole. Whoever threw the bytes away can't answer; nor can it pass on what it is asked, because
+ * hashed whole. A peer that threw the bytes away can't answer; nor can it pass the question on, because
  * others only ever prove what they hold themselves, under their own name.
  *
  * A hash over whole blocks would cost a megabyte of reading on both sides for each. Ranges find a block
@@ -17,7 +17,7 @@ import { digestOf } from './cid.ts';
 const RANGES = 4;
 export const PROOF_RANGE_BYTES = 4096;
 
-/** What is to be proved: bound to both peers, so that it is worth nothing to anybody else. */
+/** The claim to prove: bound to both peers, so that it is worth nothing to any other. */
 export interface CopyChallenge {
   readonly nonce: Nonce;
   readonly asker: PeerId;

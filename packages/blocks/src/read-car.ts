@@ -2,7 +2,7 @@
  * CARs (content-addressable archives), version 1 and what version 2 wraps, block by block as they come
  * in: https://ipld.io/specs/transport/car/.
  *
- * The framing is read here, since a library that trusts the lengths in a stream would gather whatever
+ * The framing is read here, since a library that trusts the lengths in a stream would buffer whatever
  * a sender claims; only the header, which is bounded, goes through `@ipld/car`. Blocks are not
  * verified here.
  */

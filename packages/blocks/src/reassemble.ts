@@ -30,10 +30,10 @@ export function slicesOf(
 }
 
 /**
- * Yields the blocks of `slices` in order. Slices may be told one by one, while a DAG is still being
- * walked: when that fails, what was told before is yielded first.
+ * Yields the blocks of `slices` in order. Slices may come one by one, while a DAG is still being
+ * walked: when that fails, those that came before are yielded first.
  * @param fetchBlock Gets one verified block; given a signal that fires when nobody waits any more.
- * @param discard Told of each fetched block that will not be yielded, so that its buffer is reused.
+ * @param discard Called with each fetched block that will not be yielded, so that its buffer is reused.
  */
 export async function* reassemble<Wanted, Block>(
   slices: Iterable<Wanted> | AsyncIterable<Wanted>,

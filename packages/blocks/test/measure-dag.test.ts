@@ -103,12 +103,12 @@ describe('measureDag', () => {
     expect(reads).toBeLessThanOrEqual(40);
   });
 
-  it('refuses a few nodes that stand in it too often, though leaves may', async () => {
+  it('refuses a few nodes that occur in it too often, though leaves may', async () => {
     const empty = fileNode([]);
     const trees = (cid: Cid, count: number) =>
       fileNode(Array.from({ length: count }, () => ({ cid, says: 0, tree: 100 })));
     const many = trees(trees(empty, 300), 300);
-    await expect(measure(many, 1024 * 1024)).rejects.toThrow(/3 nodes stand in it 90301 times/);
+    await expect(measure(many, 1024 * 1024)).rejects.toThrow(/3 nodes occur in it 90301 times/);
     expect(await measure(trees(trees(empty, 200), 200), 1024 * 1024)).toMatchObject({
       entries: 40_201,
     });
@@ -136,7 +136,7 @@ describe('measureDag', () => {
     const zeros = hashBlock('raw', Buffer.from('zeros'));
     blocks.set(zeros, Buffer.from('zeros'));
     await expect(measure(manyOf(manyOf(zeros, 600), 500), 1024 * 1024)).rejects.toThrow(
-      /3 blocks stand in it 300501 times/,
+      /3 blocks occur in it 300501 times/,
     );
     const data = Array.from({ length: 6000 }, (_, at) => {
       const cid = hashBlock('raw', Buffer.from(`data ${at}`));

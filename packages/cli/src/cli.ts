@@ -112,7 +112,7 @@ export async function runCli(argv: readonly string[], context: Context): Promise
     return 0;
   }
   const { run, usage } = await entry.load();
-  // Behind "--" are names, whatever they look like.
+  // All after "--" are names, even those that look like options.
   const options = args.includes('--') ? args.slice(0, args.indexOf('--')) : args;
   if (options.includes('--help') || options.includes('-h')) {
     context.out(`${usage}\n`);

@@ -4,16 +4,16 @@ import { type Options, readOptions, refusePositionals, type Values } from './opt
 
 /** A command, as `cli.ts` runs it. */
 export interface Command {
-  /** What `--help` prints. */
+  /** Printed by `--help`. */
   readonly usage: string;
   /** Takes the words after the command's name, answers an exit code. */
   readonly run: (args: readonly string[], context: Context) => Promise<number>;
 }
 
-/** What a command was given. */
+/** The arguments of a command. */
 export interface Given<O extends Options> {
   readonly values: Values<O>;
-  /** What is no option; empty for a command that takes no words. */
+  /** The words that are no option; empty for a command that takes none. */
   readonly words: readonly string[];
   readonly context: Context;
 }

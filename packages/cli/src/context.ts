@@ -1,4 +1,4 @@
-/** What a command sees of the process it runs in. */
+/** The process as a command sees it. */
 export interface Context {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Folder that relative paths start from: where the person is, also under `npm run`. */
@@ -7,7 +7,7 @@ export interface Context {
   readonly out: (text: string) => void;
   /** Writes what is said beside the result: progress, notes, errors. */
   readonly err: (text: string) => void;
-  /** Whether somebody watches stderr. */
+  /** Whether a person watches stderr. */
   readonly isWatched: boolean;
   /** Columns of that terminal now; a person may make it narrower. */
   readonly columns?: () => number | undefined;

@@ -19,7 +19,7 @@ let endsWithReaders = true;
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (endsWithReaders) process.exit(error.code === 'EPIPE' ? 0 : 1);
 });
-// What is said beside the result, into a full disk or to nobody: it is lost, and nothing else.
+// Output beside the result that can't be written is lost, and nothing else.
 process.stderr.on('error', () => {});
 const context: Context = {
   env: process.env,

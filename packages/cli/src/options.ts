@@ -6,7 +6,7 @@ import type { Context } from './context.ts';
 import { UsageError } from './failure.ts';
 
 export type Options = NonNullable<ParseArgsConfig['options']>;
-/** What options are read as. */
+/** The types of options. */
 export type Values<O extends Options> = ReturnType<typeof readOptions<O>>['values'];
 
 /**

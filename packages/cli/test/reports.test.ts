@@ -135,7 +135,7 @@ describe('shoal stat', () => {
       { ...unchecked, holders: [], expiresAtMs: NOW_MS + MINUTE_MS },
       NOW_MS,
     );
-    expect(report).toContain('re-hashed  not told by all holders\n');
+    expect(report).toContain('re-hashed  not known of all holders\n');
     expect(report).toContain(`expires    ${formatTime(NOW_MS + MINUTE_MS)}\n`);
     expect(report).not.toContain('PEER');
   });

@@ -22,7 +22,7 @@ const watch = setInterval(() => {
   if (process.ppid !== ppid) stop();
 }, PARENT_CHECK_MS);
 
-// What the parent wrote a moment ago.
+// Written by the parent a moment ago.
 const plans = JSON.parse(argv[2] ?? '[]') as readonly HostedPlan[];
 const started = await Promise.allSettled(
   plans.map((each) => startPeer(each.plan, { ...env, ...each.env })),

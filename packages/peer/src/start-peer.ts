@@ -6,7 +6,7 @@
 import { once } from 'node:events';
 import { appendFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   closeRunFolder,
   describePeer,
@@ -69,7 +69,7 @@ export async function startPeer(
   for (const service of SERVICES)
     while (!(await isReady(origins[service]))) {
       if (signal.aborted) throw new Error(`${service} of ${plan.label} is not ready`);
-      await wait(READY_POLL_MS);
+      await sleep(READY_POLL_MS);
     }
   const running = starting.move();
   return { peerId, origins, libp2p, [Symbol.asyncDispose]: () => running.disposeAsync() };

@@ -1,6 +1,6 @@
 /**
  * A peer's five services in the caller's process. They meet as they do when each is a process: over
- * HTTP on their own ports, and over queues on the peer's Redis. What differs is the price of a
+ * HTTP on their own ports, and over queues on the peer's Redis. The difference is the price of a
  * start, and that they fall together.
  */
 import { openService, type ServiceDefinition, type WriteLine } from '@shoal/chassis';

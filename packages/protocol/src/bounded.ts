@@ -1,7 +1,7 @@
 /**
- * Bounds of what comes from outside: a peer, a client, a disk, a queue. They stand in the schemas, so
- * that nothing is used before it was checked, and every reader has the same ones. What a record says
- * of the time is checked against the reader's clock as well: `daysAhead`.
+ * Bounds of what comes from outside: a peer, a client, a disk, a queue. They are in the schemas, so
+ * that nothing is used before it was checked, and every reader has the same ones. Times in a
+ * record are checked against the reader's clock as well: `daysAhead`.
  *
  * Texts that are shown have no control characters. They may still change the reading direction or be
  * dressed up: who prints them escapes that (the command line does it in one place).
@@ -72,7 +72,7 @@ export function hasControls(text: string): boolean {
   return /[\u0000-\u001f\u007f-\u009f]/.test(text);
 }
 
-/** A host name or an address as it stands in an origin: ASCII, IPv6 in brackets. */
+/** A host name or an address as in an origin: ASCII, IPv6 in brackets. */
 export const HOST = /^(?:\[[0-9a-fA-F:.]{2,45}\]|[0-9A-Za-z_](?:[0-9A-Za-z_.-]*[0-9A-Za-z_.])?)$/;
 
 /** Where a service answers HTTP: scheme, host and port of ASCII, and nothing else, as it goes into headers. */
@@ -87,7 +87,7 @@ export const Multiaddr = z
   .max(256)
   .regex(/^(?:\/[\x21-\x2e\x30-\x7e]+)+$/, 'is not a multiaddr');
 
-/** Packed bits in base64url, as `encodeBits` writes so many of them: neither more nor fewer, the rest zero. */
+/** Packed bits in base64url, as `encodeBits` writes that number of them: neither more nor fewer, the rest zero. */
 export function arePackedBits(text: string, count: number): boolean {
   const length = Math.ceil((Math.ceil(count / 8) * 8) / 6);
   if (text.length !== length || !/^[\w-]*$/.test(text)) return false;

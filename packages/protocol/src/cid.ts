@@ -27,7 +27,7 @@ export const Sha256 = z
   .brand('Sha256');
 export type Sha256 = z.infer<typeof Sha256>;
 
-/** What users ask a file by: its CID, or the sha-256 of its bytes. Hex may come in either case. */
+/** A file's name in requests: its CID, or the sha-256 of its bytes. Hex may come in either case. */
 export const FileHash = z.union([
   Cid,
   z

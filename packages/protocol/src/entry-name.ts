@@ -1,7 +1,7 @@
 /**
- * Names and paths inside a directory. Unlike a file's own name (`FileName`), which stands in lists and
+ * Names and paths inside a directory. Unlike a file's own name (`FileName`), which is shown in lists and
  * headers, they are kept as they are: a folder that is backed up must come back with the names it had.
- * Whoever shows one makes it visible first.
+ * Code that shows one makes such characters visible first.
  */
 import { FILE_NAME_MAX_BYTES } from './file.ts';
 
@@ -17,7 +17,7 @@ export const PATH_SEGMENTS_MAX = 30;
 export const SYMLINK_TARGET_MAX_BYTES = 4095;
 
 /**
- * What is wrong with a name inside a directory, in words for a person; undefined when nothing is:
+ * The fault of a name inside a directory, in words for a person; undefined when it has none:
  * POSIX forbids "/", NUL, "." and "..", and UTF-8 can't say half a character.
  */
 export function entryNameFault(name: string): string | undefined {

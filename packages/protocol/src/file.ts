@@ -8,7 +8,7 @@ import { HaveMap } from './have-map.ts';
  */
 export const FILE_NAME_MAX_BYTES = 255;
 
-/** What is wrong with a name, in words for a person; undefined when nothing is. */
+/** The fault of a name, in words for a person; undefined when it has none. */
 export function fileNameFault(name: string): string | undefined {
   if (name === '') return 'it is empty';
   if (new TextEncoder().encode(name).length > FILE_NAME_MAX_BYTES)
@@ -45,14 +45,14 @@ export const FileName = z
   .meta(NAME_SHAPE);
 
 /**
- * What a root is. `file`: a UnixFS file in any layout. `directory`: a UnixFS directory, flat or HAMT.
+ * The kind of a root. `file`: a UnixFS file in any layout. `directory`: a UnixFS directory, flat or HAMT.
  * `dag`: any other DAG of raw and dag-pb blocks.
  */
 export const DagKind = z.enum(['file', 'directory', 'dag']);
 export type DagKind = z.infer<typeof DagKind>;
 
 /**
- * Where a file stands. `receiving`: still coming in. `safe`: every block has the copies asked for. The
+ * The state of a file. `receiving`: still coming in. `safe`: every block has the copies asked for. The
  * rest have fewer: `spreading` is new, and its copies are being made; `reduced` lost some, with a peer
  * that is away or gone, or that could not prove its copies; `limited` has one at every peer there is;
  * `at-risk` is none of these. `missing`: no peer that is up or expected back has some block. `unknown`: a peer that is up did not
@@ -75,7 +75,7 @@ export const CAUSE_PEERS_MAX = 16;
 const causePeers = { peers: z.array(PeerId).max(CAUSE_PEERS_MAX), count: z.int().positive() };
 
 /**
- * Why a file has fewer copies than it asks for, or why that can't be told. `new`: uploaded or changed a
+ * Why a file has fewer copies than it asks for, or why that is unknown. `new`: uploaded or changed a
  * moment ago. `away`: these peers are down; from `repairFromMs`, by the answering peer's wall clock, new
  * copies are made if one of them stays away. `gone`: these stayed away, and new copies are being made.
  * `unproved`: these said that they hold copies and could not prove it. `few-peers`: it asks for more copies
@@ -93,8 +93,8 @@ export const FileCause = z.discriminatedUnion('kind', [
 ]);
 export type FileCause = z.infer<typeof FileCause>;
 
-/** The answer to an upload. `copies` is what was confirmed when the answer was written. */
-export const UploadReply = z.object({
+/** Facts of a file that never change after its upload. */
+const fileFacts = {
   cid: Cid,
   kind: DagKind.default('file'),
   name: z.string(),
@@ -102,6 +102,11 @@ export const UploadReply = z.object({
   /** Only files have one. */
   sha256: Sha256.optional(),
   blocks: z.int().positive(),
+} as const;
+
+/** The answer to an upload. `copies` is what was confirmed when the answer was written. */
+export const UploadReply = z.object({
+  ...fileFacts,
   copies: z.int().nonnegative(),
   replicas: z.int().positive(),
   state: FileState,
@@ -124,7 +129,7 @@ export const UploadProgress = z.object({
 });
 export type UploadProgress = z.infer<typeof UploadProgress>;
 
-/** What stands in an uploaded directory: the path below it, and what it names. */
+/** An entry of an uploaded directory: the path below it, and what it names. */
 export const DirectoryItem = z.object({
   path: z.string(),
   cid: Cid,
@@ -164,23 +169,17 @@ export type UploadsReply = z.infer<typeof UploadsReply>;
 
 /** A file of the swarm, as listed. */
 export const FileEntry = z.object({
-  cid: Cid,
-  kind: DagKind.default('file'),
-  name: z.string(),
-  sizeBytes: z.int().nonnegative(),
-  /** Only files have one. */
-  sha256: Sha256.optional(),
-  blocks: z.int().positive(),
+  ...fileFacts,
   replicas: z.int().positive(),
   createdAtMs: z.int().nonnegative(),
-  /** When it ends by itself; never without. */
+  /** Expiry (wall clock, ms); undefined: never. */
   expiresAtMs: z.int().nonnegative().optional(),
   /** Only of a deleted file that can be brought back: when it was deleted, as far as this peer knows. */
   deletedAtMs: z.int().nonnegative().optional(),
   /** Only of such a file: when it is purged by itself, or sooner if its room is needed. */
   purgeAtMs: z.int().nonnegative().optional(),
   state: FileState,
-  /** Why `copies` are fewer than `replicas`, or why that can't be told; the main one first. */
+  /** Why `copies` are fewer than `replicas`, or why that is unknown; the main one first. */
   causes: z.array(FileCause).default([]),
   /** Fewest copies over the file's blocks, by the last answers of peers that are not down. */
   copies: z.int().nonnegative(),
@@ -190,7 +189,7 @@ export const FileEntry = z.object({
 export type FileEntry = z.infer<typeof FileEntry>;
 
 /**
- * What speaks for a holder's word. `own`: it is this peer. `proved`: it proved blocks of this file.
+ * The evidence for a holder's claim. `own`: it is this peer. `proved`: it proved blocks of this file.
  * `sampled`: it proved blocks of other files lately; of this one, this peer has nothing to compare with,
  * or has not asked. `claimed`: nothing yet; it counts until it fails. `failed`: it could not prove blocks
  * of this file, or of others: it does not count.
@@ -202,7 +201,7 @@ export type ProofState = z.infer<typeof ProofState>;
 export const FileHealth = FileEntry.extend({
   /** The copies that answers to this very question confirm: less than `copies` when one is missing. */
   confirmed: z.int().nonnegative().default(0),
-  /** The copies that peers say they hold, whoever they are. */
+  /** The copies that peers say they hold, trusted or not. */
   claimed: z.int().nonnegative().default(0),
   /** The copies of `copies` whose holders proved a sample of what they say they hold; ours is one. */
   proved: z.int().nonnegative().default(0),
@@ -216,7 +215,7 @@ export const FileHealth = FileEntry.extend({
   verifiedAtMs: z.int().nonnegative(),
   /** When the copy that was re-hashed longest ago was, by this peer's clock; absent when a holder did not say. */
   checkedAtMs: z.int().nonnegative().optional(),
-  /** Who says that they hold blocks of it; whether that counts, `proof` tells. */
+  /** Peers that say they hold blocks of it; `proof` says whether that counts. */
   holders: z.array(
     z.object({
       peerId: PeerId,

@@ -7,8 +7,8 @@ import { Cid, PeerId } from './cid.ts';
 const BITS_LENGTH_MAX = Math.ceil(DAG_BLOCKS_MAX / 6);
 
 /**
- * What one peer holds of one DAG: a bit per block, in DAG order (depth first, parents before
- * children, a block that stands twice counts twice). Bit 0 is the high bit of the first byte.
+ * The blocks of one DAG that one peer holds: a bit per block, in DAG order (depth first, parents before
+ * children, a block that occurs twice counts twice). Bit 0 is the high bit of the first byte.
  */
 export const HaveMap = z
   .object({

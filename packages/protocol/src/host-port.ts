@@ -1,6 +1,6 @@
-/** Hosts and ports as text: IPv6 addresses stand in brackets beside a port, and bare everywhere else. */
+/** Hosts and ports as text: IPv6 addresses have brackets beside a port, and none elsewhere. */
 
-/** `host:port`, as it stands in URLs and seeds. */
+/** `host:port`, as in URLs and seeds. */
 export const hostPort = (host: string, port: number | string): string =>
   `${host.includes(':') ? `[${host}]` : host}:${port}`;
 
@@ -11,7 +11,7 @@ export const bareHost = (host: string): string => /^\[(.*)\]$/.exec(host)?.[1] ?
 export const isAnyAddress = (host: string): boolean =>
   host === '0.0.0.0' || /^[0:]*:[0:]*$/.test(host);
 
-/** What this machine dials to reach what listens on a host. */
+/** The address that this machine dials to reach a server that listens on a host. */
 export function dialable(host: string): string {
   if (!isAnyAddress(host)) return host;
   return host.includes(':') ? '::1' : '127.0.0.1';

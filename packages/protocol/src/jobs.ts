@@ -1,6 +1,6 @@
 /**
  * The queues of one peer: names and payloads. Jobs carry ids, never bytes, and may run twice.
- * Redis may lose them all: whatever a job would have done, the settle loop does later from disk.
+ * Redis may lose them all: the settle loop does the work of a lost job later, from disk.
  */
 import * as z from 'zod';
 import { label, TimeMs } from './bounded.ts';
@@ -42,7 +42,7 @@ export type SettleJob = z.infer<typeof SettleJob>;
 
 /**
  * Queue `release`: an upload is over, so the leases of the peers that took its blocks are too. With
- * `keep` its pin stands and holds the blocks from now on; without, they may go.
+ * `keep`, its pin exists and holds the blocks from now on; else they may go.
  */
 export const ReleaseJob = z.object({
   v: z.literal(1),
@@ -61,10 +61,10 @@ export type QueueName = keyof typeof QUEUES;
 /** Redis channel for progress events; the gateway relays it as server-sent events. */
 export const EVENTS_CHANNEL = 'shoal:events';
 
-/** A file's name in an event, whatever may be wrong with it otherwise. */
+/** A file's name in an event, valid or not. */
 const EventName = label(FILE_NAME_MAX_BYTES);
 
-/** What `GET /events` tells. `atMs` is the sender's wall clock. */
+/** An event of `GET /events`. `atMs` is the sender's wall clock. */
 export const SwarmEvent = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('member'), atMs: TimeMs, peerId: PeerId, state: MemberState }),
   z.object({

@@ -7,7 +7,7 @@ export const SERVICES = ['gateway', 'chunker', 'storage', 'transfer', 'discovery
 export const Service = z.enum(SERVICES);
 export type Service = z.infer<typeof Service>;
 
-/** Each leans on those before it. Stopped from the end: nobody's helper goes first. */
+/** In order of dependency: started from the first, stopped from the last. */
 export const START_ORDER = ['storage', 'discovery', 'transfer', 'chunker', 'gateway'] as const;
 
 /** Where each service of a peer answers HTTP: origins such as `http://127.0.0.1:7102`. */
@@ -16,12 +16,12 @@ export type Endpoints = z.infer<typeof Endpoints>;
 
 /** The disk of a peer that keeps its blocks in memory: it is none. */
 export const DISK_MEMORY = 'memory';
-/** A host or a disk that can't be told: it may be the same as any other. */
+/** An unknown host or disk: it may be the same as any other. */
 export const DOMAIN_UNKNOWN = 'unknown';
 /** Begins the name of a disk that several machines share over the network. */
 export const DISK_SHARED_PREFIX = 'net:';
 
-/** What two peers share when one accident can take both: the same boot of a host, the same disk. */
+/** The failure domain, which two peers share when one accident can take both: the same boot of a host, the same disk. */
 export const FailureDomain = z.object({
   /** Boot id of the host's kernel, or `unknown`. */
   host: label(64),
@@ -62,12 +62,12 @@ export const PeerRun = z.object({
   sinceMs: TimeMs,
   /** It found a twin that came before it, and keeps out of the swarm. */
   isAside: z.boolean(),
-  /** What the reader of this very record asked to have in it, which shows that the run lives. */
+  /** A nonce of the reader of this very record, which shows that the run lives. */
   nonce: label(64).optional(),
 });
 export type PeerRun = z.infer<typeof PeerRun>;
 
-/** What a peer says of itself. It is signed with the peer's key, and relayed as it was signed. */
+/** A peer's record of itself, signed with its key, and relayed as it was signed. */
 export const MemberRecord = z.object({
   v: z.literal(1),
   peerId: PeerId,

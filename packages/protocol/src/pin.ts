@@ -11,7 +11,7 @@ export const REPLICAS_DEFAULT = 3;
 
 /**
  * A name in a pin. New ones are a `FileName`, which is stricter; a reader takes what an earlier version
- * let pass, as long as it can stand in a header and on a screen.
+ * let pass, as long as headers and screens can show it.
  */
 export const PinName = z
   .string()
@@ -37,7 +37,7 @@ export const PinDraft = z.object({
   /** Number of blocks in the DAG, manifests included. */
   blocks: z.int().min(1).max(DAG_BLOCKS_MAX),
   replicas: z.int().min(1).max(REPLICAS_MAX),
-  /** Wall-clock time from which the file need not be kept; forever without. */
+  /** Expiry (wall clock, ms); undefined: never. */
   expiresAtMs: TimeMs.optional(),
 });
 export type PinDraft = z.infer<typeof PinDraft>;

@@ -10,7 +10,7 @@
 /** Request header that carries `v1 <source peer id> <hmac in base64url>`. */
 export const PROOF_HEADER = 'shoal-proof';
 
-/** What is signed: one line each, in this order. `bodySha256` is hex, of the empty string without a body. */
+/** The signed text: one line each, in this order. `bodySha256` is hex, of the empty string without a body. */
 export function proofMessage(request: {
   readonly source: string;
   readonly target: string;
@@ -29,7 +29,7 @@ export function proofMessage(request: {
  */
 export const CLIENT_HEADER = 'shoal-client';
 
-/** What is signed for `CLIENT_HEADER`: one line each, in this order. */
+/** The signed text for `CLIENT_HEADER`: one line each, in this order. */
 export function clientMessage(passed: {
   readonly self: string;
   readonly method: string;

@@ -6,7 +6,7 @@ import type * as z from 'zod';
 import type { Service } from './member.ts';
 
 /**
- * Who may call a route. `public`: anybody who reaches the port. `peer`: whoever proves the swarm
+ * The callers that a route admits. `public`: every client that reaches the port. `peer`: callers that prove the swarm
  * key. `local`: only the services of this same peer.
  */
 export type Audience = 'public' | 'peer' | 'local';
@@ -30,7 +30,7 @@ export interface Route<
   readonly query: Q;
   readonly body: B;
   readonly reply: R;
-  /** Media types of a body that is bytes; without, any. */
+  /** Media types of a body that is bytes. Default: any. */
   readonly bodyTypes?: readonly string[];
   /** Media types of the answer, where it is not JSON alone. */
   readonly replyTypes?: readonly string[];

@@ -10,7 +10,7 @@ import {
 import type * as z from 'zod';
 import { type Body, exchange, NoAnswer, type Send } from './exchange.ts';
 
-/** What comes back; a Response of fetch is one. */
+/** An answer; a Response of fetch is one. */
 export interface Answer<Bytes = AsyncIterable<Uint8Array>> {
   readonly status: number;
   readonly headers: { get(name: string): string | null };
@@ -22,7 +22,7 @@ export interface Answer<Bytes = AsyncIterable<Uint8Array>> {
 export interface CallOptions<Bytes = unknown> {
   readonly signal: AbortSignal;
   readonly send: Send<Answer<Bytes>>;
-  /** What writes need at a peer that asks for it; sent with reads too, which do without. */
+  /** For writes at a peer that requires one; sent with reads too, which need none. */
   readonly token?: string | undefined;
   /** Longest wait for the answer, from the last byte of the body. Default: two minutes. */
   readonly answerTimeoutMs?: number | undefined;
@@ -67,7 +67,7 @@ export async function call<
   });
 }
 
-/** What is sent to a route that takes bytes. */
+/** A request to a route that takes bytes. */
 export interface BytesOrder {
   readonly params?: Readonly<Record<string, unknown>>;
   readonly query: Readonly<Record<string, unknown>>;

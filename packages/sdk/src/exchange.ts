@@ -1,14 +1,14 @@
 /**
  * One request and the head of its answer, over a `send` that is injected: the global fetch, or a pool of
  * connections with its own settings. Here is what both need and neither has: a deadline for the answer
- * that begins with the last byte of the body, and a failure of the body that is told from one of the
+ * that begins with the last byte of the body, and a failure of the body that is distinct from one of the
  * connection.
  */
 
 /** A body that is streamed, or sent as it is. */
 export type Body = string | AsyncIterable<Uint8Array>;
 
-/** What is sent; of fetch's `init` what every kind of `send` can do. */
+/** A request: the part of fetch's `init` that every kind of `send` supports. */
 export interface Request {
   readonly method: string;
   readonly headers: Readonly<Record<string, string>>;

@@ -1,5 +1,5 @@
 /**
- * Who is in the swarm, as one peer believes it: a state machine without clock or network.
+ * The members of the swarm, as one peer sees them: a state machine without clock or network.
  *
  * A refused connection kills at once, because the process is certainly gone. A time-out only makes a
  * suspect, since we or they may be starved of CPU; silence past the time to live decides (the lesson
@@ -33,7 +33,7 @@ export interface KnownMember<S> {
   readonly downAtMs: number | undefined;
 }
 
-/** What a record did: `stale` nothing, `refreshed` figures only, the rest a change worth telling. */
+/** The effect of a record: `stale` nothing, `refreshed` figures only, the rest a change worth reporting. */
 export type Learnt = 'stale' | 'refreshed' | 'updated' | 'joined' | 'returned' | 'left';
 
 export interface MemberTable<S> {
@@ -101,8 +101,9 @@ export function createMemberTable<S>(settings: {
       const order = compareRecords(record, old.record);
       return order > 0 || (order === 0 && seenAtMs > old.seenAtMs);
     },
-    learn({ record, signed, seenAtMs: claimedAtMs }, nowMs) {
-      const seenAtMs = Math.min(claimedAtMs, nowMs);
+    learn(news, nowMs) {
+      const { record, signed } = news;
+      const seenAtMs = Math.min(news.seenAtMs, nowMs);
       if (!this.isNews({ record, seenAtMs })) return 'stale';
       const isFresh = nowMs - seenAtMs <= ttlMs() && !record.leaving;
       const old = members.get(record.peerId);
@@ -113,32 +114,9 @@ export function createMemberTable<S>(settings: {
         put({ record, signed, state, seenAtMs, heardAtMs: seenAtMs, downAtMs }, true);
         return isFresh ? 'joined' : 'updated';
       }
-      const base = {
-        record,
-        signed,
-        seenAtMs: Math.max(seenAtMs, old.seenAtMs),
-        heardAtMs: Math.max(seenAtMs, old.heardAtMs),
-      };
-      if (old.downAtMs !== undefined) {
-        const isReborn = record.incarnation > old.record.incarnation;
-        const isAfterDeath = isReborn || seenAtMs > old.downAtMs + DEATH_SLACK_MS;
-        const isBack = isFresh && isAfterDeath;
-        const state = isBack ? 'alive' : stateOfGone(record, old.state);
-        const downAtMs = isBack ? undefined : old.downAtMs;
-        const isChange = state !== old.state || isMaterial(old.record, record);
-        put({ ...base, state, downAtMs }, isChange);
-        return isBack ? 'returned' : 'refreshed';
-      }
-      if (record.leaving) {
-        put({ ...base, state: stateOfGone(record), downAtMs: nowMs }, true);
-        return 'left';
-      }
-      const isCleared =
-        old.state === 'suspect' && isFresh && compareRecords(record, old.record) > 0;
-      const state = isCleared ? 'alive' : old.state;
-      const isChange = isCleared || isMaterial(old.record, record);
-      put({ ...base, state, downAtMs: undefined }, isChange);
-      return isChange ? 'updated' : 'refreshed';
+      const { member, isChange, learnt } = afterNews(old, news, { isFresh, seenAtMs, nowMs });
+      put(member, isChange);
+      return learnt;
     },
     suspect(peerId) {
       if (members.get(peerId)?.state !== 'alive') return false;
@@ -185,6 +163,46 @@ export function createMemberTable<S>(settings: {
           members.set(peerId, { ...member, heardAtMs: member.heardAtMs + pausedMs });
     },
   };
+}
+
+/** The state of a known member after a newer record. */
+function afterNews<S>(
+  old: KnownMember<S>,
+  { record, signed }: { readonly record: MemberRecord; readonly signed: S },
+  {
+    isFresh,
+    seenAtMs,
+    nowMs,
+  }: { readonly isFresh: boolean; readonly seenAtMs: number; readonly nowMs: number },
+): { readonly member: KnownMember<S>; readonly isChange: boolean; readonly learnt: Learnt } {
+  const base = {
+    record,
+    signed,
+    seenAtMs: Math.max(seenAtMs, old.seenAtMs),
+    heardAtMs: Math.max(seenAtMs, old.heardAtMs),
+  };
+  if (old.downAtMs !== undefined) {
+    const isReborn = record.incarnation > old.record.incarnation;
+    const isAfterDeath = isReborn || seenAtMs > old.downAtMs + DEATH_SLACK_MS;
+    const isBack = isFresh && isAfterDeath;
+    const state = isBack ? 'alive' : stateOfGone(record, old.state);
+    const downAtMs = isBack ? undefined : old.downAtMs;
+    const isChange = state !== old.state || isMaterial(old.record, record);
+    return {
+      member: { ...base, state, downAtMs },
+      isChange,
+      learnt: isBack ? 'returned' : 'refreshed',
+    };
+  }
+  if (record.leaving) {
+    const member = { ...base, state: stateOfGone(record), downAtMs: nowMs };
+    return { member, isChange: true, learnt: 'left' };
+  }
+  const isCleared = old.state === 'suspect' && isFresh && compareRecords(record, old.record) > 0;
+  const state = isCleared ? 'alive' : old.state;
+  const isChange = isCleared || isMaterial(old.record, record);
+  const member = { ...base, state, downAtMs: undefined };
+  return { member, isChange, learnt: isChange ? 'updated' : 'refreshed' };
 }
 
 /** The order of two records of one peer: above 0 when `a` is the newer. */

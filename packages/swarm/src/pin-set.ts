@@ -6,10 +6,10 @@
  * belong to the epoch of the pin that they were made of. So a deletion beats every change of the same
  * upload, even one made later on the far side of a partition or by a clock that is a day ahead: what
  * was deleted does not come back by itself. Another upload begins a higher epoch and wins over it.
- * With the clock alone, whoever's clock is ahead would decide.
+ * With the clock alone, the peer whose clock is ahead would decide.
  *
  * A tombstone with a date is of a file that can be brought back, one without is of a file that is purged,
- * and beats it: who had a file purged must not find it kept because somebody else deleted it too. Bringing
+ * and beats it: a file that one user had purged must not stay because another deleted it too. Bringing
  * a file back begins a higher epoch, as an upload does.
  *
  * Two peers find out where their sets differ by digests of 256 buckets. A digest is the XOR of a hash
@@ -21,10 +21,10 @@ import { type Cid, daysAhead, type PeerId, type Pin, type PinDraft } from '@shoa
 /** Buckets that the pin set is compared by. */
 export const PIN_BUCKETS = 256;
 
-/** What orders the pins of one root, without their content. */
+/** The fields that order the pins of one root, without their content. */
 export type PinStamp = Pick<Pin, 'root' | 'epoch' | 'deleted' | 'deletedAtMs' | 'clock' | 'origin'>;
 
-/** What of a live pin may be changed; what is absent stays. */
+/** The fields of a live pin that may be changed; absent ones stay. */
 export interface PinEdit {
   readonly name?: string | undefined;
   readonly replicas?: number | undefined;
@@ -32,7 +32,7 @@ export interface PinEdit {
   readonly expiresAtMs?: number | null | undefined;
 }
 
-/** Who makes a pin, and what the wall clock says. */
+/** The peer that makes a pin, and its wall clock. */
 export interface PinMaker {
   readonly nowMs: number;
   readonly origin: PeerId;
@@ -58,7 +58,7 @@ export function compareStamps(a: PinStamp, b: PinStamp): number {
 }
 
 /**
- * What a pin says of the time that can't be yet, in words; undefined when all may be. A pin from too far
+ * A date of a pin that can't be yet, in words; undefined when it has none. A pin from too far
  * ahead would win over everything that is done to its file until then.
  */
 export function futureOf(
@@ -106,7 +106,7 @@ export function isLive(pin: Pin, nowMs: number): boolean {
 }
 
 /**
- * The pin that an upload makes, given the one that stands. While that one lives, the new one promises
+ * The pin that an upload makes, given the present one. While that one lives, the new one promises
  * no fewer copies and no earlier end.
  */
 export function nextPin(draft: PinDraft, old: Pin | undefined, { nowMs, origin }: PinMaker): Pin {

@@ -7,13 +7,13 @@
  *
  * Capacity is a claim: a peer that says it has a thousand times more than the others would be first of
  * nearly every order. So the weight is at most four times the median claim, which half of the members
- * would have to push up together. What members said or proved besides never decides where a block
+ * would have to push up together. Other claims and proofs of members never decide where a block
  * belongs: opinions differ between peers, and an order that differs moves blocks to and fro.
  *
  * Placed is a partition (256 of them), not a block: the number of distinct replica sets stays small
  * (copysets), so that losing R peers at once is unlikely to lose anything.
  *
- * Two copies on one disk are one accident: among the first choices each failure domain stands once,
+ * Two copies on one disk are one accident: among the first choices each failure domain occurs once,
  * then come the others. The order for R copies is therefore the beginning of the order for R + 1.
  */
 import { createHash } from 'node:crypto';
@@ -26,7 +26,7 @@ import { domainKey } from './survival.ts';
  */
 const WEIGHT_MAX_MEDIANS = 4;
 
-/** What placement needs to know of a member. Capacity is configured, so every caller sees the same number. */
+/** A member as placement sees it. Capacity is configured, so every caller sees the same number. */
 export interface Candidate {
   readonly peerId: PeerId;
   readonly capacityBytes: number;

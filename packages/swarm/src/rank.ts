@@ -17,7 +17,7 @@ import type { PeerId } from '@shoal/protocol';
  * Past it: the oldest is forgotten.
  */
 const SAMPLES_MAX = 32;
-/** What a peer that was never asked is taken to need: little, so that whoever joins is used at once. */
+/** Assumed for a peer that was never asked: little, so that a peer that joins is used at once. */
 const UNKNOWN_DURATION_MS = 1;
 /**
  * Failures in a row after which a peer goes behind the others.

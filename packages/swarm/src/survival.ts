@@ -2,7 +2,7 @@
  * Which accidents take what: the one rule for machines and disks, for placement, for a file's health
  * and for the swarm as a whole.
  *
- * Memory is no disk: what lies there ends with its machine's power. A disk that can't be told may be
+ * Memory is no disk: it ends with its machine's power. An unknown disk may be
  * any other of its machine, so it counts only where none is known. A disk behind a network is one,
  * whichever machines it is mounted on. All of it errs to the side of fewer.
  */
@@ -41,7 +41,7 @@ export function spreadOf(domains: readonly FailureDomain[]): Spread {
 }
 
 /**
- * What every file with this many copies survives the loss of, once they are made: the least that
+ * The loss that every file with this many copies survives, once they are made: the least that
  * placement guarantees over these domains, which takes each of them once before any of them twice.
  */
 export function survivalOf(
@@ -52,7 +52,7 @@ export function survivalOf(
   const distinct = [...keys.values()];
   const taken = Math.min(replicas, distinct.length);
   const all = spreadOf(domains);
-  // At worst the copies lie on all domains that are no disk or machine of their own, and on the machines
+  // At worst the copies are on all domains that are no disk or machine of their own, and on the machines
   // that have most.
   const toldHosts = new Set(domains.filter(isTold).map(({ host }) => host));
   const isDisk = (domain: FailureDomain) =>
@@ -80,7 +80,7 @@ export function survivalOf(
   };
 }
 
-/** What a swarm of members on these domains survives, as a sentence. */
+/** The loss that a swarm of members on these domains survives, as a sentence. */
 export function describeSurvival(domains: readonly FailureDomain[], replicas: number): string {
   const { disks, machines } = spreadOf(domains);
   const survives = survivalOf(domains, replicas);

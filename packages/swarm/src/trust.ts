@@ -4,7 +4,7 @@
  * One wrong proof may be a bad sector, which the peer itself will find. A peer is distrusted when several
  * different blocks failed and they are a good part of what it was asked lately; and when it did not answer
  * at all for as long as a peer that is away is waited for. It is trusted again by the same rule: what it
- * proves pushes out what it failed. Nothing here is told to others: each peer believes what it saw.
+ * proves pushes out what it failed. Nothing of this is sent to others: each peer believes what it saw.
  *
  * Times are milliseconds of one monotonic clock that the caller reads.
  */
@@ -20,7 +20,7 @@ const FAILED_SHARE_MIN = 0.2;
 /** Questions in a row without an answer, at least. */
 const UNANSWERED_MIN = 8;
 
-/** What came of asking a member. */
+/** The outcome of asking a member. */
 export interface ProofOutcome {
   /** Blocks that it proved and had not failed before. */
   readonly proved?: number;
@@ -101,7 +101,7 @@ export function createTrust({ silentAfterMs }: { readonly silentAfterMs: number 
         failedAtMs: failed.length > 0 ? nowMs : old.failedAtMs,
         provedAtMs: provedBlocks > 0 ? nowMs : old.provedAtMs,
       };
-      // A block stands once: the last word on it counts, and failing it again is not worse.
+      // A block counts once: the last proof of it decides, and failing it again is not worse.
       const named = new Set<Cid | undefined>([...mended, ...failed]);
       account.outcomes = [
         ...account.outcomes.filter((cid) => cid === undefined || !named.has(cid)),

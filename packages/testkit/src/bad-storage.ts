@@ -12,7 +12,7 @@ import type { RunningPeer } from './start-peer.ts';
 
 const MiB = 1024 * 1024;
 
-/** What it does with a request for a block. */
+/** How it treats a request for a block. */
 export const BAD_MANNERS = {
   /** The right length, the wrong bytes. */
   'wrong bytes': (_: IncomingMessage, response: ServerResponse) => {

@@ -1,5 +1,5 @@
 /**
- * What a disk may hold after a power cut, from a record of what a program did to it.
+ * The states that a disk may have after a power cut, from a record of a program's operations on it.
  *
  * kill -9 proves little about durability: the kernel writes everything out all the same. Here the
  * calls are recorded (with the ticks at which each began and ended), and for any tick a legal state is
@@ -37,7 +37,7 @@ export type DiskStep =
   | { readonly kind: 'sync-folder'; readonly path: string }
   /** A database's commit: the whole of its file as it was afterwards. */
   | { readonly kind: 'commit'; readonly path: string; readonly snapshot: Uint8Array }
-  /** What the program told its caller, or was asked: for the oracle. */
+  /** A reply of the program to its caller, or a request: for the oracle. */
   | { readonly kind: 'note'; readonly text: string };
 
 /** A call, and when it was: it is done for certain from `endedAt` on. */

@@ -1,11 +1,11 @@
-import { setTimeout as wait } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 const POLL_MS = 50;
 const TIMEOUT_MS = 10_000;
 
 /**
  * Asks until `check` gives something other than false or undefined, and answers that; an error
- * thrown by it counts as "not yet", and is told when the deadline passes.
+ * thrown by it counts as "not yet", and is reported when the deadline passes.
  */
 export async function eventually<T>(
   what: string | (() => string),
@@ -26,6 +26,6 @@ export async function eventually<T>(
       throw new Error(`not within ${timeoutMs} ms: ${typeof what === 'string' ? what : what()}`, {
         cause,
       });
-    await wait(POLL_MS);
+    await sleep(POLL_MS);
   }
 }

@@ -149,7 +149,7 @@ export async function download(
 /** How the SDK asks; a test that hangs is ended by its own deadline. */
 const asking = (): CallOptions => ({ send: webSend(), signal: new AbortController().signal });
 
-/** Where a file stands, as a peer answers it. */
+/** The state of a file, as a peer answers it. */
 export const health = (origin: string, hash: string): Promise<FileHealth> =>
   call(origin, discoveryRoutes.fileHealth, { params: { hash } }, asking());
 

@@ -1,4 +1,4 @@
-/** What runs below a process, from /proc: the swarm tests need Linux. */
+/** The descendants of a process, from /proc: the swarm tests need Linux. */
 import { readdirSync, readFileSync } from 'node:fs';
 
 export interface RunningProcess {

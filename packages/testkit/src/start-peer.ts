@@ -69,7 +69,7 @@ export interface PeerOptions {
   readonly host?: string;
   /** A program, with its arguments, that runs the launcher, such as `ip netns exec name`. */
   readonly runThrough?: readonly string[];
-  /** What can be killed alone: each service, as `shoal peer` runs them (the default), or the peer. */
+  /** The unit that can be killed alone: each service, as `shoal peer` runs them (the default), or the peer. */
   readonly processes?: 'per service' | 'per peer';
 }
 
@@ -232,7 +232,7 @@ function launcherCommand(
   return [process.execPath, ...args];
 }
 
-/** What a process that hosts peers runs for one of them. */
+/** One peer of a process that hosts several. */
 export function hostedPlan(
   { dataDir, keyFile, basePort, host }: At,
   { seeds = [], env = {} }: PeerOptions = {},
@@ -270,13 +270,13 @@ export function hostEnvironment(env: Readonly<Record<string, string>> = {}): Nod
   };
 }
 
-/** What a launcher says of its peer, or a host of its first one. */
+/** The line of a launcher on its peer, or of a host on its first one. */
 function readReadyLine(line: string): z.infer<typeof ReadyLine> {
   const said: unknown = JSON.parse(line);
   return ReadyLine.parse(Array.isArray(said) ? said[0] : said);
 }
 
-/** What a host says of its peers. */
+/** The line of a host on its peers. */
 export function readHostedLines(line: string): readonly z.infer<typeof ReadyLine>[] {
   return z.array(ReadyLine).parse(JSON.parse(line));
 }
@@ -303,7 +303,7 @@ async function hold(port: number): Promise<boolean> {
     await once(server, 'listening');
     return true;
   } catch {
-    return false; // somebody else has it
+    return false; // another program has it
   }
 }
 

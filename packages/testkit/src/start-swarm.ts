@@ -50,7 +50,7 @@ export async function startSwarm(
     readonly env?: Readonly<Record<string, string>>;
     /** Of each peer; see `PeerOptions`. */
     readonly processes?: 'per service' | 'per peer';
-    /** What the peer of this index has for itself: its host, its folder, settings on top of `env`. */
+    /** Options of the peer of this index alone: its host, its folder, settings on top of `env`. */
     readonly optionsOf?: (
       index: number,
     ) => Pick<PeerOptions, 'dataDir' | 'env' | 'host' | 'processes' | 'runThrough'>;
@@ -113,7 +113,7 @@ export async function startHostedSwarm(
     envOf = () => ({}),
   }: {
     readonly env?: Readonly<Record<string, string>>;
-    /** What the peer of this index has for itself, on top of `env`. */
+    /** Options of the peer of this index alone, on top of `env`. */
     readonly envOf?: (index: number) => Readonly<Record<string, string>>;
   } = {},
 ): Promise<HostedSwarm> {
@@ -140,7 +140,7 @@ export async function startHostedSwarm(
     stdio: ['ignore', 'pipe', 'inherit'],
     detached: true,
   });
-  // What is in it is thrown away with the folder: no need to stop in order.
+  // The data is thrown away with the folder: no need to stop in order.
   starting.defer(() => killAll(host));
   const lines = readHostedLines(await firstLine(host));
   const peers = lines.map((line, index) => {

@@ -16,7 +16,7 @@ const GatewayOrigins = z
   )
   .transform((urls): ReadonlySet<string> => new Set(urls.map((url) => new URL(url).origin)));
 
-/** What the chunker is told at start. */
+/** The settings of the chunker. */
 export const ChunkerConfig = PeerConfig.extend({
   CHUNKER_PORT: portSetting(7101),
   /** Uploads received at once, shared by clients; one more is answered 503. Each may hold one chunk in memory. */
@@ -46,10 +46,10 @@ export const ChunkerConfig = PeerConfig.extend({
     .default(1024 * KiB),
   /**
    * Origins of trustless gateways that a request to keep a DAG may name, separated by commas, such as
-   * `https://ipfs.example`. Blocks that no member has are fetched there. None without.
+   * `https://ipfs.example`. Blocks that no member has are fetched there. Default: none.
    */
   PIN_GATEWAYS: GatewayOrigins,
-  /** Lets those gateways lie in a private network, or on this machine. */
+  /** Allows those gateways in a private network, or on this machine. */
   PIN_GATEWAYS_ALLOW_PRIVATE: z.stringbool().default(false),
   /** A resumable upload (tus) that is left alone this long is given up, and its blocks with it. */
   CHUNKER_TUS_EXPIRES_MS: z.coerce

@@ -60,7 +60,7 @@ export function createMetrics(register: Registry) {
     }),
     resumableUploads: new Gauge({
       name: 'shoal_chunker_resumable_uploads_count',
-      help: 'Resumable uploads that are not finished, whether or not anybody goes on with them now.',
+      help: 'Resumable uploads that are not finished, whether or not a client is sending now.',
       registers,
     }),
     resumableEnds: new Counter({

@@ -13,10 +13,8 @@ import {
 } from '@shoal/protocol';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type * as z from 'zod';
-import { readAttributes } from './request/attributes.ts';
-import { statedSha256 } from './request/digest.ts';
 import type { IntakeDeps } from './intake/intake.ts';
-import { oneName } from './request/names.ts';
+import { oneName, readAttributes, statedSha256 } from './request/stated.ts';
 import { expiryOf, formEntries, formFiles, rawFile } from './request/read-body.ts';
 import { createTakeRequest } from './request/take-request.ts';
 import type { RequestLimits } from './request/admit.ts';

@@ -24,6 +24,7 @@ import { createGateways } from './import/gateways.ts';
 import { mountImports } from './import/import-routes.ts';
 import { createLeases } from './intake/end-leases.ts';
 import { mountKuboForms } from './kubo-routes.ts';
+import { createTakeRequest } from './request/take-request.ts';
 import { createMembers } from './intake/members.ts';
 import { createMetrics } from './metrics.ts';
 import { createProgressEvents } from './intake/progress.ts';
@@ -53,7 +54,7 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
   const replicator = stack.use(startReplicator({ socket: config.REDIS_SOCKET, log, metrics }));
   const progressEvents = createProgressEvents(stack.use(connectEvents(config.REDIS_SOCKET, log)));
   const leases = stack.use(createLeases({ client, log }));
-  const members = createMembers({ peers: client, log });
+  const members = createMembers({ client, log });
   const stop = new AbortController();
   const intake: IntakeDeps = {
     client,
@@ -69,7 +70,7 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
       { signal: stop.signal },
     ),
     smallFiles: new SmallFiles({ client, log, stopping: stop.signal }),
-    room: createRoom({ peers: client, members, stopping: stop.signal, log }),
+    room: createRoom({ client, members, stopping: stop.signal, log }),
     putsMax: config.CHUNKER_PUTS_MAX,
     pinTimeoutMs: config.CHUNKER_PIN_TIMEOUT_MS,
     copiesTimeoutMs: config.CHUNKER_COPIES_TIMEOUT_MS,
@@ -120,13 +121,13 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
     formFilesMax: config.CHUNKER_FORM_FILES_MAX,
     directoryFilesMax: config.CHUNKER_DIRECTORY_FILES_MAX,
   });
-  mountImports(
-    mounting,
-    { ...intake, gateways, entriesMax: config.CHUNKER_DAG_BLOCKS_MAX },
-    { ...limits, uploadsMax: config.CHUNKER_IMPORTS_MAX },
-  );
-  mountKuboForms(mounting, intake, {
-    ...limits,
+  const importing = { ...intake, gateways, entriesMax: config.CHUNKER_DAG_BLOCKS_MAX };
+  const importLimits = { ...limits, uploadsMax: config.CHUNKER_IMPORTS_MAX };
+  const takeImport = createTakeRequest(intake, importLimits, 'imports');
+  mountImports(mounting, importing, takeImport);
+  mountKuboForms(mounting, importing, {
+    takeUpload: createTakeRequest(intake, limits),
+    takeImport,
     directoryFilesMax: config.CHUNKER_DIRECTORY_FILES_MAX,
   });
   mountTus(mounting, resumables, intake, { ...limits, ...resumable });

@@ -5,7 +5,7 @@
  *   a small body → its one block at the peers where it belongs → pin → answer
  *
  * Every step overlaps the one before: blocks are stored while the body comes in, and copied to other
- * peers while more are stored. What is in memory does not depend on the file's size.
+ * peers while more are stored. Memory does not depend on the file's size.
  *
  * Nothing is listed before it is whole: the pin comes last, and for a form after its last part. What
  * fails before that ends its lease, and its blocks go, here and elsewhere.
@@ -14,7 +14,7 @@ import { DigestMismatch } from '@shoal/protocol';
 import { type Intake, type IntakeDeps, openIntake } from './intake/intake.ts';
 import { type ConfirmedDags, pinAndConfirm, type ReceivedDag } from './intake/pin-and-confirm.ts';
 import { receiveFile } from './intake/receive-file.ts';
-import type { IncomingFile } from './request/incoming-file.ts';
+import type { IncomingFile } from './request/read-body.ts';
 
 /** Files that are pinned, in their order. */
 export interface Uploaded extends ConfirmedDags {

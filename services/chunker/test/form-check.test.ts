@@ -33,6 +33,11 @@ describe('a check of a form', () => {
     ['part 2: it ends within its headers', `--${B}\r\n${FILE}\r\n`],
     ['part 2: its Content-Disposition is not form-data', part('', 'X: y')],
     ['part 2: its Content-Disposition says "name" twice', part('', `${FILE}; name=b`)],
+    ['part 2: one of its headers is not one', part('', 'oops')],
+    [
+      'part 2: a header has a line break in it; in names, it is percent-encoded',
+      part('', FILE.replace('"x"', '"Icon\r"')),
+    ],
     ["part 2: its Content-Disposition can't be read", part('', `${FILE}; "b`)],
     ['part 2: it has more than 8 headers', part('', `${'X: y\r\n'.repeat(8)}${FILE}`)],
     ['part 2: its headers are longer than 1000 bytes', part('', `X: ${'y'.repeat(2000)}`)],

@@ -76,7 +76,7 @@ describe('pinning and confirming', () => {
     const { deps, ends, hold, dagOf } = paper([away()]);
     const shared = hold();
     const failed = pinAndConfirm([dagOf('a', shared), dagOf('b', shared)], deps, { signal });
-    await expect(failed).rejects.toThrow('the pin may stand');
+    await expect(failed).rejects.toThrow('the pin may have been put');
     await new Promise(setImmediate);
     expect(ends).toEqual(['here true', 'closed']);
   });

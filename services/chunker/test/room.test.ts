@@ -25,7 +25,7 @@ function paperRoom(madeBytes: number | undefined) {
   };
   return {
     room: createRoom({
-      peers,
+      client: peers,
       members,
       stopping: new AbortController().signal,
       log: createLog('chunker', 'silent'),

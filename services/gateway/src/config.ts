@@ -3,11 +3,11 @@ import * as z from 'zod';
 
 const count = () => z.coerce.number().int();
 
-/** What the gateway is told. It owns no state, so nothing here names a folder. */
+/** The settings of the gateway. It owns no state, so nothing here names a folder. */
 export const GatewayConfig = PeerConfig.extend({
   /** Port of the front door; 0 lets the system choose. */
   GATEWAY_PORT: portSetting(7100),
-  /** Proxied requests at once, shared by clients; the next one is told to try again. */
+  /** Proxied requests at once, shared by clients; the next one is refused with a 503. */
   GATEWAY_REQUESTS_MAX: count().min(1).max(100_000).default(1024),
   /** Longest wait for a service to begin its answer to a read: above every deadline that it keeps itself. */
   GATEWAY_ANSWER_TIMEOUT_MS: count().min(100).max(3_600_000).default(60_000),

@@ -13,7 +13,7 @@ import type { Metrics } from './metrics.ts';
 
 /** Unread bytes of one listener: some hundred events, which is minutes of a busy swarm. */
 const BACKLOG_MAX_BYTES = 256 * 1024;
-/** What a browser waits before it comes back, in milliseconds. */
+/** How long a browser waits before it reconnects, in milliseconds. */
 const RETRY_MS = 2000;
 
 export interface EventsOptions {

@@ -2,7 +2,7 @@ import { createLoopMetrics } from '@shoal/chassis';
 import { Counter, Gauge, type Registry } from 'prom-client';
 
 /**
- * How a proxied request ended. `answered`: whole, whatever its status. `client-left`: the caller
+ * How a proxied request ended. `answered`: whole, with any status. `client-left`: the caller
  * went first. `unavailable`: no answer began. `broken`: the answer stopped in its middle.
  */
 export type ProxyOutcome = 'answered' | 'client-left' | 'unavailable' | 'broken';

@@ -74,7 +74,7 @@ export async function startGateway(
     }),
   );
   stack.defer(() => {
-    // Whoever is still here after this has their socket closed: better than a stop that hangs.
+    // Clients still here after this have their sockets closed: better than a stop that hangs.
     const late = setTimeout(() => app.server.closeAllConnections(), config.SHUTDOWN_TIMEOUT_MS);
     return app.close().finally(() => clearTimeout(late));
   });

@@ -12,7 +12,7 @@ export const StorageConfig = PeerConfig.extend({
   STORAGE_FSYNC: z.stringbool().default(true),
   /** Space given to blocks. Default: the whole file system, in whole GiB, so equal on one disk. */
   STORAGE_CAPACITY_BYTES: bytes.optional(),
-  /** Left free on the disk whatever the capacity: the index must always have room to delete. */
+  /** Left free on the disk at every capacity: the index must always have room to delete. */
   STORAGE_RESERVE_BYTES: bytes.default(256 * MiB),
   /** Share of the capacity that uploads leave free, so that lost copies can be made again. */
   STORAGE_REPAIR_RESERVE_SHARE: z.coerce.number().min(0).max(0.5).default(0.05),

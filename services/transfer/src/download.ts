@@ -32,7 +32,7 @@ export function createDownload(deps: DownloadDeps): (call: FileCall) => Promise<
     await deps.sender.send(call, async (flow) => {
       const pin = await deps.pins.find(params.hash, { signal });
       if (pin.kind !== 'file') {
-        // What it is called below /ipfs/: a directory's page, or a DAG's own blocks.
+        // Its address below /ipfs/: a directory's page, or a DAG's own blocks.
         const path = pin.kind === 'directory' ? `/ipfs/${pin.root}/` : `/ipfs/${pin.root}`;
         await reply.redirect(relativeReference(request.url, path), 302);
         return undefined;

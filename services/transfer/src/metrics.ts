@@ -110,7 +110,7 @@ export function createMetrics(register: Registry) {
     }),
     corruptReports: new Counter({
       name: 'shoal_transfer_corrupt_reports_total',
-      help: 'Storages told that they sent wrong bytes, by what they found.',
+      help: 'Reports to storages that sent wrong bytes, by what they found.',
       labelNames: ['outcome'] as const, // 'sound' | 'corrupt' | 'absent' | 'failed'
       registers,
     }),

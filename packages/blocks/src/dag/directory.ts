@@ -17,7 +17,7 @@ const FANOUT = 256;
 /** The multicodec of murmur3-x64-64, as shards name it. */
 const MURMUR3_X64_64 = 0x22;
 
-/** What a directory lists. */
+/** An entry of a directory. */
 export interface DirectoryEntry {
   /** One path segment, unique in its directory. */
   readonly name: string;
@@ -35,7 +35,7 @@ export interface Directory {
 
 /**
  * Builds a directory over entries that exist already. Their order does not matter.
- * @throws DirectoryInvalid when the hashes of two names can't be told apart.
+ * @throws DirectoryInvalid when two names have the same hash.
  */
 export async function buildDirectory(
   entries: readonly DirectoryEntry[],
@@ -66,7 +66,7 @@ function buildShard(
   const slots = new Map<number, (typeof entries)[number][]>();
   for (const hashed of entries) {
     const slot = hashed.hash[depth];
-    // 64 bits of hash are used up: two names that share them can't be told apart in a HAMT.
+    // 64 bits of hash are used up: a HAMT can't hold two names that share them.
     if (slot === undefined)
       throw new DirectoryInvalid({
         path: hashed.entry.name,

@@ -2,12 +2,12 @@
  * Looks at every block of a DAG that came from outside, each one once: whether it is there, whether it
  * is what the blocks above it say, and how large the whole is when it is unfolded. It is not unfolded
  * here: a few nodes that name each other often enough list more blocks than there are atoms. Nodes are
- * counted apart, since a walk reads each one wherever it stands, and leaves nowhere.
+ * counted apart, since a walk reads each one at every place where it occurs, and leaves never.
  *
  * Every member walks what is kept, again and again, so what that costs is bounded by what came in: the
  * nodes that are read, by number and by bytes, and the entries that are listed.
  *
- * What passes here, `walkDag` lists without a fault, and so does every member.
+ * A DAG that passes here is listed by `walkDag` without a fault, and so by every member.
  */
 import { type Cid, ManifestIncomplete, ManifestInvalid, MiB } from '@shoal/protocol';
 import { codecOf } from '../cid.ts';
@@ -20,7 +20,7 @@ import { childrenOf, DAG_DEPTH_MAX, type GetNode } from './walk-dag.ts';
  */
 const NODE_VISITS_MAX = 65_536;
 /**
- * With more visits, how often a node may stand in it on average; a guess: ten copies of a folder are
+ * With more visits, how often a node may occur in it on average; a guess: ten copies of a folder are
  * honest.
  * Past it: not kept, 422 `manifest-invalid`.
  */
@@ -31,12 +31,12 @@ const VISITS_PER_NODE_MAX = 16;
  */
 const VISITED_BYTES_MAX = 64 * MiB;
 /**
- * Entries that every DAG may list: some 75 MB of memory for whoever does.
+ * Entries that every DAG may list: some 75 MB of memory for a member that lists them.
  * Past it: not kept, 422 `manifest-invalid`.
  */
 const ENTRIES_FREE_MAX = 262_144;
 /**
- * With more entries, how often a block may stand in it on average; a guess: disk images are mostly zeros.
+ * With more entries, how often a block may occur in it on average; a guess: disk images are mostly zeros.
  * Past it: not kept, 422 `manifest-invalid`.
  */
 const ENTRIES_PER_BLOCK_MAX = 64;
@@ -48,18 +48,18 @@ export interface LeafClaim {
 }
 
 export interface MeasuredDag {
-  /** What the root is. */
+  /** The kind of the root. */
   readonly type: NodeType | 'raw';
   /** Entries that `walkDag` gives. */
   readonly entries: number;
-  /** File bytes below, those of a block as often as it stands. */
+  /** File bytes below, those of a block as often as it occurs. */
   readonly sizeBytes: number;
 }
 
 interface Measured extends MeasuredDag {
   /** Those of the entries that are nodes. */
   readonly nodeVisits: number;
-  /** What those have together. */
+  /** The bytes of those together. */
   readonly visitedBytes: number;
   /** Levels, itself included. */
   readonly height: number;
@@ -95,7 +95,7 @@ export async function measureDag(
     cid: Cid,
     depth: number,
   ): Promise<{ node: UnixfsNode; sizeBytes: number }> => {
-    if (depth > DAG_DEPTH_MAX) throw refuse(cid, `it lies deeper than ${DAG_DEPTH_MAX} levels`);
+    if (depth > DAG_DEPTH_MAX) throw refuse(cid, `it is deeper than ${DAG_DEPTH_MAX} levels`);
     if (measured.size >= entriesMax) throw refuse(root, `it has more than ${entriesMax} blocks`);
     const bytes = await getNode(cid);
     if (bytes === undefined) throw new ManifestIncomplete({ root, cid });
@@ -137,7 +137,7 @@ export async function measureDag(
         nodeVisits += below.nodeVisits;
         visitedBytes += below.visitedBytes;
         height = Math.max(height, below.height + 1);
-        // What was measured higher up may lie too deep here.
+        // A node that was measured higher up may be too deep here.
         if (depth + height > DAG_DEPTH_MAX + 1)
           throw refuse(cid, `it is deeper than ${DAG_DEPTH_MAX} levels`);
       }
@@ -153,12 +153,12 @@ export async function measureDag(
     const whole = await measure(root, 0);
     const { entries, nodeVisits, visitedBytes } = whole;
     if (isUnfolded(nodeVisits, measured.size, NODE_VISITS_MAX))
-      throw refuse(root, `${measured.size} nodes stand in it ${nodeVisits} times`);
+      throw refuse(root, `${measured.size} nodes occur in it ${nodeVisits} times`);
     if (isUnfolded(visitedBytes, nodeBytes, VISITED_BYTES_MAX))
       throw refuse(root, `${nodeBytes} bytes of nodes unfold to ${visitedBytes}`);
     const blocks = measured.size + distinctLeaves.size;
     if (entries > ENTRIES_FREE_MAX && entries > blocks * ENTRIES_PER_BLOCK_MAX)
-      throw refuse(root, `${blocks} blocks stand in it ${entries} times`);
+      throw refuse(root, `${blocks} blocks occur in it ${entries} times`);
     return whole;
   }
   const [sizeBytes = 0] = await checkLeaves([{ cid: root, sizeBytes: undefined }]);

@@ -30,7 +30,7 @@ export interface NamedLink {
 }
 
 /**
- * Finds a name. `onShard` is told of each further node that was read.
+ * Finds a name. `onShard` is called for each further node that was read.
  * @returns undefined when it is not there, or when the node is no directory.
  * @throws ManifestIncomplete, ManifestInvalid.
  */
@@ -57,8 +57,8 @@ export async function findEntry(
 }
 
 /**
- * All names, in the order in which they stand.
- * @throws ManifestIncomplete; ManifestInvalid, also when the shards lead on and on.
+ * All names, in the order of the nodes.
+ * @throws ManifestIncomplete; ManifestInvalid, also when shards go on without end.
  */
 export async function* listEntries(
   directory: UnixfsNode,

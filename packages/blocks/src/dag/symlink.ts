@@ -5,7 +5,7 @@ import { type Attributes, unixfsAttributes } from './attributes.ts';
 import { hashBlock } from '../cid.ts';
 import type { DagNode } from './dag.ts';
 
-/** The node of a symlink. `target` is not looked at: any bytes may stand there. */
+/** The node of a symlink. `target` is not checked: it may be any bytes. */
 export function buildSymlink(target: Uint8Array, attributes?: Attributes): DagNode {
   const unixfs = new UnixFS({ type: 'symlink', data: target, ...unixfsAttributes(attributes) });
   const bytes = encode(prepare(createNode(unixfs.marshal(), [])));
@@ -13,9 +13,9 @@ export function buildSymlink(target: Uint8Array, attributes?: Attributes): DagNo
 }
 
 /**
- * Whether a symlink may lead out of the folder that it lies in, `depth` folders below the top. Steps up
- * are counted where they stand first, in folders that we made; behind a name they can't be told, since
- * that name may be a link itself. Links of which none leads out don't do so together.
+ * Whether a symlink may lead out of its folder, `depth` folders below the top. Steps up
+ * are counted where they come first, in folders that we made; after a name they can't be counted, since
+ * that name may be a link itself. Links that each stay inside also do so together.
  */
 export function leadsOut(target: Uint8Array, depth: number): boolean {
   const text = Buffer.from(target).toString('latin1'); // bytes, of which "/" and "." alone count

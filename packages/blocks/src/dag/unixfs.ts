@@ -120,7 +120,7 @@ export function fileBytesOf(codec: Codec, bytes: Uint8Array): Uint8Array {
   }
 }
 
-/** What a link names. @throws CidUnsupported */
+/** The target of a link. @throws CidUnsupported */
 export const targetOf = ({ cid }: NodeLink): ReadCid => readLink(cid);
 
 function unmarshal(data: Uint8Array): UnixFS | undefined {

@@ -1,9 +1,9 @@
 /**
  * Walks any dag-pb/raw DAG depth first, parents before children: the order of have-maps and of CARs.
- * Nodes are read one at a time, leaves never: whether a block is a leaf is told by its parent.
+ * Nodes are read one at a time, leaves never: the parent says whether a block is a leaf.
  *
- * A node that stands in many places is asked for as often. A caller whose `getNode` answers from memory
- * has to let others have their turn there, or between entries.
+ * A node that occurs in many places is requested as often. A caller whose `getNode` answers from memory
+ * must yield to the event loop there, or between entries.
  */
 import {
   BLOCK_SIZE_MAX_BYTES,
@@ -15,7 +15,7 @@ import {
 import { codecOf } from '../cid.ts';
 import { fileBytesOf, type NodeLink, readUnixfs, targetOf, type UnixfsNode } from './unixfs.ts';
 
-/** A block of a DAG, where it stands. */
+/** A block of a DAG, at one of its places. */
 export interface DagEntry {
   readonly cid: Cid;
   /** Leaves hold file bytes and no links. Every member keeps all nodes; leaves are placed. */
@@ -24,7 +24,7 @@ export interface DagEntry {
   readonly sizeBytes: number;
   /** Position of the first of them in the file, or in the files of a directory one after the other. */
   readonly offset: number;
-  /** File bytes that stand in the parent's link (an identity CID): there is no block to fetch. */
+  /** File bytes in the parent's link itself (an identity CID): there is no block to fetch. */
   readonly inline?: Uint8Array;
   /** True when its parent spells its CID as version 0: names in a CAR must be those of the links. */
   readonly isV0?: true;
@@ -44,7 +44,7 @@ export interface WalkOptions {
   readonly withInline?: boolean;
   /** Leaves out a block, and everything below it, when this says so. */
   readonly skip?: (cid: Cid) => boolean;
-  /** Told how many links wait to be followed, some 200 bytes of memory each; what it throws ends the walk. */
+  /** Called with the number of links yet to follow, some 200 bytes of memory each; what it throws ends the walk. */
   readonly onPending?: (links: number) => void;
 }
 
@@ -54,13 +54,13 @@ export interface WalkOptions {
  */
 export const DAG_DEPTH_MAX = 256;
 /**
- * What the encoding of a dag-pb leaf adds to its bytes is below 20 bytes; one link alone takes more
+ * The encoding of a dag-pb leaf adds less than 20 bytes to its own; one link alone takes more
  * than 40. So a parent's sizes tell a leaf from a node before the block is fetched.
  * Past it: it counts as a node, which every member keeps.
  */
 const LEAF_OVERHEAD_MAX_BYTES = 32;
 
-/** A link that is to be followed. */
+/** A link yet to follow. */
 export interface Visit {
   readonly cid: Cid;
   readonly isLeaf: boolean;
@@ -137,8 +137,8 @@ export async function* walkDag(
 }
 
 /**
- * What of a node a walk needs. Nothing else of it is in memory while the reader takes its time: a link
- * as it was read takes three times as much. What is wrong with a link is told after the node was given.
+ * The part of a node that a walk needs. Nothing else of it stays in memory while the reader takes its time: a link
+ * as it was read takes three times as much. Faults of a link are reported after the node was yielded.
  */
 function readNode(
   bytes: Uint8Array,
@@ -200,7 +200,7 @@ export async function listDag(
   return entries;
 }
 
-/** What a node's links name, as a walk sees it. @throws CidUnsupported */
+/** The targets of a node's links, as a walk sees them. @throws CidUnsupported */
 export function childrenOf({ type, links }: UnixfsNode): Visit[] {
   return links.map((link) => visitOf(link, type === 'file', undefined, 0));
 }

@@ -1,4 +1,4 @@
-/** What others are told to call, for a host that a peer listens on. */
+/** The address that others call, for a host that a peer listens on. */
 import { networkInterfaces } from 'node:os';
 import { dialable, isAnyAddress } from '@shoal/protocol';
 

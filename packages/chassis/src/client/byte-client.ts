@@ -6,66 +6,21 @@
  * (bench/README.md). Here the kernel writes into the block's own buffer and nothing is allocated.
  *
  * It speaks the least of HTTP/1.1 that our own storage answers with: a status line, headers, and a
- * body with Content-Length. Whatever else a peer sends (chunked bodies, 1xx, more bytes than it said)
+ * body with Content-Length. Anything else that a peer sends (chunked bodies, 1xx, more bytes than it said)
  * ends the connection: the peer is faulty or lies, and is treated as either.
  */
-import { connect, type Socket } from 'node:net';
-
-/** Headers of a block's answer. Past it: the connection is closed; the next provider is asked. */
-const HEAD_SIZE_MAX_BYTES = 16 * 1024;
-/** First bytes of an answer land here, headers and some body: the only bytes that are copied. */
-const SCRATCH_SIZE_BYTES = 64 * 1024;
-/**
- * An answer that is not a block may be this long to be read away; past that we hang up instead.
- * Past it: the connection is closed instead.
- */
-const DISCARD_SIZE_MAX_BYTES = SCRATCH_SIZE_BYTES;
-/**
- * Idle connections are closed by us before the server does it, so that none is reused dying.
- * Past it: closed.
- */
-const IDLE_TIMEOUT_MS = 30_000;
-
-export interface ByteRequest {
-  readonly origin: string;
-  /** Path with query. */
-  readonly path: string;
-  readonly headers: Readonly<Record<string, string>>;
-  /**
-   * Told status and length; gives the buffer that the body goes into, of at least that length, or
-   * undefined to have it read away. What it throws refuses the answer.
-   */
-  readonly onHead: (status: number, sizeBytes: number) => Uint8Array | undefined;
-  /** The answer must begin, and go on, at least this often. */
-  readonly stallMs: number;
-  readonly signal: AbortSignal;
-}
+import type { Socket } from 'node:net';
+import {
+  type ByteRequest,
+  type Connection,
+  type Exchange,
+  isTimeout,
+  openConnection,
+} from './connection.ts';
 
 export interface ByteClient extends Disposable {
   /** Resolves when the whole body is in the buffer. The buffer is not touched after it settles. */
   get(request: ByteRequest): Promise<void>;
-}
-
-/** What is in progress on a connection. */
-interface Exchange {
-  readonly request: ByteRequest;
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
-  /** Body bytes still to come; undefined before the head is complete. */
-  leftBytes: number | undefined;
-  filledBytes: number;
-  into: Uint8Array | undefined;
-  head: Buffer;
-  isLast: boolean;
-  hasBegun: boolean;
-}
-
-interface Connection {
-  readonly socket: Socket;
-  readonly isReused: () => boolean;
-  start(exchange: Exchange): void;
-  /** Back to the others, unused or used to the end. */
-  free(): void;
 }
 
 interface Origin {
@@ -79,96 +34,23 @@ export function createByteClient(connectionsMax: number, connectTimeoutMs: numbe
   const origins = new Map<string, Origin>();
   const sockets = new Set<Socket>();
 
-  const openConnection = (originName: string, origin: Origin): Connection => {
-    const { hostname, port } = new URL(originName);
-    const scratch = Buffer.allocUnsafeSlow(SCRATCH_SIZE_BYTES);
-    let current: Exchange | undefined;
-    let exchanges = 0;
-
-    const socket = connect({
-      host: hostname.replace(/^\[|\]$/g, ''),
-      port: Number(port === '' ? 80 : port),
-      noDelay: true,
-      onread: {
-        // Asked before each read: the body's own place when it is known, the scratch otherwise.
-        buffer: () => {
-          const into = current?.into;
-          const left = current?.leftBytes;
-          if (current === undefined || into === undefined || left === undefined) return scratch;
-          return into.subarray(current.filledBytes, current.filledBytes + left);
-        },
-        callback: (sizeBytes, buffer) => {
-          onBytes(sizeBytes, buffer);
-          return true;
-        },
-      },
-    });
-    sockets.add(socket);
-    origin.open += 1;
-
-    const fail = (error: Error): void => {
-      socket.destroy();
-      const exchange = current;
-      current = undefined;
-      exchange?.reject(error);
-    };
-    const onBytes = (sizeBytes: number, buffer: Uint8Array): void => {
-      const exchange = current;
-      if (exchange === undefined) return fail(new Error('bytes that nobody asked for'));
-      exchange.hasBegun = true;
-      socket.setTimeout(exchange.request.stallMs);
-      try {
-        if (exchange.leftBytes === undefined) readHead(exchange, buffer.subarray(0, sizeBytes));
-        else readBody(exchange, buffer, sizeBytes);
-      } catch (error) {
-        return fail(error as Error);
-      }
-      if (exchange.leftBytes === 0) finish(exchange);
-    };
-    const finish = (exchange: Exchange): void => {
-      current = undefined;
-      if (exchange.isLast) socket.destroy();
-      else connection.free();
-      exchange.resolve();
-    };
-    socket.setTimeout(connectTimeoutMs);
-    socket.on('timeout', () =>
-      fail(new Error(current === undefined ? 'idle' : 'no bytes for too long')),
-    );
-    socket.on('error', fail);
-    socket.on('end', () => fail(new Error('the peer closed the connection')));
-    socket.on('close', () => {
-      sockets.delete(socket);
-      origin.open -= 1;
-      const at = origin.idle.indexOf(connection);
-      if (at >= 0) origin.idle.splice(at, 1);
-      fail(new Error('the connection closed'));
-      origin.waiting.shift()?.();
-    });
-    socket.once('connect', () => {
-      socket.setTimeout(current === undefined ? IDLE_TIMEOUT_MS : current.request.stallMs);
-    });
-
-    const connection: Connection = {
-      socket,
-      isReused: () => exchanges > 1,
-      free() {
-        if (!socket.connecting) socket.setTimeout(IDLE_TIMEOUT_MS);
-        origin.idle.push(connection);
+  const open = (name: string, origin: Origin): Connection => {
+    const connection = openConnection(name, {
+      connectTimeoutMs,
+      onFree(freed) {
+        origin.idle.push(freed);
         origin.waiting.shift()?.();
       },
-      start(exchange) {
-        current = exchange;
-        exchanges += 1;
-        const { path, headers, origin: name, stallMs } = exchange.request;
-        if (!socket.connecting) socket.setTimeout(stallMs);
-        const lines = Object.entries(headers).map(([key, value]) => `${key}: ${value}\r\n`);
-        socket.write(
-          `GET ${path} HTTP/1.1\r\nhost: ${new URL(name).host}\r\n${lines.join('')}\r\n`,
-          'latin1',
-        );
+      onClose(closed) {
+        sockets.delete(closed.socket);
+        origin.open -= 1;
+        const at = origin.idle.indexOf(closed);
+        if (at >= 0) origin.idle.splice(at, 1);
+        origin.waiting.shift()?.();
       },
-    };
+    });
+    origin.open += 1;
+    sockets.add(connection.socket);
     return connection;
   };
 
@@ -179,7 +61,7 @@ export function createByteClient(connectionsMax: number, connectTimeoutMs: numbe
       signal.throwIfAborted();
       const idle = origin.idle.pop();
       if (idle !== undefined) return idle;
-      if (origin.open < connectionsMax) return openConnection(name, origin);
+      if (origin.open < connectionsMax) return open(name, origin);
       const { waiting } = origin;
       await new Promise<void>((resolve) => {
         const go = () => {
@@ -199,38 +81,6 @@ export function createByteClient(connectionsMax: number, connectTimeoutMs: numbe
     }
   };
 
-  const exchangeOn = async (
-    connection: Connection,
-    request: ByteRequest,
-  ): Promise<'done' | 'stale'> => {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const exchange: Exchange = {
-      request,
-      resolve,
-      reject,
-      leftBytes: undefined,
-      filledBytes: 0,
-      into: undefined,
-      head: Buffer.alloc(0),
-      isLast: false,
-      hasBegun: false,
-    };
-    const onAbort = () => connection.socket.destroy();
-    request.signal.addEventListener('abort', onAbort, { once: true });
-    connection.start(exchange);
-    try {
-      await promise;
-      return 'done';
-    } catch (error) {
-      request.signal.throwIfAborted();
-      // The server may close an idle connection in the moment we use it: that says nothing of the block.
-      if (connection.isReused() && !exchange.hasBegun && !isTimeout(error)) return 'stale';
-      throw error;
-    } finally {
-      request.signal.removeEventListener('abort', onAbort);
-    }
-  };
-
   return {
     async get(request) {
       for (;;) {
@@ -246,49 +96,32 @@ export function createByteClient(connectionsMax: number, connectTimeoutMs: numbe
   };
 }
 
-const isTimeout = (error: unknown): boolean =>
-  error instanceof Error && error.message === 'no bytes for too long';
-
-/** Gathers the head; once it is whole, what follows of it is the body's beginning. */
-function readHead(exchange: Exchange, bytes: Uint8Array): void {
-  const { length } = exchange.head;
-  exchange.head = Buffer.concat([exchange.head, bytes]);
-  const end = exchange.head.indexOf('\r\n\r\n', Math.max(0, length - 3));
-  if (end < 0) {
-    if (exchange.head.length > HEAD_SIZE_MAX_BYTES) throw new Error('the head is too long');
-    return;
+/** Sends a request on a connection; `stale` when that had been closed before it got there. */
+async function exchangeOn(connection: Connection, request: ByteRequest): Promise<'done' | 'stale'> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const exchange: Exchange = {
+    request,
+    resolve,
+    reject,
+    leftBytes: undefined,
+    filledBytes: 0,
+    into: undefined,
+    head: Buffer.alloc(0),
+    isLast: false,
+    hasBegun: false,
+  };
+  const onAbort = () => connection.socket.destroy();
+  request.signal.addEventListener('abort', onAbort, { once: true });
+  connection.start(exchange);
+  try {
+    await promise;
+    return 'done';
+  } catch (error) {
+    request.signal.throwIfAborted();
+    // The server may close an idle connection in the moment we use it: that says nothing of the block.
+    if (connection.isReused() && !exchange.hasBegun && !isTimeout(error)) return 'stale';
+    throw error;
+  } finally {
+    request.signal.removeEventListener('abort', onAbort);
   }
-  const [statusLine = '', ...lines] = exchange.head.toString('latin1', 0, end).split('\r\n');
-  const status = /^HTTP\/1\.1 ([2-5]\d\d)(?: |$)/.exec(statusLine)?.[1];
-  if (status === undefined) throw new Error('the status line is not one');
-  const lengths = lines.flatMap(
-    (line) => /^content-length:\s*(\d{1,15})\s*$/i.exec(line)?.[1] ?? [],
-  );
-  const [lengthText] = lengths;
-  const isFramedOtherwise = lines.some((line) => /^transfer-encoding:/i.test(line));
-  if (lengths.length !== 1 || lengthText === undefined || isFramedOtherwise)
-    throw new Error('the answer does not say its length');
-  exchange.isLast = lines.some((line) => /^connection:\s*close\s*$/i.test(line));
-  const sizeBytes = Number(lengthText);
-  exchange.leftBytes = sizeBytes;
-  exchange.into = exchange.request.onHead(Number(status), sizeBytes);
-  if (exchange.into === undefined && sizeBytes > DISCARD_SIZE_MAX_BYTES)
-    throw new Error(`an answer of ${status} has ${sizeBytes} bytes`);
-  const rest = exchange.head.subarray(end + 4);
-  exchange.head = Buffer.alloc(0);
-  if (rest.length > sizeBytes) throw new Error('the body is longer than it said');
-  exchange.into?.set(rest, 0);
-  exchange.filledBytes = rest.length;
-  exchange.leftBytes = sizeBytes - rest.length;
-}
-
-/** The bytes are in place already, unless they went to the scratch. */
-function readBody(exchange: Exchange, buffer: Uint8Array, sizeBytes: number): void {
-  const left = exchange.leftBytes ?? 0;
-  if (sizeBytes > left) throw new Error('the body is longer than it said');
-  const { into, filledBytes } = exchange;
-  if (into !== undefined && buffer.buffer !== into.buffer)
-    into.set(buffer.subarray(0, sizeBytes), filledBytes);
-  exchange.filledBytes += sizeBytes;
-  exchange.leftBytes = left - sizeBytes;
 }

@@ -20,7 +20,7 @@ const AGE_MAX_MS = 1000;
 const ASK_TIMEOUT_MS = 2000;
 /** How long discovery may hold a poll while the table is unchanged. */
 const POLL_WAIT_MS = 10_000;
-/** What a poll may take beyond that. */
+/** The time that a poll may take beyond that. */
 const POLL_SLACK_MS = 5000;
 /** Pause after a failed poll: discovery restarts within about a second. */
 const RETRY_DELAY_MS = 200;

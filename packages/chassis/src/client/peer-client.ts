@@ -14,7 +14,8 @@ import {
 } from '@shoal/protocol';
 import { Agent, type Dispatcher } from 'undici';
 import type * as z from 'zod';
-import { type ByteRequest, createByteClient } from './byte-client.ts';
+import { createByteClient } from './byte-client.ts';
+import type { ByteRequest } from './connection.ts';
 import type { Prover } from './proof.ts';
 
 /**

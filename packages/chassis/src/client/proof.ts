@@ -23,7 +23,7 @@ export interface Prover {
   check(header: string | undefined, request: ProvenRequest): PeerId;
 }
 
-/** The prover of a service, from what every service is told. @throws ConfigError */
+/** The prover of a service, from the settings that all services share. @throws ConfigError */
 export function openProver(
   config: Pick<PeerConfig, 'PEER_ID' | 'PEER_DATA_DIR' | 'SWARM_KEY_FILE'>,
 ): Prover {
@@ -34,7 +34,7 @@ export function openProver(
   );
 }
 
-/** What only the services of one peer know: its identity key. @throws ConfigError */
+/** The secret that only the services of one peer know: its identity key. @throws ConfigError */
 export function readLocalSecret(peerDataDir: string): Uint8Array {
   return openIdentity(join(peerDataDir, 'identity.key')).privateKeyRaw;
 }

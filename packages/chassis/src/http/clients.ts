@@ -1,10 +1,10 @@
 /**
- * Which client a request is of, for whatever clients share: its address, and whether it has the write
+ * Which client a request is of, for everything that clients share: its address, and whether it has the write
  * token. A token that isn't ours makes nobody another client, or anyone could be a thousand.
  *
  * The services behind see the gateway's address on every request, so the gateway passes the client's
- * name on, with a proof that only services of this peer can make. What clients send under that header
- * themselves is thrown away at the gateway and proves nothing elsewhere.
+ * name on, with a proof that only services of this peer can make. A header that clients send under that name
+ * is thrown away at the gateway and proves nothing elsewhere.
  */
 import { createHmac, createSecretKey, hkdfSync, timingSafeEqual } from 'node:crypto';
 import { CLIENT_HEADER, clientMessage, type PeerId, PROOF_HEADER } from '@shoal/protocol';
@@ -54,11 +54,11 @@ export function createClients({
   prover,
 }: {
   readonly self: PeerId;
-  /** What only the services of this peer know. */
+  /** The secret that only the services of this peer know. */
   readonly localSecret: Uint8Array;
   readonly trustedProxies: readonly string[];
   readonly token: string | undefined;
-  /** Tells members and own services by their proof; without one they are told by their address. */
+  /** Recognises members and own services by their proof; a request without one goes by its address. */
   readonly prover?: Prover | undefined;
 }): Clients {
   const proxies = listNetworks(trustedProxies);

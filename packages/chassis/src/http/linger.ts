@@ -16,7 +16,7 @@ import type { Socket } from 'node:net';
  */
 const LINGER_MAX_MS = 10_000;
 /**
- * The same for a service that is told to stop, which others wait for: enough for a bad line's round trips.
+ * The same for a service that must stop, which others wait for: enough for a bad line's round trips.
  * Past it: the connection is closed.
  */
 const LINGER_STOPPING_MS = 1000;

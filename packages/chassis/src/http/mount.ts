@@ -1,5 +1,5 @@
 /**
- * Puts a route of `protocol` on a server. The audience decides what stands before the handler:
+ * Puts a route of `protocol` on a server. The audience decides what guards the handler:
  * nothing for `public`, the swarm proof for `peer`, the proof of this very peer for `local`.
  */
 import {
@@ -19,7 +19,7 @@ import type { Server } from './server.ts';
 /** The reason that a request's signal gives: nobody waits for the answer any more. */
 export class CallerLeft extends Error {}
 
-/** What a handler is given: everything parsed, who called, and a signal that fires when they leave. */
+/** The input of a handler: everything parsed, the caller, and a signal that fires when it leaves. */
 export interface Call<P extends z.ZodObject, Q extends z.ZodObject, B> {
   readonly params: z.output<P>;
   readonly query: z.output<Q>;

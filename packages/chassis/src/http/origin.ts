@@ -1,7 +1,7 @@
 /**
  * Keeps web pages of strangers away from this peer, reads included: a visitor's browser would ask for them.
  *
- * A page of another site is told by `Origin`, and where browsers leave that out (images, scripts, forms
+ * A page of another site is recognised by `Origin`, and where browsers leave that out (images, scripts, forms
  * that only ask) by `Sec-Fetch-Site`; what neither tells, the browser itself keeps from the page, since
  * answers are marked as for our own pages. A page that moved its own DNS name onto our address (DNS
  * rebinding) looks like one of ours; but it needs a name in public DNS, so requests are answered only
@@ -35,7 +35,7 @@ export function ownHostNames(
   const urls = [GATEWAY_URL, CHUNKER_URL, STORAGE_URL, TRANSFER_URL, DISCOVERY_URL];
   return [
     ...config.GATEWAY_HOST_NAMES,
-    // What other peers and our own services call us by.
+    // The names that other peers and our own services use.
     config.DISCOVERY_ADVERTISE_HOST,
     config.BIND_HOST,
     ...urls.map((url) => new URL(url).hostname),
@@ -59,7 +59,7 @@ export function refuseForeignPages(app: FastifyInstance, hostNames: readonly str
   });
 }
 
-/** What of a request tells whose page it is from. */
+/** The parts of a request that show which site's page it is from. */
 interface Asked {
   readonly method: string;
   /** As on the request line. */
@@ -85,7 +85,7 @@ export function originFault(asked: Asked): string | undefined {
     if (page === undefined) return `its origin is "${origin.slice(0, 100)}"`;
     return page === host.toLowerCase() ? undefined : `the page is of ${page}, this peer is ${host}`;
   }
-  // A link that a person follows is theirs to follow; the page that it stands on sees nothing of it.
+  // A person may follow any link; the page that has it sees nothing of the answer.
   const isFollowed =
     isRead(asked) &&
     asked['sec-fetch-mode'] === 'navigate' &&
@@ -105,7 +105,7 @@ export function isOwnHost(host: string, hostNames: readonly string[]): boolean {
 
 /** @throws RequestInvalid, HostRefused */
 function checkHost({ raw, headers, url }: FastifyRequest, hostNames: readonly string[]): void {
-  // Node keeps the first of several; what stands before us may have looked at another.
+  // Node keeps the first of several; a proxy before us may have read another.
   if (isTwice(raw.rawHeaders, 'host'))
     throw new RequestInvalid({ reason: 'the Host header was given more than once' });
   // A whole address on the request line counts instead of the header (RFC 9112 §3.2.2).

@@ -2,7 +2,7 @@
  * Which write token a peer has: the one that it was given; beyond this machine else one made from the swarm
  * key, so that a peer is closed to strangers though nobody thought of it, and all peers agree.
  *
- * Rejected: refusing to start without one, since then whoever follows a page types a secret and forgets
+ * Rejected: refusing to start without one, since then a user who follows a page types a secret and forgets
  * another machine; and chance, since each peer would have its own.
  */
 import { hkdfSync } from 'node:crypto';
@@ -15,12 +15,12 @@ import {
   WRITE_TOKEN_PATTERN,
 } from '../process/config.ts';
 
-/** Nobody guesses 24 bytes; as hex they stand in every shell and header as they are. */
+/** Nobody guesses 24 bytes; as hex they need no quotes in any shell or header. */
 const TOKEN_SIZE_BYTES = 24;
 
 type TokenSettings = Pick<PeerConfig, 'WRITE_TOKEN' | 'WRITE_TOKEN_FILE'>;
 
-/** The token that writes at this peer need; undefined when whoever reaches it may write. @throws ConfigError */
+/** The token that writes at this peer need; undefined when every client that reaches it may write. @throws ConfigError */
 export function readWriteToken(
   config: TokenSettings & Pick<PeerConfig, 'BIND_HOST' | 'SWARM_KEY_FILE' | 'WRITE_OPEN'>,
 ): string | undefined {

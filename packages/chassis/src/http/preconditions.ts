@@ -4,7 +4,7 @@
  */
 import { PreconditionFailed } from '@shoal/protocol';
 
-/** What a request says; its headers in lower case, as Node gives them. */
+/** A request with its headers in lower case, as Node gives them. */
 export interface ConditionalRequest {
   readonly method: string;
   readonly headers: {

@@ -4,7 +4,7 @@
  *
  * Most answers need not know: they refer relatively. Pages and redirects below `/ipfs/` have whole paths,
  * since the gateway specification's suite compares them; there the proxy says its path in
- * `X-Forwarded-Prefix`. Whoever else sends that changes the links of their own answer, to this same host.
+ * `X-Forwarded-Prefix`. A client that sends it itself changes the links of its own answer alone, to this same host.
  */
 import type { IncomingHttpHeaders } from 'node:http';
 
@@ -12,7 +12,7 @@ const PREFIX_HEADER = 'x-forwarded-prefix';
 /** Path of a proxy. Past it: not believed. */
 const PREFIX_MAX_CHARS = 200;
 
-/** What stands before our own paths outside, without a final slash; empty without a proxy that says so. */
+/** The path of the proxy that is before ours, without a final slash; empty if no proxy states one. */
 export function proxyPath(headers: IncomingHttpHeaders): string {
   const given = headers[PREFIX_HEADER];
   const path = typeof given === 'string' ? given.replace(/\/$/, '') : '';

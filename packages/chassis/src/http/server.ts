@@ -55,7 +55,7 @@ export interface ServerOptions {
   readonly whyNotReady: () => Promise<string | undefined> | string | undefined;
   /** Names under which it answers, beside those that are local anyway: see `ownHostNames`. */
   readonly hostNames: readonly string[];
-  /** What writes over its public routes must carry; nothing without it. */
+  /** Required of writes over its public routes; undefined: no token is required. */
   readonly writeToken?: string | undefined;
   /** Tells whose requests they are; without it, by the address of the connection. */
   readonly clients?: Clients | undefined;
@@ -123,7 +123,7 @@ export function createServer(options: ServerOptions): Server {
   });
   const linger = lingerAfterEarlyAnswers(app.server);
   app.addHook('onSend', async ({ raw }, reply) => {
-    if (!raw.complete) void reply.header('connection', 'close'); // a sender that is told stops
+    if (!raw.complete) void reply.header('connection', 'close'); // the sender then stops
   });
   const unused = unusedConnections(app);
   app.addHook('preClose', async () => {
@@ -180,7 +180,7 @@ function problemOf(error: FastifyError, takes = 'application/json'): Problem {
   return new InternalError({}, { cause: error });
 }
 
-/** What could not be parsed as HTTP gets a problem too, then the connection ends. */
+/** Bytes that could not be parsed as HTTP get a problem too, then the connection ends. */
 function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
   if (socket.writableEnded) return; // the parser meets what comes behind the fault: it is read away
   if (error.code === 'ECONNRESET' || !socket.writable || socket.destroyed) {
@@ -223,7 +223,7 @@ function unusedConnections({ server }: Server): { close(): void } {
     socket.once('close', () => unused.delete(socket));
   });
   // No listener for `upgrade`: with one, Node would hand it whatever offers to change the protocol, as curl
-  // --http2 and Java do, and nobody would answer. Without, those are requests like any other (RFC 9110 §7.8).
+  // --http2 and Java do, and nobody would answer. Like this, those are requests like any other (RFC 9110 §7.8).
   server.on('request', ({ socket }: IncomingMessage) => void unused.delete(socket));
   return {
     close() {

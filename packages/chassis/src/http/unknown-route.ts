@@ -1,5 +1,5 @@
 /**
- * What is asked that no route answers: 405 with the methods that the path has, or 404 when it has none.
+ * Requests that no route answers: 405 with the methods that the path has, or 404 when it has none.
  * Found by the router that the framework itself uses, so that both read paths alike.
  */
 import type { FastifyInstance } from 'fastify';
@@ -9,7 +9,7 @@ import { MethodNotAllowed, RouteUnknown } from '@shoal/protocol';
 /** Longest path that is repeated to who asked. */
 const PATH_SHOWN_CHARS = 200;
 
-/** Answers for all routes of a server, whoever adds them later; to be called before any is. */
+/** Answers for all routes of a server; call it before any is added. */
 export function refuseUnknownRoutes(
   app: FastifyInstance,
   { maxParamLength }: { maxParamLength: number },

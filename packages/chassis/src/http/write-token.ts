@@ -1,5 +1,5 @@
 /**
- * The write token: whoever has it may change what the swarm keeps, by this peer's public routes.
+ * The write token: its holder may change what the swarm keeps, by this peer's public routes.
  *
  * Checked in one place, on each service's own port, since the services are reachable without the
  * gateway. A route is guarded unless it says otherwise, so that one which a service mounts by itself is
@@ -11,7 +11,7 @@ import type { FastifyInstance } from 'fastify';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** What stands before writes: the write token as a rule, the proof, or what the route itself does. */
+    /** The guard of writes: the write token as a rule, the proof, or the route's own check. */
     readonly guard?: 'token' | 'proof' | 'own';
     /** Media types of a body, in words for a person. */
     readonly takes?: string;

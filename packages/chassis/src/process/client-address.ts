@@ -31,7 +31,7 @@ export function listNetworks(networks: readonly string[]): BlockList {
 
 /**
  * The client's address. `X-Forwarded-For` counts from its end, and only as far as each proxy on the way
- * is believed: what stands before that, the client may have written itself.
+ * is believed: the client may have written all that comes before it.
  */
 export function clientAddress(
   socketAddress: string | undefined,
@@ -48,7 +48,7 @@ export function clientAddress(
   return address;
 }
 
-/** The addresses that count as one client: whoever has one of IPv6 has the whole /64. */
+/** The addresses that count as one client: one address of IPv6 comes with the whole /64. */
 export function addressShare(address: string): string {
   return isIPv6(address) ? `${groupsOf(address).slice(0, 4).join(':')}::/64` : address;
 }

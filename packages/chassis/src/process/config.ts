@@ -15,18 +15,18 @@ const TRUSTED_PROXIES_MAX = 64;
 /** A write token: long enough that nobody guesses it, and safe in a header. Empty is none. */
 export const WRITE_TOKEN_PATTERN = /^$|^[!-~]{16,256}$/;
 
-/** What every service of a peer is told by whoever starts it, the launcher as a rule. */
+/** Settings that every service of a peer gets from the program that starts it, as a rule the launcher. */
 export const PeerConfig = z.object({
   /** The peer's identity; the key itself stays with discovery. */
   PEER_ID: PeerId,
   /** Folder of this peer: everything that must survive is below it. */
   PEER_DATA_DIR: z.string().min(1),
-  /** File with the swarm key: 64 hex digits. Whoever has it is a member. */
+  /** File with the swarm key: 64 hex digits. It makes its holder a member. */
   SWARM_KEY_FILE: z.string().min(1),
   /**
    * Token that every write over the public routes must carry, as `Authorization: Bearer <token>`: 16 to
    * 256 printable characters. Without one it is made from the swarm key (`shoal token` prints it); a peer that
-   * only this machine reaches has none then, and whoever does may write.
+   * only this machine reaches has none then, and every program on it may write.
    */
   WRITE_TOKEN: z
     .string()
@@ -34,13 +34,13 @@ export const PeerConfig = z.object({
     .optional(),
   /** File that holds that token, instead. */
   WRITE_TOKEN_FILE: z.string().optional(),
-  /** Whether whoever reaches the ports may write, on a network too, as long as no token is given. */
+  /** Whether every client that reaches the ports may write, on a network too, as long as no token is given. */
   WRITE_OPEN: z.stringbool().default(false),
   /** Unix socket of this peer's own Redis. */
   REDIS_SOCKET: z.string().min(1),
   /** Address that the HTTP servers listen on. The default lets nobody in from outside. */
   BIND_HOST: z.string().min(1).default('127.0.0.1'),
-  /** Host that other peers are told; the address we bind, or the first one of this machine, when empty. */
+  /** Host that other peers call; when empty, the address we bind, or the first one of this machine. */
   DISCOVERY_ADVERTISE_HOST: z
     .string()
     .max(253)
@@ -81,7 +81,7 @@ export const PeerConfig = z.object({
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
   /** Longest wait for requests in flight when stopping. */
   SHUTDOWN_TIMEOUT_MS: z.coerce.number().int().min(0).max(600_000).default(8000),
-  /** Process that started this one: the service stops when that is gone. Without, it stays. */
+  /** Process that started this one: the service stops when that is gone. Default: none. */
   LAUNCHER_PID: z.coerce.number().int().positive().optional(),
   /** Origin at which this peer's services reach its gateway. */
   GATEWAY_URL: Origin,

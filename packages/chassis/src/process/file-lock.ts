@@ -6,7 +6,7 @@
  */
 import { DatabaseSync } from 'node:sqlite';
 
-/** SQLITE_BUSY: somebody has the lock. Anything else is a fault of the file or its disk. */
+/** SQLITE_BUSY: another process has the lock. Anything else is a fault of the file or its disk. */
 const SQLITE_BUSY = 5;
 
 /**

@@ -7,7 +7,7 @@ const PAUSE_MS = 1;
 
 /**
  * Writes a line to stdout; when that can't be done the line is lost, and nothing else. The logs may
- * lie on a full disk, and a peer that can still read and delete must not stand still for a line.
+ * be on a full disk, and a peer that can still read and delete must not block on a log line.
  */
 export function writeLogLine(line: string, write: typeof writeSync = writeSync): void {
   let rest = Buffer.from(line);

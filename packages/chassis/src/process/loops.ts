@@ -1,5 +1,5 @@
 /**
- * Background work, all of it in one list: whatever a service does again and again without being asked is
+ * Background work, all of it in one list: whatever a service repeats without being asked is
  * started or tracked here, so that a person can see what runs, how often, and what became of it.
  *
  * `start` owns the timer: the next run is scheduled when the last one ended, so a loop never overlaps
@@ -12,7 +12,7 @@ import { LOOP_ERROR_MAX_CHARS, type LoopReport, LOOPS_MAX, Problem } from '@shoa
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { Log } from './log.ts';
 
-/** What a run is given. */
+/** The input of a run. */
 export interface Turn {
   /** Fires when the loop is disposed. */
   readonly signal: AbortSignal;
@@ -175,7 +175,7 @@ interface RecordDeps {
   readonly uptimeMs: () => number;
 }
 
-/** What is known of one loop. */
+/** The state of one loop. */
 class LoopRecord {
   readonly #name: string;
   readonly #deps: RecordDeps;

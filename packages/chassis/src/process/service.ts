@@ -1,5 +1,5 @@
 /**
- * What a service is, said once: `main.ts` runs it as a process, `@shoal/peer` opens it beside others
+ * The definition of a service: `main.ts` runs it as a process, `@shoal/peer` opens it beside others
  * in the caller's process. Both go through `openService`, so both wire it alike.
  */
 import type { Service } from '@shoal/protocol';
@@ -22,7 +22,7 @@ export interface ServiceDefinition {
 }
 
 export interface ConfiguredService {
-  /** What all services of a peer are told. */
+  /** Settings that all services of a peer share. */
   readonly config: PeerConfig;
   start(log: Log): Promise<RunningService>;
 }

@@ -1,5 +1,5 @@
 /**
- * What happens in the swarm, between the services of this peer over its own Redis. Best effort: events are
+ * Events of the swarm, between the services of this peer over its own Redis. Best effort: events are
  * hints, so nothing waits for them, and those of the time while Redis is away are lost.
  */
 import { EVENTS_CHANNEL, SwarmEvent } from '@shoal/protocol';

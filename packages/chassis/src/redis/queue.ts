@@ -5,7 +5,7 @@
  * Apart from chassis' index, because BullMQ takes 14 MiB and not every process of a peer has a queue.
  */
 import { once } from 'node:events';
-import { setTimeout as wait } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { QUEUES, type QueueName, refusalOf } from '@shoal/protocol';
 import { Queue, QueueEvents, UnrecoverableError, Worker, type Job } from 'bullmq';
 import type { Redis } from 'ioredis';
@@ -135,7 +135,7 @@ async function closeSoon(part: { close(): Promise<unknown> }, log: Log): Promise
     .close()
     .catch((err: unknown) => log.debug({ err }, 'closed with an error'))
     .finally(() => late.abort());
-  const waited = wait(CLOSE_TIMEOUT_MS, undefined, { signal: late.signal }).catch(() => {}); // closed
+  const waited = sleep(CLOSE_TIMEOUT_MS, undefined, { signal: late.signal }).catch(() => {}); // closed
   await Promise.race([closed, waited]);
 }
 

@@ -4,7 +4,7 @@
  */
 
 export interface BufferPool {
-  /** A buffer of the pool's size; its content is whatever was in it before. */
+  /** A buffer of the pool's size; with its old content. */
   take(): Buffer;
   /** Gives a buffer back. The caller must not touch it again. */
   give(buffer: Buffer): void;

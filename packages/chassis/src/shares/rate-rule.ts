@@ -23,7 +23,7 @@ const SAMPLE_MS = 1000;
 
 export interface RateRule {
   /**
-   * Told regularly how many bytes moved in all and whether we were waiting for more to move; answers
+   * Called regularly with how many bytes moved in all and whether we were waiting for more to move; answers
    * whether the other side is too slow.
    */
   isTooSlow(sample: {
@@ -95,14 +95,14 @@ export function watchReader(response: ServerResponse, options: RateOptions = {})
   );
 }
 
-/** Watches how fast a body is sent, beside whoever reads it: it only looks at the socket's count. */
+/** Watches how fast a body is sent, beside its reader: it only samples the socket's count. */
 export function watchSender(
   raw: IncomingMessage,
   {
     onSample,
     ...options
   }: RateOptions & {
-    /** Told of each sample, for rules of the caller's own. */
+    /** Called with each sample, for rules of the caller's own. */
     readonly onSample?: (sample: Parameters<RateRule['isTooSlow']>[0]) => void;
   } = {},
 ): RateWatch {

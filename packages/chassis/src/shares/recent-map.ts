@@ -10,7 +10,7 @@ import assert from 'node:assert/strict';
 export interface RecentMapOptions<K, V> {
   /** Bound on the entries, or on the sum of their weights when `weightOf` is given. */
   readonly max: number;
-  /** What an entry counts for, fixed when it is set. Default: 1. An entry above `max` is not kept. */
+  /** The weight of an entry, fixed when it is set. Default: 1. An entry above `max` is not kept. */
   readonly weightOf?: (value: V, key: K) => number;
   /** How long after it was set an entry is given; reading it doesn't prolong that. Default: no end. */
   readonly ttlMs?: number;
@@ -95,7 +95,7 @@ export class RecentMap<K, V> {
     this.#weight = 0;
   }
 
-  /** What has not expired, the least recent first. */
+  /** The entries that have not expired, the least recent first. */
   *entries(): Generator<[K, V]> {
     const nowMs = this.#clock();
     for (const [key, { value, expiresAtMs }] of this.#entries)

@@ -1,10 +1,10 @@
 /**
- * Places that clients share: downloads, uploads, listeners, whatever there is a bound on.
+ * Places that clients share: downloads, uploads, listeners, all that is bounded.
  *
  * One client alone may have them all. Once they are taken, a newcomer gets the next place that comes
- * free before anybody who holds more, and when none comes free somebody gives way to it: first the slow
+ * free before any that holds more, and when none comes free another gives way to it: first the slow
  * ones, then the newest of the client that holds most, as long as that one still has more than the
- * newcomer afterwards. So a place is lost only to somebody who has fewer, and whoever has one alone
+ * newcomer afterwards. So a place is lost only to a client that has fewer, and a client that has just one
  * keeps it unless it stands still.
  *
  * Rejected: a fixed number for each client, which leaves places empty, or is no bound for several
@@ -13,13 +13,13 @@
 import { GaveWay, Overloaded } from '@shoal/protocol';
 
 /**
- * Time for places to come free by themselves before somebody who isn't slow gives way.
- * Past it: 503 `gave-way` to the one, 503 `overloaded` to who has as many as others.
+ * Time for places to come free by themselves before a request that isn't slow gives way.
+ * Past it: 503 `gave-way` to the one, 503 `overloaded` to a client that has as many as others.
  */
 const GRACE_MS = 1000;
 /**
- * Time for whoever gives way to clean up, before the newcomer is refused after all.
- * Past it: 503 `gave-way` to the one, 503 `overloaded` to who has as many as others.
+ * Time for the request that gives way to clean up, before the newcomer is refused after all.
+ * Past it: 503 `gave-way` to the one, 503 `overloaded` to a client that has as many as others.
  */
 const RELEASE_MAX_MS = 10_000;
 /** How often it is looked at who could give way. */
@@ -32,12 +32,12 @@ export interface Place extends Disposable {
 }
 
 export interface SharesOptions {
-  /** What there is a bound on, as `Overloaded` names it. */
+  /** The name of what is bounded, for `Overloaded`. */
   readonly what: string;
   readonly placesMax: number;
-  /** How long somebody waits to whom nobody has to give way; 0 refuses at once. */
+  /** How long a request waits that no other has to give way to; 0 refuses at once. */
   readonly waitMs?: number;
-  /** How many may wait; as many as there are places without. */
+  /** How many may wait. Default: as many as there are places. */
   readonly waitingMax?: number;
   readonly graceMs?: number;
 }
@@ -173,7 +173,7 @@ export class Shares {
     };
   }
 
-  /** Gives a place that came free to whoever holds fewest, and of those came first. */
+  /** Gives a place that came free to the client that holds fewest, and of those to the first. */
   #serve(): void {
     if (this.#size >= this.#placesMax) return;
     const [next] = this.#inTurn();
@@ -193,7 +193,7 @@ export class Shares {
       this.#refuse(waiter);
     const places = [...this.#held.values()].flatMap((own) => [...own]);
     let comingFree = places.filter(({ end }) => end.signal.aborted).length;
-    /** What clients will hold once those before were served. */
+    /** The places that clients will hold once those before were served. */
     const owns = new Map<string, number>();
     for (const { client, sinceMs } of this.#inTurn()) {
       const own = owns.get(client) ?? this.heldBy(client);
@@ -211,7 +211,7 @@ export class Shares {
     this.#looking ??= setInterval(() => this.#look(), LOOK_MS).unref();
   }
 
-  /** Who gives way to a client that has `own`, if anybody has to; only the slow while it is to be patient. */
+  /** The request that gives way to a client with `own` places, if any has to; only a slow one as long as `isPatient`. */
   #victimFor(
     client: string,
     own: number,

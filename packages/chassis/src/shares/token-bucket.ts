@@ -1,7 +1,7 @@
 /**
  * How fast something may go on average, with at most one second's worth at once.
  *
- * What a block weighs is known when it is here, so the price is paid afterwards: whoever comes next
+ * The size of a block is known when it is here, so the price is paid afterwards: the next taker
  * waits until the debt is worked off. Over any time but the shortest, the rate holds exactly.
  */
 

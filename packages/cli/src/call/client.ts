@@ -94,7 +94,7 @@ export class Client implements AsyncDisposable {
     return this.#explained(listFiles(this.peerUrl, which, this.#options(stop)));
   }
 
-  /** A file; or where what has this hash is to be had, when it is a directory or another DAG. */
+  /** A file; or the address of what has this hash, when it is a directory or another DAG. */
   async getFile(hash: string, stop: Stop): Promise<Download | { readonly location: string }> {
     return this.#explained(downloadFile(this.peerUrl, hash, this.#options(stop)));
   }
@@ -157,7 +157,7 @@ function explain(error: unknown, peerUrl: string): unknown {
   return new CommandFailure(message, { cause: error });
 }
 
-/** What a person can do about a connection that failed. */
+/** Advice on a connection that failed. */
 export function connectionFailure(peerUrl: string, cause: unknown): CommandFailure {
   const code = (cause as NodeJS.ErrnoException | undefined)?.code ?? '';
   const isAbsent = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT'];

@@ -1,4 +1,4 @@
-/** Who may write at a peer that is being started, as its services will see it, and what a person is told of it. */
+/** The clients that may write at a peer that is being started, as its services will see it, and the warning about it. */
 import { loadConfig, PeerConfig } from '@shoal/chassis/config';
 import { isThisMachine, readWriteToken } from '@shoal/chassis/own-token';
 import type { Context } from '../context.ts';
@@ -12,7 +12,7 @@ export interface Door {
 }
 
 /**
- * Says on stderr when whoever is on the network may write.
+ * Warns on stderr when every host of the network may write.
  * @throws ConfigError before anything is started, when the token that was given is none.
  */
 export function openDoor(
@@ -23,7 +23,7 @@ export function openDoor(
   const settings = { ...given, WRITE_OPEN: given.WRITE_OPEN || isOpen };
   const token = readWriteToken({ ...settings, BIND_HOST: host, SWARM_KEY_FILE: keyFile });
   if (token === undefined && !isThisMachine(host))
-    err(`shoal: open: whoever reaches ${host} may write and delete\n`);
+    err(`shoal: open: everyone who reaches ${host} may write and delete\n`);
   if (token === undefined) return { curlFlag: '' };
   const { WRITE_TOKEN: text, WRITE_TOKEN_FILE: file } = given;
   const derived = `$(shoal token --key-file ${shellWord(keyFile)})`;

@@ -9,7 +9,7 @@ export const TOKEN_USAGE =
 
 /**
  * The write token of the peer that is asked: `--token-file`, then SHOAL_TOKEN.
- * @throws UsageError when the file can't be read, or what is in it can't stand in a header.
+ * @throws UsageError when the file can't be read, or its content can't go into a header.
  */
 export function readToken(option: string | undefined, context: Context): string | undefined {
   const text = option === undefined ? context.env['SHOAL_TOKEN'] : readFile(option, context);

@@ -21,12 +21,12 @@ export const draftBeside = (path: string): string =>
 /** Where bytes are to go. */
 export type Target =
   | { readonly kind: 'new'; readonly path: string }
-  /** A file that is to be replaced: it keeps its mode, and links to it stay links. */
+  /** A file to replace: it keeps its mode, and links to it stay links. */
   | { readonly kind: 'file'; readonly path: string; readonly mode: number }
   /** A device or a pipe: written to as it is. */
   | { readonly kind: 'stream'; readonly path: string };
 
-/** What a download to `path` has to do. @throws CommandFailure when something is there that must stay. */
+/** How a download to `path` must proceed. @throws CommandFailure when something is there that must stay. */
 export async function findTarget(
   path: string,
   { isReplaceable }: { isReplaceable: boolean },
@@ -48,7 +48,7 @@ export async function findTarget(
   return { kind: 'file', path: await realpath(path), mode: status.mode & 0o7777 };
 }
 
-/** Gives a finished draft its name. What came meanwhile wins, unless a file was to be replaced. */
+/** Gives a finished draft its name. A file that appeared meanwhile wins, unless one had to be replaced. */
 export async function publish(draft: string, target: Target): Promise<void> {
   const { kind, path } = target;
   if (kind === 'file') return rename(draft, path);
@@ -83,7 +83,7 @@ async function statOf(asked: Promise<Stats>): Promise<Stats | undefined> {
   }
 }
 
-/** What a broken link names in the end. */
+/** The final target of a broken link. */
 async function endOfLinks(path: string): Promise<string> {
   let at = path;
   for (let links = 0; links < LINKS_MAX; links += 1) {

@@ -1,4 +1,4 @@
-/** Modes and times of what lies on this disk, as UnixFS 1.5 keeps them. */
+/** Modes and times of files on this disk, as UnixFS 1.5 keeps them. */
 import { lstat } from 'node:fs/promises';
 import type { Attributes } from '@shoal/blocks';
 

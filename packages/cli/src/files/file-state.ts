@@ -1,8 +1,8 @@
-/** Where a file stands, and why, in words for a person. */
+/** The state of a file, and why, in words for a person. */
 import type { FileCause, FileState } from '@shoal/protocol';
 import { formatMoment, plural, shortPeerId } from '../terminal/format.ts';
 
-/** What every answer about a file says of its copies. */
+/** The fields on copies that every answer about a file has. */
 export interface Stood {
   readonly state: FileState;
   readonly copies: number;

@@ -30,7 +30,7 @@ export function folderForm(
   }: {
     readonly onBytes: (bytes: number) => void;
     readonly onLeftOut: (entry: LeftOut) => void;
-    /** Told of a file that changed while it was read. */
+    /** Called for a file that changed while it was read. */
     readonly onChanged: (path: string) => void;
   },
 ): FolderForm {

@@ -1,5 +1,5 @@
 /**
- * What lies in a folder, before a byte of it is sent: what can't be uploaded is found out first, and
+ * The content of a folder, before a byte of it is sent: what can't be uploaded is found first, and
  * listed, so that one odd entry doesn't keep the rest out.
  */
 import type { Dirent } from 'node:fs';
@@ -25,7 +25,7 @@ export type FolderEntry = { readonly path: string; readonly attributes?: Attribu
   | { readonly kind: 'symlink'; readonly target: Buffer }
 );
 
-/** What stays behind, and why, in words for a person. */
+/** An entry that is left out, and why, in words for a person. */
 export interface LeftOut {
   readonly path: string;
   readonly reason: string;
@@ -43,7 +43,7 @@ export interface FolderListing {
 export type Hidden = 'take' | 'list' | 'pass-over';
 
 /**
- * Everything below a folder that can be uploaded. Symlinks are told, not followed.
+ * Everything below a folder that can be uploaded. Symlinks are listed, not followed.
  * @throws the system's error when the folder itself can't be read.
  */
 export async function listFolder(
@@ -55,7 +55,7 @@ export async function listFolder(
   }: {
     readonly hidden: Hidden;
     readonly withAttributes?: boolean;
-    /** What stands before each path, with its "/": a peer bounds the whole. */
+    /** The prefix of each path, with its "/": a peer bounds the whole. */
     readonly nameBytes?: number;
   },
 ): Promise<FolderListing> {
@@ -82,7 +82,7 @@ export async function listFolder(
         continue;
       }
       if (depth > PATH_SEGMENTS_MAX) {
-        leave(`it lies deeper than ${PATH_SEGMENTS_MAX} folders`);
+        leave(`it is deeper than ${PATH_SEGMENTS_MAX} folders`);
         continue;
       }
       if (nameBytes + Buffer.byteLength(path) > PATH_SIZE_MAX_BYTES) {

@@ -1,7 +1,7 @@
 /**
- * A file that is to be sent: its name, its size when it has one, its bytes.
+ * A file to send: its name, its size when it has one, its bytes.
  *
- * What the system says of a file's size is a hint: files of /proc have none and hold bytes, those of
+ * The size of a file in the system's words is a hint: files of /proc have none and hold bytes, those of
  * /sys say more than they hold, and others grow or shrink while they are sent. Small ones are read
  * before anything is sent; of all, the state before and after is compared.
  */
@@ -150,7 +150,7 @@ async function readPiece(handle: FileHandle, full: string, sizeBytes: number): P
   }
 }
 
-/** Reads until there are so many bytes, or no more. */
+/** Reads until there are this many bytes, or no more. */
 async function readUpTo(handle: FileHandle, sizeBytes: number): Promise<Uint8Array> {
   const buffer = Buffer.allocUnsafe(sizeBytes);
   let filled = 0;

@@ -13,7 +13,7 @@ export const UPLOAD_USAGE = `  --replicas N       copies to keep
   --copies N         copies to wait for
   --expires WHEN     when it ends by itself: a date, or a time from now such as 7d (default: never)`;
 
-/** What is asked for; what is not said stays the peer's choice. */
+/** The wishes that were given; the peer chooses the rest. */
 export interface UploadWishes {
   readonly replicas: number | undefined;
   readonly copies: number | undefined;

@@ -2,8 +2,8 @@
  * A CAR of a directory, written as the folder that it describes, while it comes in. The CAR has each
  * block where a walk comes by it, so one block at a time is enough; each is hashed before it is used.
  *
- * What a stranger put in there must stay in the folder: names are plain names, files and folders are
- * made and never opened, so that nothing is written through a symlink, whatever that points to.
+ * The DAG may be a stranger's, and must stay in the folder: names are plain names, files and folders are
+ * made and never opened, so that nothing is ever written through a symlink.
  */
 import { chmod, type FileHandle, lutimes, mkdir, open, symlink } from 'node:fs/promises';
 import { join, relative } from 'node:path';
@@ -65,7 +65,7 @@ export async function writeTree(
     const take = blockTaker(blocks);
 
     const writeEntry = async (target: ReadCid, at: string, depth: number): Promise<void> => {
-      if (depth > DEPTH_MAX) throw new CommandFailure(`${at} lies too deep`);
+      if (depth > DEPTH_MAX) throw new CommandFailure(`${at} is too deep`);
       if (target.kind === 'identity' && target.codec === 'raw')
         return writeFile([target.bytes], at);
       if (target.kind === 'block' && codecOf(target.cid) === 'raw')
@@ -103,7 +103,7 @@ export async function writeTree(
     ): Promise<void> => {
       await using file: FileHandle = await open(at, 'wx');
       for await (const piece of pieces) {
-        await file.writeFile(piece); // goes on where it stands
+        await file.writeFile(piece); // appends
         written.sizeBytes += piece.length;
         onBytes(piece.length);
       }

@@ -1,7 +1,7 @@
 /**
  * One peer on this machine: its data folder, held for as long as this process wants it, and its processes,
- * which come and go. A peer of a swarm that was killed as a whole stays down, since somebody did that to
- * see what happens, until it is told to come back: alone, while the others run.
+ * which come and go. A peer of a swarm that was killed as a whole stays down, since that was done on purpose, to
+ * see what happens, until it is revived: alone, while the others run.
  */
 import type { PeerId, Service } from '@shoal/protocol';
 import { CommandFailure } from '../failure.ts';

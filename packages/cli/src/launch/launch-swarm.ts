@@ -1,6 +1,6 @@
 /** Several peers on this machine, as real processes, each with data and a port range of its own. */
 import { join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { dialable, discoveryRoutes, hostPort } from '@shoal/protocol';
 import { request } from 'undici';
 import {
@@ -16,7 +16,7 @@ import { PORTS_PER_PEER, portsOf } from './ports.ts';
 import { shellWord } from '../terminal/shell-word.ts';
 
 /**
- * A peer is told of this many others: whom they know, it learns from them.
+ * A peer starts with this many others as seeds: it learns the rest from them.
  * Past it: it learns of the others from them.
  */
 const SEEDS_MAX = 4;
@@ -32,7 +32,7 @@ export interface SwarmPlan {
   readonly host: string;
   readonly dataDir: string;
   readonly keyFile: string;
-  /** Whoever reaches it may write, on a network too. */
+  /** Every client that reaches it may write, on a network too. */
   readonly isOpen?: boolean;
 }
 
@@ -116,7 +116,7 @@ async function openPeers(
   throw either.reason;
 }
 
-/** What becomes of a peer that the others did not wait for. */
+/** Reports the start of a peer that the others did not wait for. */
 async function followUp(
   peer: OpenedPeer,
   failure: unknown,
@@ -183,7 +183,7 @@ async function untilAllSeen(
       return say(
         `${peer.label} sees ${alive} of ${count} peers after ${meetMs / 1000} s; its logs/discovery.log says why`,
       );
-    await wait(MEET_POLL_MS, undefined, { signal });
+    await sleep(MEET_POLL_MS, undefined, { signal });
   }
 }
 

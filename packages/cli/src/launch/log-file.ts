@@ -3,7 +3,7 @@
  * launcher. Opened for appending, so that the file can be emptied under its writers (the bound on
  * its size) after it was copied aside.
  *
- * Logs are upkeep: whatever happens to them is said, and ends nobody. A file that somebody deleted still
+ * Logs are upkeep: their failures are reported, and end no process. A file that was deleted still
  * takes up its room for as long as it is written to, so it is bounded too; its process gets a new one when
  * it is started again. A log that can't be opened, say on a full disk, is tried again then.
  */
@@ -104,7 +104,7 @@ export function readTail(path: string, linesMax = 8): string {
     readSync(fd, tail, 0, tail.length, sizeBytes - tail.length);
     return tail.toString('utf8').trimEnd().split('\n').slice(-linesMax).join('\n');
   } catch {
-    return ''; // the message stands without it
+    return ''; // the message does without it
   } finally {
     if (fd !== undefined) closeSync(fd);
   }
@@ -138,6 +138,6 @@ function removeIfHere(path: string): void {
   try {
     rmSync(path, { force: true });
   } catch {
-    // What stood in the way of the copy is said already.
+    // The reason was reported already.
   }
 }

@@ -1,5 +1,5 @@
 /**
- * What a peer is started with, and what follows from it: who it is, where its services answer, and the
+ * The options of a peer, and what follows from them: its identity, where its services answer, and the
  * environment that tells each of them. The same for services that are processes and for a peer in one.
  */
 import { mkdirSync } from 'node:fs';
@@ -12,9 +12,9 @@ import type { PeerPorts } from './ports.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** What a peer is started with. */
+/** The options of a peer. */
 export interface PeerPlan {
-  /** What messages call it: `peer 3`, or `this peer`. */
+  /** Its name in messages: `peer 3`, or `this peer`. */
   readonly label: string;
   readonly dataDir: string;
   readonly keyFile: string;
@@ -26,11 +26,11 @@ export interface PeerPlan {
   /** Addresses to join at: `host:port` of other peers' libp2p. */
   readonly seeds: readonly string[];
   readonly hasMdns: boolean;
-  /** Whoever reaches it may write, on a network too. */
+  /** Every client that reaches it may write, on a network too. */
   readonly isOpen?: boolean;
   /** The peer's key is put aside, and another one made. */
   readonly hasNewIdentity?: boolean;
-  /** When all services are gone at once, somebody killed the peer: leave it down. */
+  /** When all services are gone at once, the peer was killed on purpose: leave it down. */
   readonly staysDownWhenKilled: boolean;
   /** The line that brings it back then. */
   readonly revivedBy?: string;
@@ -42,11 +42,11 @@ export interface DescribedPeer {
   readonly origins: Readonly<Record<Service, string>>;
   /** `host:port` that other peers can give as a seed. */
   readonly libp2p: string;
-  /** What its services are told. */
+  /** The settings of its services. */
   readonly env: Record<string, string | undefined>;
 }
 
-/** Makes the peer's identity if it has none yet, and says what its services are told. */
+/** Makes the peer's identity if it has none yet, and gives the settings of its services. */
 export function describePeer(
   plan: PeerPlan,
   { env, socket }: { readonly env: Environment; /** Of its Redis. */ readonly socket: string },

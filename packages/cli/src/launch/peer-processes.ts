@@ -11,7 +11,7 @@ import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as wait } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 // Not chassis as a whole: the launcher lives as long as the peer, without a server or a queue.
 import { EXIT_CONFIG } from '@shoal/chassis/config';
 import { SERVICES, type Service, START_ORDER } from '@shoal/protocol';
@@ -164,7 +164,7 @@ async function untilReady(
       throw new CommandFailure(`${child.name} of ${label} ended (${child.lastEnd})${behind}`);
     if (performance.now() > deadlineMs)
       throw new SlowStart(`${child.name} of ${label} is not ready: ${reason}${behind}`);
-    await wait(READY_POLL_MS, undefined, { signal });
+    await sleep(READY_POLL_MS, undefined, { signal });
   }
 }
 

@@ -1,7 +1,7 @@
 /** The ports of one peer: `base + index` for the services, one more for libp2p. */
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import { setTimeout as wait } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { SERVICES, type Service } from '@shoal/protocol';
 import { CommandFailure } from '../failure.ts';
 
@@ -46,7 +46,7 @@ export async function checkPorts(
   for (const [what, port] of Object.entries(ports)) {
     let fault = await portFault(port, host);
     while (fault !== undefined && performance.now() < deadlineMs) {
-      await wait(PORT_POLL_MS);
+      await sleep(PORT_POLL_MS);
       fault = await portFault(port, host);
     }
     if (fault === 'EADDRINUSE')

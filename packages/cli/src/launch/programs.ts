@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 const isSource = import.meta.url.endsWith('.ts');
 /** The build starts builds. Sources start sources, so that nobody runs what they have changed since. */
 const isBuilt = !isSource || env['SHOAL_PROGRAMS'] === 'built';
-/** This file stands in `src/launch`; a build that has it inside stands in `dist` of its package. */
+/** This file is in `src/launch`; a build that has it inside is in `dist` of its package. */
 const ROOT = isSource ? '../../../..' : '../../..';
 
 /**

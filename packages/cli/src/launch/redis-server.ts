@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { accessSync, constants } from 'node:fs';
 import { connect } from 'node:net';
 import { delimiter, dirname, join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CommandFailure } from '../failure.ts';
 
 /** Valkey is the same server under another name. */
@@ -69,7 +69,7 @@ export async function waitForRedis(socket: string, { signal }: { signal: AbortSi
     signal.throwIfAborted();
     if (performance.now() > deadlineMs)
       throw new CommandFailure(`Redis does not answer on ${socket}; its log says why`);
-    await wait(ANSWER_POLL_MS, undefined, { signal });
+    await sleep(ANSWER_POLL_MS, undefined, { signal });
   }
 }
 

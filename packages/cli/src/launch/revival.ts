@@ -1,4 +1,4 @@
-/** The socket by which a launcher is told to bring a peer of its swarm back: whoever owns the data may ask. */
+/** The socket by which a launcher is asked to bring a peer of its swarm back: the owner of the data may ask. */
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';

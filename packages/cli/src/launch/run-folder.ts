@@ -1,10 +1,10 @@
 /**
  * A peer's folder for sockets, and the lock in it.
  *
- * A unix socket's path must stay under 108 bytes, so a peer whose data lies deep gets a short folder
+ * A unix socket's path must stay under 108 bytes, so a peer whose data folder is deep gets a short folder
  * below the system's temporary one, named after the data folder. The lock is a socket too: it is
  * held for as long as its process lives, also when that is killed, and needs no guess about whether a
- * pid was given to somebody else since.
+ * pid was given to another process since.
  */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -38,13 +38,13 @@ export function openRunFolder(dataDir: string): string {
   const { uid } = userInfo();
   const status = lstatSync(folder);
   if (!status.isDirectory() || (uid >= 0 && status.uid !== uid))
-    throw new CommandFailure(`${folder} belongs to somebody else; remove it, or set TMPDIR`);
+    throw new CommandFailure(`${folder} belongs to another user; remove it, or set TMPDIR`);
   chmodSync(folder, 0o700);
   return folder;
 }
 
 /**
- * Removes the folder when nothing is left in it, unless it lies with the data: a disk that gets full may
+ * Removes the folder when nothing is left in it, unless it is with the data: a disk that gets full may
  * have no room to make it again, and that peer must still start.
  */
 export function closeRunFolder(folder: string, dataDir: string): void {
@@ -107,7 +107,7 @@ async function askHolder(path: string): Promise<string | undefined> {
   try {
     for await (const piece of socket) answer += String(piece);
   } catch {
-    // Connected, so somebody holds it; only the name is lost.
+    // Connected, so a process holds it; only the name is lost.
   }
   return answer === '' ? 'unknown' : answer;
 }

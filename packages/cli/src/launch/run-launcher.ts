@@ -1,4 +1,4 @@
-/** What `shoal peer` and `shoal swarm` share: launch, tell, wait for the end, stop in order. */
+/** Shared by `shoal peer` and `shoal swarm`: launch, report, wait for the end, stop in order. */
 import type { Context } from '../context.ts';
 import { EXIT_FAILURE } from '../failure.ts';
 import type { LaunchDeps } from './launch-peer.ts';
@@ -10,7 +10,7 @@ const EXIT_INTERRUPTED = 130;
 
 export type LogTarget = 'files' | 'terminal' | 'stdout';
 
-/** Runs a launcher until it is told to stop; answers the exit code. */
+/** Runs a launcher until a signal stops it; answers the exit code. */
 export async function runLauncher<L extends AsyncDisposable>(
   context: Context,
   options: {

@@ -12,7 +12,7 @@
  */
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { tryLockFile } from '@shoal/chassis/file-lock';
 import { CommandFailure } from '../failure.ts';
 
@@ -56,7 +56,7 @@ export async function claimSlot(
     if (slot !== undefined) return slot;
     if (waitedMs > patienceMs + CHOOSING_TIMEOUT_MS)
       throw new CommandFailure(`${folder} is locked by a process that does not end`);
-    await wait(RETRY_MS, undefined, { signal });
+    await sleep(RETRY_MS, undefined, { signal });
   }
 }
 
@@ -66,7 +66,7 @@ interface Claim {
   readonly mayInherit: boolean;
 }
 
-/** Undefined when somebody else is choosing, or when waiting is better. */
+/** Undefined when another process is choosing, or when waiting is better. */
 function tryChoose(folder: string, claim: Claim): Slot | undefined {
   using turn = tryLockFile(join(folder, 'choosing.lock'));
   return turn === undefined ? undefined : choose(folder, claim);
@@ -107,7 +107,7 @@ function take(folder: string, index: number, holder: string): Slot | undefined {
   return { index, dataDir, [Symbol.dispose]: () => lock[Symbol.dispose]() };
 }
 
-/** Who is not remembered comes back as a newcomer: that is no reason not to start, say on a full disk. */
+/** A peer that is not remembered comes back as a newcomer: that is no reason not to start, say on a full disk. */
 function remember(dataDir: string, holder: string): void {
   const draft = join(dataDir, 'holder.new');
   try {

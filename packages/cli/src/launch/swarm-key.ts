@@ -1,4 +1,4 @@
-/** The swarm key: whoever has it is a member. Made once, never a default. */
+/** The swarm key, which makes its holder a member. Made once, never a default. */
 import { randomBytes } from 'node:crypto';
 import { existsSync, linkSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';

@@ -11,7 +11,7 @@ const CUT = '…';
 /** The columns that a text takes. */
 export const widthOf = (text: string): number => stringWidth(text);
 
-/** The text, cut to so many columns. */
+/** The text, cut to this number of columns. */
 export function fit(text: string, columns: number): string {
   const shown = printable(text);
   if (widthOf(shown) <= columns) return shown;

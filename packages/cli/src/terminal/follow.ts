@@ -2,7 +2,7 @@
  * Watching what takes a peer its time. It is asked again and again; a peer whose services restart
  * meanwhile is forgiven a few silences, since its work goes on afterwards.
  */
-import { setTimeout as wait } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CommandFailure } from '../failure.ts';
 
 const ASK_EVERY_MS = 1000;
@@ -37,6 +37,6 @@ export async function follow<T>(
       failures += 1;
       if (!(error instanceof CommandFailure) || failures > FAILURES_MAX) throw error;
     }
-    await wait(everyMs, undefined, { signal }).catch(() => signal.throwIfAborted());
+    await sleep(everyMs, undefined, { signal }).catch(() => signal.throwIfAborted());
   }
 }

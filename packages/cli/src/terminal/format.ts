@@ -51,7 +51,7 @@ export function shortPeerId(peerId: string): string {
   return `…${peerId.slice(-8)}`;
 }
 
-/** Columns of text, padded to the widest cell; the heading stands first. */
+/** Columns of text, padded to the widest cell; the heading comes first. */
 export function formatTable(heading: readonly string[], rows: readonly string[][]): string {
   const all = [heading, ...rows].map((cells) => cells.map(printable));
   const widths = heading.map((_, column) =>

@@ -1,5 +1,5 @@
 /**
- * What may go to a terminal. Names, addresses and reasons come from other people and other peers, and a
+ * Text that is safe on a terminal. Names, addresses and reasons come from other people and other peers, and a
  * terminal obeys control characters: it can be made to hide lines, to rename its window, to type. So all
  * that a command prints passes here, once, on its way out (main.ts). Escaped as JSON escapes it, so that
  * `--json` says the same as before.

@@ -1,4 +1,4 @@
-/** A progress bar on stderr, when somebody watches; silence otherwise. */
+/** A progress bar on stderr, when a person watches; silence otherwise. */
 import type { Context } from '../context.ts';
 import { fit, widthOf } from './fit-line.ts';
 import { formatAge, formatBytes } from './format.ts';
@@ -49,7 +49,7 @@ export function startProgress(
   };
 }
 
-/** A line on stderr that is written over, when somebody watches; disposing erases it. */
+/** A line on stderr that is written over, when a person watches; disposing erases it. */
 export function startStatusLine(
   context: Context,
 ): { readonly show: (text: string) => void } & Disposable {
@@ -84,7 +84,7 @@ export function progressLine(state: {
   return left < 1 ? fit(facts.join(GAP), columns) : [fit(name, left), ...facts].join(GAP);
 }
 
-/** What there is to say, the most first. */
+/** The variants of the line, the longest first. */
 function formsOf({
   totalBytes,
   doneBytes,

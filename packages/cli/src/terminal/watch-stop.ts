@@ -40,7 +40,7 @@ export function watchStop(
   };
 }
 
-/** Somebody asked for the end: not a failure. */
+/** A stop was requested: not a failure. */
 export class StopRequested extends Error {}
 
 /** Resolves when the signal fires. */

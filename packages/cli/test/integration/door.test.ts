@@ -36,7 +36,7 @@ describe('who may write at a peer that is started', () => {
     for (const how of [{ isOpen: true }, { env: { WRITE_OPEN: 'true' } }]) {
       const { curlFlag, err } = open('192.0.2.7', how);
       expect(curlFlag).toBe('');
-      expect(err).toContain('whoever reaches 192.0.2.7 may write');
+      expect(err).toContain('everyone who reaches 192.0.2.7 may write');
     }
   });
 

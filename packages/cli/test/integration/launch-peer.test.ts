@@ -6,7 +6,7 @@ import { randomInt } from 'node:crypto';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { env } from 'node:process';
-import { setTimeout as wait } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { SERVICES } from '@shoal/protocol';
@@ -252,6 +252,6 @@ async function until(check: () => boolean | Promise<boolean>): Promise<void> {
   const deadlineMs = performance.now() + 15_000;
   while (!(await check())) {
     if (performance.now() > deadlineMs) throw new Error('the condition did not come true');
-    await wait(20);
+    await sleep(20);
   }
 }

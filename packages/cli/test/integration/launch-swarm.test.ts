@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { env } from 'node:process';
-import { setTimeout as wait } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { SERVICES } from '@shoal/protocol';
 import type { LaunchDeps } from '../../src/launch/launch-peer.ts';
@@ -121,6 +121,6 @@ async function until(check: () => boolean): Promise<void> {
   const deadlineMs = performance.now() + 30_000;
   while (!check()) {
     if (performance.now() > deadlineMs) throw new Error('the condition did not come true');
-    await wait(20);
+    await sleep(20);
   }
 }

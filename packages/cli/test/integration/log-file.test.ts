@@ -2,7 +2,7 @@ import { fstatSync, writeSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { type LogFile, openLogFile, readTail } from '../../src/launch/log-file.ts';
 
@@ -30,7 +30,7 @@ async function until(claim: string, holds: () => boolean | Promise<boolean>): Pr
   const deadlineMs = performance.now() + 20_000;
   while (!(await holds())) {
     if (performance.now() > deadlineMs) throw new Error(`never: ${claim}`);
-    await wait(5);
+    await sleep(5);
   }
 }
 

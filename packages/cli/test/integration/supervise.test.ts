@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { setTimeout as wait } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { supervise } from '../../src/launch/supervise.ts';
 
 describe('a supervised process', () => {
@@ -15,7 +15,7 @@ describe('a supervised process', () => {
       { mayRestart: () => true, say: (line) => said.push(line), stopTimeoutMs: 100 },
     );
     const deadlineMs = performance.now() + 20_000;
-    while (child.crashes < 3 && performance.now() < deadlineMs) await wait(10);
+    while (child.crashes < 3 && performance.now() < deadlineMs) await sleep(10);
     expect(child.crashes).toBeGreaterThanOrEqual(3);
     expect(said[0]).toBe(
       "storage ended (can't start: no memory for a process); it is started again",

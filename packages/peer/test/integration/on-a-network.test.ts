@@ -56,7 +56,7 @@ describe('a peer on a network', () => {
 });
 
 describe('a peer on a network that was told to be open', () => {
-  it('takes writes from whoever reaches it', async () => {
+  it('takes writes from every client', async () => {
     await using peer = await openPeer({ host: '0.0.0.0', isOpen: true });
     const { status } = await upload(peer.peer.origins.chunker, FILE, { query: 'copies=1' });
     expect(status).toBe(201);

@@ -1,4 +1,4 @@
-/** What a client makes of an answer: the parsed reply, or the error that says what was refused. */
+/** Reads an answer: the parsed reply, or the error that says what was refused. */
 import type * as z from 'zod';
 import { refusalOf } from '../bounded.ts';
 import { problemFromBody } from '../problems/index.ts';
@@ -51,7 +51,7 @@ export function readAnswer<R extends z.ZodType>(
   throw new ForeignAnswer(message, { status: answer.status });
 }
 
-/** What an answer with a status of 400 or above refused: a Problem, or a ForeignAnswer. */
+/** The refusal in an answer with a status of 400 or above: a Problem, or a ForeignAnswer. */
 export function refusalIn({ status, type = '', text }: TextAnswer, asked: string): Error {
   const isProblem = type.startsWith(PROBLEM_TYPE) && text.length <= PROBLEM_MAX_CHARS;
   const problem = isProblem ? ProblemBody.safeParse(jsonOf(text)).data : undefined;

@@ -34,7 +34,7 @@ export abstract class Problem extends Error {
   }
 }
 
-/** What makes one kind of problem. */
+/** The definition of one kind of problem. */
 export interface ProblemDefinition<Fields extends z.ZodObject> {
   /** Stable identifier, a URI reference relative to the docs: clients switch on it. */
   readonly type: string;

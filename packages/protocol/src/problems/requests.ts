@@ -1,4 +1,4 @@
-/** What is wrong with a request before its body is looked at: what it names, how, and who sends it. */
+/** Problems of a request before its body is read: what it names, how, and who sends it. */
 import * as z from 'zod';
 import { defineProblem } from './problem.ts';
 
@@ -11,7 +11,7 @@ export const RequestInvalid = defineProblem({
   detail: ({ reason }) => `${reason}; correct the request and send it again`,
 });
 
-/** What stands in the place of a hash is neither form of one. */
+/** The hash in the path has neither form of one. */
 export const HashInvalid = defineProblem({
   type: 'problems/hash-invalid',
   title: 'Hash invalid',
@@ -21,7 +21,7 @@ export const HashInvalid = defineProblem({
     `"${hash}" is neither a CID (59 characters, "baf…") nor a sha-256 (64 hex digits); copy it from the upload's answer`,
 });
 
-/** What a router is asked about is neither a CID nor, where one is asked for, a peer id. */
+/** The router was asked for something that is neither a CID nor, where one is expected, a peer id. */
 export const RoutingKeyInvalid = defineProblem({
   type: 'problems/routing-key-invalid',
   title: 'Routing key invalid',
@@ -59,7 +59,7 @@ export const PathNotFound = defineProblem({
     `there is no "${segment}" on the path below ${root}; list the directory above it`,
 });
 
-/** What is there can't be given in the form that was asked for. */
+/** The content can't be given in the form that was asked for. */
 export const FormatUnsupported = defineProblem({
   type: 'problems/format-unsupported',
   title: 'Format not supported',
@@ -76,7 +76,7 @@ export const LinkLeadsOut = defineProblem({
   status: 422,
   fields: z.object({ path: z.string() }),
   detail: ({ path }) =>
-    `${path} leads out of the root, which is not allowed in a TAR: ask for a CAR (format=car), or for what lies beside it`,
+    `${path} leads out of the root, which is not allowed in a TAR: ask for a CAR (format=car), or for the entries beside it`,
 });
 
 /** A request's head is larger than what is read of one. */
@@ -98,7 +98,7 @@ export const HeadersTooSlow = defineProblem({
   detail: ({ withinMs }) => `the request's head was not complete after ${withinMs} ms`,
 });
 
-/** What is there is not what the request's If-Match names. */
+/** The content is not what the request's If-Match names. */
 export const PreconditionFailed = defineProblem({
   type: 'problems/precondition-failed',
   title: 'Precondition failed',
@@ -184,7 +184,7 @@ export const OriginRefused = defineProblem({
     `this request came from a web page that may not make it: ${reason}; use this peer's own console, or a program`,
 });
 
-/** The request called this peer by a name that it was not told of, as a page that moved its DNS name here does. */
+/** The request called this peer by a name that its settings don't list, as a page that moved its DNS name here does. */
 export const HostRefused = defineProblem({
   type: 'problems/host-refused',
   title: 'Host refused',

@@ -1,4 +1,4 @@
-/** What the swarm, this peer or its disk lacks. */
+/** Problems of the swarm, this peer or its disk. */
 import * as z from 'zod';
 import { DateText } from '../bounded.ts';
 import { defineProblem } from './problem.ts';
@@ -18,7 +18,7 @@ export const FileNotFound = defineProblem({
     `no file ${hash} is known here, nor at the other peers that were asked (${peersAsked}${peersSilent === 0 ? '' : `, of which ${peersSilent} did not answer`})`,
 });
 
-/** The file was here, and is not kept any more: somebody deleted it, or its end has come. */
+/** The file was here, and is not kept any more: it was deleted, or it expired. */
 export const FileGone = defineProblem({
   type: 'problems/file-gone',
   title: 'File gone',
@@ -74,7 +74,7 @@ export const BlockCorrupt = defineProblem({
   detail: ({ cid, peer }) => `the bytes from ${peer} do not hash to ${cid}; they were refused`,
 });
 
-/** A block of a DAG that is to be kept is neither in the swarm nor at the gateways that were named. */
+/** A block of a DAG to pin is neither in the swarm nor at the gateways that were named. */
 export const DagIncomplete = defineProblem({
   type: 'problems/dag-incomplete',
   title: 'DAG incomplete',
@@ -147,7 +147,7 @@ export const StorageFull = defineProblem({
   fields: z.object({
     /** Which limit was reached: `storage capacity`, `disk space`, … */
     limit: z.string(),
-    /** What may still be written, before the limit. */
+    /** Bytes that may still be written, before the limit. */
     freeBytes: z.int().nonnegative(),
     /** Peers that could take it, the roomiest first; absent when nobody looked. */
     peersWithRoom: z
@@ -216,7 +216,7 @@ export const GaveWay = defineProblem({
     }; try again, with fewer at once`,
 });
 
-/** A bug. What happened is in the log, under the same instance, and nowhere else. */
+/** A bug. The details are in the log, under the same instance, and nowhere else. */
 export const InternalError = defineProblem({
   type: 'problems/internal-error',
   title: 'Internal error',

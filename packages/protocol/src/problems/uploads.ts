@@ -1,4 +1,4 @@
-/** What is wrong with what is sent to be kept. */
+/** Problems of uploads. */
 import * as z from 'zod';
 import { defineProblem } from './problem.ts';
 
@@ -112,7 +112,7 @@ export const UploadOffsetWrong = defineProblem({
   status: 409,
   fields: z.object({ id: z.string(), offsetBytes: z.int().nonnegative() }),
   detail: ({ id, offsetBytes }) =>
-    `upload ${id} stands at byte ${offsetBytes}; ask with HEAD and go on from there`,
+    `upload ${id} is at byte ${offsetBytes}; ask with HEAD and resume from there`,
 });
 
 /** Another request has the upload and does not let go of it, or its file is still being put together. */

@@ -12,17 +12,18 @@ import {
 } from '../file.ts';
 import { REPLICAS_DEFAULT, REPLICAS_MAX } from '../pin.ts';
 import { BYTES, route } from '../route.ts';
+import { Codec } from './storage.ts';
 
 /** Copies that an upload waits for when nobody says otherwise. */
 export const COPIES_DEFAULT = 2;
 
-/** What an upload may ask for; both are answered truthfully, whatever was asked. */
+/** The wishes of an upload; the answer states what was reached of them. */
 export const UploadQuery = z.object({
   /** Copies of each block to keep. */
   replicas: z.coerce.number().int().min(1).max(REPLICAS_MAX).default(REPLICAS_DEFAULT),
   /** Confirmed copies to wait for; at most `replicas` and the number of members. */
   copies: z.coerce.number().int().min(0).max(REPLICAS_MAX).default(COPIES_DEFAULT),
-  /** When the file ends by itself (RFC 3339); never without. */
+  /** When the file expires (RFC 3339); by default never. */
   expiresAt: DateText.meta({ description: 'in the future' }).optional(),
 });
 export type UploadQuery = z.infer<typeof UploadQuery>;
@@ -51,7 +52,7 @@ export const GATEWAYS_MAX = 8;
 export const PinRequest = z.strictObject({
   /** In any spelling. */
   cid: AnyCid,
-  /** The CID without. */
+  /** Default: the CID. */
   name: FileName.optional(),
   ...UploadQuery.shape,
   /** Origins of trustless gateways, such as `https://ipfs.example`; those alone that the operator allows. */
@@ -62,9 +63,9 @@ export const PinRequest = z.strictObject({
 });
 export type PinRequest = z.infer<typeof PinRequest>;
 
-/** What there is to say while a form of Kubo's clients is added: a line of JSON each. */
+/** Progress of a form of Kubo's clients while it is added: a line of JSON each. */
 export const KuboAddEvent = z.union([
-  /** So many bytes of a file came in; only when progress was asked for. */
+  /** Bytes of a file that came in so far; only when progress was asked for. */
   z.strictObject({ received: z.object({ path: z.string(), sizeBytes: z.int().nonnegative() }) }),
   /** A file by itself, a directory, or what is in one. A file without a name has no path either. */
   z.strictObject({
@@ -74,6 +75,19 @@ export const KuboAddEvent = z.union([
   z.strictObject({ failed: z.object({ detail: z.string() }) }),
 ]);
 export type KuboAddEvent = z.infer<typeof KuboAddEvent>;
+
+/** The outcome of each part of a form of `block/put` or `dag/import`: a line of JSON each. */
+export const KuboImportEvent = z.union([
+  z.strictObject({
+    imported: ImportReply.extend({
+      /** As the sender spells them: in version 0 of a CID, say. */
+      roots: z.array(z.string()),
+    }),
+  }),
+  /** The last line, when the rest of the form was not imported. */
+  z.strictObject({ failed: z.object({ detail: z.string() }) }),
+]);
+export type KuboImportEvent = z.infer<typeof KuboImportEvent>;
 
 /** Where resumable uploads are created (tus 1.0); each then has an address below it. */
 export const RESUMABLE_PATH = '/uploads';
@@ -109,7 +123,7 @@ export const chunkerRoutes = {
     method: 'POST',
     path: '/directories',
     summary:
-      'Uploads a directory: a form whose `file` parts have relative paths as names; a field called `file?mode=0644&mtime=1700000000` states what UnixFS 1.5 keeps. With ?name= they lie in a new directory of that name, without it they must share their first segment. 201 or 202 as for a file.',
+      'Uploads a directory: a form whose `file` parts have relative paths as names; a field called `file?mode=0644&mtime=1700000000` states what UnixFS 1.5 keeps. With ?name= they become a new directory of that name, else they must share their first segment. 201 or 202 as for a file.',
     params: z.object({}),
     query: UploadQuery.extend({
       name: NameText.optional(),
@@ -131,11 +145,11 @@ export const chunkerRoutes = {
       'Takes a CAR (application/vnd.ipld.car) or one block (application/vnd.ipld.raw) as it is, and keeps the DAGs of its roots, unless ?pin=false.',
     params: z.object({}),
     query: UploadQuery.extend({
-      /** Of the root, when there is one; the CID without. */
+      /** Of the root, when there is one. Default: the CID. */
       name: NameText.optional(),
       pin: YesNo.default(true),
       /** Of a lone block: how to read it. */
-      codec: z.enum(['raw', 'dag-pb']).default('raw'),
+      codec: Codec.default('raw'),
       /** Of a lone block: refuses bytes that do not hash to it. */
       cid: AnyCid.optional(),
     }),
@@ -167,6 +181,24 @@ export const chunkerRoutes = {
       /** The whole form is one directory. */
       wrap: YesNo.default(false),
       progress: YesNo.default(false),
+    }),
+    body: BYTES,
+    bodyTypes: ['multipart/form-data'],
+    reply: BYTES,
+  }),
+  importKuboForm: route({
+    service: 'chunker',
+    audience: 'local',
+    method: 'POST',
+    path: '/kubo/import',
+    summary:
+      "Imports a form of Kubo's clients, for the gateway's RPC: each part is a CAR or a block. Answers a KuboImportEvent a line, while the form comes in.",
+    params: z.object({}),
+    query: z.object({
+      as: z.enum(['car', 'block']),
+      /** Of blocks: how to read them. */
+      codec: Codec.default('raw'),
+      pin: YesNo,
     }),
     body: BYTES,
     bodyTypes: ['multipart/form-data'],

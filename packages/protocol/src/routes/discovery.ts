@@ -97,7 +97,7 @@ export type MembersReply = z.infer<typeof MembersReply>;
 /** Reports of proofs in one call. Past it: 400. */
 export const PROOF_REPORTS_MAX = 64;
 
-/** What came of asking a member for proofs of its copies. */
+/** The outcome of asking a member for proofs of its copies. */
 export const ProofReport = z.object({
   peerId: PeerId,
   /** Blocks that it proved, which it was not sent just before. */
@@ -133,7 +133,7 @@ export const discoveryRoutes = {
       limit: z.coerce.number().int().min(1).max(1000).default(100),
       /** Goes on behind this page: its `next`. Files that come or go between two pages move nothing. */
       after: FilesCursor.optional(),
-      /** Skips this many. What goes meanwhile moves the files behind it, so `after` is for reading all. */
+      /** Skips this many. A deletion meanwhile moves the files after it, so use `after` to read all. */
       offset: z.coerce.number().int().min(0).max(OFFSET_MAX).default(0),
       /** Lists the deleted files that can be brought back instead, the last one deleted first. */
       deleted: Flag,
@@ -292,7 +292,7 @@ export const discoveryRoutes = {
     method: 'GET',
     path: '/pins/:hash',
     summary:
-      'The live pin of a file; asks the other members when it is not known here. 404 without, 410 when it was deleted or ended.',
+      'The live pin of a file; asks the other members when it is not known here. 404 when nobody knows one, 410 when it was deleted or ended.',
     params: z.object({ hash: FileHash }),
     query: z.object({
       /** False answers from what is known here, at once. */

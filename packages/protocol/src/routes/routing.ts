@@ -8,7 +8,7 @@ import { route } from '../route.ts';
  * Past it: the rest is left out; rotation gives everyone a turn.
  */
 export const ROUTING_RECORDS_MAX = 100;
-/** What a peer of ours speaks to strangers. */
+/** The protocols that a peer of ours speaks to strangers. */
 export const GATEWAY_PROTOCOL = 'transport-ipfs-gateway-http';
 /** Everything below this is read by strangers' pages too. */
 export const ROUTING_PREFIX = '/routing/v1/';

@@ -15,7 +15,7 @@ const none = z.object({});
 const byCid = z.object({ cid: Cid });
 const Cids = z.object({ cids: z.array(Cid).min(1).max(CIDS_PER_BATCH_MAX) });
 
-/** How a block's bytes are to be read: a chunk of a file, or a node that lists blocks. */
+/** How to read a block's bytes: as a chunk of a file, or as a node that lists blocks. */
 export const Codec = z.enum(['raw', 'dag-pb']);
 export type Codec = z.infer<typeof Codec>;
 
@@ -28,9 +28,9 @@ export const PutReply = z.object({
 export type PutReply = z.infer<typeof PutReply>;
 
 /**
- * What a peer holds of one of several DAGs, or why that is not said: it is `absent` without its root,
+ * The have-map of one of several DAGs, or why there is none: it is `absent` without its root,
  * `incomplete` without one of its nodes, and `unread` when it could not be read in the time and room
- * of one answer. Asked for alone it may still be told.
+ * of one answer. Asked for alone it may still be answered.
  */
 export const HaveMapOrNot = z.union([HaveMap, z.enum(['absent', 'incomplete', 'unread'])]);
 export type HaveMapOrNot = z.infer<typeof HaveMapOrNot>;
@@ -54,16 +54,16 @@ export type BlockPlace = z.infer<typeof BlockPlace>;
 export const StorageStats = z.object({
   blocks: z.int().nonnegative(),
   usedBytes: z.int().nonnegative(),
-  /** What uploads may still write. */
+  /** Bytes that uploads may still write. */
   freeBytes: z.int().nonnegative(),
-  /** What ends that, in the words of `StorageFull`: `storage capacity`, `disk space`, … */
+  /** The limit that ends that, in the words of `StorageFull`: `storage capacity`, `disk space`, … */
   limit: z.string().optional(),
   capacityBytes: z.int().nonnegative(),
   domain: FailureDomain,
 });
 export type StorageStats = z.infer<typeof StorageStats>;
 
-/** What one round of the sweep did, or would have done. */
+/** The report of one round of the sweep, or of a dry run. */
 export const SweepReport = z.object({
   isDryRun: z.boolean(),
   startedAtMs: z.int().nonnegative(),
@@ -85,7 +85,7 @@ export const SweepReport = z.object({
 });
 export type SweepReport = z.infer<typeof SweepReport>;
 
-/** What one round of the scrub found. Without `endedAtMs` it is under way, or a restart cut it short. */
+/** The report of one round of the scrub. Without `endedAtMs` it is under way, or a restart cut it short. */
 export const ScrubReport = z.object({
   startedAtMs: z.int().nonnegative(),
   endedAtMs: z.int().nonnegative().optional(),
@@ -173,8 +173,7 @@ export const storageRoutes = {
     audience: 'peer',
     method: 'GET',
     path: '/blocks/:cid',
-    summary:
-      'The bytes of a block (also HEAD). They are not re-hashed here: whoever asks verifies.',
+    summary: 'The bytes of a block (also HEAD). They are not re-hashed here: the caller verifies.',
     params: byCid,
     query: none,
     body: undefined,

@@ -16,7 +16,7 @@ import {
 
 export type ItemKind = DirectoryItem['kind'];
 
-/** What a file or symlink came to. */
+/** The result for a file or symlink. */
 export interface TreeLeaf {
   readonly cid: Cid;
   readonly sizeBytes: number;
@@ -61,7 +61,7 @@ interface Folder {
   attributes: Attributes | undefined;
 }
 
-/** @param name Of a new directory around all paths; without, they must share their first segment. */
+/** @param name Of a new directory around all paths; if undefined, they must share their first segment. */
 export function createDirectoryTree({
   name: given,
   entriesMax,
@@ -96,7 +96,7 @@ export function createDirectoryTree({
     const refuse = (reason: string) => new DirectoryInvalid({ path: path.slice(0, 255), reason });
     const segments = below(path);
     if (segments.length > PATH_SEGMENTS_MAX)
-      throw refuse(`it lies deeper than ${PATH_SEGMENTS_MAX} folders`);
+      throw refuse(`it is deeper than ${PATH_SEGMENTS_MAX} folders`);
     const last = segments.pop();
     let folder = root;
     for (const segment of segments) {
@@ -115,7 +115,7 @@ export function createDirectoryTree({
       if (known === undefined && last !== undefined) addChild(folder, last, own, path);
       return own;
     }
-    if (last === undefined) throw refuse('it lies in no folder; name one with ?name=');
+    if (last === undefined) throw refuse('it is in no folder; name one with ?name=');
     if (known !== undefined)
       throw refuse(known.kind === 'directory' ? 'it is a file and a folder' : 'it comes twice');
     const place = { kind, leaf: undefined };

@@ -27,16 +27,16 @@ export interface IncomingEntry {
   readonly body: (options: { signal: AbortSignal }) => AsyncIterable<Uint8Array>;
 }
 
-/** What is asked for the whole; each part says the same. */
+/** The wishes for the whole; each part repeats them. */
 export interface DirectoryWishes {
-  /** Of the new directory around all paths; without, they must share their first segment. */
+  /** Of the new directory around all paths; if undefined, they must share their first segment. */
   readonly name: string | undefined;
   readonly replicas: number;
   readonly copies: number;
   readonly expiresAtMs: number | undefined;
 }
 
-/** What one upload has under way. */
+/** The state of one upload. */
 interface Directory {
   readonly wishes: DirectoryWishes;
   readonly tree: DirectoryTree;

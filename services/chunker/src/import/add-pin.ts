@@ -63,6 +63,6 @@ export async function addPin(
   return pinAndConfirm([received], deps, { signal });
 }
 
-/** What contradicts itself is not mended by more blocks. */
+/** More blocks can't repair a DAG that contradicts itself. */
 const mayBeMended = (error: unknown): boolean =>
   !(error instanceof ManifestInvalid || error instanceof CidUnsupported);

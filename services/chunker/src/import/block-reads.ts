@@ -1,4 +1,4 @@
-/** Blocks that are to be looked at as a whole: from our own storage, and from the swarm. */
+/** Reads whole blocks into memory: from our own storage, and from the swarm. */
 import { decodeBits, getBit, verify } from '@shoal/blocks';
 import type { PeerClient, Target } from '@shoal/chassis';
 import {
@@ -12,7 +12,7 @@ import {
   storageRoutes,
 } from '@shoal/protocol';
 
-/** A service of this peer begins to answer, and goes on, within this time; asking the swarm included. */
+/** Longest silence of a service of this peer, before its answer or in it; asking the swarm included. */
 const STALL_MS = 15_000;
 
 /**

@@ -7,14 +7,14 @@ import { type Gateway, GatewayLied } from './gateways.ts';
 /** A gateway that fails so often in a row is not asked again: each time may take ten seconds. */
 const FAILURES_MAX = 3;
 
-/** What came of asking a gateway, in a few words. */
+/** The outcome of asking a gateway, in a few words. */
 export interface Tried {
   readonly gateway: string;
   readonly outcome: string;
 }
 
 export interface Elsewhere {
-  /** The block, verified; or those who were asked and have it not. */
+  /** The block, verified; or the sources that were asked and don't have it. */
   find(
     cid: Cid,
     options: { signal: AbortSignal },
@@ -49,7 +49,7 @@ export function createElsewhere({
       const last = wordsOf(error);
       const isLie = error instanceof GatewayLied;
       const { inARow } = failures.get(gateway) ?? before;
-      // "Not here" is a good answer; whoever lies once is not believed again.
+      // "Not here" is a good answer; a gateway that sent wrong bytes once is not asked again.
       if (last !== 'it answered 404')
         failures.set(gateway, { inARow: isLie ? FAILURES_MAX : inARow + 1, last });
       return last;

@@ -21,7 +21,7 @@ const CONNECTIONS_MAX = 8;
 export interface GatewayPolicy {
   /** Origins that requests may name. */
   readonly allowed: ReadonlySet<string>;
-  /** Whether they may lie in a private network. */
+  /** Whether they may be in a private network. */
   readonly mayBePrivate: boolean;
 }
 

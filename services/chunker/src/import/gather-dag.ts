@@ -6,7 +6,7 @@
  * keep every member from sweeping. Then the walk that every member will make, which counts the blocks
  * and reads a file through for its sha-256.
  *
- * What is done is bounded by what is there: each leaf is looked at once, in however many places it stands,
+ * The work is bounded by what is there: each leaf is checked once, in however many places it occurs,
  * and a file that is far longer than its distinct blocks together (a disk image that is mostly zeros, or a
  * bomb) is kept without a sha-256 rather than hashed for hours.
  */
@@ -40,9 +40,9 @@ import type { BlockPuts } from '../intake/put-blocks.ts';
 
 /** Leaves that are read or fetched at once; each may take 2 MiB. */
 const LEAVES_AT_ONCE = 8;
-/** Leaves whose sizes are remembered, some 100 bytes each; one that stands in a later node is read again past that. */
+/** Leaves whose sizes are remembered, some 100 bytes each; past that, one that occurs in a later node is read again. */
 const SIZES_KEPT_MAX = 65_536;
-/** Blocks remembered while a file is read through: those that stand in many places are few. */
+/** Blocks remembered while a file is read through: those that occur in many places are few. */
 const BLOCKS_KEPT_MAX_BYTES = 16 * MiB;
 /** Every file up to this size is read through for its sha-256, a few seconds of hashing. */
 const HASHED_FREE_MAX_BYTES = 1024 * MiB;
@@ -68,7 +68,7 @@ export interface GatherDeps extends Pick<IntakeDeps, 'client'> {
 }
 
 /**
- * Answers what is to be pinned; all blocks are durable then.
+ * Answers the pin to put; all blocks are durable then.
  * @throws DagIncomplete, ManifestInvalid, CidUnsupported, StorageFull, ServiceUnavailable.
  */
 export async function gatherDag(
@@ -93,7 +93,7 @@ export async function gatherDag(
   const kind = kindOf(measured.type);
   const hashedMaxBytes = Math.max(HASHED_FREE_MAX_BYTES, distinctBytes * HASHED_PER_BYTE_MAX);
   const memory = createBlockMemory(BLOCKS_KEPT_MAX_BYTES);
-  const told = new Set<Cid>();
+  const announced = new Set<Cid>();
   const { blocks, sha256 } = await readThrough(
     root,
     measured,
@@ -106,9 +106,9 @@ export async function gatherDag(
         return bytes;
       },
       onLeaf(cid) {
-        if (told.has(cid)) return;
-        if (told.size >= SIZES_KEPT_MAX) told.clear(); // a copy asked for twice is made once
-        told.add(cid);
+        if (announced.has(cid)) return;
+        if (announced.size >= SIZES_KEPT_MAX) announced.clear(); // a copy asked for twice is made once
+        announced.add(cid);
         hold.replication.add(cid);
       },
     },

@@ -136,7 +136,7 @@ async function store(
     unpinned.add(cid.toString(), error.message);
     return undefined;
   }
-  if (named.kind === 'identity') return undefined; // it stands in the link to it
+  if (named.kind === 'identity') return undefined; // its bytes are in the link to it
   if (!verify(named.cid, bytes)) throw new BlockCorrupt({ cid: named.asGiven, peer: 'the sender' });
   await puts.putNamed([{ cid: named.cid, bytes }]);
   return bytes.length;
@@ -168,7 +168,7 @@ function rootsToPin(
   });
 }
 
-/** Without a name in the request what is kept already stays as it is named. */
+/** If the request gives no name, a DAG that is pinned already keeps its own. */
 async function knownName(
   root: Cid,
   deps: Pick<IntakeDeps, 'client'>,

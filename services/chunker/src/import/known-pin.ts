@@ -1,7 +1,7 @@
 import { type Cid, discoveryRoutes, isFileMissing, type PinDraft } from '@shoal/protocol';
 import type { IntakeDeps } from '../intake/intake.ts';
 
-/** What the swarm says of a root that it keeps already: its members have the blocks then. */
+/** The pin of a root that the swarm keeps already: its members have the blocks then. */
 export async function findKnownPin(
   root: Cid,
   { client }: Pick<IntakeDeps, 'client'>,

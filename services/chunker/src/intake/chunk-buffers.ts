@@ -49,7 +49,7 @@ export function createChunkBuffers({
       return new Promise((resolve, reject) => {
         const leave = () => {
           waiting.delete(give);
-          // The reason is whatever the caller aborted with, an Error in all our code.
+          // The caller's reason, an Error in all our code.
           reject(signal.reason as Error);
         };
         const give = (buffer: Uint8Array) => {

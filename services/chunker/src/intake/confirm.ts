@@ -3,7 +3,7 @@
  * reports of our own jobs only say when it is worth asking. So nothing is lost with Redis, and the
  * answer to an upload never claims a copy that nobody confirmed.
  */
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log, PeerClient } from '@shoal/chassis';
 import { type Cid, discoveryRoutes, type FileCause, type FileState } from '@shoal/protocol';
 import type { Members } from './members.ts';
@@ -62,7 +62,7 @@ export async function confirm(
     metrics.copiesWait.observe({ outcome }, (performance.now() - startMs) / 1000);
     return confirmed;
   };
-  // What storage acknowledged is durable here: one copy, without asking anybody.
+  // Blocks that storage acknowledged are durable here: one copy, without asking a member.
   const placeable = await members.placeableCount({ signal });
   let known: Pick<Confirmed, 'copies' | 'state' | 'causes'> =
     isHere || spread !== undefined
@@ -82,12 +82,12 @@ export async function confirm(
   ) {
     const leftMs = deadlineMs - performance.now();
     const pause = new AbortController();
-    const tick = delay(Math.max(0, Math.min(pauseMs, leftMs)), undefined, {
+    const tick = sleep(Math.max(0, Math.min(pauseMs, leftMs)), undefined, {
       signal: pause.signal,
     }).catch((error: unknown) => {
       if (!pause.signal.aborted) throw error; // cut short by us
     });
-    // A report ends one pause; from then on manifests are what is waited for, at the usual pace.
+    // A report ends one pause; after that only manifests are missing, and polling goes on as usual.
     const isNew: boolean = await Promise.race([
       tick.then(() => false),
       ...(isReported ? [] : [reported.then(() => true)]),
@@ -102,7 +102,7 @@ export async function confirm(
         { params: { hash: root } },
         { signal, timeoutMs: HEALTH_TIMEOUT_MS },
       );
-      // Only what was answered to this very question: what somebody said before this upload is not of it.
+      // Only answers to this very question count: older ones are not of this upload.
       const { confirmed: confirmedCopies, state, causes } = health;
       // Without one copy somebody was too busy to say what is durable here.
       if (confirmedCopies > 0 || !(isHere || spread !== undefined))
@@ -111,7 +111,7 @@ export async function confirm(
         return finish({ ...known, isReached: true });
     } catch (err) {
       signal.throwIfAborted();
-      log.debug({ err, cid: root }, 'health not told, asking again');
+      log.debug({ err, cid: root }, 'no answer on health, asking again');
     }
     if (performance.now() >= deadlineMs) return finish({ ...known, isReached: false });
   }

@@ -6,7 +6,7 @@
  * it is tried again in the background, a bounded number of times. After that the lease is storage's
  * to age out.
  */
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log, PeerClient } from '@shoal/chassis';
 import { type Lease, storageRoutes } from '@shoal/protocol';
 
@@ -53,7 +53,7 @@ export function createLeases({
     for (let attempt = 2, isDone = false; !isDone; attempt += 1) {
       // Cut short when the service stops; the next attempt then fails at once and says so.
       await Promise.allSettled([
-        delay(RETRY_DELAY_MS * 2 ** (attempt - 2), undefined, { signal: stop.signal }),
+        sleep(RETRY_DELAY_MS * 2 ** (attempt - 2), undefined, { signal: stop.signal }),
       ]);
       isDone = await tryEnd(lease, keep, attempt);
     }

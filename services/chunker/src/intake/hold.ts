@@ -12,8 +12,8 @@ export interface Hold {
   readonly lease: Lease;
   readonly replication: Replication;
   /**
-   * From here on it ends neither with a pin nor without: what was stored stays until storage ages its lease
-   * out, so that the rest may follow.
+   * From here on neither a pin nor a failure ends the lease here: what was stored stays until storage ages
+   * it out, so that the rest may follow.
    */
   leaveToAge(): void;
   /** Nothing was stored under it: there is nothing to end, whatever becomes of the file. */
@@ -23,7 +23,7 @@ export interface Hold {
   /** After that, when nobody waits for copies any more: the leases elsewhere end, the copies stay. */
   close(): void;
   /**
-   * Lets the blocks go, here and elsewhere, unless a pin may reach them after all. Nobody waits for it.
+   * Releases the blocks, here and elsewhere, unless a pin may reach them after all; in the background.
    * @param after What may still write under the lease: it does not end before.
    */
   giveUp(options: { mayBePinned: boolean; after?: Promise<unknown> }): void;

@@ -1,11 +1,11 @@
 /**
- * The one way in: whatever takes bytes in (a body, a form, a directory, a CAR, a pin, a request of a
+ * The one way in: everything that takes bytes in (a body, a form, a directory, a CAR, a pin, a request of a
  * resumable upload) opens an intake, which gives it the lease, the puts, the jobs for copies, the progress
  * that watchers see, and one signal for every way of failing.
  *
  *   open → fill → pinned and confirmed (pin-and-confirm.ts), or dropped
  *
- * What fails while it is being filled is dropped here, so no way in can forget a lease.
+ * An intake that fails while it is being filled is dropped here, so no way in can forget a lease.
  */
 import type { Log, PeerClient } from '@shoal/chassis';
 import { Problem } from '@shoal/protocol';
@@ -21,7 +21,7 @@ import type { Replicator } from './replicate-jobs.ts';
 import type { Room } from './room.ts';
 import type { SmallFiles } from './small-files.ts';
 
-/** What intakes are made of: the rest of the peer. */
+/** The parts of the peer that intakes use. */
 export interface IntakeDeps extends ConfirmDeps {
   readonly client: PeerClient;
   readonly buffers: ChunkBuffers;
@@ -41,16 +41,16 @@ export interface IntakeDeps extends ConfirmDeps {
   readonly onPinning?: () => void;
 }
 
-/** What one intake is for. */
+/** The purpose of one intake. */
 export interface IntakeWishes {
-  /** What its watchers call it. */
+  /** Its name, for watchers. */
   readonly name: string;
   readonly replicas: number;
   /** Whether leaves are copied as soon as they are durable; else once their DAG was judged. */
   readonly copiesAtOnce: boolean;
 }
 
-/** What holds an intake together, of one or of several requests. */
+/** Shared by the requests of one intake, of which a resumable upload has several. */
 export interface Held {
   readonly hold: Hold;
   readonly progress: Progress;
@@ -58,13 +58,13 @@ export interface Held {
 
 export interface Intake extends Held {
   readonly puts: BlockPuts;
-  /** Fires when the sender leaves or a put fails: to be heard by all that fills it. */
+  /** Fires when the sender leaves or a put fails: all that fills it must listen to it. */
   readonly signal: AbortSignal;
   /** Counts bytes that came in. */
   readonly received: (bytes: number) => void;
   /**
    * Runs what fills it, up to a last check that the sender is still there: leaving later keeps what came.
-   * What it throws drops the intake.
+   * If it throws, the intake is dropped.
    * @param staysAfter Whether after this failure the blocks are left to age, so that another request can
    *   resume from them.
    */
@@ -72,7 +72,7 @@ export interface Intake extends Held {
     work: () => Promise<Result>,
     staysAfter?: (error: unknown) => boolean,
   ): Promise<Result>;
-  /** Counts it as failed, and lets go of what was stored. Nobody waits for it. */
+  /** Counts it as failed, and releases what was stored, in the background. */
   drop(error: unknown): void;
 }
 

@@ -1,4 +1,4 @@
-/** What an upload must know of the other members: how many can take copies, and who else has room. */
+/** The other members, as an upload needs them: how many can take copies, and which have room. */
 import { type Log, MemberTable, type PeerClient } from '@shoal/chassis';
 import { ClockWrong, IdentityInUse, type Member, type StorageFull } from '@shoal/protocol';
 
@@ -26,13 +26,13 @@ export interface Members {
 
 /** Answers from a table that is at most a second old, or the last one while discovery is away. */
 export function createMembers({
-  peers,
+  client,
   log,
 }: {
-  readonly peers: PeerClient;
+  readonly client: PeerClient;
   readonly log: Log;
 }): Members {
-  const table = new MemberTable({ client: peers, log });
+  const table = new MemberTable({ client, log });
   const known = async (options: { signal: AbortSignal }): Promise<readonly Member[]> =>
     (await table.fresh(options))?.members ?? [];
 

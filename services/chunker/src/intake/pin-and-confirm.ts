@@ -22,7 +22,7 @@ export interface ReceivedDag extends Held {
 
 /** The same, once it is pinned. */
 export interface PinnedDag extends ReceivedDag {
-  /** What its pin asks for: more than was asked now, when it was pinned with more before. */
+  /** As its pin has it: more than was asked now, when it was pinned with more before. */
   readonly replicas: number;
 }
 
@@ -53,7 +53,7 @@ export async function pinAndConfirm(
     const rest = received.slice(pinned.length);
     for (const { draft, progress } of rest)
       countDropped({ progress, sizeBytes: draft.sizeBytes }, error, deps, { signal });
-    // The first of them is the one that failed; its hold ends as that one does, whoever shares it.
+    // The first of them is the one that failed; its hold ends as that one does, shared or not.
     const doubtfulHold = error instanceof PinDoubtful ? rest[0]?.hold : undefined;
     for (const hold of new Set(rest.map((dag) => dag.hold)))
       if (!pinnedHolds.has(hold)) hold.giveUp({ mayBePinned: hold === doubtfulHold });
@@ -109,7 +109,7 @@ export async function confirmDag(
   return { reply: replyOf(dag, confirmed), isReached };
 }
 
-/** What is known of a pinned DAG whose blocks are all here, before any member was asked. */
+/** The reply for a pinned DAG whose blocks are all here, before any member was asked. */
 export async function replyBeforeCopies(
   dag: PinnedDag,
   { members, stopping }: Pick<IntakeDeps, 'members' | 'stopping'>,

@@ -16,7 +16,7 @@ export interface ProgressEvents {
   open(name: string): Progress;
 }
 
-/** Progress is a courtesy: what the events can't tell is not told. */
+/** Progress is best effort: what does not fit an event is left out. */
 export function createProgressEvents(events: Pick<Events, 'publish'>): ProgressEvents {
   return {
     open(name) {

@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Gather, type Log, type PeerClient } from '@shoal/chassis';
 import {
   ClockWrong,
@@ -21,7 +21,7 @@ const RETRY_DELAY_MAX_MS = 1000;
 /** Connection errors that prove that nothing was sent. */
 const NOTHING_SENT = new Set(['ECONNREFUSED', 'UND_ERR_CONNECT_TIMEOUT', 'ENOENT', 'EHOSTUNREACH']);
 
-/** No answer told whether the pin was put: it may stand, so the blocks must stay. */
+/** No answer came, so the pin may have been put, and the blocks must stay. */
 export class PinDoubtful extends Error {}
 
 /** Pins of uploads that end at one moment are put together: one call and one sync. */
@@ -69,12 +69,13 @@ export async function putPin(
       const isAway = error instanceof ServiceUnavailable;
       isDoubtful ||= !isRefusal(error) && !(isAway && NOTHING_SENT.has(codeOf(error.cause)));
       const isLast = !isAway || signal.aborted || performance.now() + pauseMs >= deadlineMs;
-      if (isLast && isDoubtful) throw new PinDoubtful('the pin may stand', { cause: error });
+      if (isLast && isDoubtful)
+        throw new PinDoubtful('the pin may have been put', { cause: error });
       if (isLast) throw error;
       log.debug({ err: error, cid: draft.root }, 'pin not taken, trying again');
     }
     // Cut short when the service stops; the next call then fails at once and says so.
-    await Promise.allSettled([delay(pauseMs, undefined, { signal })]);
+    await Promise.allSettled([sleep(pauseMs, undefined, { signal })]);
   }
 }
 

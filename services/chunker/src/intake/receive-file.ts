@@ -20,7 +20,7 @@ export interface ReceivedFile {
   readonly only?: { readonly cid: Cid; readonly bytes: Uint8Array };
 }
 
-/** Reads a body to its end. Memory is bounded by the puts, whatever the file's size. */
+/** Reads a body to its end. Memory is bounded by the puts and does not depend on the file's size. */
 export async function receiveFile(
   body: AsyncIterable<Uint8Array>,
   {

@@ -25,7 +25,7 @@ export interface Replication {
   /** Resolves when every job reported this many copies; pending forever when one was lost. */
   whenCopies(wanted: number): Promise<void>;
   /**
-   * The upload is over: its pin stands and holds the blocks from now on (`keep`), or the peers that
+   * The upload is over: its pin exists and holds the blocks from now on (`keep`), or the peers that
    * took its blocks may let them go.
    */
   release(options: { keep: boolean }): Promise<void>;

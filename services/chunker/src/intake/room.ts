@@ -13,11 +13,11 @@ const STATS_AGE_MAX_MS = 500;
 const STATS_TIMEOUT_MS = 1000;
 /** Longest wait for storage to make room: it looks at all that it holds, and sweeps. */
 const MAKE_ROOM_TIMEOUT_MS = 60_000;
-/** What a form may add to its files: boundaries and the headers of its parts. */
+/** Overhead of a form: boundaries and the headers of its parts. */
 const FORM_OVERHEAD_BYTES = 64 * KiB;
 /** Room that another peer must have to be named, however little is needed: a block. */
 const ROOM_MIN_BYTES = MiB;
-/** What is full, when storage does not say by which limit. */
+/** The limit that is named when storage does not say which one is reached. */
 const LIMIT_DEFAULT = 'room for uploads';
 
 export interface Room {
@@ -35,12 +35,12 @@ export interface Room {
 }
 
 export function createRoom({
-  peers,
+  client,
   members,
   stopping,
   log,
 }: {
-  readonly peers: PeerClient;
+  readonly client: PeerClient;
   readonly members: Members;
   readonly stopping: AbortSignal;
   readonly log: Log;
@@ -53,7 +53,7 @@ export function createRoom({
   const ask = async (): Promise<void> => {
     try {
       const options = { signal: stopping, timeoutMs: STATS_TIMEOUT_MS };
-      known = await peers.call(peers.own('storage'), storageRoutes.stats, {}, options);
+      known = await client.call(client.own('storage'), storageRoutes.stats, {}, options);
       askedAtMs = performance.now();
     } catch (err) {
       log.debug({ err }, 'free space unknown, relying on storage');
@@ -74,8 +74,8 @@ export function createRoom({
     { signal }: { signal: AbortSignal },
   ): Promise<StorageStats | undefined> => {
     try {
-      return await peers.call(
-        peers.own('storage'),
+      return await client.call(
+        client.own('storage'),
         storageRoutes.makeRoom,
         { body: { neededBytes } },
         { signal, timeoutMs: MAKE_ROOM_TIMEOUT_MS },

@@ -1,6 +1,6 @@
 /**
  * The limits that all requests with a body share, tus or not: how many at once, a chunk buffer for each,
- * how slow, how large, in which coding.
+ * how slow, how large, in which content coding.
  */
 import { type RateWatch, Shares } from '@shoal/chassis';
 import { MediaTypeUnsupported, type Problem, StorageFull } from '@shoal/protocol';
@@ -67,7 +67,7 @@ export function refuseContentEncoding({ headers }: FastifyRequest): void {
     throw new MediaTypeUnsupported({ expected: 'bodies without Content-Encoding' });
 }
 
-/** What a sender hears of a failure: of a full disk also which other peers have room. */
+/** The failure as its sender hears it: if the disk is full, with the peers that have room. */
 export async function explainFailure(
   error: unknown,
   neededBytes: number | undefined,

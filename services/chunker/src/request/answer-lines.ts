@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import type { FastifyReply } from 'fastify';
 
 const HEARTBEAT_MS = 5000;
-/** Unread lines of a reader that reads nothing before its form is over. Past it: what may be left out is. */
+/** Unread lines of a reader that reads nothing before its form is over. Past it: optional lines are dropped. */
 const BACKLOG_MAX_BYTES = 64 * 1024;
 
 export interface Lines<T> extends Disposable {

@@ -1,10 +1,11 @@
 /**
  * Reads along with the parser of forms, to know what it leaves out. The parser passes over a part whose
  * headers it can't read, whose name has a bare line break, that is no form data, or that has no body
- * (fastify-busboy, lib/types/multipart.js and dicer), and says nothing; what stands behind the last
- * boundary it never sees. Here parts are only found and counted, so that none is left out unsaid.
+ * (fastify-busboy, lib/types/multipart.js and dicer), and says nothing; what follows the last
+ * boundary it never sees. Here parts are only found and counted, so that none is dropped silently.
  */
-import { boundaryOf, readPartHeaders } from '@shoal/chassis';
+import { boundaryOf } from '@shoal/chassis';
+import { readPartHeaders } from './part-headers.ts';
 
 /** Bytes before the first boundary: there is no use for any. */
 const PREAMBLE_MAX_BYTES = 1024;
@@ -20,7 +21,7 @@ export interface FormCheck {
   push(bytes: Uint8Array): string | undefined;
 }
 
-/** What is wrong with the content type is a fault at the first push. */
+/** A fault of the content type is reported at the first push. */
 export function createFormCheck(
   contentType: string | undefined,
   limits: { readonly headersMax: number; readonly headersMaxBytes: number },

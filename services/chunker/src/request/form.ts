@@ -1,5 +1,5 @@
 /**
- * The door for forms: `multipart/form-data` with one or more `file` parts, as browsers and
+ * Reading forms: `multipart/form-data` with one or more `file` parts, as browsers and
  * `curl -F` send it. Parts are given one at a time, while they come in; nothing is spooled.
  *
  * The parser is trusted with nothing but cutting. A form that ends without its last boundary, or that
@@ -9,6 +9,7 @@
  */
 import { once } from 'node:events';
 import type { Multipart, MultipartFile } from '@fastify/multipart';
+import { orAborted } from '@shoal/chassis';
 import {
   FileMissing,
   FileNameInvalid,
@@ -32,7 +33,7 @@ const FILE_FIELD = 'file';
 /** Fields that say something of the files. */
 const WISH_FIELDS: readonly string[] = ['name', 'replicas', 'copies'];
 
-/** What a form says of its files, other than by its parts. */
+/** The fields of a form beside its files. */
 export interface FormFields {
   readonly names: readonly string[];
   readonly replicas?: string;
@@ -41,7 +42,7 @@ export interface FormFields {
 
 export interface FormFile {
   readonly part: MultipartFile;
-  /** Fields that stood before this part. */
+  /** Fields that came before this part. */
   readonly fields: FormFields;
 }
 
@@ -59,12 +60,12 @@ export async function* readForm(
     abort,
   }: {
     readonly filesMax: number;
-    /** Which fields may hold files; "file" alone when not told. */
+    /** Which fields may hold files; by default "file" alone. */
     readonly isFileField?: ((name: string) => boolean) | undefined;
     /** Whether also what looks like a field is a file, as in forms of Kubo's clients. */
     readonly isEveryPartAFile?: boolean | undefined;
     readonly signal: AbortSignal;
-    /** Told of a form that can't be read, also while a file of it is. */
+    /** Called when the form can't be read, also while a file of it is. */
     readonly abort: (problem: InstanceType<typeof MultipartMalformed>) => void;
   },
 ): AsyncGenerator<FormFile, void, undefined> {
@@ -104,7 +105,7 @@ export async function* readForm(
   await check.end({ signal });
   if (check.parts !== given)
     throw new MultipartMalformed({
-      reason: `${check.parts - given} of its ${check.parts} parts can't be told apart`,
+      reason: `${check.parts - given} of its ${check.parts} parts can't be separated`,
     });
   if (files === 0) throw new FileMissing({});
 }
@@ -145,7 +146,7 @@ export function watchParser(
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
-/** Checks a form while somebody else reads it; they must begin in the same turn. */
+/** Checks a form while the parser reads it; both must begin in the same turn. */
 function readAlong(
   { raw, headers }: FastifyRequest,
   abort: (problem: InstanceType<typeof MultipartMalformed>) => void,
@@ -180,16 +181,11 @@ async function nextPart(
   signal: AbortSignal,
 ): Promise<Multipart | undefined> {
   signal.throwIfAborted();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(signal.reason as Error); // an Error in all our code
-  signal.addEventListener('abort', onAbort, { once: true });
   try {
-    const next = await Promise.race([parts.next(), aborted]);
+    const next = await orAborted(parts.next(), signal);
     return next.done === true ? undefined : next.value;
   } catch (error) {
     throw formFault(error);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
   }
 }
 
@@ -206,7 +202,7 @@ function readField(
     });
   if (files > 0)
     throw new RequestInvalid({
-      reason: `the form field "${fieldname}" stands behind a file; put it before the first`,
+      reason: `the form field "${fieldname}" must precede the first file`,
     });
   if (fieldname === 'name' && fields.has('name'))
     throw new FileNameInvalid({ reason: 'two names were given' });

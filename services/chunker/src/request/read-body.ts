@@ -1,20 +1,35 @@
 /** Where a request's files are: its whole body, or the `file` parts of its form. */
+import type { Attributes } from '@shoal/blocks';
 import {
   BodyIncomplete,
   DirectoryInvalid,
   MultipartMalformed,
   RequestInvalid,
+  type Sha256,
   UploadQuery,
 } from '@shoal/protocol';
 import type { FastifyRequest } from 'fastify';
-import { fieldAttributes } from './attributes.ts';
 import type { ItemKind } from '../directory/directory-tree.ts';
 import { formFault, type FormFile, readForm, watchParser } from './form.ts';
-import { oneName } from './names.ts';
+import { fieldAttributes, oneName } from './stated.ts';
 import type { Stop } from './admit.ts';
 import { readStream } from './read-stream.ts';
-import type { IncomingFile } from './incoming-file.ts';
 import type { DirectoryWishes, IncomingEntry } from '../directory/upload-directory.ts';
+
+/** A file that is about to come in. */
+export interface IncomingFile {
+  readonly name: string;
+  /** Copies of each block to keep. */
+  readonly replicas: number;
+  /** Copies to wait for. */
+  readonly copies: number;
+  /** Expiry (wall clock, ms); undefined: never. */
+  readonly expiresAtMs: number | undefined;
+  readonly expectedSha256: Sha256 | undefined;
+  readonly attributes?: Attributes | undefined;
+  /** Its bytes, until `signal` fires. */
+  readonly body: (options: { signal: AbortSignal }) => AsyncIterable<Uint8Array>;
+}
 
 export type FileWishes = Pick<
   IncomingFile,
@@ -206,7 +221,7 @@ function pathOf(
   if (filename === undefined)
     throw new DirectoryInvalid({ path: '', reason: 'a part of the form has no file name' });
   if (isEncoded) return decodePath(filename);
-  // What the parser makes of bytes that are no UTF-8: two such names would be one.
+  // The parser puts this for bytes that are no UTF-8: two such names would be one.
   if (filename.includes('\ufffd'))
     throw new DirectoryInvalid({ path: filename.slice(0, 255), reason: 'it is not valid UTF-8' });
   return filename;

@@ -1,5 +1,5 @@
 /**
- * Reading a body: piece by piece, held back when storage is, given up when the sender is gone or
+ * Reading a body: piece by piece, with backpressure from storage; ended when the sender is gone or
  * too slow.
  *
  * Pieces are taken from `data` events. `for await` over the stream would destroy it, and with it the

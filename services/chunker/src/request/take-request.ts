@@ -16,7 +16,7 @@ import {
 export interface PinningStop extends Stop {
   /** From here on it does not give way to others: it would be pinned, and its sender hear that it failed. */
   readonly onPinning: () => void;
-  /** What was being pinned is answered for, and more comes: it may give way again. */
+  /** The pin that was under way is answered, and more follows: it may give way again. */
   readonly onPinned: () => void;
 }
 

@@ -10,7 +10,7 @@ import {
 } from '@shoal/protocol';
 import type { ResumableUpload } from './upload-state.ts';
 
-/** A block of our own storage that does not begin, or go on, within this time is not to be had now. */
+/** Longest silence of our own storage, before a block or in it; then the block is unavailable for now. */
 const READ_STALL_MS = 15_000;
 
 /** A chunk that was durable is gone: its disk was lost, or it was found damaged. */

@@ -10,7 +10,7 @@ import { Sha256 } from '@shoal/protocol';
 export interface FileHash {
   /** Takes the chunk of this index, when it is the one that comes next. */
   add(index: number, bytes: Uint8Array): void;
-  /** Only so many chunks were stored: takes back what was hashed beyond. */
+  /** Only this many chunks were stored: takes back what was hashed beyond. */
   cutTo(count: number): void;
   /** Reads what is missing up to here, in order (single-flight: concurrent callers share it). */
   catchUp(count: () => number, read: (index: number) => Promise<Uint8Array>): Promise<void>;

@@ -11,7 +11,7 @@ export interface Leaves {
   at(index: number): Cid;
   /** CIDs of the leaves from this one on, at most `limit`. */
   slice(from: number, limit: number): Cid[];
-  /** Forgets all but the first so many. */
+  /** Forgets all but the first `count`. */
   cut(count: number): void;
 }
 

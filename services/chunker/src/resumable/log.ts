@@ -1,11 +1,11 @@
 /**
- * What is written down of one resumable upload: a text file that only grows. Its first line is the
+ * The log of one resumable upload: a text file that only grows. Its first line is the
  * head; then a CID for each chunk that is durable in storage, and now and then an event as JSON. So
  * a mebibyte costs 60 bytes here, and what a crash leaves half-written is the last line, which the
  * next start cuts off: that chunk comes again.
  *
- * A line counts as soon as it is in the file, since a killed process loses nothing of it. Whatever a
- * client is told rests on `sync`, so that not even a power cut takes it back.
+ * A line counts as soon as it is in the file, since a killed process loses nothing of it. Every answer to a
+ * client rests on `sync`, so that not even a power cut takes it back.
  */
 import { open, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -21,10 +21,10 @@ import {
 } from '@shoal/protocol';
 import * as z from 'zod';
 
-/** An id is 16 random bytes: whoever knows it may go on with the upload. */
+/** An id is 16 random bytes: a client that knows it may resume the upload. */
 export const UploadId = z.string().regex(/^[0-9a-f]{32}$/);
 
-/** What the sender asked for when the upload began. */
+/** The sender's wishes when the upload began. */
 export const UploadWishes = z.object({
   name: FileName.optional(),
   replicas: z.int().min(1).max(REPLICAS_MAX),
@@ -40,7 +40,7 @@ export const UploadHead = z.object({
   lease: Lease,
   /** Undefined until the sender states it. */
   sizeBytes: z.int().nonnegative().optional(),
-  /** As the client gave it, since it is told again. */
+  /** As the client gave it, since it is answered again. */
   metadata: z.record(z.string(), z.string().nullable()).optional(),
   /** Whose share of the unfinished uploads it takes; those of earlier versions do not say. */
   client: z.string().max(200).optional(),
@@ -51,16 +51,16 @@ export type UploadHead = z.infer<typeof UploadHead>;
 const Event = z.union([
   /** The length is known now. */
   z.strictObject({ sizeBytes: z.int().nonnegative() }),
-  /** Only so many of the chunks before count: the others were lost. */
+  /** Of the chunks before, only this many count: the others were lost. */
   z.strictObject({ leaves: z.int().nonnegative() }),
-  /** From here on a pin may stand. */
+  /** From here on there may be a pin. */
   z.strictObject({ isPinning: z.literal(true) }),
   /** The file is kept; the last one counts. */
   z.strictObject({ reply: UploadReply }),
 ]);
 export type UploadEvent = z.infer<typeof Event>;
 
-/** Told what the file says, in its order. */
+/** Called with what the file says, in its order. */
 export interface LogReader {
   leaf(cid: Cid): void;
   event(event: UploadEvent): void;
@@ -124,8 +124,8 @@ function logOf(path: string, head: UploadHead, initialSizeBytes: number): Upload
     await using file = await open(path, 'r+');
     try {
       const bytes = Buffer.from(text);
-      // At a place of its own: what a failed write left there is written over. A disk that is about full
-      // takes the first bytes without a word, and says no to the rest.
+      // At a place of its own: what a failed write left there is written over. A disk that is nearly full
+      // accepts the first bytes and refuses the rest.
       for (let at = 0; at < bytes.length;) {
         const { bytesWritten } = await file.write(bytes, at, bytes.length - at, sizeBytes + at);
         at += bytesWritten;
@@ -133,7 +133,7 @@ function logOf(path: string, head: UploadHead, initialSizeBytes: number): Upload
       if (isDurable) await file.datasync();
       sizeBytes += bytes.length;
     } catch (error) {
-      await file.truncate(sizeBytes).catch(() => {}); // what is there too much is written over, or cut at the start
+      await file.truncate(sizeBytes).catch(() => {}); // surplus bytes are written over, or cut at the start
       throw explainFull(error);
     }
   };

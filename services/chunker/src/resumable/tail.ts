@@ -3,7 +3,7 @@
  * requests are smaller than a chunk would send the same bytes forever.
  *
  * The file says how many chunks come before it, so it goes out of date by itself when the next
- * chunk is written down, whatever crashes in between.
+ * chunk is written down, even if the process crashes in between.
  */
 import { readFile, rm, stat } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
@@ -31,7 +31,7 @@ export async function writeTail(
   return { afterLeaves, sizeBytes: bytes.length };
 }
 
-/** The tail that stands there; undefined when there is none that is whole. */
+/** The tail in the file; undefined when there is none that is whole. */
 export async function readTail(
   path: string,
 ): Promise<(Tail & { readonly bytes: Uint8Array; readonly usedAtMs: number }) | undefined> {

@@ -92,7 +92,7 @@ export class ResumableUpload {
     return this.#writer !== undefined;
   }
 
-  /** What holds its blocks until its pin does, and tells its watchers how it goes. */
+  /** Holds its blocks until its pin does, and reports progress to its watchers. */
   held(deps: Pick<IntakeDeps, 'leases' | 'progressEvents' | 'replicator'>): Held {
     if (this.#held === undefined) {
       const { lease } = this.log.head;

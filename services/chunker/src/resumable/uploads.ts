@@ -15,6 +15,7 @@ import {
   Shares,
   syncFolder,
   type TakeOptions,
+  orAborted,
 } from '@shoal/chassis';
 import {
   DigestMismatch,
@@ -39,7 +40,7 @@ const RENEW_INTERVAL_MAX_MS = 600_000;
 const TIDY_INTERVAL_MAX_MS = 60_000;
 /** Longest wait of a question for a file that is being put together; below what clients wait. */
 const FINISH_WAIT_MAX_MS = 20_000;
-/** When others wait for its place, an upload goes that nobody wrote to for this long. */
+/** When others wait for its place, an upload that was idle this long gives way. */
 const IDLE_MAX_MS = 5 * 60_000;
 /** The same for one that has no byte yet: nothing is lost with it. */
 const EMPTY_IDLE_MAX_MS = 60_000;
@@ -155,7 +156,7 @@ export class Resumables implements AsyncDisposable {
     if (!this.#finishing.has(id)) await this.#check(upload);
     if (upload.isWhole) {
       const late = AbortSignal.timeout(FINISH_WAIT_MAX_MS);
-      await Promise.race([this.#finishOnce(upload), failWhen(late, new UploadBusy({ id }))]);
+      await orAborted(this.#finishOnce(upload), late, new UploadBusy({ id }));
     }
     return upload;
   }
@@ -199,7 +200,7 @@ export class Resumables implements AsyncDisposable {
     return confirmed;
   }
 
-  /** Ends it: what was not pinned is let go. @throws UploadNotFound */
+  /** Ends it: blocks that are not pinned are released. @throws UploadNotFound */
   async remove(id: string): Promise<void> {
     const upload = this.find(id);
     await Promise.allSettled([this.#finishing.get(id)]);
@@ -233,7 +234,7 @@ export class Resumables implements AsyncDisposable {
     this.#deps.metrics.resumableUploads.set(open.length);
   }
 
-  /** How one competes for its place with the others. */
+  /** How an upload competes for its place. */
   #placeOptions(id: string): TakeOptions {
     return {
       signal: this.#signal,
@@ -334,10 +335,4 @@ export class Resumables implements AsyncDisposable {
       }
     }
   }
-}
-
-function failWhen(signal: AbortSignal, error: Error): Promise<never> {
-  return new Promise((_, reject) => {
-    signal.addEventListener('abort', () => reject(error), { once: true });
-  });
 }

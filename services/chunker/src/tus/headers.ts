@@ -9,7 +9,7 @@ export const TUS_EXTENSIONS =
 /** "All PATCH requests MUST use Content-Type: application/offset+octet-stream". */
 const BODY_TYPE = 'application/offset+octet-stream';
 
-/** What tus itself refuses: a status and a line of text, for it has no more to say. */
+/** A refusal by tus itself: a status and a line of text, which is all that it defines. */
 export class TusRefusal extends Error {
   readonly status: number;
   constructor(status: number, message: string) {

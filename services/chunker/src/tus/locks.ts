@@ -1,10 +1,11 @@
 /**
  * One request at a time for each upload, in the order in which they came. A client whose connection died
  * comes back before we notice, so one that has to wait makes the one before end at once: that writes down
- * what it has and lets go.
+ * what it has and releases the lock.
  *
  * One process serves a data folder, so memory is enough.
  */
+import { orAborted } from '@shoal/chassis';
 import { UploadBusy } from '@shoal/protocol';
 
 /** Longest wait for the one before: it has at most a few chunks on their way to storage. */
@@ -16,7 +17,7 @@ export interface UploadLocks {
 }
 
 export function createUploadLocks(takeOver: (id: string) => void): UploadLocks {
-  /** Whose turn it is comes first. */
+  /** The holder comes first. */
   const queues = new Map<string, (() => void)[]>();
 
   return {
@@ -36,17 +37,13 @@ export function createUploadLocks(takeOver: (id: string) => void): UploadLocks {
       if (queue[0] === begin) return lock;
       takeOver(id);
       const late = AbortSignal.any([signal, AbortSignal.timeout(WAIT_MAX_MS)]);
-      await Promise.race([turn, aborted(late)]);
-      if (queue[0] === begin) return lock;
-      lock[Symbol.dispose]();
-      throw new UploadBusy({ id });
+      try {
+        await orAborted(turn, late, new UploadBusy({ id }));
+      } catch (error) {
+        lock[Symbol.dispose]();
+        throw error;
+      }
+      return lock;
     },
   };
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

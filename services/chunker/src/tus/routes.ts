@@ -3,7 +3,7 @@
  * creation (also with a body, and with a length that comes later), termination and expiration. Sentences
  * in quotes are the specification's (https://tus.io/protocols/resumable-upload).
  *
- * What goes wrong is answered as a problem, like everywhere; a plain text only where tus itself has
+ * Failures are answered as problems, like everywhere; a plain text only where tus itself has
  * no more to say than a status.
  */
 import { type Mounting, relativeReference } from '@shoal/chassis';
@@ -40,7 +40,7 @@ import {
 import { createUploadLocks, type UploadLocks } from './locks.ts';
 import { readWishes } from './wishes.ts';
 
-/** Of one upload: POST is how some clients say another of them. */
+/** Of one upload. Some clients send POST with a header that names another of them. */
 const UPLOAD_METHODS = 'GET, HEAD, PATCH, DELETE, OPTIONS';
 const RESUMABLE_ID = `${RESUMABLE_PATH}/:id`;
 const PLAIN_TEXT = 'text/plain';
@@ -59,7 +59,7 @@ interface Tus {
   readonly options: TusOptions;
 }
 
-/** One request, whatever its method. */
+/** One request, of any method. */
 interface TusCall {
   /** Empty for those that name no upload. */
   readonly id: string;
@@ -90,7 +90,7 @@ export function mountTus(
 
   app.addHook('preClose', async () => resumables.stop()); // clients resume when we are back
   void app.register(async (scope) => {
-    // Bodies stay on the socket, whatever their type says.
+    // Bodies of all types stay on the socket.
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser('*', (_, __, done) => done(null));
     scope.route({ method: ['POST', 'OPTIONS'], url: RESUMABLE_PATH, handler });
@@ -113,7 +113,7 @@ export function mountTus(
   });
 }
 
-/** What all requests have in common: the version, who they are from, and how they fail. */
+/** Common to all requests: the version, the client, and how they fail. */
 async function answer(
   tus: Tus,
   request: FastifyRequest,
@@ -324,7 +324,7 @@ async function finishIfWhole(
   void reply.header('upload-expires', expiresAt.toUTCString());
 }
 
-/** @throws StorageFull when so many bytes more do not fit; it names peers where they would. */
+/** @throws StorageFull when that many bytes more do not fit; it names peers where they would. */
 async function checkRoom({ deps }: Tus, neededBytes: number): Promise<void> {
   const { room, stopping: signal } = deps;
   try {

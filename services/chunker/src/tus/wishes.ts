@@ -1,6 +1,6 @@
-/** What a client asks for when it begins an upload: by query as for any upload, or by tus metadata. */
+/** The wishes of a client that begins an upload: by query as for any upload, or by tus metadata. */
 import { FileNameInvalid, RequestInvalid, Sha256, UploadQuery } from '@shoal/protocol';
-import { oneName } from '../request/names.ts';
+import { oneName } from '../request/stated.ts';
 import type { UploadWishes } from '../resumable/log.ts';
 
 const FIELDS = ['replicas', 'copies', 'expiresAt'] as const;

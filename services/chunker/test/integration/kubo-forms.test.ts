@@ -1,7 +1,9 @@
+import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { hashBlock } from '@shoal/blocks';
-import { KuboAddEvent, MiB, ServiceUnavailable } from '@shoal/protocol';
+import { hashBlock, parseCid } from '@shoal/blocks';
+import { KuboAddEvent, KuboImportEvent, MiB, ServiceUnavailable } from '@shoal/protocol';
 import { request } from 'undici';
+import { carOf } from './dags.ts';
 import { openStand, type Stand, until } from './stand.ts';
 
 const cidOf = (text: string | Buffer): string => hashBlock('raw', Buffer.from(text));
@@ -33,8 +35,7 @@ describe("a form of Kubo's clients", () => {
     await stand[Symbol.asyncDispose]();
   });
 
-  const post = async (query: string, body: Buffer, headers: Record<string, string> = {}) => {
-    const path = `/kubo/add${query}`;
+  const send = async (path: string, body: Buffer | Readable, headers = {}) => {
     const answer = await request(`${stand.chunker.origin}${path}`, {
       method: 'POST',
       headers: {
@@ -45,6 +46,14 @@ describe("a form of Kubo's clients", () => {
       body,
     });
     return { status: answer.statusCode, text: await answer.body.text() };
+  };
+  const post = (query: string, body: Buffer, headers: Record<string, string> = {}) =>
+    send(`/kubo/add${query}`, body, headers);
+  const importing = async (query: string, body: Buffer | Readable) => {
+    const { status, text } = await send(`/kubo/import${query}`, body);
+    expect([status, text]).toEqual([200, expect.any(String)]);
+    const lines = text.split('\n').filter((line) => line !== '');
+    return lines.map((line) => KuboImportEvent.parse(JSON.parse(line)));
   };
   const add = async (query: string, ...parts: Buffer[]): Promise<KuboAddEvent[]> => {
     const { status, text } = await post(query, form(...parts));
@@ -180,5 +189,83 @@ describe("a form of Kubo's clients", () => {
     const { status, text } = await refused;
     stand.swarm.pinRefusal = undefined;
     expect([status, text]).toEqual([503, expect.stringContaining('discovery')]);
+  });
+
+  it.each([1, 13, 4096])(
+    'is cut into blocks whatever their bytes, come in pieces of %d',
+    async (size) => {
+      const blocks = [
+        Buffer.from('\r\n--\r\n--c\r\n--\r\n\r\n-b\r\r\n-'),
+        Buffer.alloc(0),
+        Buffer.from(Array.from({ length: 1000 }, (_, index) => (index * 31) % 256)),
+      ];
+      const body = form(...blocks.map((bytes) => part('', bytes)));
+      const pieces = Readable.from(
+        (function* () {
+          for (let at = 0; at < body.length; at += size) yield body.subarray(at, at + size);
+        })(),
+        { objectMode: false },
+      );
+      const events = await importing('?as=block&pin=false', pieces);
+      expect(events).toEqual(
+        blocks.map((bytes) => ({
+          imported: {
+            blocks: 1,
+            blockBytes: bytes.length,
+            pinned: [],
+            unpinned: [{ cid: cidOf(bytes), reason: 'not asked for' }],
+            roots: [cidOf(bytes)],
+          },
+        })),
+      );
+      expect(await stand.hasBlock(hashBlock('raw', blocks[0] ?? Buffer.alloc(0)))).toBe(true);
+    },
+  );
+
+  it('reads blocks by the codec that is asked for, and keeps them if asked to', async () => {
+    const [event] = await importing('?as=block&pin=true', form(part('', 'a kept block')));
+    const cid = cidOf('a kept block');
+    expect(event).toMatchObject({ imported: { pinned: [{ cid }], unpinned: [] } });
+    expect(stand.pins.has(cid)).toBe(true);
+    const node = hashBlock('dag-pb', Buffer.alloc(0));
+    expect(await importing('?as=block&codec=dag-pb&pin=false', form(part('', '')))).toMatchObject([
+      { imported: { roots: [node] } },
+    ]);
+  });
+
+  it('has CARs one after the other, whose roots are answered as they are spelled', async () => {
+    const node = Buffer.alloc(0); // an empty dag-pb node
+    const v1 = parseCid(hashBlock('dag-pb', node));
+    const cars = [
+      carOf([v1.toV0()], [{ cid: v1.toV0(), bytes: node }]),
+      carOf([v1], [{ cid: v1, bytes: node }]),
+    ];
+    const events = await importing(
+      '?as=car&pin=false',
+      form(...cars.map((car) => part('', Buffer.from(car)))),
+    );
+    expect(events).toMatchObject([
+      { imported: { blocks: 1, roots: [v1.toV0().toString()] } },
+      { imported: { blocks: 1, roots: [v1.toString()] } },
+    ]);
+  });
+
+  it.each([
+    ['a block that is too large', 'block', part('', Buffer.alloc(2 * MiB + 1)), 413],
+    ['a CAR that is none', 'car', part('', 'no CAR'), 400],
+    ['no part', 'block', Buffer.alloc(0), 400],
+  ])('to be imported, with %s, is refused', async (_, as, parts, status) => {
+    const refused = await send(`/kubo/import?as=${as}&pin=true`, form(parts));
+    expect(refused.status).toBe(status);
+  });
+
+  it('to be imported is refused when it is cut off before its last boundary', async () => {
+    const body = form(part('', 'hello'));
+    const ends = [3, 40, body.length - 12, body.length - 5];
+    const answers = await Promise.all(
+      ends.map((end) => send('/kubo/import?as=block&pin=false', body.subarray(0, end))),
+    );
+    for (const { status, text } of answers)
+      expect([status, text]).toEqual([400, expect.stringMatching(/multipart-malformed/)]);
   });
 });

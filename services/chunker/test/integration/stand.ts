@@ -6,7 +6,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { hashBlock } from '@shoal/blocks';
 import {
   createLog,
@@ -54,7 +54,7 @@ export async function until(claim: string, holds: () => unknown): Promise<void> 
   const deadlineMs = performance.now() + DEADLINE_MS;
   while (!(await holds())) {
     if (performance.now() > deadlineMs) throw new Error(`never: ${claim}`);
-    await delay(20);
+    await sleep(20);
   }
 }
 

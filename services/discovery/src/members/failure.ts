@@ -1,5 +1,5 @@
 /**
- * Who has died. A connection that closes is followed by one call back: refused means that the process
+ * The failure detector. A connection that closes is followed by one call back: refused means that the process
  * is gone, anything else only raises a suspicion. Connected members of which nothing was heard lately are
  * pinged, those first that were silent longest; one that does not answer is a suspect until it does or its
  * time to live is over. Of two members one pings: the other hears it by that.

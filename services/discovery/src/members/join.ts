@@ -20,7 +20,7 @@ export const FULL_MESH_MAX = 64;
 const DEGREE = 24;
 /** Calls made in one round. */
 const CALLS_PER_ROUND = 4;
-/** Rounds of seeds without any connection before a person is told. */
+/** Rounds of seeds without any connection before a person is warned. */
 const LONELY_ROUNDS_MIN = 4;
 /** With fewer connections than this the seeds are asked again. */
 const FEW_CONNECTIONS = 3;

@@ -1,7 +1,7 @@
 /**
  * Presence: every peer signs a record of itself and broadcasts it; two peers that meet tell each other
  * all records that they know (push-pull). Records are relayed verbatim with their age, so nobody can
- * speak for another or make a record look younger. Who has died is `failure.ts`, whom to call `join.ts`.
+ * speak for another or make a record look younger. Deaths are found by `failure.ts`, members to call by `join.ts`.
  */
 import assert from 'node:assert';
 import type { Log, Loops } from '@shoal/chassis';
@@ -40,7 +40,7 @@ export interface MembershipDeps {
   readonly outAfterMs: number;
   /** Monotonic clock that the table's times are on. */
   readonly clock: () => number;
-  /** What this peer thinks of a member, beside what that says of itself. */
+  /** This peer's view of a member, beside the member's own record. */
   readonly opinionOf: (peerId: PeerId) => Pick<Member, 'proofs' | 'isDistrusted'>;
   readonly refusals: Refusals;
   readonly metrics: Metrics;
@@ -135,7 +135,7 @@ export class Membership {
     this.#namesakes.add(listener);
   }
 
-  /** What we think of a member changed: those who wait for changes should know. */
+  /** Our view of a member changed: wakes those that wait for changes. */
   noteOpinion(): void {
     this.#changes.noteOwn();
   }
@@ -260,7 +260,7 @@ export class Membership {
       return;
     }
     const nowMs = this.clock();
-    // What a peer says of itself over its own connection is as young as can be.
+    // A peer's own record over its own connection is as young as can be.
     const seenAtMs = nowMs - (record.peerId === from ? 0 : ageMs);
     if (!this.table.isNews({ record, seenAtMs })) return;
     if (!isAuthentic('member', record, signed)) {

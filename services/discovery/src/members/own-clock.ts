@@ -1,7 +1,7 @@
 /**
  * Whether this peer's wall clock can be right, by what the members' records say of theirs.
  *
- * What is written here carries the time and is ordered by it. A clock that is weeks ahead makes pins
+ * Pins that are written here carry the time and are ordered by it. A clock that is weeks ahead makes pins
  * that no member takes; one that is weeks behind makes a peer refuse what all others take. Neither may
  * be answered with a 201. The judge is the median of the members that are up, so one of three that lies
  * changes nothing; of an even number it is that of the middle two which is nearer to ours. With a single
@@ -26,7 +26,7 @@ export interface OwnClock {
   check(): void;
 }
 
-/** What a member's clock says is in its newest record, and how old that is. */
+/** The time of a member's clock is in its newest record, and how old that is. */
 type Timed = Pick<KnownMember<unknown>, 'state' | 'seenAtMs'> & {
   readonly record: Pick<MemberRecord, 'atMs'>;
 };

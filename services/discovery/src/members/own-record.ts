@@ -1,9 +1,9 @@
-/** What this peer says of itself: its facts, signed, under a number that only grows. */
+/** This peer's own record: its facts, signed, under a number that only grows. */
 import assert from 'node:assert';
 import { DATE_MAX_MS, type MemberRecord, type PeerId, type PeerRun } from '@shoal/protocol';
 import type { Signed, Signer } from '../network/signed.ts';
 
-/** What a peer says of itself, apart from what this module adds. */
+/** The facts in a peer's own record, apart from those that this module adds. */
 export type OwnFacts = Omit<
   MemberRecord,
   'v' | 'peerId' | 'incarnation' | 'seq' | 'atMs' | 'leaving' | 'run'

@@ -18,7 +18,7 @@ export function hostOf(address: string): { host: string; port: number } | undefi
   return { host: match[1], port };
 }
 
-/** What libp2p listens on. It takes `::` for IPv6 alone, where every other service takes both. */
+/** The addresses that libp2p listens on. It takes `::` for IPv6 alone, where every other service takes both. */
 export function listenAddresses(host: string, port: number): string[] {
   const own = tcpAddress(host, port);
   return isAnyAddress(host) && isIPv6(host) ? [own, tcpAddress('0.0.0.0', port)] : [own];

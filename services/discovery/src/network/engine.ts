@@ -12,10 +12,10 @@ export type Topic = (typeof TOPICS)[number];
 /** Largest message either way: libp2p's own bound on a length-prefixed message. */
 export const MESSAGE_SIZE_MAX_BYTES = 4 * 1024 * 1024;
 
-/** What knocking at a peer's addresses shows. Only `refused` proves that nobody is there. */
+/** The result of dialling a peer's addresses. Only `refused` proves that nobody is there. */
 export type Knock = 'open' | 'refused' | 'silent';
 
-/** What the engine tells; none of these may throw. */
+/** The engine's callbacks; none of them may throw. */
 export interface EngineEvents {
   connected(peerId: PeerId): void;
   /** The last connection to this peer is gone. */
@@ -24,7 +24,7 @@ export interface EngineEvents {
   discovered(peerId: PeerId, addresses: readonly string[]): void;
   /** False when the message is malformed: it is then not relayed. `from` is authenticated. */
   broadcast(topic: Topic, from: PeerId, bytes: Uint8Array): boolean;
-  /** Answers a request; a rejection is told to the asker as a failure without detail. */
+  /** Answers a request; the asker sees a rejection as a failure without detail. */
   request(from: PeerId, bytes: Uint8Array): Promise<Uint8Array>;
 }
 
@@ -36,7 +36,7 @@ export interface Engine {
   reachesAll(): boolean;
   /** Connected peers that a broadcast on this topic reaches directly. */
   listeners(topic: Topic): PeerId[];
-  /** Connects to whoever answers there; to `peerId` and nobody else when given. */
+  /** Connects to the peer that answers there; only to `peerId` when given. */
   dial(
     addresses: readonly string[],
     options: { peerId?: PeerId; signal: AbortSignal },
@@ -46,7 +46,7 @@ export interface Engine {
   broadcast(topic: Topic, bytes: Uint8Array): Promise<void>;
   /** Asks a connected peer and waits for its answer. */
   request(peerId: PeerId, bytes: Uint8Array, options: { signal: AbortSignal }): Promise<Uint8Array>;
-  /** Ends all connections, and lets none be made, either way, until it is told otherwise. */
+  /** Ends all connections, and lets none be made, either way, until that is allowed again. */
   setAlone(isAlone: boolean): void;
   hangUp(peerId: PeerId): Promise<void>;
   stop(): Promise<void>;

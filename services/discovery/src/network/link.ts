@@ -1,7 +1,7 @@
 /**
  * A standing stream between two connected peers, with frames on it: what one side asks and tells, and the
  * other's answers. A stream for each question would be negotiated for longer than it takes to answer.
- * What is written in one turn of the event loop goes out together.
+ * Frames that are written in one turn of the event loop go out together.
  *
  * A frame: length of what follows (u32), kind (u8), number (u32: of the question, or of the topic), body.
  */
@@ -86,7 +86,7 @@ export function serveLink(
     try {
       send({ kind: 'answer', number, body: await on.question(body) });
     } catch {
-      send({ kind: 'failure', number, body: NOTHING }); // why is told to nobody else
+      send({ kind: 'failure', number, body: NOTHING }); // the reason stays here
     } finally {
       answering -= 1;
     }

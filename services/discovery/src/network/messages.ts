@@ -1,5 +1,5 @@
 /**
- * What discovery services say to each other: JSON, parsed on arrival, bounded, never trusted further
+ * The messages between discovery services: JSON, parsed on arrival, bounded, never trusted further
  * than the signature in it. Broadcasts on `members` and `pins` are bare `Signed` records.
  */
 import {
@@ -31,7 +31,7 @@ export interface RefusedItem {
 /** Of the message that is being read: parsing is synchronous, so one list does for all. */
 let refusedItems: RefusedItem[] = [];
 
-/** A batch: at most so many items, of which those that are wrong are left out, and noted. */
+/** A batch of at most `max` items, of which those that are wrong are left out, and noted. */
 function batch<S extends z.ZodType>(what: Refusal['what'], item: S, itemsMax: number) {
   return z
     .array(z.unknown())
@@ -85,7 +85,7 @@ export const Holdings = z.object({
 });
 export type Holdings = z.infer<typeof Holdings>;
 
-/** No record is older than this: whoever relays it may say what it likes. */
+/** No record is older than this: a relay may claim any age. */
 const RECORD_AGE_MAX_MS = 10 * 365 * 24 * 3_600_000;
 
 /** A member's record as it was signed, and how old it is. */
@@ -110,7 +110,7 @@ export const Stamp = z.object({
   origin: PeerId,
 });
 
-/** What one peer asks another directly. */
+/** A direct question of one peer to another. */
 export const Request = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('ping') }),
   /** Both sides tell all that they know of members (push-pull). */
@@ -157,7 +157,7 @@ const encoder = new TextEncoder();
 
 export const encode = (value: unknown): Uint8Array => encoder.encode(JSON.stringify(value));
 
-/** A message from the network, or why there is none; and the items that it had to be kept without. */
+/** A message from the network, or why there is none; and the items that were left out of it. */
 export type Decoded<S extends z.ZodType> = { readonly refused: readonly RefusedItem[] } & (
   | { readonly message: z.output<S>; readonly reason?: undefined }
   | { readonly message: undefined; readonly reason: string }

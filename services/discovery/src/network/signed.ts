@@ -1,5 +1,5 @@
 /**
- * What a peer signs: its member records and its pins.
+ * Signed messages: member records and pins.
  *
  * The exact text that was signed travels with the signature and is relayed as it is, so no canonical
  * form of JSON is needed and a relay can forge nothing. The signer's key is its peer id (an identity
@@ -14,7 +14,7 @@ import type * as z from 'zod';
 
 /** Parsed public keys kept: one a member, and some. */
 const KEYS_MAX = 2048;
-/** What stands before the key in an Ed25519 peer id: multihash and protobuf headers. */
+/** The prefix of the key in an Ed25519 peer id: multihash and protobuf headers. */
 const PEER_ID_PREFIX = Buffer.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20);
 
 export const Signed = SignedRecord;
@@ -50,7 +50,7 @@ export function createSigner(privateKeyRaw: Uint8Array): Signer {
   };
 }
 
-/** What was signed; or why it was refused, and what it calls itself. */
+/** The signed content; or why it was refused, and what it calls itself. */
 export type Read<K extends Kind> =
   | { readonly content: Content<K> }
   | {

@@ -45,7 +45,7 @@ export interface Wire {
     schema: S,
     use: (from: PeerId, message: z.output<S>) => void,
   ): void;
-  /** `heard` is told of each request that a connected peer makes. */
+  /** `heard` is called for each request that a connected peer makes. */
   on(event: 'connected' | 'disconnected' | 'heard', listener: (peerId: PeerId) => void): void;
   onDiscovered(listener: (peerId: PeerId, addresses: readonly string[]) => void): void;
   request<K extends RequestKind>(
@@ -53,7 +53,7 @@ export interface Wire {
     request: RequestOf<K>,
     options?: { timeoutMs?: number; signal?: AbortSignal },
   ): Promise<Reply<K>>;
-  /** Broadcasts; a failure is told to the log, since whoever missed it hears it another way. */
+  /** Broadcasts; a failure is only logged, since a peer that missed it gets it another way. */
   broadcast(topic: Topic, message: unknown): void;
 }
 

@@ -1,4 +1,9 @@
-/** Asking this peer. What it refuses, and its silence, come back as sentences for a person. */
+/**
+ * Asking this peer. Its refusals, and its silence, come back as sentences for a person.
+ *
+ * Not by packages/sdk: that checks answers against the schemas of packages/protocol, and with the library for
+ * those it is three times the size of this whole page, and needs a bundler; the page has none.
+ */
 
 import { renewToken, token, tokenHeaders } from './token.js';
 
@@ -21,30 +26,40 @@ export function tell(method, path, body) {
   return fetchJson(path, { method, timeoutMs: TELL_TIMEOUT_MS, ...json });
 }
 
-async function fetchJson(path, options) {
-  const used = token();
-  const response = await send(path, options);
-  if (response.status === 401 && renewToken(used)) return fetchJson(path, options);
-  if (!response.ok) throw new Error(sentenceOf(response.status, await response.text()));
-  return response.json();
+async function fetchJson(path, { method = 'GET', timeoutMs, headers, body }) {
+  const signal = AbortSignal.timeout(timeoutMs);
+  const json = { accept: 'application/json', ...headers };
+  return (await send(method, path, { headers: json, body, signal })).json();
 }
 
-async function send(path, { method = 'GET', timeoutMs, headers = {}, body }) {
-  const authorization = method === 'GET' ? {} : tokenHeaders();
-  try {
-    return await fetch(path, {
-      method,
-      body,
-      headers: { accept: 'application/json', ...headers, ...authorization },
-      signal: AbortSignal.timeout(timeoutMs),
-    });
-  } catch (cause) {
-    throw new Error('This peer does not answer. Is it running? Trying again.', { cause });
+/** A refusal: its status, and a sentence to show. */
+export class Refused extends Error {
+  constructor(status, text) {
+    super(sentenceOf(status, text));
+    this.status = status;
   }
 }
 
+/** One request, with the token if it writes. @throws Refused, or another Error with a sentence to show. */
+export async function send(method, path, { headers, body, signal }) {
+  const used = token();
+  const authorization = /^(?:GET|HEAD)$/.test(method) ? {} : tokenHeaders();
+  const answer = await fetch(path, {
+    method,
+    headers: { ...headers, ...authorization },
+    body,
+    signal,
+  }).catch((cause) => {
+    throw new Error('This peer does not answer. Is it running? Trying again.', { cause });
+  });
+  if (answer.ok) return answer;
+  if (answer.status === 401 && renewToken(used))
+    return send(method, path, { headers, body, signal });
+  throw new Refused(answer.status, await answer.text());
+}
+
 /** A problem (RFC 9457) as a sentence for a person. */
-export function sentenceOf(status, text) {
+function sentenceOf(status, text) {
   let problem = {};
   try {
     problem = JSON.parse(text);

@@ -1,4 +1,4 @@
-/** Building the page. What came from outside, names above all, enters it as text, never as markup. */
+/** Building the page. Data from outside, names above all, enters it as text, never as markup. */
 
 export const byId = (id) => document.getElementById(id);
 

@@ -1,5 +1,5 @@
 /**
- * The console: uploads, what the files' state is, who is in the swarm, how this peer keeps itself.
+ * The console: uploads, what the files' state is, the members of the swarm, the upkeep of this peer.
  *
  * Truth is asked for (`/files`, `/peers`, `/upkeep`); events only say when to ask again. Each part
  * is a module of its own; this one puts them together.

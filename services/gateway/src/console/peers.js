@@ -1,4 +1,4 @@
-/** Who is in the swarm. */
+/** The members of the swarm. */
 import { ask } from './ask.js';
 import { byId, element, setState, setText } from './build.js';
 import { agoText, bytesText, capitalised, shortId, spanText } from './words.js';
@@ -17,13 +17,13 @@ export async function refreshPeers() {
   setText(byId('peers-total'), up === peers.length ? `${up}` : `${up} of ${peers.length} up`);
   const safety = byId('safety');
   safety.className = disks < up ? 'warn' : 'quiet';
-  // What a file survives is worked out by the peer: here, in the CLI and for scripts alike.
+  // The peer works out what a file survives, for this page, the CLI and scripts alike.
   setText(safety, summary);
   byId('twin').hidden = twin === undefined;
   if (twin !== undefined) setText(byId('twin'), twinText(twin));
 }
 
-/** Two processes of one identity: the copy is told how to become a peer of its own. */
+/** Two processes of one identity: says how the copy becomes a peer of its own. */
 const twinText = ({ isAside, gateway }) =>
   `Another process runs under this peer's identity, at ${gateway}: one of the two data folders is a copy. ${
     isAside

@@ -4,7 +4,7 @@ const KEY = 'write-token';
 
 export const token = () => sessionStorage.getItem(KEY) ?? undefined;
 
-/** What a write carries. */
+/** The headers of a write. */
 export function tokenHeaders() {
   const given = token();
   return given === undefined ? {} : { authorization: `Bearer ${given}` };

@@ -92,7 +92,7 @@ export function whyText({ causes = [], replicas, verifiedAtMs }) {
     .join('; ');
 }
 
-/** What a file survives, by its copies. */
+/** The losses that a file survives, by its copies. */
 export function survivalText(copies) {
   if (copies === 0) return 'some of it is on no peer that is up';
   return copies === 1

@@ -12,7 +12,7 @@ const GZIP_TYPE = 'application/gzip';
 const BEST_LEVEL = 9;
 /** That of gzip itself. */
 const LEVEL_USUAL = 6;
-/** What is gzipped without being packed must be the bytes of a file. */
+/** Only the bytes of a file can be gzipped without being packed. */
 const NO_FILE = 'file is not regular';
 
 export const get: RpcCommand = async (call) => {

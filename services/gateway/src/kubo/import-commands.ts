@@ -1,21 +1,14 @@
-/** `block/put` and `dag/import`: blocks as they are, verified by the chunker's `POST /ipfs`. */
-import { hashBlock, inVersion0, openCar } from '@shoal/blocks';
-import {
-  BLOCK_SIZE_MAX_BYTES,
-  CarInvalid,
-  type Codec,
-  ImportReply,
-  routePath,
-} from '@shoal/protocol';
-import { readParts, type RpcCall, type RpcCommand } from './rpc/call.ts';
+/** `block/put` and `dag/import`: blocks as they are, verified by the chunker, which cuts the form. */
+import { parseCid } from '@shoal/blocks';
+import { chunkerRoutes, type Codec, KuboImportEvent, routePath } from '@shoal/protocol';
+import type { RpcCall, RpcCommand } from './rpc/call.ts';
+import { handOver } from './rpc/hand-over.ts';
 import { holdTo, holdToSpelling, NEVER, type Options } from './rpc/options.ts';
 import { openOutput } from './rpc/output.ts';
 import { answeredCid } from './rpc/paths.ts';
-import { misused, RpcError } from './rpc/rpc-error.ts';
+import { misused } from './rpc/rpc-error.ts';
 
 const VALUES = { kind: 'values', type: 'application/json' } as const;
-/** The header of a CAR, whose bound is the same, and what version 2 has before it. */
-const HEAD_MAX_BYTES = 65 * 1024;
 const CODECS: Readonly<Record<string, Codec>> = { raw: 'raw', 'dag-pb': 'dag-pb' };
 /** Names that only the option of old clients knows; `v0` is a version as well. */
 const OLD_FORMATS: Readonly<Record<string, Codec>> = {
@@ -26,100 +19,58 @@ const OLD_FORMATS: Readonly<Record<string, Codec>> = {
 
 /** Stores blocks, each a part of the form; answers their names. */
 export const blockPut: RpcCommand = async (call) => {
-  const { options, reply, upstream, signal } = call;
+  const { options, reply, signal } = call;
   const rules = { mhtype: /^sha2-256$/, mhlen: /^(?:-1|32)$/, 'allow-big-block': NEVER };
   holdTo(rules, options, 'blocks are at most 2 MiB and named by their sha2-256');
   holdTo({ 'cid-version': /^1$/, version: /^1$/ }, options, 'CIDs are of version 1');
   const { codec, isV0 } = readCodec(options);
-  const pin = options.flag('pin', false);
+  const query = { as: 'block', codec, pin: options.flag('pin', false) };
   const output = openOutput(reply, VALUES, { signal });
-  let count = 0;
-  for await (const { body } of readParts(call)) {
-    const bytes = await readBlock(body);
-    const cid = hashBlock(codec, bytes);
-    await upstream.json(
-      'chunker',
-      {
-        method: 'POST',
-        path: routePath('/ipfs', {}, { pin, codec, cid }),
-        headers: { 'content-type': 'application/vnd.ipld.raw' },
-        body: once(bytes),
-        reply: ImportReply,
-      },
-      { signal },
-    );
-    await output.line({ Key: isV0 ? inVersion0(cid) : cid, Size: bytes.length });
-    count += 1;
+  for await (const { roots, blockBytes } of importForm(call, query, 'argument "data": a block')) {
+    const [cid = ''] = roots;
+    await output.line({ Key: isV0 ? String(parseCid(cid).toV0()) : cid, Size: blockBytes });
   }
-  if (count === 0) throw misused('argument "data" is required: a part of the form');
   output.end();
 };
 
 /** Stores the blocks of CARs, each a part of the form, and keeps their roots. */
 export const dagImport: RpcCommand = async (call) => {
-  const { options, reply, upstream, signal } = call;
+  const { options, reply, signal } = call;
   holdTo({ 'allow-big-block': NEVER }, options, 'blocks are at most 2 MiB');
   holdToSpelling(options);
   const pin = options.flag('pin-roots', true);
   const isSilent = options.flag('silent', false);
   const output = openOutput(reply, VALUES, { signal });
-  let count = 0;
   const stats = { BlockCount: 0, BlockBytesCount: 0 };
-  for await (const { body } of readParts(call)) {
-    const car = tapped(body);
-    const imported = await upstream.json(
-      'chunker',
-      {
-        method: 'POST',
-        path: routePath('/ipfs', {}, { pin }),
-        headers: { 'content-type': 'application/vnd.ipld.car' },
-        body: car.body,
-        reply: ImportReply,
-      },
-      { signal },
-    );
-    count += 1;
-    stats.BlockCount += imported.blocks;
-    stats.BlockBytesCount += imported.blockBytes;
+  for await (const car of importForm(call, { as: 'car', pin }, 'argument "path": a CAR')) {
+    stats.BlockCount += car.blocks;
+    stats.BlockBytesCount += car.blockBytes;
     if (!pin || isSilent) continue;
-    const spelled = await spellingsOf(car.head(), call);
-    for (const { cid } of imported.pinned) await output.line(rootLine(spelled.get(cid) ?? cid, ''));
-    for (const { cid, reason } of imported.unpinned) await output.line(rootLine(cid, reason));
+    const spelled = spellingsOf(car.roots, call);
+    for (const { cid } of car.pinned) await output.line(rootLine(spelled.get(cid) ?? cid, ''));
+    for (const { cid, reason } of car.unpinned) await output.line(rootLine(cid, reason));
   }
-  if (count === 0) throw misused('argument "path" is required: a CAR as a part of the form');
   if (options.flag('stats', false)) await output.line({ Stats: stats });
   output.end();
 };
 
-/** A body, of which the first bytes are kept as they pass. */
-function tapped(source: AsyncIterable<Uint8Array>) {
-  const kept: Uint8Array[] = [];
-  let keptBytes = 0;
-  const body = async function* () {
-    for await (const bytes of source) {
-      const part = bytes.subarray(0, HEAD_MAX_BYTES - keptBytes);
-      if (part.length > 0) kept.push(Uint8Array.from(part));
-      keptBytes += part.length;
-      yield bytes;
-    }
-  };
-  return { body: body(), head: () => Buffer.concat(kept) };
+async function* importForm(
+  call: RpcCall,
+  query: { readonly as: string; readonly pin: boolean; readonly codec?: Codec },
+  wanted: string,
+) {
+  const path = routePath(chunkerRoutes.importKuboForm.path, {}, query);
+  for await (const { imported } of handOver(call, path, KuboImportEvent, wanted)) yield imported;
 }
 
 /** The roots that a CAR spells in version 0, as they are answered: the chunker names all in version 1. */
-async function spellingsOf(head: Uint8Array, call: RpcCall): Promise<Map<string, string>> {
-  try {
-    const { roots } = await openCar(once(head));
-    return new Map(
-      roots
-        .filter(({ version }) => version === 0)
-        .map((root) => [String(root.toV1()), answeredCid(root, call)]),
-    );
-  } catch (error) {
-    // The chunker took it all the same: one of version 2, whose roots lie further in.
-    if (error instanceof CarInvalid) return new Map();
-    throw error;
-  }
+function spellingsOf(roots: readonly string[], call: RpcCall): Map<string, string> {
+  return new Map(
+    roots
+      .filter((root) => root.startsWith('Qm'))
+      .map((root) => parseCid(root))
+      .map((root) => [String(root.toV1()), answeredCid(root, call)]),
+  );
 }
 
 const rootLine = (cid: string, reason: string) => ({
@@ -138,21 +89,4 @@ function readCodec(options: Options): { readonly codec: Codec; readonly isV0: bo
   if (codec === undefined)
     throw misused(`codec "${name.slice(0, 50)}" is not supported; raw and dag-pb are`);
   return { codec, isV0: format === 'v0' };
-}
-
-/** A block is hashed before it is sent on, so it is held for a moment. */
-async function readBlock(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  const pieces: Uint8Array[] = [];
-  let sizeBytes = 0;
-  for await (const piece of body) {
-    sizeBytes += piece.length;
-    if (sizeBytes > BLOCK_SIZE_MAX_BYTES)
-      throw new RpcError(500, `the block is larger than ${BLOCK_SIZE_MAX_BYTES} bytes`);
-    pieces.push(piece);
-  }
-  return Buffer.concat(pieces);
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void> {
-  yield bytes;
 }

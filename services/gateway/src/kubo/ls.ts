@@ -2,7 +2,7 @@
  * `ls`: what directories hold, with the kind and size of each entry. Of a file, the links to its parts.
  *
  * Nodes are read as blocks, some of them at once. A directory of any size goes through; those that are
- * larger than what is sorted in memory come in the order in which they stand.
+ * larger than what is sorted in memory come in the order of the nodes.
  */
 import {
   type Attributes,
@@ -132,7 +132,7 @@ async function describeLink(
   };
 }
 
-/** What a link names; undefined for what can't be read here, which a listing shows all the same. */
+/** The target of a link; undefined if it can't be read here, which a listing shows all the same. */
 function knownTarget(link: NamedLink['link']): ReadCid | undefined {
   try {
     return targetOf(link);

@@ -1,4 +1,4 @@
-/** What of a message's headers is passed on. */
+/** The headers of a message that are passed on. */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Clients } from '@shoal/chassis';
 import { CLIENT_HEADER, PROOF_HEADER } from '@shoal/protocol';
@@ -19,7 +19,7 @@ const HOP_HEADERS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * What the client sent, without what belongs to its connection or could pass for a peer's proof, and
+ * The client's headers, without those of its connection or that could pass for a peer's proof, and
  * with whose request it is.
  */
 export function requestHeaders(

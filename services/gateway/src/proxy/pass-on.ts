@@ -67,7 +67,7 @@ export function passOn(
   return passage.ended;
 }
 
-/** What undici reports of the request behind, and what that means for the client in front. */
+/** Handles undici's events of the request behind, on behalf of the client in front. */
 class Passage implements Dispatcher.DispatchHandler {
   readonly #passed: Passed;
   readonly #metrics: Metrics;

@@ -1,5 +1,5 @@
 /**
- * What the front door opens to. The rows come from the contract, so a route is reachable from
+ * The routes of the front door. The rows come from the contract, so a route is reachable from
  * outside exactly when `protocol` calls it public; a path that no route states (a subtree that a
  * service serves itself) is one more row here.
  */
@@ -26,7 +26,7 @@ export interface Row {
 
 export type Method = Route['method'] | 'HEAD' | 'OPTIONS';
 
-/** What a row needs to know of a route. */
+/** The part of a route that a row needs. */
 type Fronted = Pick<Route, 'audience' | 'method' | 'path' | 'service'> & {
   readonly audience: Audience;
 };
@@ -38,14 +38,14 @@ export const TABLE: readonly Row[] = [
   ...publicRows(discoveryRoutes),
   ...publicRows(storageRoutes),
   ...publicRows(routingRoutes),
-  // tus 1.0; how an upload stands (GET) has a route of its own.
+  // tus 1.0; the state of an upload (GET) has a route of its own.
   { service: 'chunker', path: RESUMABLE_PATH, methods: ['POST', 'OPTIONS'] },
   {
     service: 'chunker',
     path: chunkerRoutes.resumableUpload.path,
     methods: ['POST', 'PATCH', 'DELETE', 'OPTIONS'],
   },
-  // What there is no route for is answered there too, and what browsers ask before they ask.
+  // Unmatched paths and preflights go there too.
   { service: 'discovery', path: `${ROUTING_PREFIX}*`, methods: ['GET', 'HEAD', 'OPTIONS'] },
   { service: 'transfer', path: transferRoutes.getIpfs.path, methods: ['OPTIONS'] },
 ];

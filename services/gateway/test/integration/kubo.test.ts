@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { RequestListener } from 'node:http';
 import { describe, expect, it } from '@jest/globals';
-import { CarWriter } from '@ipld/car';
 import { hashBlock, parseCid } from '@shoal/blocks';
-import { FileNotFound, MiB } from '@shoal/protocol';
+import { BLOCK_SIZE_MAX_BYTES, BodyTooLarge, FileMissing, FileNotFound } from '@shoal/protocol';
 import { request } from 'undici';
 import {
   type Asked,
@@ -157,6 +156,7 @@ describe('reading', () => {
       ['block/get', body],
       ['cat', form(part('stdin', '\n'))],
       ['cat', form(part('stdin', `${ROOT}\n`.repeat(8000)))],
+      ['cat', part('stdin', ROOT)], // cut off
     ];
     for (const [command, bad] of refused) {
       const { status, text } = await rpc(gateway.origin, command, { body: bad });
@@ -244,37 +244,51 @@ describe('reading', () => {
 });
 
 describe('importing', () => {
-  const imported = {
+  /** A chunker that notes the form and says this of its parts. */
+  const importing = (asked: Asked[], ...parts: readonly object[]): RequestListener =>
+    service(asked, () => parts.map((imported) => `${JSON.stringify({ imported })}\n`).join(''));
+  const block = (cid: string, blockBytes: number) => ({
+    blocks: 1,
+    blockBytes,
+    pinned: [],
+    unpinned: [{ cid, reason: 'not asked for' }],
+    roots: [cid],
+  });
+  const car = {
     blocks: 3,
     blockBytes: 300,
     pinned: [entryOf(ROOT, 'x', 5)],
     unpinned: [{ cid: cidOf('lost'), reason: 'block x is missing' }],
+    roots: [ROOT, cidOf('lost')],
   };
 
-  it('block/put names a block by its hash, and has it verified', async () => {
+  it('block/put hands the form on as it came, and answers the name of each block', async () => {
     const asked: Asked[] = [];
-    await using gateway = await open({
-      chunker: service(asked, () => ({ ...imported, pinned: [] })),
-    });
-    const body = form(part('', 'a block'));
+    const parts = [block(cidOf('a block'), 7), block(cidOf('two'), 3)];
+    await using gateway = await open({ chunker: importing(asked, ...parts) });
+    const body = form(part('', 'a block'), part('', 'two'));
     const raw = await rpc(gateway.origin, 'block/put', { body });
-    expect(JSON.parse(raw.text)).toEqual({ Key: cidOf('a block'), Size: 7 });
-    const node = await rpc(gateway.origin, 'block/put?format=dag-pb&mhtype=sha2-256&pin=true', {
-      body,
-    });
-    const nodeCid = hashBlock('dag-pb', Buffer.from('a block'));
-    expect(JSON.parse(node.text)).toEqual({ Key: nodeCid, Size: 7 });
-    expect(asked.map(({ line, type }) => [line, type])).toEqual([
-      [`POST /ipfs?pin=false&codec=raw&cid=${cidOf('a block')}`, 'application/vnd.ipld.raw'],
-      [`POST /ipfs?pin=true&codec=dag-pb&cid=${nodeCid}`, 'application/vnd.ipld.raw'],
+    expect(lines(raw.text)).toEqual([
+      { Key: cidOf('a block'), Size: 7 },
+      { Key: cidOf('two'), Size: 3 },
     ]);
-    expect(String(asked[0]?.body)).toBe('a block');
+    await rpc(gateway.origin, 'block/put?format=dag-pb&mhtype=sha2-256&pin=true', { body });
+    const type = 'multipart/form-data; boundary=b';
+    expect(asked.map(({ line, type: sent }) => [line, sent])).toEqual([
+      ['POST /kubo/import?as=block&codec=raw&pin=false', type],
+      ['POST /kubo/import?as=block&codec=dag-pb&pin=true', type],
+    ]);
+    expect(asked[0]?.body).toEqual(body);
   });
 
   it('block/put takes the format of old clients, beside the codec that the command line always states', async () => {
     const asked: Asked[] = [];
+    const nodeCid = hashBlock('dag-pb', Buffer.from('a block'));
     await using gateway = await open({
-      chunker: service(asked, () => ({ ...imported, pinned: [] })),
+      chunker: service(asked, ({ line }) => {
+        const cid = line.includes('codec=dag-pb') ? nodeCid : cidOf('a block');
+        return `${JSON.stringify({ imported: block(cid, 7) })}\n`;
+      }),
     });
     const body = form(part('', 'a block', undefined, { name: 'file?mode=0644&mtime=1795863359' }));
     const always = 'cid-codec=raw&mhlen=-1&mhtype=sha2-256&pin=false&allow-big-block=false';
@@ -286,7 +300,6 @@ describe('importing', () => {
           (await rpc(gateway.origin, `block/put?${always}&format=${format}`, { body })).text,
         ).Key,
       );
-    const nodeCid = hashBlock('dag-pb', Buffer.from('a block'));
     expect(Object.fromEntries(named)).toEqual({
       v0: parseCid(nodeCid).toV0().toString(),
       protobuf: nodeCid,
@@ -294,7 +307,7 @@ describe('importing', () => {
       raw: cidOf('a block'),
       '': cidOf('a block'),
     });
-    expect(asked[0]?.line).toBe(`POST /ipfs?pin=false&codec=dag-pb&cid=${nodeCid}`);
+    expect(asked[0]?.line).toBe('POST /kubo/import?as=block&codec=dag-pb&pin=false');
     const both = await rpc(gateway.origin, 'block/put?cid-codec=dag-pb&format=v0', { body });
     expect([both.status, both.text]).toEqual([400, expect.stringContaining('exclude each other')]);
   });
@@ -315,19 +328,39 @@ describe('importing', () => {
     expect(status).toBe(400);
   });
 
-  it('block/put refuses a block that is too large, and a form without one', async () => {
-    await using gateway = await open();
-    const body = form(part('', Buffer.alloc(2 * MiB + 1)));
-    const large = await rpc(gateway.origin, 'block/put', { body });
+  it('block/put refuses a block that is too large, a form without one, and no form', async () => {
+    await using gateway = await open({
+      chunker: service([], ({ body }) =>
+        body.equals(form())
+          ? new FileMissing({})
+          : new BodyTooLarge({ sizeMaxBytes: BLOCK_SIZE_MAX_BYTES }),
+      ),
+    });
+    const large = await rpc(gateway.origin, 'block/put', { body: form(part('', 'large')) });
     expect([large.status, large.text]).toEqual([500, expect.stringContaining('larger than')]);
-    expect((await rpc(gateway.origin, 'block/put', { body: form() })).status).toBe(400);
+    const none = await rpc(gateway.origin, 'block/put', { body: form() });
+    expect([none.status, none.text]).toEqual([400, expect.stringContaining('argument \\"data\\"')]);
+    const headers = { 'content-type': 'application/json' };
+    const json = await rpc(gateway.origin, 'block/put', { body: Buffer.from('{}'), headers });
+    expect([json.status, json.text]).toEqual([400, expect.stringContaining('must be a form')]);
   });
 
-  it('dag/import passes CARs on as they are, and tells of each root', async () => {
+  it('breaks off when a part of the form was not imported', async () => {
+    const events = [{ imported: block(ROOT, 1) }, { failed: { detail: 'there is no room' } }];
+    await using gateway = await open({
+      chunker: service([], () => events.map((event) => `${JSON.stringify(event)}\n`).join('')),
+    });
+    const body = form(part('', 'x'), part('', 'y'));
+    await expect(rpc(gateway.origin, 'block/put', { body })).rejects.toMatchObject({
+      name: expect.stringMatching(/Error/),
+    });
+  });
+
+  it('dag/import hands CARs on as they are, and tells of each root', async () => {
     const asked: Asked[] = [];
-    await using gateway = await open({ chunker: service(asked, () => imported) });
-    const car = createHash('sha512').update('car').digest();
-    const body = form(part('a.car', car), part('b.car', car));
+    await using gateway = await open({ chunker: importing(asked, car, car) });
+    const bytes = createHash('sha512').update('car').digest();
+    const body = form(part('a.car', bytes), part('b.car', bytes));
     const { text } = await rpc(gateway.origin, 'dag/import?stats=true', { body });
     const roots = [
       { Root: { Cid: { '/': ROOT }, PinErrorMsg: '' } },
@@ -338,29 +371,28 @@ describe('importing', () => {
       ...roots,
       { Stats: { BlockCount: 6, BlockBytesCount: 600 } },
     ]);
-    expect(asked.map(({ line, type, body: sent }) => [line, type, sent])).toEqual([
-      ['POST /ipfs?pin=true', 'application/vnd.ipld.car', car],
-      ['POST /ipfs?pin=true', 'application/vnd.ipld.car', car],
+    expect(asked.map(({ line, body: sent }) => [line, sent])).toEqual([
+      ['POST /kubo/import?as=car&pin=true', body],
     ]);
-    // A CAR that names its root in version 0 hears of it under that name.
-    const v1 = hashBlock('dag-pb', Buffer.from('x'));
-    const v0 = parseCid(v1).toV0();
-    const { writer, out } = CarWriter.create([v0]);
-    void writer.close();
-    const oldCar = Buffer.concat(await Array.fromAsync(out));
-    await using old = await open({
-      chunker: service([], () => ({ ...imported, pinned: [entryOf(v1, 'x', 5)], unpinned: [] })),
-    });
-    for (const [query, name] of [
-      ['', v0.toString()],
-      ['?cid-base=base32', v1],
-    ] as const) {
-      const told = await rpc(old.origin, `dag/import${query}`, { body: form(part('c', oldCar)) });
-      expect(lines(told.text)).toEqual([{ Root: { Cid: { '/': name }, PinErrorMsg: '' } }]);
-    }
     const loose = await rpc(gateway.origin, 'dag/import?pin-roots=false', { body });
     expect([loose.status, loose.text]).toEqual([200, '']);
-    expect(asked.at(-1)?.line).toBe('POST /ipfs?pin=false');
+    expect(asked.at(-1)?.line).toBe('POST /kubo/import?as=car&pin=false');
+  });
+
+  it('dag/import answers a root that a CAR spells in version 0 under that name', async () => {
+    const v1 = hashBlock('dag-pb', Buffer.from('x'));
+    const v0 = parseCid(v1).toV0().toString();
+    const old = { ...car, pinned: [entryOf(v1, 'x', 5)], unpinned: [], roots: [v0] };
+    await using gateway = await open({ chunker: importing([], old) });
+    for (const [query, name] of [
+      ['', v0],
+      ['?cid-base=base32', v1],
+    ] as const) {
+      const told = await rpc(gateway.origin, `dag/import${query}`, {
+        body: form(part('c', 'car')),
+      });
+      expect(lines(told.text)).toEqual([{ Root: { Cid: { '/': name }, PinErrorMsg: '' } }]);
+    }
   });
 });
 

@@ -1,4 +1,4 @@
-/** What this peer holds of a DAG, and marking it for a pin. */
+/** The blocks of a DAG that this peer holds, and marking them for a pin. */
 import { cidOf, createBits, encodeBits, setBit } from '@shoal/blocks';
 import {
   BlockNotFound,

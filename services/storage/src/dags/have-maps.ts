@@ -20,7 +20,7 @@ const READS_MAX = 4;
 /** Bits in one answer together, encoded: as many as the longest have-map has. */
 const BITS_MAX_CHARS = 16 * 1024 * 1024;
 
-/** What `read` gives for each root, in their order. @throws The signal's reason. */
+/** The result of `read` for each root, in their order. @throws The signal's reason. */
 export async function haveMapsOf(
   roots: readonly Cid[],
   read: (root: Cid) => Promise<HaveMap>,

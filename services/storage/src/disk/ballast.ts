@@ -1,5 +1,5 @@
 /**
- * A file of nothing, given up when the disk is full. LMDB writes to delete: a removal copies the
+ * A file without meaning, deleted when the disk is full. LMDB writes to delete: a removal copies the
  * pages it changes before the old ones are free. When others have taken the very last bytes, the
  * store could not even make room; then this file goes, and comes back once there is space again.
  */

@@ -87,7 +87,7 @@ async function openFolders(
   const blocks = join(dir, 'blocks');
   const folderAt = (index: number) => join(blocks, index.toString(16).padStart(2, '0'));
   for (const folder of [tmp, quarantine, blocks]) io.makeFolder(folder);
-  // What is in it, not the folder: on a full disk there may be no room to make it again.
+  // Its content, not the folder: on a full disk there may be no room to make it again.
   for (const name of await readdir(tmp))
     await rm(join(tmp, name), { recursive: true, force: true });
   for (let index = 0; index < FOLDERS; index += 1) io.makeFolder(folderAt(index));

@@ -1,9 +1,9 @@
-/** What is said of a block: its digest, its row in the index, its bytes, and figures over all. */
+/** The types of a block: its digest, its row in the index, its bytes, and figures over all. */
 import { cidOf, digestOf } from '@shoal/blocks';
 import type { Cid, Lease } from '@shoal/protocol';
 import * as z from 'zod';
 
-/** A block's sha-256 in lower-case hex: blocks are indexed by it, whatever codec a CID reads them by. */
+/** A block's sha-256 in lower-case hex: blocks are indexed by it, since CIDs of several codecs may name one block. */
 export const Digest = z
   .string()
   .regex(/^[0-9a-f]{64}$/)
@@ -19,10 +19,10 @@ export const digestOfHash = (hash: Uint8Array): Digest =>
 /** Some CID of the block, for messages: the raw one. */
 export const cidOfDigest = (digest: Digest): Cid => cidOf('raw', Buffer.from(digest, 'hex'));
 
-/** What the index says of a block. */
+/** A block in the index. */
 export interface BlockRecord {
   readonly sizeBytes: number;
-  /** Large blocks are files; small ones lie in LMDB beside the index. */
+  /** Large blocks are files; small ones are in LMDB beside the index. */
   readonly place: 'file' | 'lmdb';
   /** When it was last put, or joined by an upload: the sweep spares it for a while from then on. */
   readonly writtenAtMs: number;
@@ -50,7 +50,7 @@ export interface BlockBytes extends Disposable {
 /** A row of the index. */
 export type BlockRow = readonly [Digest, BlockRecord];
 
-/** What a second look at a block's bytes found. */
+/** The result of a second look at a block's bytes. */
 export type CheckState = 'sound' | 'corrupt' | 'absent';
 
 /** Figures over all blocks; damaged ones are counted only as such. */

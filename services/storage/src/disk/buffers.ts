@@ -40,7 +40,7 @@ export function createSharedBuffers(options: {
   readonly sizeBytes: number;
   readonly buffersMax: number;
   readonly waitingMax: number;
-  /** What waits, for the problem: `block reads`. */
+  /** The name of those that wait, for the problem: `block reads`. */
   readonly what: string;
 }): SharedBuffers {
   const { sizeBytes, buffersMax, waitingMax, what } = options;

@@ -1,10 +1,10 @@
 /**
- * What a folder shares with others that one accident may take: the boot of the host, and the disk.
+ * The failure domain of a folder, all of which one accident may take: the boot of the host, and the disk.
  *
  * The device number of a file system is not it: two partitions of a disk have two, so have two
  * subvolumes, and memory has one without being a disk. So the device is followed down to what a person
  * would pull out: from a file system to its block device (by the mount, where the number is anonymous),
- * from a partition to its disk, from a mapped device or a loop to what is below. What can't be followed
+ * from a partition to its disk, from a mapped device or a loop to what is below. A device that can't be followed
  * is "unknown", which counts as no disk of its own.
  */
 import { createHash } from 'node:crypto';

@@ -2,7 +2,7 @@
  * The calls by which block files are changed. They are apart so that a test can record them and
  * open the store in the states that a power cut could leave (testkit, crash-states.ts).
  *
- * What moves bytes goes to the thread pool. Opening, closing and renaming take microseconds, less
+ * Calls that move bytes go to the thread pool. Opening, closing and renaming take microseconds, less
  * than the way to another thread and back, and are done in place.
  */
 import { closeSync, fdatasync, mkdirSync, openSync, renameSync, rmSync, write } from 'node:fs';

@@ -12,7 +12,7 @@ import { GiB, Problem, StorageFull } from '@shoal/protocol';
 /** Age at which the disk's figure is read again: others write to it too. */
 const DISK_FIGURE_MAX_MS = 250;
 
-/** What room is needed for; a repair may use what is reserved for those. */
+/** The purpose of the room; a repair may use what is reserved for those. */
 export interface RoomWish {
   readonly neededBytes: number;
   readonly isRepair: boolean;

@@ -8,7 +8,7 @@ import type { Lease } from '@shoal/protocol';
 import { open } from 'lmdb';
 import type { BlockRecord, BlockRow, Digest } from '../disk/block-record.ts';
 
-/** What one transaction does: removals first. */
+/** The changes of one transaction: removals first. */
 export interface IndexChanges {
   readonly remove?: readonly Digest[];
   /** `bytes` come along for a block that is placed in LMDB and written anew. */

@@ -3,7 +3,7 @@
  * is being made durable wait together for the next one.
  *
  * It is also the store's one lock: a batch, or a task that asked to be alone, runs by itself and in
- * the order of arrival. What it reads of the index therefore stays true until it is done, which
+ * the order of arrival. Its reads of the index therefore stay true until it is done, which
  * makes a put, a failing upload and a drop of one block safe in any order.
  *
  * The lock is a value, so that the compiler asks for it: each batch and each task gets an `Exclusive`, and

@@ -11,7 +11,7 @@ import {
   type PeerId,
   RequestInvalid,
 } from '@shoal/protocol';
-import { createSharedBuffers } from '../disk/buffers.ts';
+import { createBufferPools } from '../disk/buffer-pools.ts';
 
 /** Largest body of `POST /blocks/batch`. */
 export const BATCH_SIZE_MAX_BYTES = 4 * MiB;
@@ -36,23 +36,20 @@ export type WithBody = <T>(
 ) => Promise<T>;
 
 export function createBodyReader({ writesMax, waitingMax, stallTimeoutMs }: BodyLimits): WithBody {
-  const what = 'block writes in flight';
-  const usual = createSharedBuffers({ sizeBytes: MiB, buffersMax: writesMax, waitingMax, what });
-  const large = createSharedBuffers({
-    sizeBytes: BATCH_SIZE_MAX_BYTES,
-    buffersMax: LARGE_BODIES_MAX,
+  const pools = createBufferPools({
+    what: 'block writes in flight',
+    usualMax: writesMax,
+    large: { sizeBytes: BATCH_SIZE_MAX_BYTES, buffersMax: LARGE_BODIES_MAX },
     waitingMax,
-    what,
   });
   return async ({ request, response, caller }, sizeMaxBytes, use) => {
     try {
       const sizeBytes = announcedSize(request, sizeMaxBytes);
-      const pool = sizeBytes !== undefined && sizeBytes <= MiB ? usual : large;
-      using pooled = await pool.take({ client: caller });
+      using pooled = await pools.take(sizeBytes, { client: caller });
       const bytes = await readBody(request, pooled.buffer, { sizeMaxBytes, stallTimeoutMs });
       return await use(bytes);
     } catch (error) {
-      // What is left of the body would be taken for the next request.
+      // The rest of the body would be taken for the next request.
       if (!request.complete && !response.headersSent) response.setHeader('connection', 'close');
       throw error;
     }

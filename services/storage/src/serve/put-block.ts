@@ -21,7 +21,7 @@ export function createPutBlock({
   makeRoom,
 }: {
   readonly store: Pick<Blockstore, 'put'>;
-  /** Answers whether there is room for so many bytes now. */
+  /** Answers whether there is room for that many bytes now. */
   readonly makeRoom: (wish: RoomWish) => Promise<boolean>;
 }): PutBlock {
   return async ({ hash, codec, bytes }, { lease, ...wishes }) => {

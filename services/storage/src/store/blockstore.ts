@@ -1,5 +1,5 @@
 /**
- * What a store of blocks does, as the rest of the service sees it; disk-blockstore.ts is the one there is. A block is
+ * The interface of a store of blocks; disk-blockstore.ts is the one implementation. A block is
  * named by its digest here: CIDs of several codecs may be names of the same bytes.
  */
 import type { ByteRange } from '@shoal/blocks';
@@ -35,11 +35,11 @@ export interface Blockstore extends AsyncDisposable {
     lease: Lease | undefined,
     wishes?: PutWishes,
   ): Promise<{ readonly isNew: boolean }>;
-  /** What is held of a block, retired or condemned or neither; undefined for a damaged one. */
+  /** The record of a block, retired or condemned or neither; undefined for a damaged one. */
   find(digest: Digest): BlockRecord | undefined;
   /** The same of a block that is not about to go either: only those count as copies. */
   findConfirmed(digest: Digest): BlockRecord | undefined;
-  /** True when more than unfinished uploads speaks for a block: those may fail, and take it along. */
+  /** True when a pin or a finished upload needs a block: an unfinished one may fail, and take it along. */
   isForGood(digest: Digest): boolean;
   /** The bytes; undefined when they are absent, or turn out not to be all there (then set aside). @throws Overloaded */
   read(digest: Digest, taker?: Taker): Promise<BlockBytes | undefined>;
@@ -81,7 +81,7 @@ export interface Blockstore extends AsyncDisposable {
     rows: readonly BlockRow[],
     round: { readonly marks: DigestMarks; readonly graceMs: number; readonly isDryRun: boolean },
   ): Promise<readonly Judgement[]>;
-  /** What a look at all records says; it may be a moment old. */
+  /** Figures over all records; they may be a moment old. */
   census(): Promise<Census>;
   stats(): Promise<StorageStats>;
   /** By how many bytes they would not fit; 0 or less when they do. */

@@ -1,4 +1,4 @@
-/** What takes a look at the whole index: how the scrub keeps up, and which blocks are damaged. */
+/** Figures that take a scan of the whole index: how the scrub keeps up, and which blocks are damaged. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { cidOf } from '@shoal/blocks';
 import type { Cid } from '@shoal/protocol';

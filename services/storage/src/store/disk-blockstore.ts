@@ -1,5 +1,5 @@
 /**
- * Blocks on this peer's disk. What the index says is the truth: a block is held from the moment its
+ * Blocks on this peer's disk. The index is the truth: a block is held from the moment its
  * record is durable (its bytes were before) until the record is gone (its bytes go after). So a
  * crash at any point loses nothing that was acknowledged, and leaves at most bytes that nobody
  * knows, which the next start removes.
@@ -10,14 +10,14 @@
 import { access, constants, mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Log, Loops } from '@shoal/chassis';
-import { type Lease, MiB } from '@shoal/protocol';
+import { BLOCK_SIZE_MAX_BYTES, type Lease, MiB } from '@shoal/protocol';
 import { openBallast } from '../disk/ballast.ts';
 import { openBlockFiles } from '../disk/block-files.ts';
 import type { Digest } from '../disk/block-record.ts';
 import { readDomain } from '../disk/domain.ts';
 import { type FileIo, nodeFileIo } from '../disk/file-io.ts';
 import { lockFolder } from '../disk/lock.ts';
-import { createReadPools } from '../disk/read-pools.ts';
+import { createBufferPools } from '../disk/buffer-pools.ts';
 import { openRoom } from '../disk/room.ts';
 import { openBlockIndex } from '../index/block-index.ts';
 import { createBlockTable } from '../index/block-table.ts';
@@ -46,6 +46,7 @@ import { startTidying } from './tidy.ts';
 /** One commit: more gains nothing and keeps the first one waiting (measured: 16 MiB a sync). */
 const BATCH_BLOCKS_MAX = 64;
 const BATCH_SIZE_MAX_BYTES = 16 * MiB;
+const LARGE_READS_MAX = 4;
 
 export interface DiskBlockstoreOptions {
   readonly dir: string;
@@ -65,7 +66,7 @@ export interface DiskBlockstoreOptions {
   readonly loops: Loops;
   readonly metrics: Metrics;
   readonly log: Log;
-  /** What tests replace, to see every change of the disk. */
+  /** Replaced by tests, to see every change of the disk. */
   readonly io?: FileIo;
   readonly openIndex?: typeof openBlockIndex;
 }
@@ -86,7 +87,12 @@ export async function openDiskBlockstore(options: DiskBlockstoreOptions): Promis
   );
   const parts: OperationParts = { ...storeParts, alone: queue.alone };
   const domain = readDomain(options.dir);
-  const pools = createReadPools(options);
+  const pools = createBufferPools({
+    what: 'block reads in flight',
+    usualMax: options.readsMax,
+    large: { sizeBytes: BLOCK_SIZE_MAX_BYTES, buffersMax: LARGE_READS_MAX },
+    waitingMax: options.waitingMax,
+  });
 
   const setAside = createSetAside(parts);
   const notes = createCheckNotes(parts);

@@ -1,10 +1,10 @@
-/** What the store does now and then: lets go of idle leases, and restores the ballast that a full disk took. */
+/** The store's housekeeping: drops idle leases, and restores the ballast that a full disk took. */
 import type { Loops } from '@shoal/chassis';
 import type { Ballast } from '../disk/ballast.ts';
 import type { Blockstore } from './blockstore.ts';
 import type { StoreParts } from './state/store-parts.ts';
 
-/** At most so often; a lease that is short is looked after in its own time. */
+/** Longest pause; with shorter leases it is theirs. */
 const TIDY_INTERVAL_MS = 60_000;
 
 export function startTidying({
@@ -29,7 +29,7 @@ export function startTidying({
       everyMs,
       async run() {
         const idle = [...leases.idleSince(uptimeMs() - leaseIdleMs)];
-        for (const lease of idle) log.info({ lease }, 'idle lease let go');
+        for (const lease of idle) log.info({ lease }, 'idle lease dropped');
         await Promise.all(idle.map((lease) => endLease(lease, 'completed')));
       },
       onFailure: (err) => log.error({ err }, 'lease not ended'),

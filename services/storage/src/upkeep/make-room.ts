@@ -4,11 +4,11 @@
  * rounds of the sweep free what nothing else reaches.
  *
  * A file is purged for the whole swarm, so it must be certain that this helps: what live files reach, what
- * is too young to be swept and what is garbage already are told apart. A block that several deleted files
+ * is too young to be swept is counted apart from garbage. A block that several deleted files
  * share is freed with the last of them, so it counts for the one that is purged last. When all of them
  * together would not make room enough, none is purged.
  *
- * What is garbage already is swept first. So room that another peer had made, by a purge for the whole
+ * Garbage is swept first. So room that another peer had made, by a purge for the whole
  * swarm, is made here as well when it is needed.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -36,7 +36,7 @@ const REST_FACTOR = 10;
 /** Blocks looked at between two turns of the event loop, a few milliseconds. */
 const BLOCKS_PER_TURN = 4096;
 
-/** Answers whether there is room for so many bytes now; waits for the purge and the sweep that make it. */
+/** Answers whether there is room for that many bytes now; waits for the purge and the sweep that make it. */
 export type MakeRoom = (wish: RoomWish) => Promise<boolean>;
 
 export interface MakeRoomDeps {
@@ -64,7 +64,7 @@ export function createMakeRoom(deps: MakeRoomDeps, { signal }: { signal: AbortSi
   const { store, purges, sweep, uptimeMs, loops, log } = deps;
   const turns = loops.track('make-room', () => undefined);
   let running: Promise<void> | undefined;
-  /** What a purge of all would have freed, at the last look that found too little. */
+  /** Bytes that a purge of all would have freed, at the last look that found too little. */
   let futile = { untilMs: -Infinity, freeableBytes: 0 };
 
   const make = async (wish: RoomWish): Promise<void> => {
@@ -108,7 +108,7 @@ export function createMakeRoom(deps: MakeRoomDeps, { signal }: { signal: AbortSi
   };
 }
 
-/** What a purge would free here. */
+/** Bytes that a purge would free here. */
 export interface PurgePlan {
   /** Nothing reaches these bytes any more: two rounds of the sweep free them, with or without a purge. */
   readonly garbageBytes: number;

@@ -63,7 +63,7 @@ export async function reachFromPins(
         } catch (error) {
           if (!(error instanceof ManifestIncomplete || error instanceof ManifestInvalid))
             throw error;
-          // What can't be listed might reach anything; but a deleted file does not hold the sweep up.
+          // A DAG that can't be listed might reach anything; but a deleted file does not hold the sweep up.
           if (deleted) continue;
           return `the blocks of ${root} can't be listed here: ${error.message}`;
         }

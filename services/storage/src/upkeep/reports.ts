@@ -1,4 +1,4 @@
-/** What the last rounds of scrub and sweep found, in a file that survives a restart. */
+/** Reports of the last rounds of scrub and sweep, in a file that survives a restart. */
 import { open, readFile, rename } from 'node:fs/promises';
 import type { Log } from '@shoal/chassis';
 import { ScrubReport, SweepReport } from '@shoal/protocol';

@@ -9,7 +9,7 @@ import type { CheckState, Digest } from '../disk/block-record.ts';
 /** `whole` was asked for, and checks every block; `due` checks those whose last check is too old. */
 export type RoundKind = 'due' | 'whole';
 
-/** What is left of a round. */
+/** The rest of a round. */
 type Leg =
   | { readonly name: 'to the last'; readonly thenTo: Digest | undefined }
   | { readonly name: 'to where it began'; readonly to: Digest };

@@ -1,5 +1,5 @@
 /**
- * Re-reads and re-hashes every block, for bytes rot without being read.
+ * Re-reads and re-hashes every block, since bytes rot unnoticed until they are read.
  *
  * A cursor goes round and round over the digests. On its own the scrub checks the blocks whose last
  * check is older than the interval. A *whole* round, which is asked for, checks all blocks
@@ -7,7 +7,7 @@
  * asking again and again begins rounds anew and yet postpones no block's turn.
  *
  * It reads outside the store's lock, into a buffer of its own, at a bounded rate, and lets others go
- * first. What it finds wrong is looked at again, with the store to itself, before it is set aside.
+ * first. A block that it finds wrong is read again, with the store to itself, before it is set aside.
  */
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { createTokenBucket, type Log, type Loops } from '@shoal/chassis';
@@ -19,7 +19,7 @@ import type { Blockstore } from '../store/blockstore.ts';
 import { isOverdue } from '../store/census.ts';
 import { ScrubRound } from './scrub-round.ts';
 
-/** A store that is busy without end is scrubbed all the same, this much later for each block. */
+/** Even a store that is always busy is scrubbed, this much later for each block. */
 const YIELD_MAX_MS = 200;
 const YIELD_STEP_MS = 10;
 /** Pause of the cursor between two times round when little is due, as a share of the interval. */

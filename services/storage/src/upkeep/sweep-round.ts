@@ -2,7 +2,7 @@
  * One round of the sweep: list what is held, follow all pins to it, judge what they do not reach. A
  * block is condemned by one round and deleted by a later one, so garbage is gone after two.
  *
- * What is unknown might reach anything: unless every pin of the swarm is known here, and the blocks
+ * An unknown pin might reach anything: unless every pin of the swarm is known here, and the blocks
  * of each can be listed, a round changes nothing. The work goes a slice at a time, with the store to
  * itself only where something changes, so that reads and writes go on.
  */

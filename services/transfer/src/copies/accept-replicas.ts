@@ -16,13 +16,12 @@ import {
   storageRoutes,
   type transferRoutes,
 } from '@shoal/protocol';
-import type { Claim, Incoming } from './incoming.ts';
+import { type Claim, type Incoming, storeBlock } from './incoming.ts';
 import { type MemberView, targetOf } from '../peers/member-view.ts';
 import type { Metrics } from '../metrics.ts';
 import type { ReceiveBlock } from '../fetch/receive-block.ts';
 import type { ReleasedLeases } from './released-leases.ts';
 import type { ReportCorrupt } from '../peers/report-corrupt.ts';
-import { storeBlock } from './store-block.ts';
 import type * as z from 'zod';
 
 type Offer = typeof transferRoutes.offerReplicas;

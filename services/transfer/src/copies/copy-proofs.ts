@@ -146,7 +146,7 @@ export class CopyProofs implements AsyncDisposable {
     const wrong: Cid[] = [];
     const isProvedAt = cids.map((cid, index) => {
       const verdict = judge(expected[index], given?.[index]);
-      // That it has what it was sent a moment ago speaks neither for nor against the rest.
+      // A block that it was sent a moment ago proves nothing about the rest.
       if (verdict === 'proved') copyProofs.inc({ outcome: 'proved' });
       else if (!isClaimed(index)) copyProofs.inc({ outcome: 'absent' });
       // An earlier version gives no proofs at all: its copies don't count, and it did not lie.

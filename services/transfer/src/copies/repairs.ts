@@ -1,5 +1,5 @@
 /**
- * Copies that nobody waits for at this moment: what settling misses here, and what replaces a damaged
+ * Copies in the background: what settling misses here, and what replaces a damaged
  * block. They have a few places and a bandwidth of their own, apart from offers and downloads, so
  * that repair and users don't starve each other.
  *
@@ -8,13 +8,12 @@
 import { createLimit, type Log, type PeerClient, type TokenBucket } from '@shoal/chassis';
 import { type Cid, StorageFull } from '@shoal/protocol';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Incoming } from './incoming.ts';
+import { type Incoming, storeBlock } from './incoming.ts';
 import type { Metrics } from '../metrics.ts';
 import type { ReceivedBlock } from '../fetch/receive-block.ts';
-import { storeBlock } from './store-block.ts';
 
 /**
- * What came of it. Two sorts of blocks are neither copied nor failed: those that another task copies at
+ * The outcome. Two sorts of blocks are neither copied nor failed: those that another task copies at
  * this moment, or copied since they were looked for; and after `isFull` those that were still to come.
  */
 export interface Repaired {

@@ -2,7 +2,7 @@
  * ④ Replicate: copies of new blocks at the peers that placement names.
  *
  * The blocks are offered, not pushed: the receiver pulls them from our storage at its own pace, makes
- * them durable, and proves each that it then has. What it proves is a confirmed copy, nothing else is:
+ * them durable, and proves each that it then has. A proved block is a confirmed copy, nothing else is:
  * that it still has what it was sent is asked again later, by discovery's samples and before any drop.
  * When a placed peer is down, fails or is distrusted, the next in the order is its stand-in; settling
  * moves the copy later.

@@ -5,7 +5,7 @@
  * longer than a request may wait: then the request is answered "not yet" while the work goes on for as
  * long as clients come back, and it ends when none does.
  *
- * Clients share the places, those to wait in and those to be hashed in. What nobody waits for right now
+ * Clients share the places, those to wait in and those to be hashed in. Hashing that nobody waits for right now
  * gives way first; work that was begun has a minute before it gives way to a client that has none.
  */
 import { createHash } from 'node:crypto';
@@ -25,7 +25,7 @@ const HASHINGS_MAX = 32;
 const HASHING_GRACE_MS = 60_000;
 /** Longest wait for a turn; its callers were answered "not yet" long before. */
 const TURN_WAIT_MAX_MS = 24 * 3_600_000;
-/** Below the time that the gateway gives an answer to begin in. */
+/** Below the gateway's time-out for the head of an answer. */
 const WAIT_MAX_MS = 45_000;
 /** Time for clients that were answered "not yet" to come back in. */
 const UNWANTED_MAX_MS = 60_000;
@@ -129,7 +129,7 @@ export function createHashPieces(
     const signal = AbortSignal.any([running, stop.signal]);
     const work = { progress: { hashedBytes: 0 }, stop };
     let hashing: Hashing | undefined;
-    // Somebody waits from the moment on in which it has a name here.
+    // From here on it has a waiter.
     const isSlow = () => hashing?.waiting === 0;
     const digests = make(order, { ...work, isSlow }, { signal });
     hashing = { ...work, digests, waiting: 0, unwanted: undefined };

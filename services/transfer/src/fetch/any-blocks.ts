@@ -32,7 +32,7 @@ const ABSENT_MAX = 4096;
 /** Nodes remembered, by what they take together. */
 const NODES_CACHED_MAX_BYTES = 16 * 1024 * 1024;
 /**
- * A block that somebody just confirmed is worth more than one try: a busy holder, or one that drops its
+ * A block that a peer just confirmed is worth more than one try: a busy holder, or one that drops its
  * surplus copy in that moment. IPFS clients shun a host for a 5xx, and wait 10 s for a first byte.
  */
 const HELD_RETRY_FOR_MS = 3000;

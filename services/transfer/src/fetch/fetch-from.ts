@@ -94,7 +94,7 @@ export function createFetchFrom(
   };
 }
 
-/** A member that was away may have restarted: what it did before is not held against it. */
+/** A member that was away may have restarted: its earlier failures are forgotten. */
 function forgiveTheReturned(
   ranking: Ranking,
   view: MemberView,

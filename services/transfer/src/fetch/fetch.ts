@@ -20,7 +20,7 @@ export interface Releasable {
 
 export interface FetchDeps<P extends Provider, Block extends Releasable> {
   readonly ranking: Ranking;
-  /** Asks one provider; rejects when it lacks the block, fails, hangs or lies. */
+  /** Asks one provider; rejects when it lacks the block, fails, hangs or sends wrong bytes. */
   readonly receive: (provider: P, options: { signal: AbortSignal }) => Promise<Block>;
   /** Providers known now. */
   readonly providers: () => readonly P[];

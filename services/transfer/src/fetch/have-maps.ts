@@ -1,4 +1,4 @@
-/** What our own storage and those of the members hold of one DAG, as their have-maps say. */
+/** The have-maps of one DAG, of our own storage and of the members'. */
 import { decodeBits, getBit, partitionOf } from '@shoal/blocks';
 import type { Log, PeerClient } from '@shoal/chassis';
 import {

@@ -1,6 +1,6 @@
 /**
  * Reads of nodes, which are remembered over all requests: every path through a directory begins with the
- * same few. What comes from memory comes without a turn of the event loop, so a walk over nodes that are all
+ * same few. Reads from memory take no turn of the event loop, so a walk over nodes that are all
  * here would keep everything else from running, the abort of its own caller included: every so often an
  * answer from memory takes a turn.
  */

@@ -41,7 +41,7 @@ export interface Slice {
 export type Sought<S extends Slice = Slice> = S & { readonly holders: Promise<readonly Member[]> };
 
 /**
- * The bytes of a range. What this peer lacks is known before this resolves when others may not be asked.
+ * The bytes of a range. When others may not be asked, missing blocks are known before this resolves.
  * @throws NotCached; what it yields fails with BlockAbsent, BlockUnavailable, ManifestInvalid.
  */
 export async function openLooseFile(

@@ -64,7 +64,7 @@ function fetchListed(
   return fetchAhead(
     slicesOf(entries, range),
     ({ entry: { cid, sizeBytes }, index }, options) => {
-      // What a dag-pb block has on the wire is more than its file bytes.
+      // A dag-pb block on the wire is larger than its file bytes.
       const wireBytes = codecOf(cid) === 'raw' ? sizeBytes : undefined;
       return dag.fetch({ cid, index, sizeBytes: wireBytes }, options);
     },

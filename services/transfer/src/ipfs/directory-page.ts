@@ -13,7 +13,7 @@ export const PAGE_POLICY =
   "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 export interface PagePath {
-  /** The path of a proxy before ours; empty without. */
+  /** The path of a proxy before ours; empty if there is none. */
   readonly prefix: string;
   /** The CID in the address. */
   readonly root: string;

@@ -86,7 +86,7 @@ export async function sendFile(
         return undefined;
       }
       const lengthBytes = range.end - range.start + 1;
-      // What begins with the file tells its type by itself: the block is not fetched twice.
+      // A range from the start shows the file's type by itself: the block is not fetched twice.
       const isTelling = known === undefined && range.start === 0;
       const tellingEnd = isTelling ? Math.min(TELLING_BYTES, sizeBytes) - 1 : 0;
       const type = isTelling ? undefined : (known ?? (await peek(content, flow)));

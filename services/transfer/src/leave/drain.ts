@@ -3,11 +3,11 @@
  *
  * Draining is a flag in our own member record, kept by discovery across restarts. With it no member
  * places anything here, so that settling does the rest: the others copy what is placed on them now,
- * and we drop ours as they confirm. What is left is what a look at the have-maps of this moment says.
+ * and we drop ours as they confirm. The remainder is counted from the have-maps of this moment.
  * Manifests stay, as all members keep them; it is enough that another one has each. That one has proved
  * it: a have-map is only a claim, and this peer's copy may be the last.
  */
-import type { Log, PeerClient } from '@shoal/chassis';
+import { type Log, orAborted, type PeerClient } from '@shoal/chassis';
 import {
   type Cid,
   discoveryRoutes,
@@ -111,22 +111,18 @@ async function untilSeen(
   view: MemberView,
   { signal }: { signal: AbortSignal },
 ): Promise<void> {
-  const seen = new AbortController();
-  const timeout = AbortSignal.timeout(FLAG_TIMEOUT_MS);
+  const over = new AbortController();
+  const { promise: seen, resolve } = Promise.withResolvers<void>();
+  const check = () => {
+    if (isDraining(view) === wanted) resolve();
+  };
+  view.onChange(check, { signal: over.signal });
+  check();
+  const late = new ServiceUnavailable({ service: 'discovery' });
   try {
-    await new Promise<void>((resolve, reject) => {
-      const check = () => {
-        if (isDraining(view) === wanted) resolve();
-      };
-      view.onChange(check, { signal: seen.signal });
-      timeout.addEventListener('abort', () =>
-        reject(new ServiceUnavailable({ service: 'discovery' })),
-      );
-      signal.addEventListener('abort', () => reject(signal.reason as Error));
-      check();
-    });
+    await orAborted(orAborted(seen, AbortSignal.timeout(FLAG_TIMEOUT_MS), late), signal);
   } finally {
-    seen.abort();
+    over.abort();
   }
 }
 
@@ -198,7 +194,7 @@ async function findLeft(
   { signal }: { signal: AbortSignal },
 ): Promise<Left> {
   const atLeast = wasInDoubt || deps.loop.isInDoubt(pin) ? 1 : 0;
-  // A gap in our manifest: until it is mended, all may be here.
+  // A gap in our manifest: until it is repaired, all may be here.
   if (own === undefined) return { blocks: pin.blocks, saidElsewhere: [] };
   if (own.every((byte) => byte === 0)) return { blocks: atLeast, saidElsewhere: [] };
   try {

@@ -73,7 +73,7 @@ export async function askHoldings(
   }));
 }
 
-/** Our own have-maps. What does not fit the time or size of one answer is asked for alone. */
+/** Our own have-maps. Those that do not fit the time or size of one answer are asked for alone. */
 async function ownMaps(
   roots: readonly Cid[],
   client: PeerClient,

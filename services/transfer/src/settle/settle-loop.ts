@@ -221,7 +221,7 @@ export class SettleLoop implements AsyncDisposable {
       placedSet = view.placedSet();
       // A reboot copies nothing: files that are settled stay so, the pass looks at the others.
       if (!isMoved && !(isAnyBack && this.#retries.size > 0)) return;
-      // What held files up may be over: the next pass takes them, in its order.
+      // The cause of delays may be gone: the next pass takes those files, in its order.
       for (const root of this.#retries.forgetAll()) this.#settled.forget(root);
       this.#timer.passSoon();
     };

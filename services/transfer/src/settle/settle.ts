@@ -174,7 +174,7 @@ async function copyMissing(
     .map(({ cid }): ListedWant & { holders: number } => {
       const index = indexes.get(cid);
       const holders = index === undefined ? 0 : dag.holders(index);
-      // What a parent says of a size may be wrong, in DAGs that came as they are: the hash decides.
+      // A size in a parent may be wrong, in DAGs that came as they are: the hash decides.
       return { cid, index, sizeBytes: undefined, holders };
     })
     .toSorted((a, b) => (a.holders || Infinity) - (b.holders || Infinity));

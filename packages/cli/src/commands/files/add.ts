@@ -22,7 +22,7 @@ import {
 } from '../../files/upload-options.ts';
 import { TOKEN_USAGE } from '../../call/write-token.ts';
 
-/** What one path is uploaded as. */
+/** How one path is uploaded. */
 interface Order {
   readonly path: string;
   readonly name: string | undefined;

@@ -116,7 +116,7 @@ async function write(
 
 /** A file as a stream that leaves it open. */
 function writerOf(handle: FileHandle): Writable {
-  const write = callbackify((piece: Uint8Array) => handle.writeFile(piece)); // goes on where it stands
+  const write = callbackify((piece: Uint8Array) => handle.writeFile(piece)); // appends
   return new Writable({ write: (piece: Uint8Array, _encoding, done) => write(piece, done) });
 }
 

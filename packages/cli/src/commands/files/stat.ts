@@ -43,7 +43,7 @@ export function healthReport(health: FileHealth, nowMs: number): string {
     ['survives', survives(health)],
     ['expires', expiresAtMs === undefined ? 'never' : formatTime(expiresAtMs)],
     ['verified', ago(health.verifiedAtMs)],
-    ['re-hashed', checkedAtMs === undefined ? 'not told by all holders' : ago(checkedAtMs)],
+    ['re-hashed', checkedAtMs === undefined ? 'not known of all holders' : ago(checkedAtMs)],
   ]);
   if (health.holders.length === 0) return facts;
   const holders = health.holders.map(({ peerId, blocks, share, proof }) => [
@@ -54,7 +54,7 @@ export function healthReport(health: FileHealth, nowMs: number): string {
   return `${facts}\n${formatTable(['PEER', 'BLOCKS', 'SHARE'], holders)}`;
 }
 
-/** What may happen before a block is lost: copies on one disk are one accident. */
+/** The losses before which no block is lost: copies on one disk are one accident. */
 function survives({ copies, survivesPeers, disks, machines }: FileHealth): string {
   if (copies === 0) return 'nothing: a block has no copy at a peer that is up';
   const peers =

@@ -21,7 +21,7 @@ export const peer = defineCommand({
   --slots            share D with other peers: each takes a folder D/slots/<n> for itself
   --base-port B      first of its six ports (default: ${BASE_PORT_DEFAULT})
   --host H           address to listen on (default: 127.0.0.1; 0.0.0.0 or :: for the network)
-  --open             on a network, let whoever reaches it write; else writes need a token
+  --open             on a network, let everyone who reaches it write; else writes need a token
   --advertise H      address that other peers reach it at
   --seed HOST:PORT   libp2p address of a peer to join (may be given several times)
   --key-file F       swarm key (default: SWARM_KEY_FILE, else D/swarm.key, made when missing)
@@ -118,7 +118,7 @@ function placeKey(
   }
   if (env['SWARM_KEY_FILE']) {
     const file = readPath(env['SWARM_KEY_FILE'], context);
-    readSwarmKey(file); // a secret that somebody mounts: when it is missing, a new one helps nobody
+    readSwarmKey(file); // a mounted secret: when it is missing, a new one is of no use
     return { keyFile: file, isNew: false };
   }
   if (!given) return { keyFile: own, isNew: ensureSwarmKey(own) };

@@ -24,7 +24,7 @@ export function peersTable({ peers: members, summary, clock, twin }: PeersReply)
   return `${membersTable(members)}${survives}${clockLine(clock)}${twinLine(twin)}`;
 }
 
-/** What is wrong with the peer's clock, as a line; nothing when it agrees with the others. */
+/** The fault of the peer's clock, as a line; nothing when it agrees with the others. */
 export function clockLine(clock: PeersReply['clock']): string {
   if (clock?.isWrong !== true) return '';
   const { aheadMs = 0 } = clock;

@@ -86,7 +86,7 @@ function describeRound({ scrub: { round }, damaged }: UpkeepReport): string {
   return `${plural(round.checkedBlocks, 'block')} checked, ${formatBytes(round.checkedBytes)}, ${round.damagedBlocks} damaged`;
 }
 
-/** What the last whole round found, in a sentence. */
+/** The findings of the last whole round, in a sentence. */
 export function describeScrub({ scrub: { lastWhole }, damaged }: UpkeepReport): string {
   const { checkedBlocks = 0, checkedBytes = 0, damagedBlocks = 0 } = lastWhole ?? {};
   const found = `${plural(checkedBlocks, 'block')} checked (${formatBytes(checkedBytes)}), ${damagedBlocks} damaged`;

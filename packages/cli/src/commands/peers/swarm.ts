@@ -24,7 +24,7 @@ export const swarm = defineCommand({
   --base-port B      first port; peer i begins at B + ${PORTS_PER_PEER}·(i−1) (default: ${BASE_PORT_DEFAULT})
   --data-dir D       where their data is (default: .shoal)
   --host H           address to listen on (default: 127.0.0.1)
-  --open             on a network, let whoever reaches it write; else writes need a token
+  --open             on a network, let everyone who reaches it write; else writes need a token
   --revive I         bring peer I of the swarm that runs in D back, after it was killed
   --json             print one line of JSON once all peers see each other
   --verbose          show what the services log`,

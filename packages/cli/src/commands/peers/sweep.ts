@@ -24,7 +24,7 @@ ${TOKEN_USAGE}
   },
 });
 
-/** What a round did, or would have done, in a sentence. */
+/** The outcome of a round, or of a dry run, in a sentence. */
 export function describeSweep(report: SweepReport): string {
   const { isDryRun, pins, reachedBlocks, leasedBlocks, heldUpBy } = report;
   if (heldUpBy !== undefined) return `nothing was done: ${heldUpBy}`;

@@ -6,7 +6,7 @@ import { bytesText, momentText, sinceText } from '../words.js';
 
 /** Rows that one press of "Show more" adds. */
 const FILES_PER_PAGE = 20;
-/** What the service gives at most. Past it: "Show more" is gone; the command line lists them all. */
+/** The most that the service gives. Past it: "Show more" is gone; the command line lists them all. */
 const FILES_MAX = 1000;
 
 /** By CID. */

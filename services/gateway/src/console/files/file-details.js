@@ -1,4 +1,4 @@
-/** What opens below a file: how safe it is, who holds it, and what can be changed about it. */
+/** The details of a file: how safe it is, which peers hold it, and what can be changed about it. */
 import { ask, tell } from '../ask.js';
 import { actionButton, element, setText, showFault } from '../build.js';
 import { refreshSoon } from '../refresh.js';
@@ -121,7 +121,7 @@ function changeForm({ cid, name, replicas }) {
       remove,
     ),
   );
-  /** Shows what is in force, unless somebody is typing. */
+  /** Shows the values in force, unless the person is typing. */
   const setReplicas = (inForce) => {
     if (!isEdited) count.value = inForce;
   };

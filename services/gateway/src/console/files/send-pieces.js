@@ -2,8 +2,7 @@
  * Large files go in pieces (tus 1.0): a connection that breaks, or a peer that restarts, costs a piece
  * and not the file.
  */
-import { sentenceOf } from '../ask.js';
-import { renewToken, token, tokenHeaders } from '../token.js';
+import { Refused, send as ask } from '../ask.js';
 
 const MiB = 1024 * 1024;
 /** Smaller files go in one request: sending them again costs little. */
@@ -17,10 +16,8 @@ const RETRY_LAST_MS = 20_000;
 /** Refused for now: the upload is kept and may be resumed. Other refusals are final. */
 const PASSING = new Set([408, 409, 423, 429, 500, 502, 503, 504]);
 
-class Refused extends Error {}
-
 /**
- * Uploads a file and gives the answer that an upload gets. `onSent` is told how much is safe here,
+ * Uploads a file and gives the answer that an upload gets. `onSent` gets how much is safe here,
  * `onTrouble` why it waits before it tries again. An abort ends the upload, here and at the peer.
  */
 export async function sendInPieces(file, { onSent, onTrouble, signal }) {
@@ -52,7 +49,7 @@ export async function sendInPieces(file, { onSent, onTrouble, signal }) {
       onSent(offset);
     } catch (error) {
       failures += 1;
-      if (signal.aborted || error instanceof Refused || failures > FAILURES_MAX) throw error;
+      if (signal.aborted || isFinal(error) || failures > FAILURES_MAX) throw error;
       onTrouble(error.message);
       const waitMs = Math.min(RETRY_FIRST_MS * 2 ** (failures - 1), RETRY_LAST_MS);
       await new Promise((resolve) => setTimeout(resolve, waitMs));
@@ -61,21 +58,10 @@ export async function sendInPieces(file, { onSent, onTrouble, signal }) {
   return (await send('GET', url, { signal })).json();
 }
 
-/** One request. @throws Refused, or another Error when it may be tried again; with a sentence to show. */
-async function send(method, url, { headers = {}, body, signal }) {
-  const used = token();
-  const answer = await fetch(url, {
-    method,
-    headers: { 'tus-resumable': '1.0.0', ...headers, ...tokenHeaders() },
-    body,
-    signal,
-  });
-  if (answer.ok) return answer;
-  if (answer.status === 401 && renewToken(used))
-    return send(method, url, { headers, body, signal });
-  const sentence = sentenceOf(answer.status, await answer.text());
-  throw PASSING.has(answer.status) ? new Error(sentence) : new Refused(sentence);
-}
+const send = (method, url, { headers, ...rest }) =>
+  ask(method, url, { headers: { 'tus-resumable': '1.0.0', ...headers }, ...rest });
+
+const isFinal = (error) => error instanceof Refused && !PASSING.has(error.status);
 
 const offsetIn = (answer) => Number(answer.headers.get('upload-offset'));
 

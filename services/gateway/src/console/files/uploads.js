@@ -1,5 +1,5 @@
 /** Uploads from this page: one card each, from the choice of the file until it is safe. */
-import { ask, sentenceOf } from '../ask.js';
+import { ask, Refused } from '../ask.js';
 import { byId, copyButton, element, setState, setText, showFault } from '../build.js';
 import { refreshSoon } from '../refresh.js';
 import { PIECES_FROM_BYTES, sendInPieces } from './send-pieces.js';
@@ -30,7 +30,7 @@ async function uploadNext() {
   isUploading = false;
 }
 
-/** Shows a file that is to be uploaded; the answer starts the upload and settles when its reply is here. */
+/** Shows a file to upload; the answer starts the upload and settles when its reply is here. */
 function uploadCard(file) {
   const state = element('span', { className: 'state', role: 'status' }, 'Waiting');
   const bar = element('progress', { max: Math.max(1, file.size), value: 0 });
@@ -99,59 +99,61 @@ function uploadCard(file) {
       `${bytesText(sent)} of ${bytesText(file.size)}, ${bytesText(Math.round(perSecond))}/s${leftText}`,
     );
   };
-  const sendLarge = async () => {
+  const sendLarge = (startedAt) =>
+    sendInPieces(file, {
+      onSent(sent) {
+        setState(state, 'receiving', 'Uploading');
+        showSent(sent, startedAt);
+      },
+      onTrouble(message) {
+        setState(state, 'at-risk', 'Interrupted, trying again');
+        state.title = message;
+      },
+      signal: cancel.signal,
+    });
+  const sendSmall = async (startedAt) => {
+    const used = token();
+    request = new XMLHttpRequest();
+    const isAnswered = await sendWhole(request, file, {
+      onSent: (sent) => showSent(sent, startedAt),
+      onAllSent() {
+        bar.value = bar.max;
+        setState(state, 'spreading', 'Waiting for copies on other peers');
+      },
+    });
+    const { status, responseText } = request;
+    if (!isAnswered)
+      throw new Error(
+        'The connection broke off. Nothing was kept; choose the file again to retry.',
+      );
+    if (status === 401 && renewToken(used)) return sendSmall(performance.now());
+    if (status >= 300) throw new Refused(status, responseText);
+    return JSON.parse(responseText);
+  };
+  return async () => {
     if (isCancelled) return;
-    const startedAt = performance.now();
     setState(state, 'receiving', 'Uploading');
+    const send = file.size >= PIECES_FROM_BYTES ? sendLarge : sendSmall;
     try {
-      const reply = await sendInPieces(file, {
-        onSent(sent) {
-          setState(state, 'receiving', 'Uploading');
-          showSent(sent, startedAt);
-        },
-        onTrouble(message) {
-          setState(state, 'at-risk', 'Interrupted, trying again');
-          state.title = message;
-        },
-        signal: cancel.signal,
-      });
-      done(reply);
+      done(await send(performance.now()));
     } catch (error) {
       fail(error.message);
     }
   };
-  const send = () =>
-    new Promise((settle) => {
-      if (isCancelled) return settle();
-      const used = token();
-      let isToBeSentAgain = false;
-      const startedAt = performance.now();
-      setState(state, 'receiving', 'Uploading');
-      request = new XMLHttpRequest();
-      request.open('POST', `files?name=${encodeURIComponent(file.name)}`);
-      request.setRequestHeader('content-type', 'application/octet-stream');
-      for (const [name, value] of Object.entries(tokenHeaders()))
-        request.setRequestHeader(name, value);
-      request.upload.addEventListener('progress', ({ loaded }) => {
-        showSent(loaded, startedAt);
-      });
-      request.upload.addEventListener('load', () => {
-        bar.value = bar.max;
-        setState(state, 'spreading', 'Waiting for copies on other peers');
-      });
-      request.addEventListener('load', () => {
-        isToBeSentAgain = request.status === 401 && renewToken(used);
-        if (isToBeSentAgain) return;
-        if (request.status < 300) done(JSON.parse(request.responseText));
-        else fail(sentenceOf(request.status, request.responseText));
-      });
-      request.addEventListener('error', () =>
-        fail('The connection broke off. Nothing was kept; choose the file again to retry.'),
-      );
-      request.addEventListener('loadend', () => settle(isToBeSentAgain ? send() : undefined));
-      request.send(file);
-    });
-  return file.size >= PIECES_FROM_BYTES ? sendLarge : send;
+}
+
+/** Sends a file as one body: fetch does not say how far it is. Answers whether an answer came. */
+function sendWhole(request, file, { onSent, onAllSent }) {
+  request.open('POST', `files?name=${encodeURIComponent(file.name)}`);
+  request.setRequestHeader('content-type', 'application/octet-stream');
+  for (const [name, value] of Object.entries(tokenHeaders())) request.setRequestHeader(name, value);
+  request.upload.addEventListener('progress', ({ loaded }) => onSent(loaded));
+  request.upload.addEventListener('load', onAllSent);
+  return new Promise((settle) => {
+    request.addEventListener('load', () => settle(true));
+    request.addEventListener('loadend', () => settle(false));
+    request.send(file);
+  });
 }
 
 function timeText(seconds) {

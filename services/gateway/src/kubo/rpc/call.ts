@@ -1,16 +1,15 @@
 import type { Readable } from 'node:stream';
-import { boundaryOf as readBoundary, type ProvenRequest } from '@shoal/chassis';
+import { boundaryOf, type ProvenRequest } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
 import type { FastifyReply } from 'fastify';
 import type { Options } from './options.ts';
-import { boundaryOf, type FormPart, readForm } from './read-form.ts';
 import { misused, RpcError } from './rpc-error.ts';
 import type { Upstream } from './upstream.ts';
 
-/** Some four thousand CIDs; a guess. */
+/** Some four thousand CIDs, with the form around them; a guess. */
 const ARGS_MAX_BYTES = 256 * 1024;
 
-/** What a command is given. */
+/** The input of a command. */
 export interface RpcCall {
   readonly self: PeerId;
   readonly options: Options;
@@ -29,19 +28,13 @@ export interface RpcCall {
 /** Answers by what it writes to the reply, or by a value that is the whole answer. */
 export type RpcCommand = (call: RpcCall) => Promise<unknown>;
 
-/** The parts of the form that was sent. @throws RpcError */
-export function readParts(call: RpcCall): AsyncGenerator<FormPart, void> {
-  const { contentType, body, bodyIdleTimeoutMs } = call;
-  return readForm(neverSilent(body, bodyIdleTimeoutMs), boundaryOf(contentType));
-}
-
 /**
  * The arguments of a command that wants some. Kubo's command line sends those that it reads from its
  * standard input as a form, one a line. @throws RpcError
  */
 export async function someArgs(call: RpcCall, name: string): Promise<readonly string[]> {
   const { args } = call.options;
-  const given = args.length === 0 && isForm(call) ? await linesOf(readParts(call)) : args;
+  const given = args.length === 0 && isForm(call) ? await argsOf(call) : args;
   if (given.length === 0 || given.includes('')) throw misused(`argument "${name}" is required`);
   return given;
 }
@@ -65,20 +58,28 @@ export const ask = ({ options, upstream, signal }: RpcCall, path: string, header
 export const cachePolicy = (options: Options): Record<string, string> =>
   options.flag('offline', false) ? { 'cache-control': 'only-if-cached' } : {};
 
-const isForm = ({ contentType }: RpcCall): boolean => readBoundary(contentType) !== undefined;
+const isForm = ({ contentType }: RpcCall): boolean => boundaryOf(contentType) !== undefined;
 
-async function linesOf(parts: AsyncIterable<FormPart>): Promise<string[]> {
+/** The lines of a form that is small enough to be held: text, so finding its boundary is cutting it. @throws RpcError */
+async function argsOf({ contentType, body, bodyIdleTimeoutMs }: RpcCall): Promise<string[]> {
   const pieces: Uint8Array[] = [];
   let sizeBytes = 0;
-  for await (const { body } of parts)
-    for await (const piece of body) {
-      sizeBytes += piece.length;
-      if (sizeBytes > ARGS_MAX_BYTES)
-        throw misused(`arguments in the body have more than ${ARGS_MAX_BYTES} bytes`);
-      pieces.push(piece);
-    }
-  const text = Buffer.concat(pieces).toString();
-  return text.split(/\r?\n/).filter((line) => line !== '');
+  for await (const piece of neverSilent(body, bodyIdleTimeoutMs)) {
+    sizeBytes += piece.length;
+    if (sizeBytes > ARGS_MAX_BYTES)
+      throw misused(`arguments in the body have more than ${ARGS_MAX_BYTES} bytes`);
+    pieces.push(piece);
+  }
+  const text = `\r\n${Buffer.concat(pieces).toString()}`; // the first boundary has no line before it
+  const [, ...parts] = text.split(`\r\n--${boundaryOf(contentType)}`);
+  const end = parts.pop();
+  if (end?.startsWith('--') !== true)
+    throw misused("arguments in the body can't be read: the form ends without its last boundary");
+  const texts = parts.map((part) => part.slice(part.indexOf('\r\n\r\n') + 4));
+  return texts
+    .join('')
+    .split(/\r?\n/)
+    .filter((line) => line !== '');
 }
 
 /** A body that fails when it stands still for too long. @throws RpcError 408 */

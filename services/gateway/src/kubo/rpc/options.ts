@@ -1,4 +1,4 @@
-/** The query of an RPC call: `arg` may stand several times, flags are written in Go's ways. */
+/** The query of an RPC call: `arg` may occur several times, flags are written in Go's ways. */
 import { misused } from './rpc-error.ts';
 
 export interface Options {
@@ -38,7 +38,7 @@ export function readOptions(url: string): Options {
   };
 }
 
-/** What an option may say when it is given: the one thing that is done here anyway. */
+/** The values that an option may have: those that ask for what is done here anyway. */
 export type Rules = Readonly<Record<string, RegExp>>;
 
 /** For options that ask for what is done always, or for what is done never. */

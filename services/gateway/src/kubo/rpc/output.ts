@@ -1,6 +1,6 @@
 /**
  * An answer that grows: JSON values a line each, or bytes. Its head is sent with its first bytes, so
- * that what fails before them is still an error with a status. What fails later destroys the
+ * that a failure before them is still an error with a status. A later one destroys the
  * connection: a clean end would make half an answer look whole.
  */
 import { once } from 'node:events';

@@ -34,7 +34,7 @@ export class RpcError extends Error {
 /** The command was called in a way that it does not take. */
 export const misused = (message: string): RpcError => new RpcError(400, message);
 
-/** Any error as one that may be shown. What is a fault of our own says nothing. */
+/** Any error as one that may be shown. A fault of our own shows no detail. */
 export function toRpcError(error: unknown): RpcError {
   if (error instanceof RpcError) return error;
   if (error instanceof Problem) {
@@ -47,7 +47,7 @@ export function toRpcError(error: unknown): RpcError {
   });
 }
 
-/** What a service refused, as Kubo would say that it failed. Reads the answer away. */
+/** The refusal of a service as a failure in Kubo's form. Reads the answer away. */
 export async function failureOf({
   statusCode,
   headers,

@@ -23,7 +23,7 @@ export interface UpstreamRequest {
 }
 
 export interface Upstream {
-  /** The answer, whatever its status. @throws ServiceUnavailable when none comes. */
+  /** The answer, of any status. @throws ServiceUnavailable when none comes. */
   ask(
     service: Service,
     request: UpstreamRequest,

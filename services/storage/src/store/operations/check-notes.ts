@@ -1,6 +1,6 @@
 /**
  * When blocks were found sound, written down a batch at a time: a transaction for each would cost
- * more than the look. What a crash or a full disk takes away is a check done twice.
+ * more than the look. After a crash or on a full disk the cost is a check done twice.
  */
 import { AssertionError } from 'node:assert';
 import type { Digest } from '../../disk/block-record.ts';

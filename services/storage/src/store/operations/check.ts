@@ -1,7 +1,7 @@
 /** A check of a block: re-hashed, and set aside when it is not what its name says. */
 import type { CheckState, Digest } from '../../disk/block-record.ts';
 import { OWN } from '../../disk/buffers.ts';
-import type { ReadPools } from '../../disk/read-pools.ts';
+import type { BufferPools } from '../../disk/buffer-pools.ts';
 import type { StoreParts } from '../state/store-parts.ts';
 import type { CheckNotes } from './check-notes.ts';
 import { isSound } from './inspect.ts';
@@ -13,7 +13,7 @@ export function createCheck(
     notes,
     setAside,
   }: {
-    readonly pools: ReadPools;
+    readonly pools: BufferPools;
     readonly notes: Pick<CheckNotes, 'add'>;
     readonly setAside: (digest: Digest) => Promise<CheckState>;
   },

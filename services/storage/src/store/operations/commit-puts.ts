@@ -50,7 +50,7 @@ export async function commitPuts(
   const { used, errors } = await writeFiles(files, groups);
   for (const { draft, digest } of puts)
     if (draft !== undefined && draft !== used.get(digest)) files.discard(draft);
-  /** Bytes that no record will speak for; were they left, the next start would find them. */
+  /** Removes bytes that no record will name; the next start would find them as strays. */
   const takeBack = async (gone: { has(digest: Digest): boolean }): Promise<void> => {
     for (const { digest, before } of groups)
       if (gone.has(digest) && (before?.isDamaged ?? true))
@@ -128,7 +128,7 @@ function rowOf({ digest, bytes, puts, before, isSound }: Group, nowMs: number) {
   return [{ digest, record, bytes: isSound || record.place === 'file' ? undefined : bytes }];
 }
 
-/** What memory says of a block once its record is durable. */
+/** Updates memory for a block once its record is durable. */
 function takeNote(
   { table, leases, retired, onHealed, uptimeMs }: StoreParts,
   exclusive: Exclusive,

@@ -6,7 +6,7 @@ import type { BlockRecord, Digest } from '../../disk/block-record.ts';
 import type { BlockIndex } from '../../index/block-index.ts';
 import type { BlockTable } from '../../index/block-table.ts';
 
-/** What this process or its host lacks for a moment: it says nothing about the block. */
+/** Errors for lack of a resource of this process or its host: they say nothing about the block. */
 const SHORTAGES = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'ENOBUFS', 'EAGAIN', 'EINTR']);
 
 /** Where bytes are. */

@@ -1,5 +1,5 @@
 /**
- * What the sweep does with a block. One that no pin reaches is first condemned: from then on it is
+ * The sweep's verdict on a block. One that no pin reaches is first condemned: from then on it is
  * no copy to anybody, though still served. A later round deletes it, if it is still condemned then:
  * anything that counts on it meanwhile (a put, an upload's lease, a pin) takes the sentence back.
  */

@@ -1,6 +1,6 @@
 /**
- * A pin marks the blocks of its DAG with the replicas that it asks for: the mark says that more than uploads speaks
- * for a block, and keeps it from being retired for a pin that asks for fewer. The marks of a store are a memory of
+ * A pin marks the blocks of its DAG with the replicas that it asks for: the mark says that more than uploads needs
+ * a block, and keeps it from being retired for a pin that asks for fewer. The marks of a store are a memory of
  * pins; only the sweep, which reads all pins anew, lowers them.
  */
 import assert from 'node:assert';

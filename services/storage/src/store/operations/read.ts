@@ -2,7 +2,7 @@
 import type { ByteRange } from '@shoal/blocks';
 import type { BlockBytes, BlockRecord, CheckState, Digest } from '../../disk/block-record.ts';
 import { OWN, type Taker } from '../../disk/buffers.ts';
-import type { ReadPools } from '../../disk/read-pools.ts';
+import type { BufferPools } from '../../disk/buffer-pools.ts';
 import type { StoreParts } from '../state/store-parts.ts';
 import { isDamage, readRow } from './inspect.ts';
 
@@ -17,11 +17,11 @@ export function createRead(
     pools,
     setAside,
   }: {
-    readonly pools: ReadPools;
+    readonly pools: BufferPools;
     readonly setAside: (digest: Digest) => Promise<CheckState>;
   },
 ) {
-  /** What `get` finds of a block that is held; what it can't find is damaged. */
+  /** Reads a block that is held, by `get`; if that finds nothing, the block is damaged. */
   const readHeld = async <T>(
     digest: Digest,
     get: (record: BlockRecord) => Promise<T | undefined> | T | undefined,

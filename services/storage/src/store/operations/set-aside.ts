@@ -1,5 +1,5 @@
 /**
- * What happens to a block whose bytes are not what they should be. Its record stays, as damaged: it
+ * Sets a block with wrong bytes aside. Its record stays, as damaged: it
  * is not held, confirmed or served, but what pins and uploads said of it is remembered until its
  * bytes are put again. The bytes themselves go where a person can look at them.
  */

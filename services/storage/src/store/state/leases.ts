@@ -2,7 +2,7 @@
  * Which uploads hold which blocks. An upload that fails must leave nothing, but a block that another
  * upload or a pin counts on must stay, however the two overlap.
  *
- * A block is *provisional* while leases alone speak for it: the last of them to fail takes it along.
+ * A block is *provisional* while only leases hold it: the last of them to fail takes it along.
  * It stops being provisional, for good, when an upload that held it succeeds, when it is put without
  * a lease, or when a pin marks it. Across a restart only the first lease of a provisional block is
  * remembered (in the index); a block that had two is then treated as not provisional, which may
@@ -34,7 +34,7 @@ export class Leases {
       this.#hold(lease, digest, { isProvisional: true, nowMs });
   }
 
-  /** Holds a block; `isProvisional` says whether leases alone speak for it. */
+  /** Holds a block; `isProvisional` says whether only leases hold it. */
   hold(
     exclusive: Exclusive,
     lease: Lease,
@@ -45,7 +45,7 @@ export class Leases {
     this.#hold(lease, digest, options);
   }
 
-  /** From now on something other than leases speaks for the block. */
+  /** From now on more than leases holds the block. */
   makePermanent(exclusive: Exclusive, digest: Digest): void {
     exclusive.assertHeld();
     const holds = this.#byDigest.get(digest);
@@ -65,7 +65,7 @@ export class Leases {
     return this.#givenUp.has(lease);
   }
 
-  /** Ends a lease without success; gives the blocks that nothing speaks for any more. */
+  /** Ends a lease without success; gives the blocks that nothing holds any more. */
   giveUp(exclusive: Exclusive, lease: Lease): Digest[] {
     exclusive.assertHeld();
     const orphans = this.#release(lease)

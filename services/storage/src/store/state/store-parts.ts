@@ -1,5 +1,5 @@
 /**
- * What the operations of the store share. All may look; what changes a part takes the `Exclusive` of a task that
+ * The parts that the operations of the store share. All may read; a change takes the `Exclusive` of a task that
  * is alone.
  *
  * So an operation is one of two kinds. One that asks for its turn is made from `OperationParts`, whose `alone` it

@@ -45,7 +45,7 @@ export interface TarEntry {
 /** State shared by all entries of one TAR. */
 interface Walk {
   readonly reader: Pick<BlockReader, 'getNode'>;
-  /** Told how many links are in memory. */
+  /** Called with the number of links in memory. */
   readonly onLinks: (links: number) => void;
   links: number;
   entries: number;

@@ -4,7 +4,7 @@
  *
  * A header states its file's size, and only its root node or, of a raw leaf, the leaf itself knows that.
  * So headers are made as blocks come, in the window in which files are read. Some entries are read before
- * the first byte goes out: what is wrong with a small directory is a clean refusal. What is wrong further
+ * the first byte goes out: what is wrong with a small directory is a clean refusal. A fault further
  * on breaks the connection.
  */
 import type { DagEntry } from '@shoal/blocks';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
-import { RequestInvalid } from '@shoal/protocol';
-import { statedSha256 } from '../src/request/digest.ts';
+import { FileNameInvalid, RequestInvalid } from '@shoal/protocol';
+import { oneName, statedSha256 } from '../src/request/stated.ts';
 
 const hash = createHash('sha256').update('shoal').digest();
 const hex = hash.toString('hex');
@@ -48,5 +48,25 @@ describe('statedSha256', () => {
       'content-digest': `sha-256=:${zeros}:`,
     };
     expect(() => statedSha256(headers, { isWholeBody: true })).toThrow(/different/);
+  });
+});
+
+describe('oneName', () => {
+  it('takes the one name that was given, however often', () => {
+    expect(oneName(['Größe 雪.txt'])).toBe('Größe 雪.txt');
+    expect(oneName([undefined, 'a', 'a'])).toBe('a');
+  });
+
+  it.each([
+    ['none', []],
+    ['two different ones', ['a', 'b']],
+    ['an empty one', ['']],
+    ['a path', ['../x']],
+    ['a path of Windows', ['..\\x']],
+    ['NUL', ['a\u0000b']],
+    ['one of 10 kB', ['x'.repeat(10_000)]],
+    ['a right-to-left override', ['a\u202egpj.exe']],
+  ])('refuses %s', (_, given) => {
+    expect(() => oneName(given)).toThrow(FileNameInvalid);
   });
 });
