@@ -6,8 +6,6 @@ import {
   chunkerRoutes,
   FileMissing,
   KuboAddEvent,
-  MultipartMalformed,
-  RequestInvalid,
   routePath,
   ServiceUnavailable,
 } from '@shoal/protocol';
@@ -101,15 +99,13 @@ async function* addForm(
   }
 }
 
-/** What was wrong with the form, as Kubo says it; else a failure. */
+/** What was wrong with the form, or with a name in it, as Kubo says it; else a failure. */
 async function refusalOf(answer: Dispatcher.ResponseData): Promise<RpcError> {
   const failure = await failureOf(answer);
   if (answer.statusCode !== 400) return failure;
-  if (failure.problem === FileMissing.type)
-    return misused('argument "path" is required: a file in the form');
-  const isOfForm =
-    failure.problem === MultipartMalformed.type || failure.problem === RequestInvalid.type;
-  return isOfForm ? misused(failure.message) : failure;
+  return failure.problem === FileMissing.type
+    ? misused('argument "path" is required: a file in the form')
+    : misused(failure.message);
 }
 
 /** The lines of a body, without those that are empty. */
