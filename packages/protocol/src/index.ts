@@ -4,6 +4,7 @@ export * from './bytes.ts';
 export * from './cid.ts';
 export * from './copy-proof.ts';
 export * from './entry-name.ts';
+export * from './file-name.ts';
 export * from './file.ts';
 export * from './frames.ts';
 export * from './have-map.ts';

@@ -6,7 +6,7 @@ import * as z from 'zod';
 import { label, TimeMs } from './bounded.ts';
 import { CIDS_PER_BATCH_MAX, DAG_BLOCKS_MAX, DAG_SIZE_MAX_BYTES } from './bytes.ts';
 import { Cid, PeerId } from './cid.ts';
-import { FILE_NAME_MAX_BYTES } from './file.ts';
+import { PIN_NAME_MAX_BYTES } from './file-name.ts';
 import { MemberState } from './member.ts';
 import { REPLICAS_MAX } from './pin.ts';
 
@@ -59,7 +59,7 @@ export type QueueName = keyof typeof QUEUES;
 export const EVENTS_CHANNEL = 'shoal:events';
 
 /** A file's name in an event, whatever may be wrong with it otherwise. */
-const EventName = label(FILE_NAME_MAX_BYTES);
+const EventName = label(PIN_NAME_MAX_BYTES);
 
 /** What `GET /events` tells. `atMs` is the sender's wall clock. */
 export const SwarmEvent = z.discriminatedUnion('kind', [

@@ -6,8 +6,6 @@ import {
   BLOCK_SIZE_MAX_BYTES,
   BodyTooLarge,
   chunkerRoutes,
-  fileNameFault,
-  FileNameInvalid,
   MediaTypeUnsupported,
   RequestInvalid,
 } from '@shoal/protocol';
@@ -36,7 +34,7 @@ export function mountImports(mounting: Mounting, deps: AddPinDeps, limits: Reque
       type === CAR_TYPE
         ? openCar(rawBody(request, options))
         : loneBlock(await readBlock(rawBody(request, options)), query);
-    const wishes = { ...query, name: checkedName(query.name), expiresAtMs: expiryOf(query) };
+    const wishes = { ...query, name: query.name, expiresAtMs: expiryOf(query) };
     const { reply: answer } = await take(call, ({ signal, onPinning }) =>
       importBlocks(open, wishes, { ...deps, onPinning }, { signal }),
     );
@@ -82,12 +80,6 @@ async function readBlock(body: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
     pieces.push(piece);
   }
   return Buffer.concat(pieces);
-}
-
-function checkedName(name: string | undefined): string | undefined {
-  const reason = name === undefined ? undefined : fileNameFault(name);
-  if (reason !== undefined) throw new FileNameInvalid({ reason });
-  return name;
 }
 
 const mediaTypeOf = ({ headers }: FastifyRequest): string =>

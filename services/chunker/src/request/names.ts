@@ -1,4 +1,4 @@
-import { FileNameInvalid, fileNameFault } from '@shoal/protocol';
+import { checkedName, FileNameInvalid } from '@shoal/protocol';
 
 /**
  * The one name of a file, out of all the places that may give one: `?name=`, a form field, the
@@ -10,7 +10,5 @@ export function oneName(given: readonly (string | undefined)[]): string {
   if (names.size > 1) throw new FileNameInvalid({ reason: 'two names were given' });
   const [name] = names;
   if (name === undefined) throw new FileNameInvalid({ reason: 'none was given' });
-  const fault = fileNameFault(name);
-  if (fault !== undefined) throw new FileNameInvalid({ reason: fault });
-  return name;
+  return checkedName(name);
 }

@@ -1,9 +1,15 @@
 /** `/ipfs/{cid}/{path}`: the bytes of a file, whichever way its DAG is laid out. */
 import { type ReadCid, type UnixfsNode } from '@shoal/blocks';
 import { isNotModified } from '@shoal/chassis';
-import { FormatUnsupported, type Pin, RangeNotSatisfiable, wantsSha256 } from '@shoal/protocol';
+import {
+  checkedName,
+  FormatUnsupported,
+  type Pin,
+  RangeNotSatisfiable,
+  wantsSha256,
+} from '@shoal/protocol';
 import { linkHeader } from '../describe/alternates.ts';
-import { headOf, isYes, nameAsked, rangeOf } from '../answer/file-answer.ts';
+import { headOf, isYes, rangeOf } from '../answer/file-answer.ts';
 import {
   contentDisposition,
   contentHeaders,
@@ -60,7 +66,7 @@ export async function sendFile(
 ): Promise<IpfsOutcome> {
   const { call } = ask;
   const { query, request, reply } = call;
-  const name = nameAsked(query.filename) ?? file.name ?? file.pin?.name;
+  const name = checkedName(query.filename) ?? file.name ?? file.pin?.name;
   const headersFor = (type: string) => headersOf(ask, file, { name, type }, deps.view);
   if (isNotModified(request, [file.etag])) {
     answerHead(call, 304, headersFor(typeByName(name ?? '') ?? UNKNOWN_TYPE));

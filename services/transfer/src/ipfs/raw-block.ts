@@ -3,8 +3,8 @@
  * themselves, with their rules: no redirect, few headers, and 404 soon for what nobody has.
  */
 import { isNotModified, Shares, watchReader } from '@shoal/chassis';
-import { RangeNotSatisfiable } from '@shoal/protocol';
-import { headOf, nameAsked, rangeOf } from '../answer/file-answer.ts';
+import { checkedName, RangeNotSatisfiable } from '@shoal/protocol';
+import { headOf, rangeOf } from '../answer/file-answer.ts';
 import { contentDisposition, IMMUTABLE } from '../answer/file-headers.ts';
 import { answerHead, type IpfsAsk, type IpfsOutcome } from './request/ask.ts';
 import { hintsOf, locationOf } from './request/headers.ts';
@@ -86,7 +86,7 @@ function headersOf(
     'cache-control': IMMUTABLE,
     'content-disposition': contentDisposition(
       'attachment',
-      nameAsked(query.filename) ?? `${target.asGiven}.bin`,
+      checkedName(query.filename) ?? `${target.asGiven}.bin`,
     ),
     ...(location.length > 0 && location.length < HINTS_MAX_LENGTH
       ? { 'content-location': location }

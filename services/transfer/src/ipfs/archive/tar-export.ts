@@ -9,9 +9,8 @@
  */
 import type { DagEntry } from '@shoal/blocks';
 import { isNotModified } from '@shoal/chassis';
-import { type Cid, entryNameFault } from '@shoal/protocol';
+import { checkedName, type Cid, entryNameFault } from '@shoal/protocol';
 import type { BlockReader } from '../../fetch/any-blocks.ts';
-import { nameAsked } from '../../answer/file-answer.ts';
 import { contentDisposition, IMMUTABLE } from '../../answer/file-headers.ts';
 import { fetchAhead, type Flow, pieceOf, type Pieces } from '../../file/pieces.ts';
 import { answerHead, type IpfsAsk, type IpfsOutcome } from '../request/ask.ts';
@@ -170,7 +169,7 @@ function headersOf(
     'cache-control': IMMUTABLE,
     'content-disposition': contentDisposition(
       'attachment',
-      nameAsked(query.filename) ?? `${target.asGiven}.tar`,
+      checkedName(query.filename) ?? `${target.asGiven}.tar`,
     ),
     ...(isByAccept ? { 'content-location': locationOf(path, { format: 'tar' }) } : {}),
     'content-type': TAR_TYPE,
