@@ -1,4 +1,5 @@
 export * from './http/answer.ts';
+export * from './http/frames.ts';
 export * from './bounded.ts';
 export * from './bytes.ts';
 export * from './cid.ts';
@@ -6,7 +7,6 @@ export * from './copy-proof.ts';
 export * from './entry-name.ts';
 export * from './file-name.ts';
 export * from './file.ts';
-export * from './frames.ts';
 export * from './have-map.ts';
 export * from './host-port.ts';
 export * from './jobs.ts';

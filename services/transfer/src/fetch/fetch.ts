@@ -1,142 +1,110 @@
 /**
- * ⑦ Fetch: one block from many providers.
- *
- * Providers are asked one at a time, best first: racing them all would fetch the same bytes twice.
- * A second one is asked at once when the first fails, and when the first takes longer than it nearly
- * ever does (a hedge, within a budget). The first right bytes win and the losers are cancelled.
- * When all known providers failed, `findMore` may know others, because peers come and go.
+ * ⑦ among the members: their storages are the providers, our own before all others, and one memory says
+ * how each of them answered. Everything in this process that needs a block gets it here, by one of two
+ * strategies: listed-blocks.ts knows from have-maps who holds what, any-blocks.ts asks.
  */
-import { BlockCorrupt, BlockUnavailable, type Cid, type PeerId } from '@shoal/protocol';
-import type { Outcome, Ranking } from '@shoal/swarm';
+import type { Log, PeerClient } from '@shoal/chassis';
+import { BlockCorrupt, type Member, type PeerId } from '@shoal/protocol';
+import { createRanking, type Ranking } from '@shoal/swarm';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Metrics } from '../metrics.ts';
+import { type MemberView, targetOf } from '../peers/member-view.ts';
+import type { ReportCorrupt } from '../peers/report-corrupt.ts';
+import { fetchBlock } from './fetch.ts';
+import type { ReceiveBlock, ReceivedBlock, SizedWant } from './receive-block.ts';
 
-export interface Provider {
-  readonly peerId: PeerId;
+/** Pause before all providers are asked again. */
+const RETRY_DELAY_MS = 250;
+
+export interface Source {
+  /** The members that may have the block, best first, as far as is known now. */
+  readonly providers: () => readonly Member[];
+  /** For a block that must be somewhere: how long all are asked again, and how to learn of more of them. */
+  readonly again?: { readonly forMs: number; readonly learn: () => Promise<void> };
 }
 
-/** Something to release after use: see receive-block.ts. */
-export interface Releasable {
-  readonly release: () => void;
+/** One verified block from these members; the caller releases it. @throws BlockUnavailable */
+export type FetchFrom = (
+  want: SizedWant,
+  source: Source,
+  options: { signal: AbortSignal },
+) => Promise<ReceivedBlock>;
+
+/** @param signal Ends the watching of members. */
+export function createFetchFrom(
+  deps: {
+    readonly client: Pick<PeerClient, 'own'>;
+    readonly receive: ReceiveBlock;
+    readonly view: MemberView;
+    readonly metrics: Metrics;
+    readonly reportCorrupt: ReportCorrupt;
+    readonly log: Log;
+  },
+  { signal: running }: { signal: AbortSignal },
+): FetchFrom {
+  const { client, receive, view, metrics, log } = deps;
+  const ranking = createRanking();
+  const sourceOf = (member: Member) => (member.isSelf ? 'own' : 'peer');
+  forgiveTheReturned(ranking, view, { signal: running });
+
+  return async (want, { providers, again }, options) => {
+    const { cid } = want;
+    const startedAtMs = performance.now();
+    const block = await fetchBlock<Member, ReceivedBlock>(
+      cid,
+      {
+        ranking,
+        nowMs: () => performance.now(),
+        async receive(member, { signal }) {
+          const received = await receive(want, targetOf(member, 'storage', client), { signal });
+          metrics.bytesFetched.inc({ source: sourceOf(member) }, received.bytes.length);
+          return received;
+        },
+        providers,
+        // A copy on our own disk is the nearest there is, however busy.
+        order: (members) => [
+          ...members.filter(({ isSelf }) => isSelf),
+          ...ranking.order(
+            members.filter(({ isSelf }) => !isSelf),
+            performance.now(),
+          ),
+        ],
+        async findMore({ signal }) {
+          if (performance.now() - startedAtMs > (again?.forMs ?? 0)) return false;
+          await again?.learn();
+          await sleep(RETRY_DELAY_MS, undefined, { signal }).catch(() => undefined);
+          return !signal.aborted;
+        },
+        onEnd(member, outcome, err) {
+          metrics.blocksFetched.inc({ source: sourceOf(member), outcome });
+          if (err === undefined) return;
+          metrics.retries.inc();
+          if (err instanceof BlockCorrupt) {
+            metrics.corruptBlocks.inc({ source: sourceOf(member) });
+            log.warn({ cid, peer: member.peerId, err }, 'peer sent wrong bytes');
+            deps.reportCorrupt(member, cid);
+          } else log.debug({ cid, peer: member.peerId, err }, 'block not received');
+        },
+        onHedge: () => metrics.hedges.inc(),
+      },
+      options,
+    );
+    metrics.fetchDuration.observe((performance.now() - startedAtMs) / 1000);
+    return block;
+  };
 }
 
-export interface FetchDeps<P extends Provider, Block extends Releasable> {
-  readonly ranking: Ranking;
-  /** Asks one provider; rejects when it lacks the block, fails, hangs or lies. */
-  readonly receive: (provider: P, options: { signal: AbortSignal }) => Promise<Block>;
-  /** Providers known now. */
-  readonly providers: () => readonly P[];
-  /** The order in which to ask these, best first. */
-  readonly order: (providers: readonly P[]) => readonly P[];
-  /** Called when all of them failed: waits or looks for more. True when it is worth asking all again. */
-  readonly findMore: (options: { signal: AbortSignal }) => Promise<boolean>;
-  readonly nowMs: () => number;
-  readonly onEnd: (provider: P, outcome: Outcome, error: Error | undefined) => void;
-  readonly onHedge: () => void;
-}
-
-/**
- * Gets one verified block.
- * @throws BlockUnavailable when every provider failed; its `cause` holds one error for each.
- * @throws The signal's reason when it fires.
- */
-export async function fetchBlock<P extends Provider, Block extends Releasable>(
-  cid: Cid,
-  deps: FetchDeps<P, Block>,
+/** A member that was away may have restarted: what it did before is not held against it. */
+function forgiveTheReturned(
+  ranking: Ranking,
+  view: MemberView,
   { signal }: { signal: AbortSignal },
-): Promise<Block> {
-  const over = new AbortController();
-  const failures: Error[] = [];
-  const tried = new Set<PeerId>();
-  const asked = new Set<PeerId>();
-  const running = new Map<PeerId, Promise<Block | undefined>>();
-  let winner: Block | undefined;
-
-  const nextProvider = (): P | undefined => {
-    const untried = deps.providers().filter(({ peerId }) => !tried.has(peerId));
-    return deps.order(untried)[0];
+): void {
+  let askedBefore = new Set<PeerId>();
+  const forgive = () => {
+    const asked = view.asked().map(({ peerId }) => peerId);
+    for (const peerId of asked) if (!askedBefore.has(peerId)) ranking.forgive(peerId);
+    askedBefore = new Set(asked);
   };
-  /** Asks one provider; resolves to undefined when it failed, so that a race goes on. */
-  const ask = async (provider: P): Promise<Block | undefined> => {
-    const { peerId } = provider;
-    const startedAtMs = deps.nowMs();
-    const end = (outcome: Outcome, error?: Error) => {
-      running.delete(peerId);
-      deps.ranking.ended(peerId, outcome, deps.nowMs() - startedAtMs, deps.nowMs());
-      deps.onEnd(provider, outcome, error);
-    };
-    deps.ranking.started(peerId);
-    try {
-      const block = await deps.receive(provider, {
-        signal: AbortSignal.any([signal, over.signal]),
-      });
-      end('verified');
-      if (winner !== undefined || signal.aborted) block.release();
-      else winner = block;
-      return winner;
-    } catch (cause) {
-      const error = cause instanceof Error ? cause : new Error(String(cause));
-      if (signal.aborted || over.signal.aborted) {
-        end('cancelled');
-        return undefined;
-      }
-      end(error instanceof BlockCorrupt ? 'corrupt' : 'failed', error);
-      failures.push(error);
-      return undefined;
-    }
-  };
-  const start = (provider: P): void => {
-    tried.add(provider.peerId);
-    asked.add(provider.peerId);
-    running.set(provider.peerId, ask(provider));
-  };
-
-  try {
-    for (;;) {
-      signal.throwIfAborted();
-      if (running.size === 0) {
-        const provider = nextProvider();
-        if (provider === undefined) {
-          if (await deps.findMore({ signal })) {
-            tried.clear();
-            continue;
-          }
-          signal.throwIfAborted();
-          const cause = new AggregateError(failures, 'every provider failed');
-          throw new BlockUnavailable({ cid, providersTried: asked.size }, { cause });
-        }
-        start(provider);
-      }
-      const slowest = [...running.keys()].at(-1);
-      const patience = slowest === undefined ? undefined : deps.ranking.hedgeDelayMs(slowest);
-      const block = await firstOf([...running.values()], patience);
-      if (block !== undefined && block !== 'slow') return block;
-      signal.throwIfAborted();
-      if (block === 'slow') {
-        const second = nextProvider();
-        if (second !== undefined && deps.ranking.takeHedge()) {
-          deps.onHedge();
-          start(second);
-        } else await firstOf([...running.values()], undefined);
-        if (winner !== undefined) return winner;
-      }
-    }
-  } finally {
-    over.abort(new Error('another provider was faster'));
-  }
-}
-
-/** The first of these to end, or `slow` when none does in time. */
-async function firstOf<Block>(
-  attempts: readonly Promise<Block | undefined>[],
-  patienceMs: number | undefined,
-): Promise<Block | undefined | 'slow'> {
-  if (patienceMs === undefined) return Promise.race(attempts);
-  let timer: NodeJS.Timeout | undefined;
-  const slow = new Promise<'slow'>((resolve) => {
-    timer = setTimeout(resolve, patienceMs, 'slow');
-  });
-  try {
-    return await Promise.race([...attempts, slow]);
-  } finally {
-    clearTimeout(timer);
-  }
+  view.onChange(forgive, { signal });
 }
