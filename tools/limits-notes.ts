@@ -717,7 +717,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Waiting for digests',
       past: '503 `description-not-ready`; the work goes on',
     },
-    'holders.ts HAVE_TIMEOUT_MS': {
+    'locate.ts HAVE_TIMEOUT_MS': {
       what: 'A member’s answer whether it holds a block',
       past: 'counts as "does not have it"',
     },

@@ -1,89 +1,94 @@
 /**
- * ⑦ among the members: their storages are the providers, our own before all others, and one memory says
- * how each of them answered. Everything in this process that needs a block gets it here, by one of two
- * strategies: listed-blocks.ts knows from have-maps who holds what, any-blocks.ts asks.
+ * ⑦ Fetch: which peer a block comes from.
+ *
+ * Our own disk is the nearest there is, however busy. Of the others, those that fail go last; then those that
+ * said they hold the block come before those on which it is placed, and these before those that did not say; of
+ * peers that are alike so far, the one that gives a block soonest now (swarm's rank.ts) is asked. Until the first
+ * answers are here all is a guess: a wrong one costs a short "I don't have it", waiting would cost every reader
+ * a round trip. race-providers.ts then asks them in this order.
+ *
+ * Everything in this process that needs a block gets it here, with one memory of how each peer answered, by one
+ * of two strategies: listed-blocks.ts knows from have-maps who holds what, any-blocks.ts asks.
  */
-import type { Log, PeerClient } from '@shoal/chassis';
-import { BlockCorrupt, type Member, type PeerId } from '@shoal/protocol';
-import { createRanking, type Ranking } from '@shoal/swarm';
+import type { Log } from '@shoal/chassis';
+import type { Member, PeerId } from '@shoal/protocol';
+import { createRanking, type Ranking, type Standing } from '@shoal/swarm';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Metrics } from '../metrics.ts';
-import { type MemberView, targetOf } from '../peers/member-view.ts';
-import type { ReportCorrupt } from '../peers/report-corrupt.ts';
-import { fetchBlock } from './fetch.ts';
-import type { ReceiveBlock, ReceivedBlock, SizedWant } from './receive-block.ts';
+import type { MemberView } from '../peers/member-view.ts';
+import type { AskStorage } from './ask-storage.ts';
+import { raceProviders } from './race-providers.ts';
+import type { ReceivedBlock, SizedWant } from './receive-block.ts';
 
 /** Pause before all providers are asked again. */
 const RETRY_DELAY_MS = 250;
 
+/** The members that may have a block, by how likely they have it. */
+export interface Candidates {
+  /** Said so. */
+  readonly said: readonly Member[];
+  /** Did not say, but the block is placed on them. */
+  readonly placed?: readonly Member[];
+  /** Did not say. */
+  readonly unsure?: readonly Member[];
+}
+
+/** The groups of candidates, likeliest first. */
+const GROUPS = ['said', 'placed', 'unsure'] as const satisfies readonly (keyof Candidates)[];
+
 export interface Source {
-  /** The members that may have the block, best first, as far as is known now. */
-  readonly providers: () => readonly Member[];
+  /** As far as is known now: asked for before each choice. */
+  readonly candidates: () => Candidates;
+  /** One of them answered that it does not have the block. */
+  readonly onAbsent?: (member: Member) => void;
   /** For a block that must be somewhere: how long all are asked again, and how to learn of more of them. */
   readonly again?: { readonly forMs: number; readonly learn: () => Promise<void> };
 }
 
 /** One verified block from these members; the caller releases it. @throws BlockUnavailable */
-export type FetchFrom = (
+export type FetchBlock = (
   want: SizedWant,
   source: Source,
   options: { signal: AbortSignal },
 ) => Promise<ReceivedBlock>;
 
 /** @param signal Ends the watching of members. */
-export function createFetchFrom(
+export function createFetchBlock(
   deps: {
-    readonly client: Pick<PeerClient, 'own'>;
-    readonly receive: ReceiveBlock;
-    readonly view: MemberView;
+    readonly ask: AskStorage;
+    readonly view: Pick<MemberView, 'asked' | 'onChange'>;
     readonly metrics: Metrics;
-    readonly reportCorrupt: ReportCorrupt;
     readonly log: Log;
   },
   { signal: running }: { signal: AbortSignal },
-): FetchFrom {
-  const { client, receive, view, metrics, log } = deps;
+): FetchBlock {
+  const { ask, view, metrics, log } = deps;
   const ranking = createRanking();
-  const sourceOf = (member: Member) => (member.isSelf ? 'own' : 'peer');
   forgiveTheReturned(ranking, view, { signal: running });
 
-  return async (want, { providers, again }, options) => {
+  return async (want, { candidates, onAbsent, again }, options) => {
     const { cid } = want;
     const startedAtMs = performance.now();
-    const block = await fetchBlock<Member, ReceivedBlock>(
+    const block = await raceProviders<Choice, ReceivedBlock>(
       cid,
       {
         ranking,
         nowMs: () => performance.now(),
-        async receive(member, { signal }) {
-          const received = await receive(want, targetOf(member, 'storage', client), { signal });
-          metrics.bytesFetched.inc({ source: sourceOf(member) }, received.bytes.length);
-          return received;
-        },
-        providers,
-        // A copy on our own disk is the nearest there is, however busy.
-        order: (members) => [
-          ...members.filter(({ isSelf }) => isSelf),
-          ...ranking.order(
-            members.filter(({ isSelf }) => !isSelf),
-            performance.now(),
-          ),
-        ],
+        receive: ({ member }, { signal }) => ask(want, member, { signal }),
+        next: (tried) => choose(candidates(), tried, ranking),
         async findMore({ signal }) {
           if (performance.now() - startedAtMs > (again?.forMs ?? 0)) return false;
           await again?.learn();
           await sleep(RETRY_DELAY_MS, undefined, { signal }).catch(() => undefined);
           return !signal.aborted;
         },
-        onEnd(member, outcome, err) {
-          metrics.blocksFetched.inc({ source: sourceOf(member), outcome });
-          if (err === undefined) return;
-          metrics.retries.inc();
-          if (err instanceof BlockCorrupt) {
-            metrics.corruptBlocks.inc({ source: sourceOf(member) });
-            log.warn({ cid, peer: member.peerId, err }, 'peer sent wrong bytes');
-            deps.reportCorrupt(member, cid);
-          } else log.debug({ cid, peer: member.peerId, err }, 'block not received');
+        onEnd({ member, peerId: peer, ...why }, { outcome, ...how }) {
+          if (outcome === 'verified') log.debug({ cid, peer, ...why, ...how }, 'block fetched');
+          if (outcome === 'absent') {
+            log.debug({ cid, peer, ...why }, 'peer does not have the block');
+            onAbsent?.(member);
+          }
+          if (outcome === 'failed' || outcome === 'corrupt') metrics.retries.inc();
         },
         onHedge: () => metrics.hedges.inc(),
       },
@@ -94,10 +99,42 @@ export function createFetchFrom(
   };
 }
 
+/** A member to ask, and why it. */
+interface Choice extends Standing {
+  readonly peerId: PeerId;
+  readonly member: Member;
+  readonly group: 'own' | keyof Candidates;
+  /** Of how many it was chosen. */
+  readonly candidates: number;
+}
+
+/** The member to ask next. */
+function choose(
+  groups: Candidates,
+  tried: ReadonlySet<PeerId>,
+  ranking: Ranking,
+): Choice | undefined {
+  const candidates = GROUPS.flatMap((group, doubt) =>
+    (groups[group] ?? []).map((member) => ({ peerId: member.peerId, member, group, doubt })),
+  ).filter(({ peerId }) => !tried.has(peerId));
+  const nowMs = performance.now();
+  const own = candidates.find(({ member }) => member.isSelf);
+  const chosen = own ?? ranking.order(candidates, nowMs)[0];
+  if (chosen === undefined) return undefined;
+  const { peerId, member, group } = chosen;
+  return {
+    peerId,
+    member,
+    group: member.isSelf ? 'own' : group,
+    candidates: candidates.length,
+    ...ranking.standing(peerId, nowMs),
+  };
+}
+
 /** A member that was away may have restarted: what it did before is not held against it. */
 function forgiveTheReturned(
   ranking: Ranking,
-  view: MemberView,
+  view: Pick<MemberView, 'asked' | 'onChange'>,
   { signal }: { signal: AbortSignal },
 ): void {
   let askedBefore = new Set<PeerId>();
