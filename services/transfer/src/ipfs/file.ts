@@ -18,7 +18,7 @@ import {
 } from '../answer/file-headers.ts';
 import type { ByteRange, Flow, Piece, Pieces } from '../file/pieces.ts';
 import { answerHead, type IpfsAsk, type IpfsOutcome } from './request/ask.ts';
-import { hintsOf } from './request/headers.ts';
+import { pathHeaders } from './request/headers.ts';
 import { type LooseRoot, openLooseFile } from '../file/loose-file.ts';
 import type { MemberView } from '../peers/member-view.ts';
 import { openPinnedFile, type PinnedFileDeps } from '../file/pinned-file.ts';
@@ -201,7 +201,7 @@ function headersOf(
   const wantsDigest = wantsSha256(request.headers['want-repr-digest'], { unasked: true });
   return {
     ...contentHeaders({ etag, type, disposition }),
-    ...hintsOf(path, roots),
+    ...pathHeaders(path, roots),
     ...(pin === undefined
       ? {}
       : pinHeaders(pin, { link: linkHeader(pin, view, request), wantsDigest })),

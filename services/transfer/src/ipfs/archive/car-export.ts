@@ -19,7 +19,7 @@ import { carFrame, carHeader } from './car-frames.ts';
 import { bytesIn, type CarQuery, readCarQuery } from './car-query.ts';
 import { contentDisposition, IMMUTABLE } from '../../answer/file-headers.ts';
 import { answerHead, type IpfsAsk, type IpfsOutcome } from '../request/ask.ts';
-import { hintsOf, locationOf } from '../request/headers.ts';
+import { pathHeaders, locationOf } from '../request/headers.ts';
 import { seekAhead } from '../../file/loose-file.ts';
 import { CAR_TYPE, type Dups } from '../request/negotiate.ts';
 import { linksOfNode } from '../../fetch/read-budget.ts';
@@ -188,6 +188,6 @@ function headersOf(
     'content-type': `${CAR_TYPE}; version=1; order=dfs; dups=${dups}`,
     etag,
     'x-content-type-options': 'nosniff',
-    ...hintsOf(path, roots),
+    ...pathHeaders(path, roots),
   };
 }

@@ -14,7 +14,7 @@ import type { BlockReader } from '../../fetch/any-blocks.ts';
 import { contentDisposition, IMMUTABLE } from '../../answer/file-headers.ts';
 import { fetchAhead, type Flow, pieceOf, type Pieces } from '../../file/pieces.ts';
 import { answerHead, type IpfsAsk, type IpfsOutcome } from '../request/ask.ts';
-import { hintsOf, locationOf } from '../request/headers.ts';
+import { pathHeaders, locationOf } from '../request/headers.ts';
 import {
   fetchSought,
   type LooseRoot,
@@ -176,6 +176,6 @@ function headersOf(
     // A weak one, as the public gateways have it: another version may pack the same otherwise.
     etag: `W/${tag}`,
     'x-content-type-options': 'nosniff',
-    ...hintsOf(path, roots),
+    ...pathHeaders(path, roots),
   };
 }
