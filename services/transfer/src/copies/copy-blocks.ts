@@ -45,8 +45,7 @@ export function createCopyBlocks(deps: {
         .map(([cid, members]) => ({ cid, sizeBytes: undefined, members }));
       const { copied } = await repairs.copy(
         wants,
-        (want, options) =>
-          fetchBlock(want, { candidates: () => ({ said: want.members }) }, options),
+        (want, options) => fetchBlock(want, { providers: () => ({ said: want.members }) }, options),
         { lookedAtMs, signal },
       );
       for (const cid of copied) here.add(cid);

@@ -170,8 +170,8 @@ export class AnyBlocks implements Disposable {
     if (holders.length === 0) return this.#absent(cid);
     try {
       const want = { cid, sizeBytes: undefined };
-      const candidates = { said: holders };
-      return await this.#deps.fetchBlock(want, { candidates: () => candidates }, { signal });
+      const providers = { said: holders };
+      return await this.#deps.fetchBlock(want, { providers: () => providers }, { signal });
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof BlockUnavailable) return error;

@@ -24,7 +24,7 @@ import type { ReceivedBlock, SizedWant } from './receive-block.ts';
 const RETRY_DELAY_MS = 250;
 
 /** The members that may have a block, by how likely they have it. */
-export interface Candidates {
+export interface Providers {
   /** Said so. */
   readonly said: readonly Member[];
   /** Did not say, but the block is placed on them. */
@@ -33,12 +33,12 @@ export interface Candidates {
   readonly unsure?: readonly Member[];
 }
 
-/** The groups of candidates, likeliest first. */
-const GROUPS = ['said', 'placed', 'unsure'] as const satisfies readonly (keyof Candidates)[];
+/** The groups of providers, likeliest first. */
+const GROUPS = ['said', 'placed', 'unsure'] as const satisfies readonly (keyof Providers)[];
 
 export interface Source {
   /** As far as is known now: asked for before each choice. */
-  readonly candidates: () => Candidates;
+  readonly providers: () => Providers;
   /** One of them answered that it does not have the block. */
   readonly onAbsent?: (member: Member) => void;
   /** For a block that must be somewhere: how long all are asked again, and how to learn of more of them. */
@@ -66,7 +66,7 @@ export function createFetchBlock(
   const ranking = createRanking();
   forgiveTheReturned(ranking, view, { signal: running });
 
-  return async (want, { candidates, onAbsent, again }, options) => {
+  return async (want, { providers, onAbsent, again }, options) => {
     const { cid } = want;
     const startedAtMs = performance.now();
     const block = await raceProviders<Choice, ReceivedBlock>(
@@ -75,7 +75,7 @@ export function createFetchBlock(
         ranking,
         nowMs: () => performance.now(),
         receive: ({ member }, { signal }) => ask(want, member, { signal }),
-        next: (tried) => choose(candidates(), tried, ranking),
+        next: (tried) => choose(providers(), tried, ranking),
         async findMore({ signal }) {
           if (performance.now() - startedAtMs > (again?.forMs ?? 0)) return false;
           await again?.learn();
@@ -103,30 +103,30 @@ export function createFetchBlock(
 interface Choice extends Standing {
   readonly peerId: PeerId;
   readonly member: Member;
-  readonly group: 'own' | keyof Candidates;
+  readonly group: 'own' | keyof Providers;
   /** Of how many it was chosen. */
-  readonly candidates: number;
+  readonly providers: number;
 }
 
 /** The member to ask next. */
 function choose(
-  groups: Candidates,
+  groups: Providers,
   tried: ReadonlySet<PeerId>,
   ranking: Ranking,
 ): Choice | undefined {
-  const candidates = GROUPS.flatMap((group, doubt) =>
+  const providers = GROUPS.flatMap((group, doubt) =>
     (groups[group] ?? []).map((member) => ({ peerId: member.peerId, member, group, doubt })),
   ).filter(({ peerId }) => !tried.has(peerId));
   const nowMs = performance.now();
-  const own = candidates.find(({ member }) => member.isSelf);
-  const chosen = own ?? ranking.order(candidates, nowMs)[0];
+  const own = providers.find(({ member }) => member.isSelf);
+  const chosen = own ?? ranking.order(providers, nowMs)[0];
   if (chosen === undefined) return undefined;
   const { peerId, member, group } = chosen;
   return {
     peerId,
     member,
     group: member.isSelf ? 'own' : group,
-    candidates: candidates.length,
+    providers: providers.length,
     ...ranking.standing(peerId, nowMs),
   };
 }

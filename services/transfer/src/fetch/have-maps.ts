@@ -9,7 +9,7 @@ import {
   storageRoutes,
 } from '@shoal/protocol';
 import type { MemberView } from '../peers/member-view.ts';
-import type { Candidates } from './fetch.ts';
+import type { Providers } from './fetch.ts';
 
 /** How long the swarm may take to answer a want; most answer within tens of milliseconds. */
 const WANT_TIMEOUT_MS = 1000;
@@ -57,7 +57,7 @@ export class HaveMaps {
   }
 
   /** The members that may have the block: those that said they don't are left out. */
-  candidatesOf(cid: Cid, index: number | undefined): Candidates {
+  providersOf(cid: Cid, index: number | undefined): Providers {
     const { view } = this.#deps;
     const asked = view.asked();
     const placedOn = new Set(view.placement(partitionOf(cid)).slice(0, this.#replicas));
@@ -70,12 +70,14 @@ export class HaveMaps {
   }
 
   /**
-   * This member does not have a block that it was asked for. If it had said so, what it said is out of date:
-   * until it says anew it counts as one that did not say, and its other blocks are asked elsewhere first.
+   * This member does not have a block that it was asked for. If it had said that it has it, what it said is out of
+   * date: until it says anew it counts as one that did not say, and its other blocks are asked elsewhere first.
+   * That ours is not here says nothing of the others, and is what a peer that joins meets with every file.
    */
   noteAbsent(member: Member, index: number | undefined): void {
-    if (this.#has(member, index) === true) this.#holds.delete(member.peerId);
-    void this.learn();
+    const isStale = this.#has(member, index) === true;
+    if (isStale) this.#holds.delete(member.peerId);
+    if (isStale || !member.isSelf) void this.learn();
   }
 
   /** How many of the others are known to hold the block at this place in DAG order. */

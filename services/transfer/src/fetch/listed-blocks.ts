@@ -51,10 +51,10 @@ export function createListedBlocks(
       }
       return {
         fetch: (want, options) => {
-          const candidates = () => haveMaps.candidatesOf(want.cid, want.index);
+          const providers = () => haveMaps.providersOf(want.cid, want.index);
           const onAbsent = (member: Member) => haveMaps.noteAbsent(member, want.index);
           const again = { forMs: RETRY_FOR_MS, learn };
-          return deps.fetchBlock(want, { candidates, onAbsent, again }, options);
+          return deps.fetchBlock(want, { providers, onAbsent, again }, options);
         },
         learn,
         countHolders: (index) => haveMaps.countHolders(index),

@@ -52,8 +52,8 @@ function rig(
       else onHead(404, 0);
     },
   };
-  const fetchBlock: FetchBlock = async ({ cid }, { candidates }) => {
-    const from = candidates().said;
+  const fetchBlock: FetchBlock = async ({ cid }, { providers }) => {
+    const from = providers().said;
     fetched.push(from.map(({ peerId }) => peerId));
     if (from.every(({ peerId }) => refuses.includes(`bytes of ${peerId}`)))
       throw new BlockUnavailable({ cid, providersTried: from.length });

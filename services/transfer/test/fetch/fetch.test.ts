@@ -4,7 +4,7 @@ import { createLog } from '@shoal/chassis';
 import { BlockCorrupt, BlockNotFound, type Member } from '@shoal/protocol';
 import { Registry } from 'prom-client';
 import { createAskStorage } from '../../src/fetch/ask-storage.ts';
-import { type Candidates, createFetchBlock, type FetchBlock } from '../../src/fetch/fetch.ts';
+import { createFetchBlock, type FetchBlock, type Providers } from '../../src/fetch/fetch.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { paperClient, paperView, peerOf } from '../paper.ts';
 
@@ -49,7 +49,7 @@ function rig() {
     if (found === undefined) throw new Error(`no peer ${index}`);
     return found;
   };
-  const groups = (named: Partial<Record<keyof Candidates, readonly number[]>>): Candidates => ({
+  const groups = (named: Partial<Record<keyof Providers, readonly number[]>>): Providers => ({
     said: (named.said ?? []).map(member),
     placed: (named.placed ?? []).map(member),
     unsure: (named.unsure ?? []).map(member),
@@ -70,8 +70,8 @@ function rig() {
     ) {
       const before = asked.length;
       const onAbsent = ({ peerId }: Member) => absent.push(Number(peerId.split('-')[1]));
-      const candidates = () => groups(named);
-      await fetchBlock(WANT, { candidates, onAbsent, ...source }, { signal });
+      const providers = () => groups(named);
+      await fetchBlock(WANT, { providers, onAbsent, ...source }, { signal });
       return asked.slice(before);
     },
   };
@@ -140,11 +140,11 @@ describe('the peer that a block comes from', () => {
   });
 
   it('is one that got the block just now, as soon as that is known, though it had said no', async () => {
-    const got: Partial<Record<keyof Candidates, readonly number[]>>[] = [{ said: [1] }];
+    const got: Partial<Record<keyof Providers, readonly number[]>>[] = [{ said: [1] }];
     swarm.answers([1], 'absent');
     swarm.answers([2], 'block');
     const source = {
-      candidates: () => swarm.groups(got.at(-1) ?? {}),
+      providers: () => swarm.groups(got.at(-1) ?? {}),
       again: { forMs: 6000, learn: async () => void got.push({ said: [2] }) },
     };
     expect(await swarm.fetch({}, source)).toEqual([1, 2]);
@@ -168,7 +168,7 @@ describe('the peer that a block comes from', () => {
       group: 'placed',
       tier: 0,
       costMs: 1,
-      candidates: 2,
+      providers: 2,
       isHedge: false,
       durationMs: expect.any(Number),
     });
