@@ -636,11 +636,14 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Waiting for digests',
       past: '503 `description-not-ready`; the work goes on',
     },
-    'holders.ts HAVE_TIMEOUT_MS': {
+    'locate.ts HAVE_TIMEOUT_MS': {
       what: 'A member’s answer whether it holds a block',
       past: 'counts as "does not have it"',
     },
-    'headers.ts HINTS_MAX_LENGTH': { what: 'Hints in any other answer', past: 'left out' },
+    'headers.ts PATH_HEADERS_MAX_LENGTH': {
+      what: 'Path and roots in the head of any other answer',
+      past: 'left out',
+    },
     'holdings.ts BLOCKS_PER_QUESTION_MAX': {
       what: 'Who else holds a file (`WANT_TIMEOUT_MS`, 1.5 s; `BLOCKS_PER_QUESTION_MAX`, 8 Mi blocks a question)',
       past: 'no answer is a "no"; another question',
@@ -678,8 +681,8 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Digests kept (`STORE_SIZE_MAX_BYTES`, 64 MiB, each counted as at least 4 KiB)',
       past: 'the least recently used go',
     },
-    'raw-block.ts HINTS_MAX_LENGTH': {
-      what: 'Hints in the head of a block’s answer (`HINTS_MAX_LENGTH`, 480 characters, so that the head stays below 2 KiB)',
+    'raw-block.ts PATH_HEADERS_MAX_LENGTH': {
+      what: 'Path and roots in the head of a block’s answer (`PATH_HEADERS_MAX_LENGTH`, 480 characters, so that the head stays below 2 KiB)',
       past: 'left out',
     },
     'read-budget.ts LEAF_FETCH_COST_BYTES': {

@@ -85,8 +85,8 @@ reach every service from there. [.env.example](../.env.example) says the same in
 function renderMetrics(): string {
   return page('Metrics', [
     `Each service answers \`/metrics\` in the Prometheus format. Every figure also has the label \`service\`,
-and Node's own (\`process_*\`, \`nodejs_*\`) are beside ours. Labels are small closed sets: never a CID, a
-peer id or a path.`,
+and Node's own (\`process_*\`, \`nodejs_*\`) are beside ours. Labels are small closed sets: never a CID
+or a path, and a peer id only in \`peer\`, of at most 16 members that failed to prove what they hold.`,
     ...METRICS.flatMap(({ title, source, items }) => [
       heading(title, source),
       table(

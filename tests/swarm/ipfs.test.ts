@@ -166,7 +166,7 @@ describe('the IPFS gateway of a swarm of three', () => {
     });
     const asked = await Promise.all([0, 1, 2].map((at) => get(url(at), cached)));
     const without = asked.findIndex(({ status }) => status === 412);
-    const before = await fetchedBlocks(peer(without));
+    const before = await fetchedBlocks(peer(without), 'peer');
     const settledBefore = await settledBlocks(peer(without));
     const head = await request(url(without), { method: 'HEAD' });
     await head.body.dump();
@@ -177,7 +177,7 @@ describe('the IPFS gateway of a swarm of three', () => {
     // readers may then need none.
     await eventually('no more than one fetch for all its readers', async () => {
       const settled = (await settledBlocks(peer(without))) - settledBefore;
-      const fetched = (await fetchedBlocks(peer(without))) - before;
+      const fetched = (await fetchedBlocks(peer(without), 'peer')) - before;
       return fetched - settled <= 1;
     });
   });

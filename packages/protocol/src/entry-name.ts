@@ -3,8 +3,8 @@
  * headers, they are kept as they are: a folder that is backed up must come back with the names it had.
  * Code that shows one makes such characters visible first.
  */
-import { FILE_NAME_MAX_BYTES } from './file.ts';
-
+/** Longest name, in bytes of UTF-8: what common file systems take. Past it: 400 `directory-invalid`. */
+export const ENTRY_NAME_MAX_BYTES = 255;
 /** Longest path, in bytes of UTF-8: what Linux takes. Past it: 400 `directory-invalid`. */
 export const PATH_SIZE_MAX_BYTES = 4096;
 /**
@@ -22,8 +22,8 @@ export const SYMLINK_TARGET_MAX_BYTES = 4095;
  */
 export function entryNameFault(name: string): string | undefined {
   if (name === '') return 'it is empty';
-  if (new TextEncoder().encode(name).length > FILE_NAME_MAX_BYTES)
-    return `it is longer than ${FILE_NAME_MAX_BYTES} bytes`;
+  if (new TextEncoder().encode(name).length > ENTRY_NAME_MAX_BYTES)
+    return `it is longer than ${ENTRY_NAME_MAX_BYTES} bytes`;
   if (name === '.' || name === '..') return 'it names a folder';
   if (name.includes('/')) return 'it contains a path separator';
   if (name.includes('\0')) return 'it contains a NUL character';

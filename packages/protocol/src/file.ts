@@ -3,49 +3,7 @@ import { Cid, PeerId, Sha256 } from './cid.ts';
 import { HaveMap } from './have-map.ts';
 
 /**
- * Longest file name, in bytes of UTF-8: what common file systems take.
- * Past it: 400 `file-name-invalid`.
- */
-export const FILE_NAME_MAX_BYTES = 255;
-
-/** The fault of a name, in words for a person; undefined when it has none. */
-export function fileNameFault(name: string): string | undefined {
-  if (name === '') return 'it is empty';
-  if (new TextEncoder().encode(name).length > FILE_NAME_MAX_BYTES)
-    return `it is longer than ${FILE_NAME_MAX_BYTES} bytes`;
-  if (name === '.' || name === '..') return 'it names a folder';
-  if (/[/\\]/.test(name)) return 'it contains a path separator';
-  // eslint-disable-next-line no-control-regex
-  if (/[\u0000-\u001f\u007f-\u009f]/.test(name)) return 'it contains a control character';
-  // Bidirectional controls make "gpj.exe" read as "exe.jpg".
-  if (/[\u200e\u200f\u202a-\u202e\u2066-\u2069\u061c]/.test(name))
-    return 'it contains a character that reverses the reading direction';
-  if (/[\ud800-\udfff]/.test(name.replace(/[\ud800-\udbff][\udc00-\udfff]/g, '')))
-    return 'it is not valid Unicode';
-  return undefined;
-}
-
-/** The same for those who read schemas; its length is in characters there. */
-const NAME_SHAPE = {
-  minLength: 1,
-  maxLength: FILE_NAME_MAX_BYTES,
-  pattern: String.raw`^[^/\\\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]+$`,
-};
-
-/** A name that is judged as `FileName` is, once it is known which of several counts. */
-export const NameText = z.string().meta(NAME_SHAPE);
-
-/** A name that a file may be uploaded under: one path segment, shown as it is, safe in a header. */
-export const FileName = z
-  .string()
-  .superRefine((name, context) => {
-    const fault = fileNameFault(name);
-    if (fault !== undefined) context.addIssue({ code: 'custom', message: fault });
-  })
-  .meta(NAME_SHAPE);
-
-/**
- * The kind of a root. `file`: a UnixFS file in any layout. `directory`: a UnixFS directory, flat or HAMT.
+ * What a root is. `file`: a UnixFS file in any layout. `directory`: a UnixFS directory, flat or HAMT.
  * `dag`: any other DAG of raw and dag-pb blocks.
  */
 export const DagKind = z.enum(['file', 'directory', 'dag']);

@@ -6,7 +6,7 @@ import * as z from 'zod';
 import { label, TimeMs } from './bounded.ts';
 import { CIDS_PER_BATCH_MAX, DAG_BLOCKS_MAX, DAG_SIZE_MAX_BYTES } from './bytes.ts';
 import { Cid, PeerId } from './cid.ts';
-import { FILE_NAME_MAX_BYTES } from './file.ts';
+import { PIN_NAME_MAX_BYTES } from './file-name.ts';
 import { MemberState } from './member.ts';
 import { REPLICAS_MAX } from './pin.ts';
 
@@ -61,8 +61,8 @@ export type QueueName = keyof typeof QUEUES;
 /** Redis channel for progress events; the gateway relays it as server-sent events. */
 export const EVENTS_CHANNEL = 'shoal:events';
 
-/** A file's name in an event, valid or not. */
-const EventName = label(FILE_NAME_MAX_BYTES);
+/** A file's name in an event, whatever may be wrong with it otherwise. */
+const EventName = label(PIN_NAME_MAX_BYTES);
 
 /** An event of `GET /events`. `atMs` is the sender's wall clock. */
 export const SwarmEvent = z.discriminatedUnion('kind', [

@@ -1,28 +1,14 @@
 import * as z from 'zod';
-import { DateText, hasControls, TimeMs } from './bounded.ts';
+import { DateText, TimeMs } from './bounded.ts';
 import { DAG_BLOCKS_MAX, DAG_SIZE_MAX_BYTES } from './bytes.ts';
 import { Cid, PeerId, Sha256 } from './cid.ts';
-import { DagKind, FILE_NAME_MAX_BYTES, FileName } from './file.ts';
+import { FileName, PinName } from './file-name.ts';
+import { DagKind } from './file.ts';
 
 /** No file asks for more copies than this. Past it: 400. */
 export const REPLICAS_MAX = 16;
 /** Copies of each block that a file is kept in when nobody says otherwise. */
 export const REPLICAS_DEFAULT = 3;
-
-/**
- * A name in a pin. New ones are a `FileName`, which is stricter; a reader takes what an earlier version
- * let pass, as long as headers and screens can show it.
- */
-export const PinName = z
-  .string()
-  .min(1)
-  .max(FILE_NAME_MAX_BYTES)
-  .refine(
-    (name) => new TextEncoder().encode(name).length <= FILE_NAME_MAX_BYTES,
-    `is longer than ${FILE_NAME_MAX_BYTES} bytes`,
-  )
-  .refine((name) => !hasControls(name), 'contains a control character')
-  .refine((name) => name.isWellFormed(), 'is not valid Unicode');
 
 /** The wish to keep a file, as the service that took it in states it. */
 export const PinDraft = z.object({

@@ -2,9 +2,11 @@
  * In which order to ask the peers that may hold a block, learned from how they answered before.
  *
  * Policy alone: what was measured comes in as arguments, the clock too. A peer costs what a block
- * from it takes now: its usual time, times the requests it already has. Two failures in a row put it
- * behind all others; wrong bytes put it last for a long while. Nobody is ever left out: the last
- * holder of a block is asked even when it lied before, since its bytes are verified anyway.
+ * from it takes now: its usual time, times the requests it already has. That decides between peers that
+ * are as likely to have it; one that said so comes before one that is only guessed to, however fast. Two
+ * failures in a row put a peer behind all others; wrong bytes put it last for a long while. Nobody is ever
+ * left out: the last holder of a block is asked even when it lied before, since its bytes are verified anyway.
+ * An honest "I don't have it" says nothing about how a peer answers, and is no failure.
  *
  * Hedging (Dean & Barroso, "The Tail at Scale", 2013): a block that takes longer than nearly all
  * blocks from that peer took is asked of a second one. Hedges are budgeted as a share of requests;
@@ -46,8 +48,16 @@ const HEDGES_FREE = 16;
  */
 const PEERS_MAX = 2000;
 
-/** How one request ended. `cancelled` says nothing about the peer. */
-export type Outcome = 'verified' | 'failed' | 'corrupt' | 'cancelled';
+/** How one request ended. `absent`, it doesn't have the block, and `cancelled` say nothing about the peer. */
+export type Outcome = 'verified' | 'absent' | 'failed' | 'corrupt' | 'cancelled';
+
+/** How a peer is judged at a moment. */
+export interface Standing {
+  /** 0: it answers. 1: it failed twice in a row. 2: it sent wrong bytes. */
+  readonly tier: number;
+  /** What a block from it takes now, about. */
+  readonly costMs: number;
+}
 
 interface Score {
   inFlight: number;
@@ -64,8 +74,15 @@ export interface Ranking {
   ended(peer: PeerId, outcome: Outcome, durationMs: number, nowMs: number): void;
   /** The peer came back: how it answered before says nothing about it now. A ban stays. */
   forgive(peer: PeerId): void;
-  /** The candidates, best first. */
-  order<C extends { readonly peerId: PeerId }>(candidates: readonly C[], nowMs: number): C[];
+  /**
+   * The candidates, best first: by tier, then doubt, then cost. `doubt` is 0, or left out, of one that said that it
+   * has the block, and more the less likely that is. What is equal in all stays as it came.
+   */
+  order<C extends { readonly peerId: PeerId; readonly doubt?: number }>(
+    candidates: readonly C[],
+    nowMs: number,
+  ): C[];
+  standing(peer: PeerId, nowMs: number): Standing;
   /** How long to wait for this peer before a second one is asked, in milliseconds. */
   hedgeDelayMs(peer: PeerId): number;
   /** Takes one hedge from the budget; false when it is used up. */
@@ -105,6 +122,11 @@ export function createRanking(): Ranking {
     return (1 + (score?.inFlight ?? 0)) * Math.max(1, usualMs) * (1 + (score?.strikes ?? 0));
   };
 
+  const standing = (peer: PeerId, nowMs: number): Standing => {
+    const score = scores.get(peer);
+    return { tier: tier(score, nowMs), costMs: cost(score) };
+  };
+
   return {
     started(peer) {
       requests += 1;
@@ -113,7 +135,7 @@ export function createRanking(): Ranking {
     ended(peer, outcome, durationMs, nowMs) {
       const score = scoreOf(peer);
       score.inFlight = Math.max(0, score.inFlight - 1);
-      if (outcome === 'cancelled') return;
+      if (outcome === 'cancelled' || outcome === 'absent') return;
       if (outcome === 'verified') {
         score.strikes = 0;
         score.durationsMs.push(durationMs);
@@ -132,13 +154,15 @@ export function createRanking(): Ranking {
     },
     order(candidates, nowMs) {
       return candidates
-        .map((candidate, index) => {
-          const score = scores.get(candidate.peerId);
-          return { candidate, index, tier: tier(score, nowMs), cost: cost(score) };
-        })
-        .toSorted((a, b) => a.tier - b.tier || a.cost - b.cost || a.index - b.index)
+        .map((candidate) => ({
+          candidate,
+          doubt: candidate.doubt ?? 0,
+          ...standing(candidate.peerId, nowMs),
+        }))
+        .toSorted((a, b) => a.tier - b.tier || a.doubt - b.doubt || a.costMs - b.costMs)
         .map(({ candidate }) => candidate);
     },
+    standing,
     hedgeDelayMs(peer) {
       const p95 = quantile(scores.get(peer)?.durationsMs ?? [], 0.95);
       if (p95 === undefined) return HEDGE_DELAY_UNKNOWN_MS;

@@ -23,6 +23,30 @@ describe('ranking', () => {
     expect(names(ranking.order(candidates, 1))).toBe('cba');
   });
 
+  it('asks a slow peer that said it has the block before a quick one that only may have it', () => {
+    const ranking = createRanking();
+    ranking.started(id('b'));
+    ranking.ended(id('b'), 'verified', 500, 0);
+    const unsure = candidates.map(({ peerId }) => ({ peerId, doubt: peerId === 'b' ? 0 : 1 }));
+    expect(names(ranking.order(unsure, 1))).toBe('bac');
+    for (let i = 0; i < 2; i += 1) {
+      ranking.started(id('b'));
+      ranking.ended(id('b'), 'failed', 10, 1000);
+    }
+    expect(names(ranking.order(unsure, 1001))).toBe('acb');
+    expect(ranking.standing(id('b'), 1001)).toMatchObject({ tier: 1 });
+  });
+
+  it('holds an honest "I don’t have it" against nobody, and learns no speed from it', () => {
+    const ranking = createRanking();
+    const before = ranking.standing(id('a'), 1);
+    for (let i = 0; i < 5; i += 1) {
+      ranking.started(id('a'));
+      ranking.ended(id('a'), 'absent', 9999, 0);
+    }
+    expect(ranking.standing(id('a'), 1)).toEqual(before);
+  });
+
   it('puts a peer with two strikes behind the others, for a while', () => {
     const ranking = createRanking();
     for (let i = 0; i < 2; i += 1) {

@@ -47,7 +47,7 @@ export function mountChunker(
     return described(file, request, reply);
   };
 
-  mount(mounting, chunkerRoutes.putFile, (call) => takeRaw(call, oneName([call.params.name])));
+  mount(mounting, chunkerRoutes.putFile, (call) => takeRaw(call, call.params.name));
   mount(mounting, chunkerRoutes.addFile, async (call) => {
     const { request, reply, query } = call;
     if (!request.isMultipart()) return takeRaw(call, oneName([query.name]), readAttributes(query));

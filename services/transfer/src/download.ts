@@ -2,7 +2,7 @@
 import { type Call, relativeReference } from '@shoal/chassis';
 import { RangeNotSatisfiable, type transferRoutes, wantsSha256 } from '@shoal/protocol';
 import { linkHeader } from './describe/alternates.ts';
-import { headOf, isYes, nameAsked, rangeOf } from './answer/file-answer.ts';
+import { headOf, isYes, rangeOf } from './answer/file-answer.ts';
 import {
   contentDisposition,
   contentHeaders,
@@ -43,7 +43,7 @@ export function createDownload(deps: DownloadDeps): (call: FileCall) => Promise<
         void reply.header('content-range', `bytes */${pin.sizeBytes}`);
         throw new RangeNotSatisfiable({ sizeBytes: pin.sizeBytes });
       }
-      const name = nameAsked(query.filename) ?? pin.name;
+      const name = query.filename ?? pin.name;
       const kind = isYes(query.download) ? 'attachment' : 'inline';
       const head = headOf(selection, pin.sizeBytes, {
         ...contentHeaders({

@@ -53,7 +53,7 @@ export function createMetrics(register: Registry) {
     blocksFetched: new Counter({
       name: 'shoal_transfer_blocks_fetched_total',
       help: 'Blocks asked of a storage, by whose it is and how it ended.',
-      labelNames: ['source', 'outcome'] as const, // own | peer; verified | corrupt | failed | cancelled
+      labelNames: ['source', 'outcome'] as const, // own | peer; verified | absent | corrupt | failed | cancelled
       registers,
     }),
     bytesFetched: new Counter({

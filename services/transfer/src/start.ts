@@ -37,7 +37,8 @@ import { createHashPieces } from './describe/hash-pieces.ts';
 import { openPieceStore } from './describe/piece-store.ts';
 import { createDownload } from './download.ts';
 import { AnyBlocks } from './fetch/any-blocks.ts';
-import { createFetchFrom } from './fetch/fetch-from.ts';
+import { createAskStorage } from './fetch/ask-storage.ts';
+import { createFetchBlock } from './fetch/fetch.ts';
 import { createListedBlocks } from './fetch/listed-blocks.ts';
 import { createReceiveBlock } from './fetch/receive-block.ts';
 import { readFileBytes } from './file/file-bytes.ts';
@@ -88,14 +89,10 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
     stallMs: config.TRANSFER_BLOCK_STALL_MS,
     timeoutMs: config.TRANSFER_BLOCK_TIMEOUT_MS,
   });
-  const fetchFrom = createFetchFrom(
-    { client, receive, view, metrics, reportCorrupt, log },
-    { signal },
-  );
-  const listed = createListedBlocks({ client, view, fetchFrom, log });
-  const any = stack.use(
-    new AnyBlocks({ client, view, receive, fetchFrom, reportCorrupt, log }, { signal }),
-  );
+  const ask = createAskStorage({ client, receive, view, metrics, reportCorrupt, log });
+  const fetchBlock = createFetchBlock({ ask, view, metrics, log }, { signal });
+  const listed = createListedBlocks({ client, view, fetchBlock, log });
+  const any = stack.use(new AnyBlocks({ client, view, ask, fetchBlock, log }, { signal }));
   const manifests = createManifests({ client, log });
 
   // Copies: offered, accepted, repaired, settled.
@@ -193,7 +190,7 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
     takeBlocks: createTakeBlocks({ client, view, incoming, metrics }),
     spread: (blocks, wishes) =>
       spreadBlocks(blocks, wishes, { client, view, proofs, metrics, log }, { signal }),
-    copyBlocks: createCopyBlocks({ client, view, fetchFrom, repairs, log }),
+    copyBlocks: createCopyBlocks({ client, view, fetchBlock, repairs, log }),
     loop,
     drain: createDrain(leaving, { signal }),
     released,

@@ -5,6 +5,7 @@
 import {
   BYTES,
   HashInvalid,
+  nameProblemOf,
   PROOF_HEADER,
   PeerId,
   ProofRefused,
@@ -146,6 +147,8 @@ function parse<S extends z.ZodType>(schema: S, value: unknown, where: string): z
     const given = (value as Record<string, unknown>)[name];
     throw new HashInvalid({ hash: String(given).slice(0, 100) });
   }
+  const problem = issue === undefined ? undefined : nameProblemOf(issue);
+  if (problem !== undefined) throw problem;
   throw new RequestInvalid({ reason: `${where} ${name}: ${issue?.message ?? 'is not valid'}` });
 }
 

@@ -51,9 +51,9 @@ function operation(route: Route): Record<string, unknown> {
     ],
     ...(route.body === undefined
       ? {}
-      : { requestBody: { content: contentOf(route.body, route.bodyTypes) } }),
+      : { requestBody: { content: contentOf('input', route.body, route.bodyTypes) } }),
     responses: {
-      '2XX': { description: 'Done.', content: contentOf(route.reply, route.replyTypes) },
+      '2XX': { description: 'Done.', content: contentOf('output', route.reply, route.replyTypes) },
       ...(hasOtherPlaces(route) ? { '3XX': { description: 'Elsewhere, or as it was.' } } : {}),
       '4XX': problem('A problem (RFC 9457): the request, or what it is about.', route.problemTypes),
       '5XX': problem('A problem (RFC 9457): this peer cannot serve it now.', route.problemTypes),
@@ -78,19 +78,20 @@ const hasOtherPlaces = ({ method, reply }: Route): boolean => method === 'GET' &
 const problem = (description: string, others: readonly string[] = []) => ({
   description,
   content: {
-    [PROBLEM_TYPE]: { schema: jsonSchema(ProblemBody) },
+    [PROBLEM_TYPE]: { schema: jsonSchema('output', ProblemBody) },
     ...Object.fromEntries(others.map((type) => [type, {}])),
   },
 });
 
 function contentOf(
+  io: Way,
   schema: Route['body'],
   types: readonly string[] = [isBytes(schema) ? '*/*' : 'application/json'],
 ): Record<string, object> {
   return Object.fromEntries(
     types.map((type) => [
       type,
-      isBytes(schema) || type !== 'application/json' ? {} : { schema: jsonSchema(schema) },
+      isBytes(schema) || type !== 'application/json' ? {} : { schema: jsonSchema(io, schema) },
     ]),
   );
 }
@@ -105,9 +106,20 @@ function parameters(place: 'path' | 'query', schema: z.ZodObject, required: bool
     required,
     // A subtree's slashes are part of it.
     ...(name === '*' ? { allowReserved: true } : {}),
-    schema: jsonSchema(value as z.ZodType),
+    schema: jsonSchema('input', value as z.ZodType),
   }));
 }
 
-const jsonSchema = (schema: z.ZodType) =>
-  z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
+/** Whether a schema is of what is sent here, or of what is answered: there, what has a default is always said. */
+type Way = 'input' | 'output';
+
+const jsonSchema = (io: Way, schema: z.ZodType) =>
+  z.toJSONSchema(schema, {
+    io,
+    unrepresentable: 'any',
+    // A later version may say more: a client must not refuse what it does not know.
+    override: ({ zodSchema, jsonSchema: json }) => {
+      const { def } = zodSchema._zod;
+      if (def.type === 'object' && def.catchall === undefined) delete json.additionalProperties;
+    },
+  });

@@ -20,7 +20,7 @@ export const DirectoryInvalid = defineProblem({
   detail: ({ path, reason }) => `"${path}" can't be in the directory: ${reason}; nothing was kept`,
 });
 
-/** An upload, or a download with `?filename=`, has no usable name, or two different ones. */
+/** An upload, a pin, a change or a download with `?filename=` has no usable name, or two different ones. */
 export const FileNameInvalid = defineProblem({
   type: 'problems/file-name-invalid',
   title: 'File name invalid',

@@ -1,15 +1,8 @@
 import * as z from 'zod';
 import { DateText, YesNo } from '../bounded.ts';
 import { AnyCid } from '../cid.ts';
-import {
-  DirectoryReply,
-  FileName,
-  NameText,
-  ImportReply,
-  UploadProgress,
-  UploadReply,
-  UploadsReply,
-} from '../file.ts';
+import { FileName } from '../file-name.ts';
+import { DirectoryReply, ImportReply, UploadProgress, UploadReply, UploadsReply } from '../file.ts';
 import { REPLICAS_DEFAULT, REPLICAS_MAX } from '../pin.ts';
 import { BYTES, route } from '../route.ts';
 import { Codec } from './storage.ts';
@@ -101,7 +94,7 @@ export const chunkerRoutes = {
     summary:
       'Uploads: a multipart form with one or more `file` parts, or a raw body with ?name= (and ?mode= and ?mtime=, when the file is to carry them). 201 when the copies asked for are confirmed, 202 when they are still spreading.',
     params: z.object({}),
-    query: UploadQuery.extend({ name: NameText.optional(), ...AttributesQuery.shape }),
+    query: UploadQuery.extend({ name: FileName.optional(), ...AttributesQuery.shape }),
     body: BYTES,
     bodyTypes: ['multipart/form-data', '*/*'],
     reply: z.union([UploadReply, UploadsReply]),
@@ -112,7 +105,7 @@ export const chunkerRoutes = {
     method: 'PUT',
     path: '/files/:name',
     summary: 'Uploads a raw body under a name (curl -T).',
-    params: z.object({ name: NameText }),
+    params: z.object({ name: FileName }),
     query: UploadQuery,
     body: BYTES,
     reply: UploadReply,
@@ -126,7 +119,7 @@ export const chunkerRoutes = {
       'Uploads a directory: a form whose `file` parts have relative paths as names; a field called `file?mode=0644&mtime=1700000000` states what UnixFS 1.5 keeps. With ?name= they become a new directory of that name, else they must share their first segment. 201 or 202 as for a file.',
     params: z.object({}),
     query: UploadQuery.extend({
-      name: NameText.optional(),
+      name: FileName.optional(),
       /** File names in the form are percent-encoded paths, as Kubo's clients write them. */
       encoded: YesNo.default(false),
       /** Answers each entry of the directory as well. */
@@ -146,7 +139,7 @@ export const chunkerRoutes = {
     params: z.object({}),
     query: UploadQuery.extend({
       /** Of the root, when there is one. Default: the CID. */
-      name: NameText.optional(),
+      name: FileName.optional(),
       pin: YesNo.default(true),
       /** Of a lone block: how to read it. */
       codec: Codec.default('raw'),

@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { YesNo } from '../bounded.ts';
 import { CIDS_PER_BATCH_MAX } from '../bytes.ts';
 import { Cid, FileHash } from '../cid.ts';
-import { NameText } from '../file.ts';
+import { FileName, UncheckedName } from '../file-name.ts';
 import { Nonce } from '../copy-proof.ts';
 import { Lease } from '../jobs.ts';
 import { REPLICAS_MAX } from '../pin.ts';
@@ -38,7 +38,7 @@ export const transferRoutes = {
     path: '/files/:hash',
     summary: 'A file by its CID or sha-256 (also HEAD, Range, If-Range, If-None-Match).',
     params: z.object({ hash: FileHash }),
-    query: z.object({ download: z.string().optional(), filename: NameText.optional() }),
+    query: z.object({ download: z.string().optional(), filename: FileName.optional() }),
     body: undefined,
     reply: BYTES,
     replyTypes: ['*/*'],
@@ -81,7 +81,7 @@ export const transferRoutes = {
     }),
     query: z.object({
       format: z.string().optional(),
-      filename: NameText.optional(),
+      filename: UncheckedName.optional(),
       download: z.string().optional(),
       'dag-scope': z.string().optional(),
       'entity-bytes': z.string().optional(),

@@ -1,12 +1,7 @@
 /** The routes that take blocks as given, and DAGs by name. */
 import assert from 'node:assert/strict';
 import { mount, type Mounting, relativeReference } from '@shoal/chassis';
-import {
-  chunkerRoutes,
-  fileNameFault,
-  FileNameInvalid,
-  MediaTypeUnsupported,
-} from '@shoal/protocol';
+import { chunkerRoutes, MediaTypeUnsupported } from '@shoal/protocol';
 import type { FastifyRequest } from 'fastify';
 import { addPin, type AddPinDeps } from './add-pin.ts';
 import { importBlocks } from './import-blocks.ts';
@@ -26,7 +21,7 @@ export function mountImports(mounting: Mounting, deps: AddPinDeps, take: TakeReq
     const as = type === CAR_TYPE ? 'car' : 'block';
     const open = (options: { signal: AbortSignal }) =>
       openBody(rawBody(request, options), { ...query, as });
-    const wishes = { ...query, name: checkedName(query.name), expiresAtMs: expiryOf(query) };
+    const wishes = { ...query, name: query.name, expiresAtMs: expiryOf(query) };
     const { reply: answer } = await take(call, ({ signal, onPinning }) =>
       importBlocks(open, wishes, { ...deps, onPinning }, { signal }),
     );
@@ -46,12 +41,6 @@ export function mountImports(mounting: Mounting, deps: AddPinDeps, take: TakeReq
     void reply.header('location', relativeReference(request.url, file.url));
     return file;
   });
-}
-
-function checkedName(name: string | undefined): string | undefined {
-  const reason = name === undefined ? undefined : fileNameFault(name);
-  if (reason !== undefined) throw new FileNameInvalid({ reason });
-  return name;
 }
 
 const mediaTypeOf = ({ headers }: FastifyRequest): string =>

@@ -2,8 +2,8 @@
 import type { Attributes } from '@shoal/blocks';
 import {
   AttributesQuery,
+  checkedName,
   FileNameInvalid,
-  fileNameFault,
   readSha256,
   RequestInvalid,
   type Sha256,
@@ -20,9 +20,7 @@ export function oneName(given: readonly (string | undefined)[]): string {
   if (names.size > 1) throw new FileNameInvalid({ reason: 'two names were given' });
   const [name] = names;
   if (name === undefined) throw new FileNameInvalid({ reason: 'none was given' });
-  const fault = fileNameFault(name);
-  if (fault !== undefined) throw new FileNameInvalid({ reason: fault });
-  return name;
+  return checkedName(name);
 }
 
 /**

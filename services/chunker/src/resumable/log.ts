@@ -14,7 +14,7 @@ import {
   Cid,
   Lease,
   REPLICAS_MAX,
-  FileName,
+  PinName,
   Sha256,
   StorageFull,
   UploadReply,
@@ -26,7 +26,8 @@ export const UploadId = z.string().regex(/^[0-9a-f]{32}$/);
 
 /** The sender's wishes when the upload began. */
 export const UploadWishes = z.object({
-  name: FileName.optional(),
+  /** Checked when it was given: an upload that began under an older rule resumes. */
+  name: PinName.optional(),
   replicas: z.int().min(1).max(REPLICAS_MAX),
   copies: z.int().min(0).max(REPLICAS_MAX),
   expiresAtMs: z.int().nonnegative().optional(),

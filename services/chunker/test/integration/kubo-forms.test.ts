@@ -156,6 +156,12 @@ describe("a form of Kubo's clients", () => {
   it.each([
     ['no part', form(), /file-missing/],
     ['no end', part('a', 'cut off'), /multipart-malformed/],
+    ['a name that is none', form(part('..', 'x')), /file-name-invalid.*names a folder/],
+    [
+      'a name of 256 bytes in a directory',
+      form(part(`dir/${'n'.repeat(256)}`, 'x')),
+      /directory-invalid.*longer than 255 bytes/,
+    ],
     [
       'a symlink that is in no directory',
       form(part('link', 'x', SYMLINK)),

@@ -236,6 +236,7 @@ describe('a pin', () => {
       /^403 .*PIN_GATEWAYS/,
     ],
     [{ cid: hashBlock('raw', Buffer.from('x')), gateways: ['ftp://a.example'] }, /^400/],
+    [{ cid: hashBlock('raw', Buffer.from('x')), name: 'a/b' }, /^400 problems\/file-name-invalid/],
     [{ name: 'no cid' }, /^400 problems\/request-invalid/],
   ])('refuses %j', async (body, words) => {
     expect(await problem(await post(body))).toMatch(words);

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { hashBlock } from '@shoal/blocks';
-import { CHUNK_SIZE_BYTES, MiB, StorageFull } from '@shoal/protocol';
+import { CHUNK_SIZE_BYTES, fileNameFault, MiB, StorageFull } from '@shoal/protocol';
 import { readTail, removeTail, writeTail } from '../../src/resumable/tail.ts';
 import { UploadHead } from '../../src/resumable/log.ts';
 import { beginUpload, restoreUpload } from '../../src/resumable/upload-state.ts';
@@ -50,6 +50,13 @@ describe('what is written down of an upload', () => {
       const again = await restoreUpload(paths());
       expect(again?.leaves.slice(0, 9)).toEqual([...upload.leaves.slice(0, 9), cidAt(9)]);
     }
+  });
+
+  it('comes back with a name that no new file may have, since an earlier rule let it pass', async () => {
+    const name = 'gpj\u202eexe';
+    expect(fileNameFault(name)).toBeDefined();
+    await beginUpload(paths(), { ...HEAD, wishes: { ...HEAD.wishes, name } });
+    expect((await restoreUpload(paths()))?.log.head.wishes.name).toBe(name);
   });
 
   it('holds whole lines when the disk takes a part of what is written', async () => {

@@ -92,18 +92,31 @@ export function whyText({ causes = [], replicas, verifiedAtMs }) {
     .join('; ');
 }
 
-/** The losses that a file survives, by its copies. */
-export function survivalText(copies) {
+/** The losses that a file survives. A list's entry says only its copies, each of them at another peer. */
+export function survivalText({ copies, survivesPeers = Math.max(0, copies - 1) }) {
   if (copies === 0) return 'some of it is on no peer that is up';
-  return copies === 1
+  return survivesPeers === 0
     ? 'would not survive the loss of its peer'
-    : `survives any ${plural(copies - 1, 'peer')}`;
+    : `survives any ${plural(survivesPeers, 'peer')}`;
 }
 
-/** The one number for safety, in words. */
-export function safetyText({ copies, disks }) {
-  if (copies === 0) return survivalText(0);
+/** How safe a file is, in words, from the answer about its health. */
+export function safetyText(health) {
+  const { copies, disks } = health;
+  if (copies === 0) return survivalText(health);
   const where =
     copies > 1 && disks === 1 ? ', all on one disk' : disks === 0 ? ', in memory only' : '';
-  return `${copiesText(copies)}, ${survivalText(copies)}${where}`;
+  return `${copiesText(copies)}, ${survivalText(health)}${where}`;
 }
+
+/** Over how many disks and machines its copies are spread; empty when `safetyText` says all. */
+export const spreadText = ({ disks, machines }) =>
+  disks > 1 ? `, on ${plural(disks, 'disk')} of ${plural(machines, 'machine')}` : '';
+
+/** What speaks for the number of copies. */
+export const proofText = ({ proved, claimed }) =>
+  `${proved} of ${copiesText(claimed)} that peers say they hold ${proved === 1 ? 'is' : 'are'} proved`;
+
+/** How much a peer says it holds, and whether it failed to prove that. */
+export const holdingText = ({ blocks, proof }, blocksTotal) =>
+  `${blocks}/${plural(blocksTotal, 'block')}${proof === 'failed' ? ', could not prove it' : ''}`;

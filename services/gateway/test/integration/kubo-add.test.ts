@@ -3,7 +3,9 @@ import { connect } from 'node:net';
 import { Readable } from 'node:stream';
 import { describe, expect, it } from '@jest/globals';
 import {
+  DirectoryInvalid,
   FileMissing,
+  FileNameInvalid,
   type KuboAddEvent,
   MiB,
   MultipartMalformed,
@@ -217,6 +219,21 @@ describe('add', () => {
     for (const { status, text } of await Promise.all(bodies)) {
       expect(status).toBe(400);
       expect(JSON.parse(text)).toHaveProperty('Type', 'error');
+    }
+  });
+
+  it('refuses a name that no file may have, and says why', async () => {
+    const refusals = [
+      new FileNameInvalid({ reason: 'it names a folder' }),
+      new DirectoryInvalid({ path: 'd/..', reason: 'of the segment "..", it names a folder' }),
+    ];
+    for (const refusal of refusals) {
+      await using gateway = await open({ chunker: service([], () => refusal) });
+      const { status, text } = await rpc(gateway.origin, 'add', { body: form(part('x', 'y')) });
+      expect([status, JSON.parse(text)]).toEqual([
+        400,
+        { Message: expect.stringContaining('names a folder'), Code: 1, Type: 'error' },
+      ]);
     }
   });
 

@@ -1,5 +1,4 @@
 /** Head of the answer to a request for a file, however the file was found. */
-import { fileNameFault, FileNameInvalid } from '@shoal/protocol';
 import type { ByteRange } from '../file/pieces.ts';
 import type { Selection } from './range.ts';
 import type { Head } from './send-body.ts';
@@ -24,13 +23,6 @@ export function headOf(
         headers: { ...headers, ...length, 'content-range': `bytes ${start}-${end}/${sizeBytes}` },
       }
     : { status: 200, headers: { ...headers, ...length } };
-}
-
-/** `?filename=` renames a download; a name that could not be uploaded can't be asked for either. */
-export function nameAsked(asked: string | undefined): string | undefined {
-  const reason = asked === undefined ? undefined : fileNameFault(asked);
-  if (reason !== undefined) throw new FileNameInvalid({ reason });
-  return asked;
 }
 
 /** `?download`, `?download=1`, `?download=true`. */

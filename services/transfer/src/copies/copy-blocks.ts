@@ -6,7 +6,7 @@ import { createBits, encodeBits, setBit } from '@shoal/blocks';
 import type { Call, Log, PeerClient } from '@shoal/chassis';
 import { type Cid, type Member, Overloaded, type transferRoutes } from '@shoal/protocol';
 import type * as z from 'zod';
-import type { FetchFrom } from '../fetch/fetch-from.ts';
+import type { FetchBlock } from '../fetch/fetch.ts';
 import { askConfirmations, heldHere } from './confirmations.ts';
 import type { MemberView } from '../peers/member-view.ts';
 import type { Repairs } from './repairs.ts';
@@ -20,13 +20,13 @@ const CALLS_MAX = 8;
 export function createCopyBlocks(deps: {
   readonly client: PeerClient;
   readonly view: MemberView;
-  readonly fetchFrom: FetchFrom;
+  readonly fetchBlock: FetchBlock;
   readonly repairs: Repairs;
   readonly log: Log;
 }): (
   call: Pick<Call<Copy['params'], Copy['query'], Copy['body']>, 'body' | 'signal'>,
 ) => Promise<z.input<Copy['reply']>> {
-  const { client, view, fetchFrom, repairs } = deps;
+  const { client, view, fetchBlock, repairs } = deps;
   let calls = 0;
 
   return async ({ body: { cids }, signal }) => {
@@ -45,7 +45,7 @@ export function createCopyBlocks(deps: {
         .map(([cid, members]) => ({ cid, sizeBytes: undefined, members }));
       const { copied } = await repairs.copy(
         wants,
-        (want, options) => fetchFrom(want, { providers: () => want.members }, options),
+        (want, options) => fetchBlock(want, { providers: () => ({ said: want.members }) }, options),
         { lookedAtMs, signal },
       );
       for (const cid of copied) here.add(cid);

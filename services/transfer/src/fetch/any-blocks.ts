@@ -7,23 +7,15 @@
  * (what a pin promises is waited for), its own budget, and perhaps no right to ask others.
  */
 import { createBlockMemory, type Log, type PeerClient, RecentMap } from '@shoal/chassis';
-import {
-  BlockAbsent,
-  BlockCorrupt,
-  BlockNotFound,
-  BlockUnavailable,
-  type Cid,
-  type Member,
-  NotCached,
-} from '@shoal/protocol';
+import { BlockAbsent, BlockUnavailable, type Cid, type Member, NotCached } from '@shoal/protocol';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MemberView } from '../peers/member-view.ts';
-import type { ReportCorrupt } from '../peers/report-corrupt.ts';
-import type { FetchFrom } from './fetch-from.ts';
-import { Holders } from './holders.ts';
+import type { AskStorage } from './ask-storage.ts';
+import type { FetchBlock } from './fetch.ts';
+import { Locator } from './locate.ts';
 import { createNodeReads, type NodeReads } from './node-reads.ts';
 import { createLinkRoom, createReadBudget, type HeldLinks } from './read-budget.ts';
-import type { ReceiveBlock, ReceivedBlock } from './receive-block.ts';
+import type { ReceivedBlock } from './receive-block.ts';
 import { createSharedBlocks } from './shared-blocks.ts';
 
 /** How long a no is remembered, and of how many blocks. */
@@ -79,9 +71,8 @@ export interface BlockReader extends NodeReads {
 export interface AnyBlocksDeps {
   readonly client: PeerClient;
   readonly view: MemberView;
-  readonly receive: ReceiveBlock;
-  readonly fetchFrom: FetchFrom;
-  readonly reportCorrupt: ReportCorrupt;
+  readonly ask: AskStorage;
+  readonly fetchBlock: FetchBlock;
   readonly log: Log;
   /** See `createReadBudget`. */
   readonly freeMaxBytes?: number;
@@ -89,7 +80,7 @@ export interface AnyBlocksDeps {
 
 export class AnyBlocks implements Disposable {
   readonly #deps: AnyBlocksDeps;
-  readonly #holders: Holders;
+  readonly #locator: Locator;
   readonly #shared = createSharedBlocks();
   readonly #nodes = createBlockMemory(NODES_CACHED_MAX_BYTES);
   readonly #links = createLinkRoom();
@@ -98,7 +89,7 @@ export class AnyBlocks implements Disposable {
   /** @param signal Ends questions under way. */
   constructor(deps: AnyBlocksDeps, { signal }: { signal: AbortSignal }) {
     this.#deps = deps;
-    this.#holders = new Holders(deps, { signal });
+    this.#locator = new Locator(deps, { signal });
   }
 
   /** Gives a request its reader. */
@@ -115,7 +106,7 @@ export class AnyBlocks implements Disposable {
       const here = await this.#fetchHere(cid, { signal });
       if (here !== undefined) return here;
       if (isLocalOnly) throw new NotCached({ cid });
-      return this.#fetchLocated(cid, this.#holders.locate(cid), { retryForMs, signal });
+      return this.#fetchLocated(cid, this.#locator.locate(cid), { retryForMs, signal });
     };
     const spend: BlockReader['spend'] = (cid, readBytes) => budget?.spend(cid, readBytes);
     const fetchHere = (cid: Cid) => this.#fetchHere(cid, request);
@@ -123,8 +114,8 @@ export class AnyBlocks implements Disposable {
       ...createNodeReads({ memory: this.#nodes, fetch, fetchHere, spend }, request),
       isLocalOnly,
       fetch,
-      locate: async (cid) => (isLocalOnly ? [] : this.#holders.locate(cid)),
-      isHere: (cid) => this.#holders.isHere(cid),
+      locate: async (cid) => (isLocalOnly ? [] : this.#locator.locate(cid)),
+      isHere: (cid) => this.#locator.isHere(cid),
       spend,
       holdLinks: () => this.#links.open(),
     };
@@ -135,7 +126,7 @@ export class AnyBlocks implements Disposable {
     const here = await this.#fetchHere(cid, { signal });
     if (here !== undefined) return here;
     if (this.#nobodyHas.has(cid)) throw this.#absent(cid);
-    const holders = await this.#holders.locateElsewhere(cid);
+    const holders = await this.#locator.locateElsewhere(cid);
     if (holders.length === 0) this.#nobodyHas.set(cid, true);
     const retryForMs = holders.length === 0 ? 0 : HELD_RETRY_FOR_MS;
     return this.#fetchLocated(cid, Promise.resolve(holders), { retryForMs, signal });
@@ -146,14 +137,10 @@ export class AnyBlocks implements Disposable {
     cid: Cid,
     { signal }: { signal: AbortSignal },
   ): Promise<ReceivedBlock | undefined> {
-    const { client, view, receive, reportCorrupt, log } = this.#deps;
     try {
-      return await receive({ cid, sizeBytes: undefined }, client.own('storage'), { signal });
-    } catch (err) {
+      return await this.#deps.ask({ cid, sizeBytes: undefined }, 'own', { signal });
+    } catch {
       signal.throwIfAborted();
-      const self = view.get(view.self);
-      if (err instanceof BlockCorrupt && self !== undefined) reportCorrupt(self, cid);
-      if (!(err instanceof BlockNotFound)) log.debug({ err, cid }, 'own storage did not give it');
       return undefined;
     }
   }
@@ -165,7 +152,7 @@ export class AnyBlocks implements Disposable {
     { retryForMs, signal }: { retryForMs: number; signal: AbortSignal },
   ): Promise<ReceivedBlock> {
     const startedAtMs = performance.now();
-    for (let holders = await located; ; holders = await this.#holders.locate(cid)) {
+    for (let holders = await located; ; holders = await this.#locator.locate(cid)) {
       signal.throwIfAborted();
       const tried = await this.#tryFrom(holders, cid, { signal });
       if (!(tried instanceof Error)) return tried;
@@ -183,7 +170,8 @@ export class AnyBlocks implements Disposable {
     if (holders.length === 0) return this.#absent(cid);
     try {
       const want = { cid, sizeBytes: undefined };
-      return await this.#deps.fetchFrom(want, { providers: () => holders }, { signal });
+      const providers = { said: holders };
+      return await this.#deps.fetchBlock(want, { providers: () => providers }, { signal });
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof BlockUnavailable) return error;

@@ -1,142 +1,147 @@
 /**
- * ⑦ Fetch: one block from many providers.
+ * ⑦ Fetch: which peer a block comes from.
  *
- * Providers are asked one at a time, best first: racing them all would fetch the same bytes twice.
- * A second one is asked at once when the first fails, and when the first takes longer than it nearly
- * ever does (a hedge, within a budget). The first right bytes win and the losers are cancelled.
- * When all known providers failed, `findMore` may know others, because peers come and go.
+ * Our own disk is the nearest there is, however busy. Of the others, those that fail go last; then those that
+ * said they hold the block come before those on which it is placed, and these before those that did not say; of
+ * peers that are alike so far, the one that gives a block soonest now (swarm's rank.ts) is asked. Until the first
+ * answers are here all is a guess: a wrong one costs a short "I don't have it", waiting would cost every reader
+ * a round trip. race-providers.ts then asks them in this order.
+ *
+ * Everything in this process that needs a block gets it here, with one memory of how each peer answered, by one
+ * of two strategies: listed-blocks.ts knows from have-maps who holds what, any-blocks.ts asks.
  */
-import { BlockCorrupt, BlockUnavailable, type Cid, type PeerId } from '@shoal/protocol';
-import type { Outcome, Ranking } from '@shoal/swarm';
+import type { Log } from '@shoal/chassis';
+import type { Member, PeerId } from '@shoal/protocol';
+import { createRanking, type Ranking, type Standing } from '@shoal/swarm';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Metrics } from '../metrics.ts';
+import type { MemberView } from '../peers/member-view.ts';
+import type { AskStorage } from './ask-storage.ts';
+import { raceProviders } from './race-providers.ts';
+import type { ReceivedBlock, SizedWant } from './receive-block.ts';
 
-export interface Provider {
-  readonly peerId: PeerId;
+/** Pause before all providers are asked again. */
+const RETRY_DELAY_MS = 250;
+
+/** The members that may have a block, by how likely they have it. */
+export interface Providers {
+  /** Said so. */
+  readonly said: readonly Member[];
+  /** Did not say, but the block is placed on them. */
+  readonly placed?: readonly Member[];
+  /** Did not say. */
+  readonly unsure?: readonly Member[];
 }
 
-/** Something to release after use: see receive-block.ts. */
-export interface Releasable {
-  readonly release: () => void;
+/** The groups of providers, likeliest first. */
+const GROUPS = ['said', 'placed', 'unsure'] as const satisfies readonly (keyof Providers)[];
+
+export interface Source {
+  /** As far as is known now: asked for before each choice. */
+  readonly providers: () => Providers;
+  /** One of them answered that it does not have the block. */
+  readonly onAbsent?: (member: Member) => void;
+  /** For a block that must be somewhere: how long all are asked again, and how to learn of more of them. */
+  readonly again?: { readonly forMs: number; readonly learn: () => Promise<void> };
 }
 
-export interface FetchDeps<P extends Provider, Block extends Releasable> {
-  readonly ranking: Ranking;
-  /** Asks one provider; rejects when it lacks the block, fails, hangs or sends wrong bytes. */
-  readonly receive: (provider: P, options: { signal: AbortSignal }) => Promise<Block>;
-  /** Providers known now. */
-  readonly providers: () => readonly P[];
-  /** The order in which to ask these, best first. */
-  readonly order: (providers: readonly P[]) => readonly P[];
-  /** Called when all of them failed: waits or looks for more. True when it is worth asking all again. */
-  readonly findMore: (options: { signal: AbortSignal }) => Promise<boolean>;
-  readonly nowMs: () => number;
-  readonly onEnd: (provider: P, outcome: Outcome, error: Error | undefined) => void;
-  readonly onHedge: () => void;
-}
+/** One verified block from these members; the caller releases it. @throws BlockUnavailable */
+export type FetchBlock = (
+  want: SizedWant,
+  source: Source,
+  options: { signal: AbortSignal },
+) => Promise<ReceivedBlock>;
 
-/**
- * Gets one verified block.
- * @throws BlockUnavailable when every provider failed; its `cause` holds one error for each.
- * @throws The signal's reason when it fires.
- */
-export async function fetchBlock<P extends Provider, Block extends Releasable>(
-  cid: Cid,
-  deps: FetchDeps<P, Block>,
-  { signal }: { signal: AbortSignal },
-): Promise<Block> {
-  const over = new AbortController();
-  const failures: Error[] = [];
-  const tried = new Set<PeerId>();
-  const asked = new Set<PeerId>();
-  const running = new Map<PeerId, Promise<Block | undefined>>();
-  let winner: Block | undefined;
+/** @param signal Ends the watching of members. */
+export function createFetchBlock(
+  deps: {
+    readonly ask: AskStorage;
+    readonly view: Pick<MemberView, 'asked' | 'onChange'>;
+    readonly metrics: Metrics;
+    readonly log: Log;
+  },
+  { signal: running }: { signal: AbortSignal },
+): FetchBlock {
+  const { ask, view, metrics, log } = deps;
+  const ranking = createRanking();
+  forgiveTheReturned(ranking, view, { signal: running });
 
-  const nextProvider = (): P | undefined => {
-    const untried = deps.providers().filter(({ peerId }) => !tried.has(peerId));
-    return deps.order(untried)[0];
-  };
-  /** Asks one provider; resolves to undefined when it failed, so that a race goes on. */
-  const ask = async (provider: P): Promise<Block | undefined> => {
-    const { peerId } = provider;
-    const startedAtMs = deps.nowMs();
-    const end = (outcome: Outcome, error?: Error) => {
-      running.delete(peerId);
-      deps.ranking.ended(peerId, outcome, deps.nowMs() - startedAtMs, deps.nowMs());
-      deps.onEnd(provider, outcome, error);
-    };
-    deps.ranking.started(peerId);
-    try {
-      const block = await deps.receive(provider, {
-        signal: AbortSignal.any([signal, over.signal]),
-      });
-      end('verified');
-      if (winner !== undefined || signal.aborted) block.release();
-      else winner = block;
-      return winner;
-    } catch (cause) {
-      const error = cause instanceof Error ? cause : new Error(String(cause));
-      if (signal.aborted || over.signal.aborted) {
-        end('cancelled');
-        return undefined;
-      }
-      end(error instanceof BlockCorrupt ? 'corrupt' : 'failed', error);
-      failures.push(error);
-      return undefined;
-    }
-  };
-  const start = (provider: P): void => {
-    tried.add(provider.peerId);
-    asked.add(provider.peerId);
-    running.set(provider.peerId, ask(provider));
-  };
-
-  try {
-    for (;;) {
-      signal.throwIfAborted();
-      if (running.size === 0) {
-        const provider = nextProvider();
-        if (provider === undefined) {
-          if (await deps.findMore({ signal })) {
-            tried.clear();
-            continue;
+  return async (want, { providers, onAbsent, again }, options) => {
+    const { cid } = want;
+    const startedAtMs = performance.now();
+    const block = await raceProviders<Choice, ReceivedBlock>(
+      cid,
+      {
+        ranking,
+        nowMs: () => performance.now(),
+        receive: ({ member }, { signal }) => ask(want, member, { signal }),
+        next: (tried) => choose(providers(), tried, ranking),
+        async findMore({ signal }) {
+          if (performance.now() - startedAtMs > (again?.forMs ?? 0)) return false;
+          await again?.learn();
+          await sleep(RETRY_DELAY_MS, undefined, { signal }).catch(() => undefined);
+          return !signal.aborted;
+        },
+        onEnd({ member, peerId: peer, ...why }, { outcome, ...how }) {
+          if (outcome === 'verified') log.debug({ cid, peer, ...why, ...how }, 'block fetched');
+          if (outcome === 'absent') {
+            log.debug({ cid, peer, ...why }, 'peer does not have the block');
+            onAbsent?.(member);
           }
-          signal.throwIfAborted();
-          const cause = new AggregateError(failures, 'every provider failed');
-          throw new BlockUnavailable({ cid, providersTried: asked.size }, { cause });
-        }
-        start(provider);
-      }
-      const slowest = [...running.keys()].at(-1);
-      const patience = slowest === undefined ? undefined : deps.ranking.hedgeDelayMs(slowest);
-      const block = await firstOf([...running.values()], patience);
-      if (block !== undefined && block !== 'slow') return block;
-      signal.throwIfAborted();
-      if (block === 'slow') {
-        const second = nextProvider();
-        if (second !== undefined && deps.ranking.takeHedge()) {
-          deps.onHedge();
-          start(second);
-        } else await firstOf([...running.values()], undefined);
-        if (winner !== undefined) return winner;
-      }
-    }
-  } finally {
-    over.abort(new Error('another provider was faster'));
-  }
+          if (outcome === 'failed' || outcome === 'corrupt') metrics.retries.inc();
+        },
+        onHedge: () => metrics.hedges.inc(),
+      },
+      options,
+    );
+    metrics.fetchDuration.observe((performance.now() - startedAtMs) / 1000);
+    return block;
+  };
 }
 
-/** The first of these to end, or `slow` when none does in time. */
-async function firstOf<Block>(
-  attempts: readonly Promise<Block | undefined>[],
-  patienceMs: number | undefined,
-): Promise<Block | undefined | 'slow'> {
-  if (patienceMs === undefined) return Promise.race(attempts);
-  let timer: NodeJS.Timeout | undefined;
-  const slow = new Promise<'slow'>((resolve) => {
-    timer = setTimeout(resolve, patienceMs, 'slow');
-  });
-  try {
-    return await Promise.race([...attempts, slow]);
-  } finally {
-    clearTimeout(timer);
-  }
+/** A member to ask, and why it. */
+interface Choice extends Standing {
+  readonly peerId: PeerId;
+  readonly member: Member;
+  readonly group: 'own' | keyof Providers;
+  /** Of how many it was chosen. */
+  readonly providers: number;
+}
+
+/** The member to ask next. */
+function choose(
+  groups: Providers,
+  tried: ReadonlySet<PeerId>,
+  ranking: Ranking,
+): Choice | undefined {
+  const providers = GROUPS.flatMap((group, doubt) =>
+    (groups[group] ?? []).map((member) => ({ peerId: member.peerId, member, group, doubt })),
+  ).filter(({ peerId }) => !tried.has(peerId));
+  const nowMs = performance.now();
+  const own = providers.find(({ member }) => member.isSelf);
+  const chosen = own ?? ranking.order(providers, nowMs)[0];
+  if (chosen === undefined) return undefined;
+  const { peerId, member, group } = chosen;
+  return {
+    peerId,
+    member,
+    group: member.isSelf ? 'own' : group,
+    providers: providers.length,
+    ...ranking.standing(peerId, nowMs),
+  };
+}
+
+/** A member that was away may have restarted: what it did before is not held against it. */
+function forgiveTheReturned(
+  ranking: Ranking,
+  view: Pick<MemberView, 'asked' | 'onChange'>,
+  { signal }: { signal: AbortSignal },
+): void {
+  let askedBefore = new Set<PeerId>();
+  const forgive = () => {
+    const asked = view.asked().map(({ peerId }) => peerId);
+    for (const peerId of asked) if (!askedBefore.has(peerId)) ranking.forgive(peerId);
+    askedBefore = new Set(asked);
+  };
+  view.onChange(forgive, { signal });
 }

@@ -9,6 +9,7 @@ import {
   storageRoutes,
 } from '@shoal/protocol';
 import type { MemberView } from '../peers/member-view.ts';
+import type { Providers } from './fetch.ts';
 
 /** How long the swarm may take to answer a want; most answer within tens of milliseconds. */
 const WANT_TIMEOUT_MS = 1000;
@@ -28,6 +29,7 @@ interface HaveBits {
 
 export class HaveMaps {
   readonly #root: Cid;
+  readonly #replicas: number;
   readonly #deps: HaveMapDeps;
   readonly #signal: AbortSignal;
   readonly #holds = new Map<PeerId, HaveBits>();
@@ -35,8 +37,13 @@ export class HaveMaps {
   #askedAtMs = -Infinity;
 
   /** @param signal Ends the questions under way. */
-  constructor(root: Cid, deps: HaveMapDeps, { signal }: { signal: AbortSignal }) {
+  constructor(
+    { root, replicas }: { readonly root: Cid; readonly replicas: number },
+    deps: HaveMapDeps,
+    { signal }: { signal: AbortSignal },
+  ) {
     this.#root = root;
+    this.#replicas = replicas;
     this.#deps = deps;
     this.#signal = signal;
   }
@@ -49,18 +56,32 @@ export class HaveMaps {
     return this.#asking;
   }
 
-  /** Members that said they have the block, then those that should have it, then those that did not say. */
-  providersOf(cid: Cid, index: number | undefined): Member[] {
+  /** The members that may have the block: those that said they don't are left out. */
+  providersOf(cid: Cid, index: number | undefined): Providers {
     const { view } = this.#deps;
     const asked = view.asked();
-    const holders = asked.filter((member) => this.#has(member, index) === true);
-    const unsure = asked.filter((member) => this.#has(member, index) === undefined);
-    const placed = view.placement(partitionOf(cid)).filter((member) => unsure.includes(member));
-    return [...new Set([...holders, ...placed, ...unsure])];
+    const placedOn = new Set(view.placement(partitionOf(cid)).slice(0, this.#replicas));
+    const silent = asked.filter((member) => this.#has(member, index) === undefined);
+    return {
+      said: asked.filter((member) => this.#has(member, index) === true),
+      placed: silent.filter((member) => placedOn.has(member)),
+      unsure: silent.filter((member) => !placedOn.has(member)),
+    };
+  }
+
+  /**
+   * This member does not have a block that it was asked for. If it had said that it has it, what it said is out of
+   * date: until it says anew it counts as one that did not say, and its other blocks are asked elsewhere first.
+   * That ours is not here says nothing of the others, and is what a peer that joins meets with every file.
+   */
+  noteAbsent(member: Member, index: number | undefined): void {
+    const isStale = this.#has(member, index) === true;
+    if (isStale) this.#holds.delete(member.peerId);
+    if (isStale || !member.isSelf) void this.learn();
   }
 
   /** How many of the others are known to hold the block at this place in DAG order. */
-  holders(index: number): number {
+  countHolders(index: number): number {
     const others = this.#deps.view.asked().filter(({ isSelf }) => !isSelf);
     return others.filter((member) => this.#has(member, index) === true).length;
   }

@@ -1,9 +1,9 @@
 /**
- * The `listed` strategy: blocks of a DAG whose list is known, from the members whose have-maps name them,
- * then from those on which placement would have put them. One question serves the whole DAG.
+ * The `listed` strategy: blocks of a DAG whose list is known, from the members whose have-maps name them; while
+ * these are not here, from those on which placement would have put them. One question serves the whole DAG.
  */
-import type { Cid } from '@shoal/protocol';
-import type { FetchFrom } from './fetch-from.ts';
+import { type Cid, type Member, REPLICAS_DEFAULT } from '@shoal/protocol';
+import type { FetchBlock } from './fetch.ts';
 import { HaveMaps, type HaveMapDeps } from './have-maps.ts';
 import type { ReceivedBlock, SizedWant } from './receive-block.ts';
 
@@ -18,9 +18,12 @@ export interface ListedWant extends SizedWant {
 export interface ListedBlocks {
   /**
    * Opens one DAG, and asks the swarm who holds what of it, without waiting for the answers; with
-   * `asksAtOnce: false` only when that is needed.
+   * `asksAtOnce: false` only when that is needed. `replicas` is on how many members each block is placed.
    */
-  open(root: Cid, options: { signal: AbortSignal; asksAtOnce?: boolean }): ListedDag;
+  open(
+    root: Cid,
+    options: { signal: AbortSignal; asksAtOnce?: boolean; replicas?: number },
+  ): ListedDag;
 }
 
 /** Its end is the end of the questions; fetches have signals of their own. */
@@ -30,17 +33,17 @@ export interface ListedDag extends Disposable {
   /** Asks who holds what, unless that was done a moment ago, and waits for the answers. */
   learn(): Promise<void>;
   /** How many of the others are known to hold the block at this place in DAG order. */
-  holders(index: number): number;
+  countHolders(index: number): number;
 }
 
 export function createListedBlocks(
-  deps: HaveMapDeps & { readonly fetchFrom: FetchFrom },
+  deps: HaveMapDeps & { readonly fetchBlock: FetchBlock },
 ): ListedBlocks {
   return {
-    open(root, { signal: asking, asksAtOnce = true }) {
+    open(root, { signal: asking, asksAtOnce = true, replicas = REPLICAS_DEFAULT }) {
       const end = new AbortController();
       const signal = AbortSignal.any([asking, end.signal]);
-      const haveMaps = new HaveMaps(root, deps, { signal });
+      const haveMaps = new HaveMaps({ root, replicas }, deps, { signal });
       const learn = () => haveMaps.learn();
       if (asksAtOnce) {
         void learn();
@@ -49,11 +52,12 @@ export function createListedBlocks(
       return {
         fetch: (want, options) => {
           const providers = () => haveMaps.providersOf(want.cid, want.index);
+          const onAbsent = (member: Member) => haveMaps.noteAbsent(member, want.index);
           const again = { forMs: RETRY_FOR_MS, learn };
-          return deps.fetchFrom(want, { providers, again }, options);
+          return deps.fetchBlock(want, { providers, onAbsent, again }, options);
         },
         learn,
-        holders: (index) => haveMaps.holders(index),
+        countHolders: (index) => haveMaps.countHolders(index),
         [Symbol.dispose]: () => end.abort(),
       };
     },

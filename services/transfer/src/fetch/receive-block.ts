@@ -13,11 +13,19 @@ import {
   routePath,
   storageRoutes,
 } from '@shoal/protocol';
+import type { Outcome } from '@shoal/swarm';
 
 /** A verified block. `release` gives its buffer back; the bytes are gone then. */
 export interface ReceivedBlock {
   readonly bytes: Buffer;
   readonly release: () => void;
+}
+
+/** How a request for a block that failed has ended. */
+export function outcomeOf(error: unknown, { aborted }: AbortSignal): Exclude<Outcome, 'verified'> {
+  if (aborted) return 'cancelled';
+  if (error instanceof BlockCorrupt) return 'corrupt';
+  return error instanceof BlockNotFound ? 'absent' : 'failed';
 }
 
 /** A block, and what its manifest says of its size; undefined when nothing does. */

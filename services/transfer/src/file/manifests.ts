@@ -89,6 +89,7 @@ export async function listEntries(
   { listed, manifests }: { readonly listed: ListedBlocks; readonly manifests: Manifests },
   { signal }: { signal: AbortSignal },
 ): Promise<readonly DagEntry[]> {
-  using dag = listed.open(pin.root, { signal, asksAtOnce: false });
+  const { root, replicas } = pin;
+  using dag = listed.open(root, { signal, replicas, asksAtOnce: false });
   return await manifests.list(pin, dag, { signal });
 }

@@ -33,7 +33,7 @@ export async function openPinnedFile(
 ): Promise<Pieces> {
   const reader = any.open({ signal, client: PINNED, isLocalOnly: false, isPinned: true });
   using opened = new DisposableStack(); // closes the DAG, unless its bytes are given to the caller
-  const dag = opened.use(listed.open(pin.root, { signal }));
+  const dag = opened.use(listed.open(pin.root, { signal, replicas: pin.replicas }));
   const entries = await manifests.list(pin, dag, {
     signal,
     recall: (cid) => reader.recall(cid),

@@ -20,7 +20,7 @@ import {
 } from './directory-page.ts';
 import { answerHead, type Answered, type IpfsAsk } from './request/ask.ts';
 import { type IpfsFileDeps, sendFile } from './file.ts';
-import { hintsOf } from './request/headers.ts';
+import { pathHeaders } from './request/headers.ts';
 import type { Pieces } from '../file/pieces.ts';
 
 const INDEX = 'index.html';
@@ -62,7 +62,7 @@ export async function sendDirectory(
     vary: 'X-Forwarded-Prefix',
     'referrer-policy': 'no-referrer',
     'x-content-type-options': 'nosniff',
-    ...hintsOf(path, resolved.roots),
+    ...pathHeaders(path, resolved.roots),
   };
   if (isNotModified(call.request, [etag, `"${asGiven}"`])) {
     answerHead(call, 304, headers);

@@ -1,9 +1,15 @@
 /** `/ipfs/{cid}/{path}`: the bytes of a file, whichever way its DAG is laid out. */
 import { type ReadCid, type UnixfsNode } from '@shoal/blocks';
 import { isNotModified } from '@shoal/chassis';
-import { FormatUnsupported, type Pin, RangeNotSatisfiable, wantsSha256 } from '@shoal/protocol';
+import {
+  checkedName,
+  FormatUnsupported,
+  type Pin,
+  RangeNotSatisfiable,
+  wantsSha256,
+} from '@shoal/protocol';
 import { linkHeader } from '../describe/alternates.ts';
-import { headOf, isYes, nameAsked, rangeOf } from '../answer/file-answer.ts';
+import { headOf, isYes, rangeOf } from '../answer/file-answer.ts';
 import {
   contentDisposition,
   contentHeaders,
@@ -12,7 +18,7 @@ import {
 } from '../answer/file-headers.ts';
 import type { ByteRange, Flow, Piece, Pieces } from '../file/pieces.ts';
 import { answerHead, type IpfsAsk, type IpfsOutcome } from './request/ask.ts';
-import { hintsOf } from './request/headers.ts';
+import { pathHeaders } from './request/headers.ts';
 import { type LooseRoot, openLooseFile } from '../file/loose-file.ts';
 import type { MemberView } from '../peers/member-view.ts';
 import { openPinnedFile, type PinnedFileDeps } from '../file/pinned-file.ts';
@@ -60,7 +66,7 @@ export async function sendFile(
 ): Promise<IpfsOutcome> {
   const { call } = ask;
   const { query, request, reply } = call;
-  const name = nameAsked(query.filename) ?? file.name ?? file.pin?.name;
+  const name = checkedName(query.filename) ?? file.name ?? file.pin?.name;
   const headersFor = (type: string) => headersOf(ask, file, { name, type }, deps.view);
   if (isNotModified(request, [file.etag])) {
     answerHead(call, 304, headersFor(typeByName(name ?? '') ?? UNKNOWN_TYPE));
@@ -195,7 +201,7 @@ function headersOf(
   const wantsDigest = wantsSha256(request.headers['want-repr-digest'], { unasked: true });
   return {
     ...contentHeaders({ etag, type, disposition }),
-    ...hintsOf(path, roots),
+    ...pathHeaders(path, roots),
     ...(pin === undefined
       ? {}
       : pinHeaders(pin, { link: linkHeader(pin, view, request), wantsDigest })),

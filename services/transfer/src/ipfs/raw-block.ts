@@ -3,17 +3,17 @@
  * themselves, with their rules: no redirect, few headers, and 404 soon for what nobody has.
  */
 import { isNotModified, Shares, watchReader } from '@shoal/chassis';
-import { RangeNotSatisfiable } from '@shoal/protocol';
-import { headOf, nameAsked, rangeOf } from '../answer/file-answer.ts';
+import { checkedName, RangeNotSatisfiable } from '@shoal/protocol';
+import { headOf, rangeOf } from '../answer/file-answer.ts';
 import { contentDisposition, IMMUTABLE } from '../answer/file-headers.ts';
 import { answerHead, type IpfsAsk, type IpfsOutcome } from './request/ask.ts';
-import { hintsOf, locationOf } from './request/headers.ts';
+import { pathHeaders, locationOf } from './request/headers.ts';
 import { RAW_TYPE } from './request/negotiate.ts';
 import { select } from '../answer/range.ts';
 import type { Piece } from '../file/pieces.ts';
 
 /** Characters for path, roots and address: with the rest the head stays below Kubo's 2 KiB. */
-const HINTS_MAX_LENGTH = 480;
+const PATH_HEADERS_MAX_LENGTH = 480;
 
 export function createRawBlock({
   rawBlocksMax,
@@ -80,20 +80,20 @@ function headersOf(
   isByAccept: boolean,
 ): Record<string, string> {
   const location = isByAccept ? locationOf(path, { format: 'raw' }) : '';
-  const hints = hintsOf(path, roots, HINTS_MAX_LENGTH - location.length);
+  const named = pathHeaders(path, roots, PATH_HEADERS_MAX_LENGTH - location.length);
   return {
     'accept-ranges': 'bytes',
     'cache-control': IMMUTABLE,
     'content-disposition': contentDisposition(
       'attachment',
-      nameAsked(query.filename) ?? `${target.asGiven}.bin`,
+      checkedName(query.filename) ?? `${target.asGiven}.bin`,
     ),
-    ...(location.length > 0 && location.length < HINTS_MAX_LENGTH
+    ...(location.length > 0 && location.length < PATH_HEADERS_MAX_LENGTH
       ? { 'content-location': location }
       : {}),
     'content-type': RAW_TYPE,
     etag,
     'x-content-type-options': 'nosniff',
-    ...hints,
+    ...named,
   };
 }

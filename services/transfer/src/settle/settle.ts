@@ -173,7 +173,7 @@ async function copyMissing(
   const wants = missing
     .map(({ cid }): ListedWant & { holders: number } => {
       const index = indexes.get(cid);
-      const holders = index === undefined ? 0 : dag.holders(index);
+      const holders = index === undefined ? 0 : dag.countHolders(index);
       // A size in a parent may be wrong, in DAGs that came as they are: the hash decides.
       return { cid, index, sizeBytes: undefined, holders };
     })

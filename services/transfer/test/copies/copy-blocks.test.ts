@@ -43,8 +43,8 @@ function paperStorages(
   const copyBlocks = createCopyBlocks({
     client,
     view,
-    async fetchFrom({ cid }, { providers }) {
-      const from = providers().map(({ peerId }) => peerId);
+    async fetchBlock({ cid }, { providers }) {
+      const from = providers().said.map(({ peerId }) => peerId);
       fetched.set(cid, from);
       if (cid === 'liar') throw new BlockUnavailable({ cid, providersTried: from.length });
       return { bytes: Buffer.from(cid), release: () => undefined };

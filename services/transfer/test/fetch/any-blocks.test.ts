@@ -2,9 +2,12 @@ import { describe, expect, it } from '@jest/globals';
 import { hashBlock } from '@shoal/blocks';
 import { createBufferPool, createLog, type PeerClient } from '@shoal/chassis';
 import { BlockUnavailable, type Cid, NotCached, storageRoutes } from '@shoal/protocol';
+import { Registry } from 'prom-client';
 import { AnyBlocks } from '../../src/fetch/any-blocks.ts';
-import type { FetchFrom } from '../../src/fetch/fetch-from.ts';
+import { createAskStorage } from '../../src/fetch/ask-storage.ts';
+import type { FetchBlock } from '../../src/fetch/fetch.ts';
 import { createReceiveBlock } from '../../src/fetch/receive-block.ts';
+import { createMetrics } from '../../src/metrics.ts';
 import { bitsFor, paperClient, paperView, type PaperMember, peerOf } from '../paper.ts';
 
 const BYTES = Buffer.from('a block');
@@ -49,8 +52,8 @@ function rig(
       else onHead(404, 0);
     },
   };
-  const fetchFrom: FetchFrom = async ({ cid }, { providers }) => {
-    const from = providers();
+  const fetchBlock: FetchBlock = async ({ cid }, { providers }) => {
+    const from = providers().said;
     fetched.push(from.map(({ peerId }) => peerId));
     if (from.every(({ peerId }) => refuses.includes(`bytes of ${peerId}`)))
       throw new BlockUnavailable({ cid, providersTried: from.length });
@@ -58,17 +61,17 @@ function rig(
   };
   const { view } = paperView(members);
   const pool = createBufferPool(1024, 4);
-  const any = new AnyBlocks(
-    {
-      client,
-      view,
-      receive: createReceiveBlock({ client, pool, stallMs: 1000, timeoutMs: 1000 }),
-      fetchFrom,
-      reportCorrupt: (_, cid) => void reported.push(cid),
-      log: createLog('transfer', 'silent'),
-    },
-    { signal },
-  );
+  const log = createLog('transfer', 'silent');
+  const registry = new Registry();
+  const ask = createAskStorage({
+    client,
+    view,
+    receive: createReceiveBlock({ client, pool, stallMs: 1000, timeoutMs: 1000 }),
+    metrics: createMetrics(registry),
+    reportCorrupt: (_, cid) => void reported.push(cid),
+    log,
+  });
+  const any = new AnyBlocks({ client, view, ask, fetchBlock, log }, { signal });
   const readerOf = ({
     signal: wanted = signal,
     isLocalOnly = false,
@@ -78,15 +81,18 @@ function rig(
     isLocalOnly?: boolean;
     isPinned?: boolean;
   } = {}) => any.open({ client: 'a', signal: wanted, isLocalOnly, isPinned });
-  return { readerOf, reader: readerOf(), asked, fetched, reported };
+  return { readerOf, reader: readerOf(), asked, fetched, reported, registry };
 }
 
 describe('a block of the swarm', () => {
   it('comes from our own storage, and nobody else is asked', async () => {
-    const { reader, asked, fetched } = rig({ [SELF]: [CID], [peerOf(1)]: [CID] });
+    const { reader, asked, fetched, registry } = rig({ [SELF]: [CID], [peerOf(1)]: [CID] });
     const { bytes } = await reader.fetch(CID);
     expect(bytes.equals(BYTES)).toBe(true);
     expect([asked, fetched]).toEqual([[], []]);
+    const text = await registry.metrics();
+    expect(text).toContain('blocks_fetched_total{source="own",outcome="verified"} 1');
+    expect(text).toContain(`fetched_bytes_total{source="own"} ${BYTES.length}`);
   });
 
   it('comes from the members that confirm it, and from no other', async () => {
@@ -127,10 +133,14 @@ describe('a block of the swarm', () => {
 
   it('that is damaged here is reported, and comes from elsewhere', async () => {
     const ownBytes = Buffer.from('another');
-    const { reader, reported, fetched } = rig({ [SELF]: [CID], [peerOf(1)]: [CID] }, { ownBytes });
+    const { reader, reported, fetched, registry } = rig(
+      { [SELF]: [CID], [peerOf(1)]: [CID] },
+      { ownBytes },
+    );
     await reader.fetch(CID);
     expect(reported).toEqual([CID]);
     expect(fetched).toEqual([[peerOf(1)]]);
+    expect(await registry.metrics()).toContain('corrupt_blocks_total{source="own"} 1');
   });
 
   it('is not asked of others when only what is here counts', async () => {

@@ -1,130 +1,177 @@
-import { describe, expect, it } from '@jest/globals';
+import { beforeEach, describe, expect, it } from '@jest/globals';
 import { hashBlock } from '@shoal/blocks';
-import { BlockCorrupt, BlockUnavailable, type PeerId } from '@shoal/protocol';
-import { createRanking } from '@shoal/swarm';
-import { fetchBlock, type FetchDeps, type Provider } from '../../src/fetch/fetch.ts';
+import { createLog } from '@shoal/chassis';
+import { BlockCorrupt, BlockNotFound, type Member } from '@shoal/protocol';
+import { Registry } from 'prom-client';
+import { createAskStorage } from '../../src/fetch/ask-storage.ts';
+import { createFetchBlock, type FetchBlock, type Providers } from '../../src/fetch/fetch.ts';
+import { createMetrics } from '../../src/metrics.ts';
+import { paperClient, paperView, peerOf } from '../paper.ts';
 
-const cid = hashBlock('raw', Buffer.from('three blind mice'));
-const id = (name: string) => name as PeerId; // a name is enough: nothing here dials
-const providersNamed = (...names: string[]) => names.map((name) => ({ peerId: id(name) }));
+const CID = hashBlock('raw', Buffer.from('a block'));
+const WANT = { cid: CID, sizeBytes: undefined };
+const signal = AbortSignal.timeout(60_000);
+const SELF = 0;
 
-interface TestBlock {
-  readonly from: string;
-  readonly release: () => void;
-}
+type Answer = 'block' | 'absent' | 'fails' | 'lies';
 
-/** Providers that answer as their names say; keeps what happened. */
-function setUp(names: readonly string[], over: Partial<FetchDeps<Provider, TestBlock>> = {}) {
-  const asked: string[] = [];
-  const ended: string[] = [];
-  const released: string[] = [];
-  const cancelled: string[] = [];
-  const deps: FetchDeps<Provider, TestBlock> = {
-    ranking: createRanking(),
-    providers: () => providersNamed(...names),
-    order: (providers) => providers,
-    findMore: async () => false,
-    nowMs: () => performance.now(),
-    onEnd: ({ peerId }, outcome) => ended.push(`${peerId} ${outcome}`),
-    onHedge: () => asked.push('hedge'),
-    receive: async ({ peerId }, { signal }) => {
-      asked.push(peerId);
-      if (peerId.startsWith('dead')) throw new Error('ECONNREFUSED');
-      if (peerId.startsWith('liar')) throw new BlockCorrupt({ cid, peer: peerId });
-      if (peerId.startsWith('hangs'))
-        await new Promise((_, reject) => {
-          signal.addEventListener('abort', () => {
-            cancelled.push(peerId);
-            reject(new Error('cancelled'));
-          });
-        });
-      return { from: peerId, release: () => released.push(peerId) };
+/** Six peers, ours is 0; each answers as a test says, after its milliseconds. */
+function rig() {
+  const answers = new Map<string, { answer: Answer; durationMs: number }>();
+  const asked: number[] = [];
+  const absent: number[] = [];
+  const lines: Record<string, unknown>[] = [];
+  const { view } = paperView(Array.from({ length: 6 }, () => ({})));
+  const registry = new Registry();
+  const metrics = createMetrics(registry);
+  const log = createLog('transfer', 'debug', {}, (line) =>
+    lines.push(JSON.parse(line) as Record<string, unknown>),
+  );
+  const ask = createAskStorage({
+    client: paperClient([]),
+    view,
+    metrics,
+    log,
+    reportCorrupt: () => undefined,
+    async receive({ cid }, { peerId }) {
+      asked.push(Number(peerId.split('-')[1]));
+      const { answer, durationMs } = answers.get(peerId) ?? { answer: 'absent', durationMs: 0 };
+      await new Promise((resolve) => setTimeout(resolve, durationMs));
+      if (answer === 'fails') throw new Error('ECONNRESET');
+      if (answer === 'lies') throw new BlockCorrupt({ cid, peer: peerId });
+      if (answer === 'absent') throw new BlockNotFound({ cid });
+      return { bytes: Buffer.from('a block'), release: () => undefined };
     },
-    ...over,
+  });
+  const fetchBlock = createFetchBlock({ ask, view, metrics, log }, { signal });
+  const member = (index: number): Member => {
+    const found = view.get(peerOf(index));
+    if (found === undefined) throw new Error(`no peer ${index}`);
+    return found;
   };
-  return { deps, asked, ended, released, cancelled };
+  const groups = (named: Partial<Record<keyof Providers, readonly number[]>>): Providers => ({
+    said: (named.said ?? []).map(member),
+    placed: (named.placed ?? []).map(member),
+    unsure: (named.unsure ?? []).map(member),
+  });
+  return {
+    asked,
+    absent,
+    lines,
+    registry,
+    groups,
+    answers: (peers: readonly number[], answer: Answer, durationMs = 0) => {
+      for (const peer of peers) answers.set(peerOf(peer), { answer, durationMs });
+    },
+    /** Fetches the block; answers the peers that were asked, in order. */
+    async fetch(
+      named: Parameters<typeof groups>[0],
+      source: Partial<Parameters<FetchBlock>[1]> = {},
+    ) {
+      const before = asked.length;
+      const onAbsent = ({ peerId }: Member) => absent.push(Number(peerId.split('-')[1]));
+      const providers = () => groups(named);
+      await fetchBlock(WANT, { providers, onAbsent, ...source }, { signal });
+      return asked.slice(before);
+    },
+  };
 }
-const signal = AbortSignal.timeout(30_000);
 
-describe('fetchBlock', () => {
-  it('passes over a liar and a dead peer, and says which was which', async () => {
-    const { deps, ended } = setUp(['liar', 'dead', 'good']);
-    expect((await fetchBlock(cid, deps, { signal })).from).toBe('good');
-    expect(ended).toEqual(['liar corrupt', 'dead failed', 'good verified']);
+describe('the peer that a block comes from', () => {
+  let swarm: ReturnType<typeof rig>;
+  beforeEach(() => {
+    swarm = rig();
   });
 
-  it('asks no second peer while the first is good', async () => {
-    const { deps, asked } = setUp(['good1', 'good2']);
-    await fetchBlock(cid, deps, { signal });
-    expect(asked).toEqual(['good1']);
+  it('is our own, also when it did not say what it has', async () => {
+    swarm.answers([SELF, 1], 'block');
+    expect(await swarm.fetch({ said: [1], unsure: [SELF] })).toEqual([SELF]);
   });
 
-  it('asks a second peer when the first hangs, and cancels the first', async () => {
-    const { deps, asked, cancelled, ended } = setUp(['hangs', 'good']);
-    expect((await fetchBlock(cid, deps, { signal })).from).toBe('good');
-    expect(asked).toEqual(['hangs', 'hedge', 'good']);
-    expect(cancelled).toEqual(['hangs']);
-    await Promise.resolve();
-    expect(ended).toContain('good verified');
-    expect(ended).not.toContain('hangs failed'); // that it was slow is not held against it twice
+  it('is one that said it has the block, before one that was never asked and only may have it', async () => {
+    swarm.answers([1], 'block', 15);
+    await swarm.fetch({ said: [1] }); // now a block from it is known to take longer than a guess
+    for (const group of ['placed', 'unsure'] as const)
+      expect(await swarm.fetch({ said: [1], [group]: [2, 3] })).toEqual([1]);
   });
 
-  it('fails with every cause when nobody has it', async () => {
-    const { deps } = setUp(['dead1', 'liar', 'dead2']);
-    const error = await fetchBlock(cid, deps, { signal }).catch((caught: unknown) => caught);
-    expect(error).toBeInstanceOf(BlockUnavailable);
-    const { cause, fields } = error as InstanceType<typeof BlockUnavailable>;
-    expect(fields).toEqual({ cid, providersTried: 3 });
-    expect((cause as AggregateError).errors).toHaveLength(3);
+  it('is one that the block is placed on, before the others that did not say', async () => {
+    swarm.answers([4, 5], 'block');
+    swarm.answers([4], 'block', 15);
+    await swarm.fetch({ said: [4] });
+    expect(await swarm.fetch({ placed: [4], unsure: [2, 3, 5] })).toEqual([4]);
   });
 
-  it('asks everybody again when there may be more to find', async () => {
-    let isBack = false;
-    const { deps, asked } = setUp(['dead', 'reborn'], {
-      findMore: async () => {
-        if (isBack) return false;
-        isBack = true;
-        return true;
-      },
-    });
-    const receive = deps.receive;
-    const waking = {
-      ...deps,
-      receive: (async (provider, options) => {
-        if (provider.peerId === 'reborn' && !isBack) throw new Error('still starting');
-        return receive(provider, options);
-      }) satisfies typeof receive,
+  it('is the quicker one of those that are as likely to have it', async () => {
+    swarm.answers([1], 'block', 30);
+    swarm.answers([2], 'block', 1);
+    for (const said of [[1], [2]]) await swarm.fetch({ said });
+    expect(await swarm.fetch({ said: [1, 2] })).toEqual([2]);
+  });
+
+  it('is a guess, when the one that said it has the block keeps failing', async () => {
+    swarm.answers([1], 'fails');
+    swarm.answers([2], 'block');
+    for (let time = 0; time < 2; time += 1)
+      expect(await swarm.fetch({ said: [1], placed: [2] })).toEqual([1, 2]);
+    expect(await swarm.fetch({ said: [1], placed: [2] })).toEqual([2]);
+  });
+
+  it('stays the same after it said honestly, and often, that it does not have another block', async () => {
+    swarm.answers([2], 'block');
+    for (let time = 0; time < 4; time += 1)
+      expect(await swarm.fetch({ said: [1], unsure: [2] })).toEqual([1, 2]);
+    expect(swarm.absent).toEqual([1, 1, 1, 1]);
+    swarm.answers([1], 'block');
+    expect(await swarm.fetch({ said: [1], placed: [2] })).toEqual([1]);
+    const text = await swarm.registry.metrics();
+    expect(text).toContain('blocks_fetched_total{source="peer",outcome="absent"} 4');
+    expect(text).not.toContain('blocks_fetched_total{source="peer",outcome="failed"}');
+    expect(text).toContain('shoal_transfer_retries_total 0');
+  });
+
+  it('is the last one that may have it, though it lied before', async () => {
+    swarm.answers([1], 'lies');
+    swarm.answers([2], 'block');
+    expect(await swarm.fetch({ said: [1], unsure: [2] })).toEqual([1, 2]);
+    swarm.answers([1], 'block');
+    swarm.answers([2], 'absent');
+    expect(await swarm.fetch({ said: [1], unsure: [2] })).toEqual([2, 1]);
+  });
+
+  it('is one that got the block just now, as soon as that is known, though it had said no', async () => {
+    const got: Partial<Record<keyof Providers, readonly number[]>>[] = [{ said: [1] }];
+    swarm.answers([1], 'absent');
+    swarm.answers([2], 'block');
+    const source = {
+      providers: () => swarm.groups(got.at(-1) ?? {}),
+      again: { forMs: 6000, learn: async () => void got.push({ said: [2] }) },
     };
-    expect((await fetchBlock(cid, waking, { signal })).from).toBe('reborn');
-    expect(asked).toEqual(['dead', 'dead', 'reborn']);
+    expect(await swarm.fetch({}, source)).toEqual([1, 2]);
   });
 
-  it('stops when the caller gives up, and blames nobody', async () => {
-    const { deps, ended, cancelled } = setUp(['hangs']);
-    const caller = new AbortController();
-    const fetching = fetchBlock(cid, deps, { signal: caller.signal });
-    caller.abort(new Error('the caller left'));
-    await expect(fetching).rejects.toThrow('the caller left');
-    expect(cancelled).toEqual(['hangs']);
-    expect(ended).toEqual(['hangs cancelled']);
+  it('is the same that lacked it before, when it gets it while it must be somewhere', async () => {
+    swarm.answers([1], 'absent');
+    const again = { forMs: 6000, learn: async () => swarm.answers([1], 'block') };
+    expect(await swarm.fetch({ unsure: [1] }, { again })).toEqual([1, 1]);
   });
 
-  it('releases the block of a loser that came in all the same', async () => {
-    const gates = new Map<string, () => void>();
-    const { deps, released } = setUp([], {
-      providers: () => providersNamed('slow1', 'slow2'),
-      receive: async ({ peerId }) => {
-        await new Promise<void>((resolve) => gates.set(peerId, resolve));
-        return { from: peerId, release: () => released.push(peerId) };
-      },
+  it('is logged, with why it was that one', async () => {
+    swarm.answers([2], 'block');
+    await swarm.fetch({ said: [1], placed: [2], unsure: [3] });
+    const [absent, fetched] = swarm.lines;
+    expect(absent).toMatchObject({ msg: 'peer does not have the block', peer: peerOf(1) });
+    expect(fetched).toMatchObject({
+      msg: 'block fetched',
+      cid: CID,
+      peer: peerOf(2),
+      group: 'placed',
+      tier: 0,
+      costMs: 1,
+      providers: 2,
+      isHedge: false,
+      durationMs: expect.any(Number),
     });
-    const fetching = fetchBlock(cid, deps, { signal });
-    while (gates.size < 2) await new Promise((resolve) => setImmediate(resolve));
-    gates.get('slow2')?.();
-    gates.get('slow1')?.();
-    const { from } = await fetching;
-    await new Promise((resolve) => setImmediate(resolve));
-    expect([from, ...released].toSorted()).toEqual(['slow1', 'slow2']);
-    expect(released).toHaveLength(1);
+    expect(fetched).not.toHaveProperty('member');
   });
 });

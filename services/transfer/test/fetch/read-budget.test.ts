@@ -68,12 +68,11 @@ function makeBomb(levels: number, paddingLinks: number, onFetch = () => {}) {
         [storageRoutes.haveBlocks, ({ body: { cids } }) => bitsFor(cids, (cid) => blocks.has(cid))],
       ]),
       view: paperView([{}]).view,
-      receive: async ({ cid }) => blockOf(cid),
-      fetchFrom: async ({ cid }) => {
+      ask: async ({ cid }) => blockOf(cid),
+      fetchBlock: async ({ cid }) => {
         onFetch();
         return blockOf(cid);
       },
-      reportCorrupt: () => undefined,
       log: createLog('transfer', 'silent'),
       freeMaxBytes: MiB,
     },

@@ -171,7 +171,7 @@ function paperPeer(
       open: () => ({
         fetch: () => Promise.reject(new Error('nothing is fetched')),
         learn: async () => undefined,
-        holders: () => 0,
+        countHolders: () => 0,
         [Symbol.dispose]: () => undefined,
       }),
     },

@@ -204,7 +204,7 @@ function paperSwarm(peers: number, leaves: number, replicas: number) {
       return { bytes: Buffer.from(bytes), release: () => undefined };
     },
     learn: async () => undefined,
-    holders: () => 1,
+    countHolders: () => 1,
     [Symbol.dispose]: () => undefined,
   };
   const metrics = createMetrics(new Registry());

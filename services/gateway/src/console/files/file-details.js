@@ -6,12 +6,14 @@ import {
   capitalised,
   expiryText,
   fileUrl,
+  holdingText,
   momentText,
-  plural,
+  proofText,
   quoted,
   safetyText,
   shortId,
   sinceText,
+  spreadText,
   whyText,
 } from '../words.js';
 
@@ -49,13 +51,14 @@ export function fileDetails({ cid, name, replicas }) {
 function healthLines(answer) {
   const { blocks: blocksTotal, checkedAtMs, expiresAtMs } = answer;
   const holders = element('div', { className: 'holders' });
-  for (const { peerId, blocks, share } of answer.holders) {
+  for (const holder of answer.holders) {
+    const { peerId, share } = holder;
     const meter = element('meter', { min: 0, max: 1, value: share });
     meter.setAttribute('aria-label', `Share of ${shortId(peerId)}`);
     holders.append(
       element('code', { title: peerId }, shortId(peerId)),
       meter,
-      element('span', { className: 'number' }, `${blocks}/${plural(blocksTotal, 'block')}`),
+      element('span', { className: 'number' }, holdingText(holder, blocksTotal)),
     );
   }
   const checked =
@@ -67,7 +70,11 @@ function healthLines(answer) {
       : 'Asked just now.';
   const end = expiresAtMs === undefined ? '' : ` (${new Date(expiresAtMs).toLocaleString()})`;
   return [
-    element('p', {}, `${capitalised(safetyText(answer))}. ${asked}${checked}`),
+    element(
+      'p',
+      {},
+      `${capitalised(safetyText(answer))}${spreadText(answer)}. ${proofText(answer)}. ${asked}${checked}`,
+    ),
     ...(why === '' ? [] : [element('p', {}, `${capitalised(why)}.`)]),
     element('p', { className: 'quiet' }, `${capitalised(expiryText(answer))}${end}.`),
     holders,

@@ -114,7 +114,7 @@ function fileRow({ cid }) {
 /** A file's safety in a line, why copies lack, and its end, when it has one. */
 function healthLine(file) {
   // Of a number that is not of now only its date is said.
-  const survival = file.state === 'unknown' ? '' : survivalText(file.copies);
+  const survival = file.state === 'unknown' ? '' : survivalText(file);
   const end = file.expiresAtMs === undefined ? '' : expiryText(file);
   return [survival, whyText(file), end].filter((part) => part !== '').join(' · ');
 }

@@ -7,8 +7,6 @@ import {
   BLOCK_SIZE_MAX_BYTES,
   BodyTooLarge,
   FileMissing,
-  MultipartMalformed,
-  RequestInvalid,
   ServiceUnavailable,
 } from '@shoal/protocol';
 import type { Dispatcher } from 'undici';
@@ -54,15 +52,13 @@ export async function* handOver<Event extends object>(
   }
 }
 
-/** A fault of the form, in Kubo's words; else a failure. */
+/** A fault of the form, or of a name in it, in Kubo's words; else a failure. */
 async function refusalOf(answer: Dispatcher.ResponseData, wanted: string): Promise<RpcError> {
   const failure = await failureOf(answer);
   if (failure.problem === FileMissing.type) return misused(`${wanted} in the form is required`);
   if (failure.problem === BodyTooLarge.type)
     return new RpcError(500, `the block is larger than ${BLOCK_SIZE_MAX_BYTES} bytes`);
-  const isOfForm =
-    failure.problem === MultipartMalformed.type || failure.problem === RequestInvalid.type;
-  return isOfForm ? misused(failure.message) : failure;
+  return answer.statusCode === 400 ? misused(failure.message) : failure;
 }
 
 /** The lines of a body, without those that are empty. */

@@ -13,14 +13,13 @@ import {
   walkDag,
 } from '@shoal/blocks';
 import { isNotModified, Shares, watchReader } from '@shoal/chassis';
-import { Overloaded } from '@shoal/protocol';
+import { checkedName, Overloaded } from '@shoal/protocol';
 import type { BlockReader } from '../../fetch/any-blocks.ts';
 import { carFrame, carHeader } from './car-frames.ts';
 import { bytesIn, type CarQuery, readCarQuery } from './car-query.ts';
-import { nameAsked } from '../../answer/file-answer.ts';
 import { contentDisposition, IMMUTABLE } from '../../answer/file-headers.ts';
 import { answerHead, type IpfsAsk, type IpfsOutcome } from '../request/ask.ts';
-import { hintsOf, locationOf } from '../request/headers.ts';
+import { pathHeaders, locationOf } from '../request/headers.ts';
 import { seekAhead } from '../../file/loose-file.ts';
 import { CAR_TYPE, type Dups } from '../request/negotiate.ts';
 import { linksOfNode } from '../../fetch/read-budget.ts';
@@ -183,12 +182,12 @@ function headersOf(
     'cache-control': IMMUTABLE,
     'content-disposition': contentDisposition(
       'attachment',
-      nameAsked(query.filename) ?? `${target.asGiven}.car`,
+      checkedName(query.filename) ?? `${target.asGiven}.car`,
     ),
     ...(isByAccept ? { 'content-location': locationOf(path, chosen) } : {}),
     'content-type': `${CAR_TYPE}; version=1; order=dfs; dups=${dups}`,
     etag,
     'x-content-type-options': 'nosniff',
-    ...hintsOf(path, roots),
+    ...pathHeaders(path, roots),
   };
 }

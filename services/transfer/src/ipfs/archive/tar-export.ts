@@ -9,13 +9,12 @@
  */
 import type { DagEntry } from '@shoal/blocks';
 import { isNotModified } from '@shoal/chassis';
-import { type Cid, entryNameFault } from '@shoal/protocol';
+import { checkedName, type Cid, entryNameFault } from '@shoal/protocol';
 import type { BlockReader } from '../../fetch/any-blocks.ts';
-import { nameAsked } from '../../answer/file-answer.ts';
 import { contentDisposition, IMMUTABLE } from '../../answer/file-headers.ts';
 import { fetchAhead, type Flow, pieceOf, type Pieces } from '../../file/pieces.ts';
 import { answerHead, type IpfsAsk, type IpfsOutcome } from '../request/ask.ts';
-import { hintsOf, locationOf } from '../request/headers.ts';
+import { pathHeaders, locationOf } from '../request/headers.ts';
 import {
   fetchSought,
   type LooseRoot,
@@ -170,13 +169,13 @@ function headersOf(
     'cache-control': IMMUTABLE,
     'content-disposition': contentDisposition(
       'attachment',
-      nameAsked(query.filename) ?? `${target.asGiven}.tar`,
+      checkedName(query.filename) ?? `${target.asGiven}.tar`,
     ),
     ...(isByAccept ? { 'content-location': locationOf(path, { format: 'tar' }) } : {}),
     'content-type': TAR_TYPE,
     // A weak one, as the public gateways have it: another version may pack the same otherwise.
     etag: `W/${tag}`,
     'x-content-type-options': 'nosniff',
-    ...hintsOf(path, roots),
+    ...pathHeaders(path, roots),
   };
 }

@@ -10,17 +10,17 @@ export const CORS_HEADERS: Readonly<Record<string, string>> = {
 };
 
 /** Both together: Kubo refuses a block whose headers are over 2 KiB, a proxy those over some 16. */
-export const HINTS_MAX_LENGTH = 4096;
+export const PATH_HEADERS_MAX_LENGTH = 4096;
 
-/** Where the answer is from, unless that takes more characters than `lengthMax`. */
-export function hintsOf(
+/** The path that was asked for, and the roots along it, unless that takes more characters than `lengthMax`. */
+export function pathHeaders(
   { asked }: Pick<IpfsPath, 'asked'>,
   roots: readonly string[],
-  lengthMax = HINTS_MAX_LENGTH,
+  lengthMax = PATH_HEADERS_MAX_LENGTH,
 ): Record<string, string> {
-  const hints = { 'x-ipfs-path': asked, 'x-ipfs-roots': roots.join(',') };
-  const length = hints['x-ipfs-path'].length + hints['x-ipfs-roots'].length;
-  return length <= lengthMax ? hints : {};
+  const headers = { 'x-ipfs-path': asked, 'x-ipfs-roots': roots.join(',') };
+  const length = headers['x-ipfs-path'].length + headers['x-ipfs-roots'].length;
+  return length <= lengthMax ? headers : {};
 }
 
 /** The address of what `Accept` alone chose (`Content-Location`). */

@@ -1,15 +1,15 @@
 import { describe, expect, it } from '@jest/globals';
-import { hintsOf, locationOf } from '../../../src/ipfs/request/headers.ts';
+import { pathHeaders, locationOf } from '../../../src/ipfs/request/headers.ts';
 
-describe('hintsOf', () => {
+describe('pathHeaders', () => {
   it('says the path and its roots, unless that is too long for a header', () => {
-    expect(hintsOf({ asked: '/ipfs/a/b' }, ['a', 'b'])).toEqual({
+    expect(pathHeaders({ asked: '/ipfs/a/b' }, ['a', 'b'])).toEqual({
       'x-ipfs-path': '/ipfs/a/b',
       'x-ipfs-roots': 'a,b',
     });
     const roots = Array.from({ length: 128 }, () => 'x'.repeat(59));
-    expect(hintsOf({ asked: '/ipfs/a' }, roots)).toEqual({});
-    expect(hintsOf({ asked: '/ipfs/a' }, ['a'], 7)).toEqual({});
+    expect(pathHeaders({ asked: '/ipfs/a' }, roots)).toEqual({});
+    expect(pathHeaders({ asked: '/ipfs/a' }, ['a'], 7)).toEqual({});
   });
 });
 

@@ -1,6 +1,6 @@
 /**
- * The holders of a block, by asking the storages. Each answers for itself alone, so a question travels one hop and
- * no further, and that nobody has a block is known as soon as all have said so.
+ * Where a block is, by asking the storages of the members whether they hold it. Each answers for itself alone,
+ * so a question travels one hop and no further, and that nobody has a block is known as soon as all have said so.
  *
  * Questions of the same moment to one member go out together: a reader of a file asks for a whole window of
  * its blocks at once.
@@ -27,7 +27,7 @@ interface Question {
   readonly answer: (has: boolean) => void;
 }
 
-export class Holders {
+export class Locator {
   readonly #client: PeerClient;
   readonly #view: MemberView;
   readonly #log: Log;

@@ -2,9 +2,9 @@
  * Several small blocks in one body. A frame is a codec byte (0 raw, 1 dag-pb), the length of the
  * block as 4 bytes big-endian, then the block. Frames follow each other until the body ends.
  */
-import { BLOCK_SIZE_MAX_BYTES } from './bytes.ts';
-import { RequestInvalid } from './problems/index.ts';
-import type { Codec } from './routes/storage.ts';
+import { BLOCK_SIZE_MAX_BYTES } from '../bytes.ts';
+import { RequestInvalid } from '../problems/index.ts';
+import type { Codec } from '../routes/storage.ts';
 
 const HEADER_SIZE_BYTES = 5;
 const CODECS: readonly Codec[] = ['raw', 'dag-pb'];
