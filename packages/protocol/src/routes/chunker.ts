@@ -6,7 +6,6 @@ import {
   FileName,
   NameText,
   ImportReply,
-  UploadProgress,
   UploadReply,
   UploadsReply,
 } from '../file.ts';
@@ -75,9 +74,6 @@ export const KuboAddEvent = z.union([
 ]);
 export type KuboAddEvent = z.infer<typeof KuboAddEvent>;
 
-/** Where resumable uploads are created (tus 1.0); each then has an address below it. */
-export const RESUMABLE_PATH = '/uploads';
-
 export const chunkerRoutes = {
   addFile: route({
     service: 'chunker',
@@ -143,18 +139,6 @@ export const chunkerRoutes = {
     bodyTypes: ['application/vnd.ipld.car', 'application/vnd.ipld.raw'],
     reply: ImportReply,
   }),
-  resumableUpload: route({
-    service: 'chunker',
-    audience: 'public',
-    method: 'GET',
-    path: `${RESUMABLE_PATH}/:id`,
-    summary:
-      'How far a resumable upload is, and its file once that is kept. The upload itself speaks tus 1.0: POST /uploads, then HEAD, PATCH and DELETE here.',
-    params: z.object({ id: z.string() }),
-    query: z.object({}),
-    body: undefined,
-    reply: z.union([UploadReply, UploadProgress]),
-  }),
   addKuboForm: route({
     service: 'chunker',
     audience: 'local',
@@ -171,6 +155,7 @@ export const chunkerRoutes = {
     body: BYTES,
     bodyTypes: ['multipart/form-data'],
     reply: BYTES,
+    replyTypes: ['application/x-ndjson'],
   }),
   addPin: route({
     service: 'chunker',
