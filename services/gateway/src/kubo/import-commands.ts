@@ -62,6 +62,7 @@ export const dagImport: RpcCommand = async (call) => {
   holdToSpelling(options);
   const pin = options.flag('pin-roots', true);
   const isSilent = options.flag('silent', false);
+  const wantsStats = options.flag('stats', false);
   const output = openOutput(reply, VALUES, { signal });
   let count = 0;
   const stats = { BlockCount: 0, BlockBytesCount: 0 };
@@ -87,7 +88,7 @@ export const dagImport: RpcCommand = async (call) => {
     for (const { cid, reason } of imported.unpinned) await output.line(rootLine(cid, reason));
   }
   if (count === 0) throw misused('argument "path" is required: a CAR as a part of the form');
-  if (options.flag('stats', false)) await output.line({ Stats: stats });
+  if (wantsStats) await output.line({ Stats: stats });
   output.end();
 };
 
