@@ -86,7 +86,7 @@ export class Pins {
   }
 
   /**
-   * Makes pins of wishes, all or none: signed, durable, on their way to all members.
+   * Makes pins from drafts, all or none: signed, durable, on their way to all members.
    * @throws StorageFull, ClockWrong, IdentityInUse
    */
   async put(drafts: readonly PinDraft[]): Promise<Pin[]> {
@@ -122,8 +122,8 @@ export class Pins {
   }
 
   /**
-   * Takes in pins that another peer sent, those that are news in one transaction; what is out of bounds is named in
-   * the log, and holds up no other.
+   * Takes in pins that another peer sent, those that are news in one transaction; one that is refused is named
+   * in the log, and does not hold up the others.
    * @throws StorageFull
    */
   async merge(all: readonly Signed[], from: PeerId): Promise<Merged[]> {
@@ -138,7 +138,7 @@ export class Pins {
     });
   }
 
-  /** Learns what connected members know of these roots, tombstones too; one that does not answer is passed over. */
+  /** Asks connected members for their pins of these roots, tombstones too; those that don't answer are skipped. */
   async recall(roots: readonly Cid[]): Promise<void> {
     const { wire } = this.#deps;
     const ask = async (peerId: PeerId): Promise<void> => {
@@ -173,7 +173,7 @@ export class Pins {
     metrics.pins.set({ kind: 'deleted' }, deleted);
   }
 
-  /** Makes pins in one transaction, and tells everybody of those in one message. */
+  /** Makes pins in one transaction, and sends them to all members in one message. */
   async #makeAll(
     wishes: readonly { readonly root: Cid; readonly next: NextPin }[],
     { isForRoom = false }: { readonly isForRoom?: boolean } = {},
@@ -190,7 +190,7 @@ export class Pins {
           assert(pin.root === root, 'a pin is made for its own root');
           assert(
             stands === undefined || comparePins(pin, stands) > 0,
-            'a pin that is made wins over the one that stands',
+            'a pin that is made wins over the current one',
           );
           return storedOf(pin, signer.sign('pin', pin), Date.now());
         },
@@ -198,7 +198,7 @@ export class Pins {
     );
     const made = new Map<Cid, Signed>(); // of one root the last
     const pins = updates.map(({ old, now }) => {
-      assert(now !== undefined, 'there is a pin once one was made');
+      assert(now !== undefined, 'a pin that was made is stored');
       if (now === old) return now.pin;
       metrics.pinMerges.inc({ outcome: 'made' });
       this.#noteChange(old?.pin, now.pin, { isForRoom });
@@ -237,7 +237,7 @@ export class Pins {
     return { pin, signed };
   }
 
-  /** Stores pins of another peer, unless what stands by now wins over them; answers of which it did. */
+  /** Stores pins of another peer, unless current ones win over them; returns for which it did. */
   async #store(news: readonly SignedPin[]): Promise<Map<SignedPin, boolean>> {
     const { store, compared } = this.#deps;
     const isStored = new Map<SignedPin, boolean>();
@@ -251,7 +251,7 @@ export class Pins {
       },
     }));
     const updates = await store.updateAll(changes).catch((error: unknown) => {
-      compared.startOver(); // pins of another peer are known, and were not kept
+      compared.startOver(); // pins that another peer has are missing here
       throw error;
     });
     for (const [at, { old }] of updates.entries()) {
@@ -295,7 +295,7 @@ export class Pins {
   #spread(made: readonly Signed[]): void {
     const { wire, metrics } = this.#deps;
     if (made.length === 0) return;
-    // Those who are connected are told below, and answer.
+    // Connected peers get it below, and acknowledge it.
     if (!wire.engine().reachesAll()) for (const signed of made) wire.broadcast('pins', signed);
     for (const peerId of wire.engine().connected())
       for (const pins of batchesOf(made, PINS_PER_MESSAGE_MAX))
