@@ -295,7 +295,7 @@ export class Pins {
   #spread(made: readonly Signed[]): void {
     const { wire, metrics } = this.#deps;
     if (made.length === 0) return;
-    // Those who are connected are told below, and answer.
+    // Connected members get it below, and answer.
     if (!wire.engine().reachesAll()) for (const signed of made) wire.broadcast('pins', signed);
     for (const peerId of wire.engine().connected())
       for (const pins of batchesOf(made, PINS_PER_MESSAGE_MAX))

@@ -43,7 +43,7 @@ export interface RootsPage {
   readonly next: string | undefined;
 }
 
-/** What was stored of a root, and what is now. */
+/** The pin of a root before, and now. */
 export interface PinUpdate {
   readonly old: StoredPin | undefined;
   readonly now: StoredPin | undefined;
