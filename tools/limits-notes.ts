@@ -120,10 +120,6 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Bytes read and not yet cut',
       past: 'the socket is paused',
     },
-    'receive-file.ts SMALL_FILE_MAX_BYTES': {
-      what: 'File that shares a request to storage',
-      past: 'it has one of its own',
-    },
     'receive.ts SLOW_CHUNK_MS': {
       what: 'Chunk of a slow sender',
       past: 'each is written down at once',

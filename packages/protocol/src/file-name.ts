@@ -75,7 +75,7 @@ export function nameProblemOf(issue: z.core.$ZodIssue): Problem | undefined {
   return new FileNameInvalid({ reason: issue.message });
 }
 
-/** A name in a pin, new or as an earlier version let it pass: it can stand in a header and on a screen. */
+/** A name in a pin, new or as an earlier version let it pass: headers and screens can show it. */
 export const PinName = z
   .string()
   .min(1)

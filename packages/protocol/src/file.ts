@@ -3,7 +3,7 @@ import { Cid, PeerId, Sha256 } from './cid.ts';
 import { HaveMap } from './have-map.ts';
 
 /**
- * What a root is. `file`: a UnixFS file in any layout. `directory`: a UnixFS directory, flat or HAMT.
+ * The kind of a root. `file`: a UnixFS file in any layout. `directory`: a UnixFS directory, flat or HAMT.
  * `dag`: any other DAG of raw and dag-pb blocks.
  */
 export const DagKind = z.enum(['file', 'directory', 'dag']);

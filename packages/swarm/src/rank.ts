@@ -55,7 +55,7 @@ export type Outcome = 'verified' | 'absent' | 'failed' | 'corrupt' | 'cancelled'
 export interface Standing {
   /** 0: it answers. 1: it failed twice in a row. 2: it sent wrong bytes. */
   readonly tier: number;
-  /** What a block from it takes now, about. */
+  /** The time that a block from it takes now, about. */
   readonly costMs: number;
 }
 
@@ -76,7 +76,7 @@ export interface Ranking {
   forgive(peer: PeerId): void;
   /**
    * The candidates, best first: by tier, then doubt, then cost. `doubt` is 0, or left out, of one that said that it
-   * has the block, and more the less likely that is. What is equal in all stays as it came.
+   * has the block, and more the less likely that is. Equals stay in their order.
    */
   order<C extends { readonly peerId: PeerId; readonly doubt?: number }>(
     candidates: readonly C[],

@@ -142,7 +142,7 @@ export const storageRoutes = {
     method: 'POST',
     path: '/blocks/batch',
     summary:
-      'Stores several small blocks at once: a body of frames (see frames.ts), in order. With `replicas` they are marked as reached by pins of so many; to a nonce with the proofs that this peer gives its asker.',
+      'Stores several small blocks at once: a body of frames (see frames.ts), in order. With `replicas` they are marked as reached by pins of that many; to a nonce with the proofs that this peer gives its asker.',
     params: none,
     query: z.object({
       lease: Lease.optional(),
@@ -292,7 +292,7 @@ export const storageRoutes = {
     method: 'POST',
     path: '/blocks/keep',
     summary:
-      'Marks blocks, each a whole file, as reached by pins of so many replicas; answers which are held here.',
+      'Marks blocks, each a whole file, as reached by pins of that many replicas; answers which are held here.',
     params: none,
     query: none,
     body: z.object({

@@ -142,7 +142,7 @@ export const transferRoutes = {
     method: 'POST',
     path: '/replicas/small',
     summary:
-      'Hands over small blocks, each a whole file that a pin of so many replicas is about to reach: a body of frames (see frames.ts). This peer makes them durable, and answers the CID and a proof of each.',
+      'Hands over small blocks, each a whole file that a pin of that many replicas is about to reach: a body of frames (see frames.ts). This peer makes them durable, and answers the CID and a proof of each.',
     params: none,
     query: z.object({
       replicas: z.coerce.number().int().min(1).max(REPLICAS_MAX),

@@ -117,7 +117,7 @@ export async function confirm(
   }
 }
 
-/** What is known of a file that was made durable at so many peers, before anybody else was asked. */
+/** The state of a file that was made durable at this many peers, before any other was asked. */
 export function firstCopies(
   copies: number,
   replicas: number,

@@ -12,9 +12,9 @@ import {
   StorageFull,
 } from '@shoal/protocol';
 
-/** Longest wait of a pin for others while some are being put. */
+/** Longest wait of a pin for others while some are being put. Past it: it is put with those that came. */
 const PINS_WAIT_MAX_MS = 50;
-/** Calls under way at once. */
+/** Calls under way at once. Past it: pins wait for a call. */
 const PIN_BATCHES_MAX = 2;
 const RETRY_DELAY_MS = 200;
 const RETRY_DELAY_MAX_MS = 1000;

@@ -5,7 +5,7 @@ import { CHUNK_SIZE_BYTES, type Cid, KiB, Sha256 } from '@shoal/protocol';
 import type { BlockPuts, Leaf } from './put-blocks.ts';
 import { SMALL_FILE_MAX_BYTES } from './small-files.ts';
 
-/** A file up to this size shares a request with others; a guess, far below a batch. */
+/** A file up to this size shares a request with others; a guess, far below a batch. Past it: it has one of its own. */
 const JOINED_FILE_MAX_BYTES = 128 * KiB;
 
 /** A file that was cut and sent to storage; its nodes are durable once the puts are finished. */

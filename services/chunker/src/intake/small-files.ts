@@ -1,7 +1,7 @@
 /**
  * Files of one small block take no lease, no job and no wait for health: those that are in flight at one moment go
  * together to this peer's transfer service, which stores each where it belongs and answers how many peers have made
- * it durable. What comes of a failure between that and the pin are blocks that no pin reaches, for the sweep.
+ * it durable. A failure between that and the pin leaves blocks that no pin reaches, for the sweep.
  */
 import { Gather, type Log, type PeerClient } from '@shoal/chassis';
 import {
@@ -17,9 +17,9 @@ import {
 export const SMALL_FILE_MAX_BYTES = 64 * KiB;
 /** Bytes of files that go together. Past it: the others go in the next batch. */
 const BATCH_SIZE_MAX_BYTES = MiB;
-/** Longest wait of a file for others while some are under way. */
+/** Longest wait of a file for others while some are under way. Past it: it goes without waiting for more. */
 const WAIT_MAX_MS = 50;
-/** Batches of one kind under way at once: one waits for the slowest of its holders. */
+/** Batches of one kind under way at once: one waits for the slowest of its holders. Past it: files wait for a batch. */
 const BATCHES_MAX = 2;
 /** Longest wait for copies. Past it: the file is stored as any other is. */
 const SPREAD_TIMEOUT_MS = 15_000;

@@ -113,7 +113,7 @@ export function safetyText(health) {
 export const spreadText = ({ disks, machines }) =>
   disks > 1 ? `, on ${plural(disks, 'disk')} of ${plural(machines, 'machine')}` : '';
 
-/** What speaks for the number of copies. */
+/** The evidence for the number of copies. */
 export const proofText = ({ proved, claimed }) =>
   `${proved} of ${copiesText(claimed)} that peers say they hold ${proved === 1 ? 'is' : 'are'} proved`;
 

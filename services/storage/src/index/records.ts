@@ -15,7 +15,7 @@ export function recordAfterPut(
   put: {
     readonly sizeBytes: number;
     readonly leases: readonly (Lease | undefined)[];
-    /** What a pin asks for that is about to reach the block; 0 without one. */
+    /** Replicas of a pin that is about to reach the block; 0 if there is none. */
     readonly replicas?: number;
     /** False when the bytes had to be written. */
     readonly isSound: boolean;

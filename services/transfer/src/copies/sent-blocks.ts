@@ -41,7 +41,7 @@ export async function readSentBlocks({
       throw new RequestInvalid({ reason: `it holds ${frames.length} blocks` });
     return frames.map(({ codec, bytes }) => ({ cid: hashBlock(codec, bytes), bytes }));
   } catch (error) {
-    // What is left of the body would be taken for the next request.
+    // The rest of the body would be taken for the next request.
     if (!request.complete && !response.headersSent) response.setHeader('connection', 'close');
     throw error;
   }

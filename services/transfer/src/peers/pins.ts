@@ -20,8 +20,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const AWAY_MAX_MS = 6000;
 const RETRY_DELAY_MS = 200;
 const PINS_PER_PAGE = 1000;
-/** Longest wait of a look-up for others while some are under way, and questions under way at once. */
+/** Longest wait of a look-up for others while some are under way. Past it: it is asked with those that came. */
 const LOOKUPS_WAIT_MAX_MS = 20;
+/** Questions under way at once. Past it: look-ups wait for one. */
 const LOOKUPS_MAX = 2;
 
 export interface PinPage {

@@ -8,7 +8,7 @@ import type { PeerClient } from '@shoal/chassis';
 import { CIDS_PER_BATCH_MAX, type Pin, storageRoutes } from '@shoal/protocol';
 import { countedHolders, type MemberView } from '../peers/member-view.ts';
 
-/** What a look at some files told. */
+/** The result of a look at some files. */
 export interface Looked {
   readonly inOrder: readonly Pin[];
   /** Small files whose block is missing here, or surplus. */

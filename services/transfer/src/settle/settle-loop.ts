@@ -125,7 +125,7 @@ export class SettleLoop implements AsyncDisposable {
     await settlePass(deps, { signal: this.#stop.signal });
   }
 
-  /** Notes which small files are in order; gives the files that are to be settled one by one. */
+  /** Notes which small files are in order; gives the files to settle one by one. */
   async #lookAtSmall(pins: readonly Pin[]): Promise<Pin[]> {
     const { view, metrics } = this.#deps;
     const members = view.placedSet();

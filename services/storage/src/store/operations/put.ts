@@ -16,7 +16,7 @@ export interface PutWishes {
   /** It takes room from nothing else. */
   readonly isYielding?: boolean;
   /**
-   * What a pin asks for that is about to reach the block: it is marked with that in the same transaction. Without a
+   * Replicas of a pin that is about to reach the block: it is marked with them in the same transaction. Without a
    * lease it is an upload's all the same, and none of a repair.
    */
   readonly replicas?: number | undefined;

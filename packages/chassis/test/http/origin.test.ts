@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { isOwnHost, isPublicRead, originFault, ownHostNames } from '../src/http/origin.ts';
+import { isOwnHost, isPublicRead, originFault, ownHostNames } from '../../src/http/origin.ts';
 
 const ask = (more: Record<string, string>, method = 'POST') =>
   originFault({ method, path: '/files', host: '127.0.0.1:7100', ...more });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { proxyPath, relativeReference } from '../src/http/proxy-path.ts';
+import { proxyPath, relativeReference } from '../../src/http/proxy-path.ts';
 
 describe('relativeReference', () => {
   it.each([

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { boundaryOf } from '../src/index.ts';
+import { boundaryOf } from '../../src/index.ts';
 
 describe('the boundary of a form', () => {
   it('is read from the content type, with quotes or without', () => {

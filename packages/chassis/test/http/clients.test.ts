@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { createClients, createProver } from '@shoal/chassis';
 import { CLIENT_HEADER, PeerId } from '@shoal/protocol';
 import type { FastifyRequest } from 'fastify';
-import { PeerConfig } from '../src/process/config.ts';
+import { PeerConfig } from '../../src/process/config.ts';
 
 const self = PeerId.parse('12D3KooWRm8J3iL796zPFi2EtGGtUJn58AG67gcRx7CEMLnPYnNy');
 const TOKEN = 'a-token-of-this-peer';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { PROOF_HEADER, PeerId, ProofRefused } from '@shoal/protocol';
-import { createProver } from '../src/index.ts';
+import { createProver } from '../../src/index.ts';
 
 const alice = PeerId.parse('12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5');
 const bob = PeerId.parse('12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X');
