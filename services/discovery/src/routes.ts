@@ -77,9 +77,10 @@ export function mountRoutes(
     if (caller === self) membership.learn([{ signed: record, ageMs: 0 }], caller);
     return membership.introduce(nonce);
   });
-  mount(mounting, discoveryRoutes.listFiles, ({ query, signal }) =>
-    query.deleted ? health.listDeleted(query, signal) : health.list(query, signal),
-  );
+  mount(mounting, discoveryRoutes.listFiles, ({ query, request, signal }) => {
+    refuseOffset(request);
+    return query.deleted ? health.listDeleted(query, signal) : health.list(query, signal);
+  });
   mount(mounting, discoveryRoutes.fileHealth, ({ params, signal }) =>
     health.examine(params.hash, signal),
   );
@@ -156,6 +157,18 @@ export function mountRoutes(
     const answers = onlyUp(holders.of(params.cid), membership.list());
     return { answers: answers.filter(({ peerId }) => peerId !== self) };
   });
+}
+
+/**
+ * A page by its number leaves files out when one before it is deleted, and gives some twice when one comes.
+ * Passed over, an `offset` would give the first page again and again. @throws RequestInvalid
+ */
+function refuseOffset({ query }: { readonly query: unknown }): void {
+  if (Object.hasOwn(Object(query) as object, 'offset'))
+    throw new RequestInvalid({
+      reason:
+        'query offset: pages have no numbers, since files come and go between them; give the `next` of the page before as `after`',
+    });
 }
 
 /** @throws RequestInvalid for an end in the past: that would be a deletion without a tombstone. */

@@ -13,8 +13,6 @@ const none = z.object({});
 
 /** So often something may have happened between two reports of it. Past it: 400. */
 const TIMES_MAX = 2 ** 31 - 1;
-/** Files that a list may skip. Past it: 400. */
-const OFFSET_MAX = 2 ** 31 - 1;
 
 /** Where a page of files ended: the date that it is ordered by, and a root. Text that only discovery reads. */
 export const FilesCursor = z
@@ -133,8 +131,6 @@ export const discoveryRoutes = {
       limit: z.coerce.number().int().min(1).max(1000).default(100),
       /** Goes on behind this page: its `next`. Files that come or go between two pages move nothing. */
       after: FilesCursor.optional(),
-      /** Skips this many. A deletion meanwhile moves the files after it, so use `after` to read all. */
-      offset: z.coerce.number().int().min(0).max(OFFSET_MAX).default(0),
       /** Lists the deleted files that can be brought back instead, the last one deleted first. */
       deleted: Flag,
     }),

@@ -30,11 +30,10 @@ export interface Recoverable {
   readonly purgeAtMs: number;
 }
 
-/** Part of a list: after a cursor, or from an offset. */
+/** Part of a list: its beginning, or what comes after a cursor. */
 export interface PageAsked {
   readonly limit: number;
   readonly after?: string | undefined;
-  readonly offset?: number | undefined;
 }
 
 export interface RootsPage {
@@ -232,12 +231,12 @@ const past = (atMs: number, limit: number): KeyRange => ({ start: [atMs + 1, '']
 /** The last first. A cursor names the last key that was given, whether or not it is still there. */
 function readPage(
   table: Database<true, TimeKey>,
-  { limit, after, offset = 0 }: PageAsked,
+  { limit, after }: PageAsked,
 ): RootsPage {
   const last = after === undefined ? undefined : keyOf(after);
   const from = last === undefined ? {} : { start: last };
   const isLast = ([atMs, root]: TimeKey) => atMs === last?.[0] && root === last[1];
-  const keys = [...table.getKeys({ reverse: true, offset, limit: limit + 2, ...from })]; // the last one, and one more
+  const keys = [...table.getKeys({ reverse: true, limit: limit + 2, ...from })]; // the last one, and one more
   const behind = keys.filter((key) => !isLast(key));
   const page = behind.slice(0, limit);
   const end = page.at(-1);

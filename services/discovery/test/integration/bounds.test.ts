@@ -496,7 +496,7 @@ async function expectSound(): Promise<void> {
   for (const { http } of peers)
     for (const origin of Object.values(http)) validateHeaderValue('link', `<${origin}>`);
   toRecords(peers, {}, 0);
-  const { files } = await stand.health.list({ offset: 0, limit: 1000 }, signal);
+  const { files } = await stand.health.list({ limit: 1000 }, signal);
   for (const file of files) {
     encodeURIComponent(FileEntry.parse(file).name);
     expect(file.name).not.toContain('\u001b');

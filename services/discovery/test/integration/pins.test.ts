@@ -258,6 +258,35 @@ describe('a deleted file', () => {
   });
 });
 
+describe('the list of files', () => {
+  it('goes on behind a page, whatever is deleted or added meanwhile', async () => {
+    const peer = await peers.start('alone');
+    const pins: Pin[] = [];
+    for (const name of ['1', '2', '3', '4', '5', '6']) pins.push(await peer.put(draft(name)));
+    const page = async (query: string) => {
+      const { status, body } = await peer.ask('GET', `/files?limit=3${query}`);
+      expect(status).toBe(200);
+      return body as { files: FileEntry[]; next?: string };
+    };
+    const first = await page('');
+    await peer.ask('DELETE', `/files/${first.files[1]?.cid}`);
+    await peer.put(draft('7'));
+    const second = await page(`&after=${first.next}`);
+    const read = [...first.files, ...second.files].map(({ cid }) => cid);
+    expect(read.toSorted()).toEqual(pins.map(({ root }) => root).toSorted());
+    expect(second.next).toBeUndefined();
+  });
+
+  it('refuses to be paged by number, which leaves files out, and says how it goes', async () => {
+    const peer = await peers.start('alone');
+    for (const offset of ['0', '10', ''])
+      expect(await peer.ask('GET', `/files?limit=10&offset=${offset}`)).toMatchObject({
+        status: 400,
+        body: { detail: expect.stringContaining('give the `next` of the page before as `after`') },
+      });
+  });
+});
+
 describe('a change', () => {
   it('reaches all members, also one that was away', async () => {
     const [a, b, c] = await peers.startThree();
