@@ -22,7 +22,8 @@ export interface Route<
 > {
   readonly service: Service;
   readonly audience: Audience;
-  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  /** A GET answers HEAD too; HEAD and OPTIONS are named where they are more than that. */
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | 'OPTIONS';
   /** Path with `:name` placeholders, each a key of `params`. */
   readonly path: string;
   readonly summary: string;
@@ -30,12 +31,20 @@ export interface Route<
   readonly query: Q;
   readonly body: B;
   readonly reply: R;
+  /** Headers that it reads beside those that every request may have; their names in lower case. */
+  readonly headers?: z.ZodObject;
   /** Media types of a body that is bytes. Default: any. */
   readonly bodyTypes?: readonly string[];
-  /** Media types of the answer, where it is not JSON alone. */
+  /** Media types of the answer, where it is not JSON alone; none for one that is in its headers. */
   readonly replyTypes?: readonly string[];
+  /** Headers that every good answer has. */
+  readonly replyHeaders?: readonly string[];
   /** Media types that refusals have beside that of problems. */
   readonly problemTypes?: readonly string[];
+  /** What refusals are, where they are no problems: JSON of this form. */
+  readonly refusal?: z.ZodType;
+  /** `always`: nothing is answered without the write token, reads included. Else writes alone may need it. */
+  readonly token?: 'always';
 }
 
 /** A route whose bodies are JSON: what `call` can call and `mount` can mount. */

@@ -47,10 +47,24 @@ describe('the headers of tus', () => {
     });
   });
 
-  it('state the type of a PATCH alone', () => {
-    const typed = requestOf({ 'content-type': 'text/plain' });
-    expect(() => readHeaders(typed, 'PATCH')).toThrow('Invalid content-type');
-    expect(readHeaders(typed, 'POST').hasPart).toBe(false);
+  it('state the type of every PATCH, and of a creation that has a body', () => {
+    const body = { 'content-length': '1' };
+    const wrong = 'this route takes application/offset+octet-stream';
+    for (const headers of [{}, { 'content-type': 'text/plain' }]) {
+      expect(() => readHeaders(requestOf(headers), 'PATCH')).toThrow(wrong);
+      expect(() => readHeaders(requestOf({ ...headers, ...body }), 'POST')).toThrow(wrong);
+      const chunked = { ...headers, 'transfer-encoding': 'chunked' };
+      expect(() => readHeaders(requestOf(chunked), 'POST')).toThrow(wrong);
+      const empty = { ...headers, 'content-length': '0' };
+      expect(readHeaders(requestOf(empty), 'POST').hasPart).toBe(false);
+      expect(readHeaders(requestOf(headers), 'DELETE').hasPart).toBe(false);
+    }
+  });
+
+  it('state it in either case, and with parameters', () => {
+    const type = 'Application/Offset+Octet-Stream; charset=binary';
+    for (const method of ['PATCH', 'POST'])
+      expect(readHeaders(requestOf({ 'content-type': type }), method).hasPart).toBe(true);
   });
 
   it.each([{ 'upload-defer-length': '0' }, { 'upload-concat': 'whole' }])(

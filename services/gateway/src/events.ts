@@ -8,13 +8,19 @@
 import type { ServerResponse } from 'node:http';
 import { type Log, type Loops, type Server, Shares } from '@shoal/chassis';
 import { subscribeEvents } from '@shoal/chassis/events';
-import type { SwarmEvent } from '@shoal/protocol';
+import { gatewayRoutes, type SwarmEvent } from '@shoal/protocol';
 import type { Metrics } from './metrics.ts';
 
 /** Unread bytes of one listener: some hundred events, which is minutes of a busy swarm. */
 const BACKLOG_MAX_BYTES = 256 * 1024;
 /** How long a browser waits before it reconnects, in milliseconds. */
 const RETRY_MS = 2000;
+const HEADERS = {
+  'content-type': 'text/event-stream',
+  'cache-control': 'no-store',
+  'x-accel-buffering': 'no',
+  'x-content-type-options': 'nosniff',
+};
 
 export interface EventsOptions {
   readonly redisSocket: string;
@@ -44,8 +50,12 @@ export function startEvents(app: Server, options: EventsOptions): Disposable {
     for (const client of clients) client.end();
   };
 
-  app.get('/events', async (request, reply) => {
+  app.get(gatewayRoutes.events.path, async (request, reply) => {
     const { raw } = reply;
+    if (request.method === 'HEAD') {
+      reply.hijack();
+      return void raw.writeHead(200, HEADERS).end(); // there is nothing to listen to
+    }
     const gone = new AbortController();
     raw.once('close', () => gone.abort(new Error('the listener left')));
     const place = await shares.take(request.client, { signal: gone.signal });
@@ -56,12 +66,7 @@ export function startEvents(app: Server, options: EventsOptions): Disposable {
       raw.destroy();
     });
     reply.hijack();
-    raw.writeHead(200, {
-      'content-type': 'text/event-stream',
-      'cache-control': 'no-store',
-      'x-accel-buffering': 'no',
-      'x-content-type-options': 'nosniff',
-    });
+    raw.writeHead(200, HEADERS);
     raw.write(`retry: ${RETRY_MS}\n\n`);
     clients.add(raw);
     metrics.eventsClients.set(clients.size);

@@ -3,85 +3,149 @@ import {
   BYTES,
   chunkerRoutes,
   discoveryRoutes,
+  gatewayRoutes,
+  kuboRoutes,
   loopRoutes,
   PROBLEM_TYPE,
   ProblemBody,
+  PROOF_HEADER,
   type Route,
   routingRoutes,
+  serverRoutes,
   type Service,
   storageRoutes,
   transferRoutes,
+  uploadRoutes,
 } from '@shoal/protocol';
 import * as z from 'zod';
 
 const ROUTES: readonly Route[] = [
-  ...Object.values(chunkerRoutes),
-  ...Object.values(storageRoutes),
-  ...Object.values(transferRoutes),
-  ...Object.values(discoveryRoutes),
-  ...Object.values(routingRoutes),
-  ...Object.values(loopRoutes),
-] as unknown as Route[]; // a union of precise routes, seen as the general one
+  chunkerRoutes,
+  uploadRoutes,
+  storageRoutes,
+  transferRoutes,
+  discoveryRoutes,
+  routingRoutes,
+  gatewayRoutes,
+  kuboRoutes,
+  loopRoutes,
+].flatMap((routes) => Object.values(routes)) as unknown as Route[]; // a union of precise routes, seen as the general one
 
-/** The description of one service; of the gateway, every public route, since it fronts them all. */
+/** Names of the ways in which a caller says who it is. */
+const TOKEN = 'writeToken';
+const PASSWORD = 'writeTokenAsPassword';
+const PROOF = 'swarmProof';
+const SCHEMES = {
+  [TOKEN]: {
+    type: 'http',
+    scheme: 'bearer',
+    description: 'What writes need, at a peer that has a write token ("shoal token" prints it).',
+  },
+  [PASSWORD]: {
+    type: 'http',
+    scheme: 'basic',
+    description: 'The same for clients of Kubo’s RPC: any user, and the token as the password.',
+  },
+  [PROOF]: {
+    type: 'apiKey',
+    in: 'header',
+    name: PROOF_HEADER,
+    description: 'The proof of the swarm key, which the peers of a swarm make for each request.',
+  },
+};
+
+/** The description of one service; of the gateway, every public route too, since it fronts them all. */
 export function describeRoutes(service: Service): Record<string, unknown> {
-  const routes = ROUTES.filter((route) =>
-    service === 'gateway' ? route.audience === 'public' : route.service === service,
-  );
+  const routes = [
+    ...ROUTES.filter(
+      (route) =>
+        (service === 'gateway' && route.audience === 'public') || route.service === service,
+    ),
+    ...Object.values(serverRoutes(service)),
+  ] as readonly Route[]; // as above
   const paths: Record<string, Record<string, unknown>> = {};
   for (const route of routes) {
     const path = route.path.replace(/:(\w+)/g, '{$1}').replace('*', '{path}');
-    const reads = route.method === 'GET' ? { head: headOperation(route) } : {};
-    paths[path] = { ...paths[path], [route.method.toLowerCase()]: operation(route), ...reads };
+    const reads = route.method === 'GET' ? { head: withoutBodies(operation(route)) } : {};
+    const own = route.method === 'HEAD' ? withoutBodies(operation(route)) : operation(route);
+    // A HEAD that is more than a GET without its body stands by itself.
+    paths[path] = { ...reads, ...paths[path], [route.method.toLowerCase()]: own };
   }
   return {
     openapi: '3.1.0',
     info: { title: `Shoal ${service}`, version: '1' },
     paths,
+    components: { securitySchemes: SCHEMES },
   };
 }
 
-function operation(route: Route): Record<string, unknown> {
+interface Operation {
+  readonly responses: Readonly<Record<string, { readonly description: string }>>;
+}
+
+function operation(route: Route): Operation {
+  const { headers, replyHeaders = [] } = route;
   return {
     summary: route.summary,
     'x-audience': route.audience,
+    security: securityOf(route),
     parameters: [
-      ...parameters('path', route.params, true),
-      ...parameters('query', route.query, false),
+      ...parameters('path', route.params),
+      ...parameters('query', route.query),
+      ...(headers === undefined ? [] : parameters('header', headers)),
     ],
     ...(route.body === undefined
       ? {}
       : { requestBody: { content: contentOf('input', route.body, route.bodyTypes) } }),
     responses: {
-      '2XX': { description: 'Done.', content: contentOf('output', route.reply, route.replyTypes) },
+      '2XX': {
+        description: 'Done.',
+        ...(replyHeaders.length === 0 ? {} : { headers: headersOf(replyHeaders) }),
+        content: contentOf('output', route.reply, route.replyTypes),
+      },
       ...(hasOtherPlaces(route) ? { '3XX': { description: 'Elsewhere, or as it was.' } } : {}),
-      '4XX': problem('A problem (RFC 9457): the request, or what it is about.', route.problemTypes),
-      '5XX': problem('A problem (RFC 9457): this peer cannot serve it now.', route.problemTypes),
+      '4XX': refusal('The request, or what it is about.', route),
+      '5XX': refusal('This peer cannot serve it now.', route),
     },
+  } as Operation;
+}
+
+/** Who may ask: each entry is enough by itself, an empty one for anybody. */
+function securityOf({ audience, method, token }: Route): readonly Record<string, []>[] {
+  if (audience !== 'public') return [{ [PROOF]: [] }];
+  if (token === 'always') return [{ [TOKEN]: [] }, { [PASSWORD]: [] }];
+  return /^(?:GET|HEAD|OPTIONS)$/.test(method) ? [] : [{}, { [TOKEN]: [] }];
+}
+
+/** As answers to HEAD are. */
+function withoutBodies({ responses, ...rest }: Operation): Operation {
+  return {
+    ...rest,
+    responses: Object.fromEntries(
+      Object.entries(responses).map(([key, response]) => [
+        key,
+        { ...response, content: undefined },
+      ]),
+    ),
   };
 }
 
-/** The same without bodies. */
-function headOperation(route: Route): Record<string, unknown> {
-  const { responses, ...rest } = operation(route);
-  // As `operation` made it.
-  const statuses = Object.entries(responses as Record<string, { description: string }>);
-  return {
-    ...rest,
-    responses: Object.fromEntries(statuses.map(([key, { description }]) => [key, { description }])),
-  };
-}
+const headersOf = (names: readonly string[]) =>
+  Object.fromEntries(names.map((name) => [name, { schema: { type: 'string' }, required: true }]));
 
 /** Redirects and conditions are those of files: what is served as the media type that it has. */
 const hasOtherPlaces = ({ method, reply }: Route): boolean => method === 'GET' && reply === BYTES;
 
-const problem = (description: string, others: readonly string[] = []) => ({
-  description,
-  content: {
-    [PROBLEM_TYPE]: { schema: jsonSchema('output', ProblemBody) },
-    ...Object.fromEntries(others.map((type) => [type, {}])),
-  },
-});
+const refusal = (description: string, { refusal: own, problemTypes = [] }: Route) =>
+  own === undefined
+    ? {
+        description: `A problem (RFC 9457): ${description}`,
+        content: {
+          [PROBLEM_TYPE]: { schema: jsonSchema('output', ProblemBody) },
+          ...Object.fromEntries(problemTypes.map((type) => [type, {}])),
+        },
+      }
+    : { description, content: contentOf('output', own) };
 
 function contentOf(
   io: Way,
@@ -99,11 +163,12 @@ function contentOf(
 const isBytes = (schema: Route['body']): schema is typeof BYTES | undefined =>
   schema === BYTES || schema === undefined;
 
-function parameters(place: 'path' | 'query', schema: z.ZodObject, required: boolean) {
-  return Object.entries(schema.shape).map(([name, value]) => ({
+function parameters(place: 'path' | 'query' | 'header', { shape }: z.ZodObject) {
+  return Object.entries(shape).map(([name, value]) => ({
     name: name === '*' ? 'path' : name,
     in: place,
-    required,
+    // Those of a query have defaults.
+    required: place === 'path' || (place === 'header' && !z.safeParse(value, undefined).success),
     // A subtree's slashes are part of it.
     ...(name === '*' ? { allowReserved: true } : {}),
     schema: jsonSchema('input', value as z.ZodType),

@@ -37,6 +37,8 @@ export interface OpenPeer extends AsyncDisposable {
   readonly peer: PeerHere;
   readonly keyFile: string;
   readonly routes: readonly Asked[];
+  /** Those of one service. */
+  routesAt(service: Service): readonly Asked[];
   ask(
     at: Service,
     asked: Asked,
@@ -90,12 +92,13 @@ export async function openPeer(
   );
   const nameOf = ({ method, route }: Asked) => `${method} ${route}`;
   const portOf = (service: Service) => new URL(peer.origins[service]).port;
-  const own = new Map(
+  const routesBy = new Map(
     [...servers].map(([{ server }, routes]) => [
       String((server.address() as AddressInfo).port), // they listen on TCP
-      new Set(routes.map(nameOf)),
+      routes,
     ]),
   );
+  const own = new Map([...routesBy].map(([port, routes]) => [port, new Set(routes.map(nameOf))]));
   const routes = [
     ...new Map([...servers.values()].flat().map((each) => [nameOf(each), each])).values(),
   ];
@@ -130,6 +133,7 @@ export async function openPeer(
     peer,
     keyFile,
     routes,
+    routesAt: (service) => routesBy.get(portOf(service)) ?? [],
     ask,
     askAll: (headersAt, { prefix = '', only = () => true } = {}) =>
       Promise.all(

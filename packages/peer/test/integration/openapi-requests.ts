@@ -23,13 +23,14 @@ export interface Schema {
 
 interface Answer {
   readonly content?: Readonly<Record<string, object>>;
+  readonly headers?: Readonly<Record<string, object>>;
 }
 
 export interface Operation {
   readonly 'x-audience': string;
   readonly parameters: readonly {
     readonly name: string;
-    readonly in: 'path' | 'query';
+    readonly in: 'path' | 'query' | 'header';
     readonly required: boolean;
     readonly schema: Schema;
   }[];
@@ -44,6 +45,7 @@ export interface Document {
 /** A request, and whether the document says that it may be sent. */
 export interface Generated {
   readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
   readonly type: string | undefined;
   readonly body: string | undefined;
   readonly isValid: boolean;
@@ -96,6 +98,8 @@ export function invalid(schema: Schema): fc.Arbitrary<string> | undefined {
 }
 
 function takes(schema: Schema, text: string): boolean {
+  if (schema.const !== undefined) return schema.const === text;
+  if (schema.type === 'array') return schema.items === undefined || takes(schema.items, text);
   if (schema.enum !== undefined) return schema.enum.includes(text);
   if (schema.anyOf !== undefined) return schema.anyOf.some((each) => takes(each, text));
   const {
@@ -124,29 +128,41 @@ export function requestsOf(path: string, { parameters, requestBody }: Operation)
   const none = fc.constant({ type: undefined, body: undefined });
   const values = Object.fromEntries(
     parameters.map(({ name, required, schema }) => {
-      const right = valid(schema).map((value) => ({ text: String(value), isRight: true }));
-      const wrong = invalid(schema)?.map((text) => ({ text, isRight: false }));
+      const right = valid(schema).map((value) => ({ texts: textsOf(value), isRight: true }));
+      const wrong = invalid(schema)?.map((text) => ({ texts: [text], isRight: false }));
       const given = wrong === undefined ? right : fc.oneof({ weight: 4, arbitrary: right }, wrong);
       return [name, required ? given : fc.option(given, { nil: undefined })];
     }),
-  ) as Record<string, fc.Arbitrary<{ text: string; isRight: boolean } | undefined>>;
+  ) as Record<string, fc.Arbitrary<{ texts: string[]; isRight: boolean } | undefined>>;
   const body = bodies.length === 0 ? none : fc.oneof(...bodies);
   return fc
     .record({ values: fc.record(values), body })
     .map(({ values: given, body: sent }): Generated => {
       const query = new URLSearchParams();
+      const headers: Record<string, string> = {};
       let filled = path;
       for (const { name, in: place } of parameters) {
         const value = given[name];
-        if (value === undefined) continue;
-        if (place === 'query') query.set(name, value.text);
-        else filled = filled.replace(`{${name}}`, encodeURIComponent(value.text));
+        for (const text of value?.texts ?? []) {
+          if (place === 'query') query.append(name, text);
+          else if (place === 'header') headers[name] = inHeader(text);
+          else filled = filled.replace(`{${name}}`, encodeURIComponent(text));
+        }
       }
       const isValid = Object.values(given).every((value) => value?.isRight !== false);
       return {
         ...sent,
+        headers,
         path: query.size === 0 ? filled : `${filled}?${query.toString()}`,
         isValid,
       };
     });
 }
+
+/** A parameter that is a list is given once for each of its values. */
+const textsOf = (value: unknown): string[] =>
+  (Array.isArray(value) ? (value as unknown[]) : [value]).map(String);
+
+/** Node sends no control characters: what is wrong stays so without them. */
+// eslint-disable-next-line no-control-regex
+const inHeader = (text: string): string => text.replace(/[\u0000-\u001f\u007f-\uffff]/g, '?');

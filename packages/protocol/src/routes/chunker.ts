@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { DateText, YesNo } from '../bounded.ts';
 import { AnyCid } from '../cid.ts';
 import { FileName } from '../file-name.ts';
-import { DirectoryReply, ImportReply, UploadProgress, UploadReply, UploadsReply } from '../file.ts';
+import { DirectoryReply, ImportReply, UploadReply, UploadsReply } from '../file.ts';
 import { REPLICAS_DEFAULT, REPLICAS_MAX } from '../pin.ts';
 import { BYTES, route } from '../route.ts';
 import { Codec } from './storage.ts';
@@ -82,9 +82,6 @@ export const KuboImportEvent = z.union([
 ]);
 export type KuboImportEvent = z.infer<typeof KuboImportEvent>;
 
-/** Where resumable uploads are created (tus 1.0); each then has an address below it. */
-export const RESUMABLE_PATH = '/uploads';
-
 export const chunkerRoutes = {
   addFile: route({
     service: 'chunker',
@@ -150,18 +147,6 @@ export const chunkerRoutes = {
     bodyTypes: ['application/vnd.ipld.car', 'application/vnd.ipld.raw'],
     reply: ImportReply,
   }),
-  resumableUpload: route({
-    service: 'chunker',
-    audience: 'public',
-    method: 'GET',
-    path: `${RESUMABLE_PATH}/:id`,
-    summary:
-      'How far a resumable upload is, and its file once that is kept. The upload itself speaks tus 1.0: POST /uploads, then HEAD, PATCH and DELETE here.',
-    params: z.object({ id: z.string() }),
-    query: z.object({}),
-    body: undefined,
-    reply: z.union([UploadReply, UploadProgress]),
-  }),
   addKuboForm: route({
     service: 'chunker',
     audience: 'local',
@@ -178,6 +163,7 @@ export const chunkerRoutes = {
     body: BYTES,
     bodyTypes: ['multipart/form-data'],
     reply: BYTES,
+    replyTypes: ['application/x-ndjson'],
   }),
   importKuboForm: route({
     service: 'chunker',
@@ -196,6 +182,7 @@ export const chunkerRoutes = {
     body: BYTES,
     bodyTypes: ['multipart/form-data'],
     reply: BYTES,
+    replyTypes: ['application/x-ndjson'],
   }),
   addPin: route({
     service: 'chunker',

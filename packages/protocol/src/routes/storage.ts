@@ -178,6 +178,7 @@ export const storageRoutes = {
     query: none,
     body: undefined,
     reply: BYTES,
+    replyTypes: ['application/octet-stream'],
   }),
   haveBlocks: route({
     service: 'storage',

@@ -41,7 +41,8 @@ export const transferRoutes = {
     query: z.object({ download: z.string().optional(), filename: FileName.optional() }),
     body: undefined,
     reply: BYTES,
-    replyTypes: ['*/*'],
+    // That of its name; bytes, when that tells nothing.
+    replyTypes: ['application/octet-stream', '*/*'],
   }),
   getTorrent: route({
     service: 'transfer',
@@ -80,7 +81,11 @@ export const transferRoutes = {
       '*': z.string().meta({ description: 'a CID in any spelling, and a path below it' }),
     }),
     query: z.object({
-      format: z.string().optional(),
+      /** Else as `Accept` says, else as the file or directory that it is. */
+      format: z
+        .string()
+        .meta({ enum: ['raw', 'car', 'tar'] })
+        .optional(),
       filename: UncheckedName.optional(),
       download: z.string().optional(),
       'dag-scope': z.string().optional(),
@@ -91,7 +96,17 @@ export const transferRoutes = {
     }),
     body: undefined,
     reply: BYTES,
-    replyTypes: ['*/*'],
+    replyTypes: [
+      'application/vnd.ipld.raw',
+      'application/vnd.ipld.car',
+      'application/x-tar',
+      'text/html', // a directory's page; and files, as all that follows
+      'application/json',
+      'application/octet-stream',
+      'inode/symlink',
+      'text/plain',
+      '*/*',
+    ],
     problemTypes: ['text/plain'],
   }),
   spreadBlocks: route({

@@ -1,13 +1,10 @@
 /** The headers of tus 1.0, as requests state them. Sentences in quotes are the specification's. */
+import { MediaTypeUnsupported, TUS_BODY_TYPE } from '@shoal/protocol';
 import type { FastifyRequest } from 'fastify';
 
-/** The only version there is. */
-export const TUS_VERSION = '1.0.0';
 /** "The Tus-Extension response header MUST be a comma-separated list of the extensions supported by the Server." */
 export const TUS_EXTENSIONS =
   'creation,creation-with-upload,creation-defer-length,termination,expiration';
-/** "All PATCH requests MUST use Content-Type: application/offset+octet-stream". */
-const BODY_TYPE = 'application/offset+octet-stream';
 
 /** A refusal by tus itself: a status and a line of text, which is all that it defines. */
 export class TusRefusal extends Error {
@@ -31,18 +28,22 @@ export interface TusHeaders {
   readonly contentLength: number | undefined;
 }
 
-/** @throws TusRefusal 400 for a header that is not what the specification says. */
+/**
+ * @throws TusRefusal 400 for a header that is not what the specification says.
+ * @throws MediaTypeUnsupported for a body of another type: "If the server receives a PATCH request with any
+ *   other Content-Type it SHOULD return a 415 Unsupported Media Type status." Left alone, what a creation brings
+ *   would be lost.
+ */
 export function readHeaders({ headers }: FastifyRequest, method: string): TusHeaders {
   const text = (name: string): string | undefined => {
     const value = headers[name];
     return typeof value === 'string' ? value : undefined;
   };
-  // Only a PATCH must state its type: clients add one of their own to other requests.
-  const type = text('content-type');
-  if (method === 'PATCH' && type !== undefined && type !== BODY_TYPE) throw invalid('content-type');
-  const metadata = text('upload-metadata');
   const contentLength = text('content-length');
-  return {
+  const isTyped = text('content-type')?.split(';', 1)[0]?.trim().toLowerCase() === TUS_BODY_TYPE;
+  const isFramed = text('transfer-encoding') !== undefined || Number(contentLength ?? 0) > 0;
+  const metadata = text('upload-metadata');
+  const read = {
     // "The Upload-Offset […] value MUST be a non-negative integer."
     offset: countOf('upload-offset', text('upload-offset')),
     // "The Upload-Length […] value MUST be a non-negative integer."
@@ -50,9 +51,13 @@ export function readHeaders({ headers }: FastifyRequest, method: string): TusHea
     isLengthDeferred: isDeferred(text('upload-defer-length')),
     metadata: metadata === undefined ? undefined : readMetadata(metadata),
     isConcat: isConcat(text('upload-concat')),
-    hasPart: type === BODY_TYPE,
+    hasPart: isTyped,
     contentLength: contentLength === undefined ? undefined : Number(contentLength),
   };
+  // Without a body a creation may state any type: clients add one of their own.
+  if (!isTyped && (method === 'PATCH' || (method === 'POST' && isFramed)))
+    throw new MediaTypeUnsupported({ expected: TUS_BODY_TYPE });
+  return read;
 }
 
 /**

@@ -9,10 +9,11 @@
 import { type Mounting, relativeReference } from '@shoal/chassis';
 import {
   BodyIncomplete,
-  chunkerRoutes,
   MethodNotAllowed,
   RESUMABLE_PATH,
   StorageFull,
+  TUS_VERSION,
+  uploadRoutes,
   UploadOffsetWrong,
   type UploadProgress,
   type UploadReply,
@@ -32,7 +33,6 @@ import { newUploadId, type Resumables } from '../resumable/uploads.ts';
 import {
   readHeaders,
   TUS_EXTENSIONS,
-  TUS_VERSION,
   type TusHeaders,
   TusRefusal,
   writeMetadata,
@@ -42,7 +42,6 @@ import { readWishes } from './wishes.ts';
 
 /** Of one upload. Some clients send POST with a header that names another of them. */
 const UPLOAD_METHODS = 'GET, HEAD, PATCH, DELETE, OPTIONS';
-const RESUMABLE_ID = `${RESUMABLE_PATH}/:id`;
 const PLAIN_TEXT = 'text/plain';
 const LENGTH_REQUIRED = 'Upload-Length or Upload-Defer-Length header required\n';
 
@@ -96,18 +95,18 @@ export function mountTus(
     scope.route({ method: ['POST', 'OPTIONS'], url: RESUMABLE_PATH, handler });
     scope.route({
       method: ['HEAD', 'PATCH', 'DELETE', 'POST', 'OPTIONS'],
-      url: RESUMABLE_ID,
+      url: uploadRoutes.state.path,
       exposeHeadRoute: false,
       handler,
     });
     scope.route<{ Params: { id: string } }>({
       method: 'GET',
-      url: RESUMABLE_ID,
+      url: uploadRoutes.state.path,
       exposeHeadRoute: false,
       handler: async ({ params }, reply) => {
         const state = stateOf(tus, params.id);
         void reply.header('cache-control', 'no-store').type('application/json');
-        return JSON.stringify(chunkerRoutes.resumableUpload.reply.parse(state));
+        return JSON.stringify(uploadRoutes.state.reply.parse(state));
       },
     });
   });
@@ -241,7 +240,6 @@ const patch: Handler = async (tus, call) => {
   const { resumables, locks } = tus;
   const { id, reply, headers, signal } = call;
   if (headers.offset === undefined) throw new TusRefusal(403, 'Upload-Offset header required\n');
-  if (!headers.hasPart) throw new TusRefusal(403, 'Content-Type header required\n');
   resumables.find(id);
   let upload: ResumableUpload;
   {

@@ -261,12 +261,24 @@ describe('a resumable upload', () => {
       const answer = await fetch(new URL(url, stand.chunker.origin), { method: 'HEAD', headers });
       expect([answer.status, answer.headers.get('tus-version')]).toEqual([412, '1.0.0']);
     }
-    const noType = await fetch(new URL(url, stand.chunker.origin), {
-      method: 'PATCH',
-      headers: { ...TUS, 'upload-offset': '0', 'content-type': 'text/plain' },
-      body: 'x',
-    });
-    expect(noType.status).toBe(400);
+    for (const type of [{}, { 'content-type': 'text/plain' }])
+      for (const [method, at, state] of [
+        ['PATCH', url, { 'upload-offset': '0' }],
+        ['POST', '/uploads', { 'upload-length': '1' }],
+        ['POST', url, { 'upload-offset': '0', 'x-http-method-override': 'PATCH' }],
+      ] as const) {
+        const answer = await fetch(new URL(at, stand.chunker.origin), {
+          method,
+          headers: { ...TUS, ...state, ...type },
+          body: Buffer.from('x'), // unlike a text, without a type of its own
+        });
+        expect([method, at, answer.status]).toEqual([method, at, 415]);
+        expect(await answer.json()).toMatchObject({
+          type: 'problems/media-type-unsupported',
+          expected: 'application/offset+octet-stream',
+        });
+      }
+    expect(offsetIn(await client.head(url))).toBe(0);
     const coded = await client.patch(url, 0, Buffer.from('x'), { 'content-encoding': 'gzip' });
     expect(coded.status).toBe(415);
     expect((await client.remove(url)).status).toBe(204);

@@ -7,13 +7,13 @@ import {
   type Audience,
   chunkerRoutes,
   discoveryRoutes,
-  RESUMABLE_PATH,
   type Route,
   ROUTING_PREFIX,
   routingRoutes,
   type Service,
   storageRoutes,
   transferRoutes,
+  uploadRoutes,
 } from '@shoal/protocol';
 
 /** One line of the table: these methods on this path go to this service. */
@@ -24,7 +24,7 @@ export interface Row {
   readonly path: string;
 }
 
-export type Method = Route['method'] | 'HEAD' | 'OPTIONS';
+export type Method = Route['method'];
 
 /** The part of a route that a row needs. */
 type Fronted = Pick<Route, 'audience' | 'method' | 'path' | 'service'> & {
@@ -38,23 +38,26 @@ export const TABLE: readonly Row[] = [
   ...publicRows(discoveryRoutes),
   ...publicRows(storageRoutes),
   ...publicRows(routingRoutes),
-  // tus 1.0; the state of an upload (GET) has a route of its own.
-  { service: 'chunker', path: RESUMABLE_PATH, methods: ['POST', 'OPTIONS'] },
-  {
-    service: 'chunker',
-    path: chunkerRoutes.resumableUpload.path,
-    methods: ['POST', 'PATCH', 'DELETE', 'OPTIONS'],
-  },
+  ...publicRows(uploadRoutes),
   // Unmatched paths and preflights go there too.
   { service: 'discovery', path: `${ROUTING_PREFIX}*`, methods: ['GET', 'HEAD', 'OPTIONS'] },
   { service: 'transfer', path: transferRoutes.getIpfs.path, methods: ['OPTIONS'] },
 ];
 
-/** The rows of those routes that are public; a GET answers HEAD too. */
+/** The rows of those routes that are public; a GET answers HEAD too, unless that is a route of its own. */
 export function publicRows(routes: Readonly<Record<string, Fronted>>): Row[] {
-  return Object.values(routes).flatMap(({ audience, service, method, path }) =>
+  const all = Object.values(routes);
+  const answersHead = (path: string) =>
+    !all.some((other) => other.method === 'HEAD' && other.path === path);
+  return all.flatMap(({ audience, service, method, path }) =>
     audience !== 'public' || service === 'gateway'
       ? []
-      : [{ service, path, methods: method === 'GET' ? ['GET', 'HEAD'] : [method] }],
+      : [
+          {
+            service,
+            path,
+            methods: method === 'GET' && answersHead(path) ? ['GET', 'HEAD'] : [method],
+          },
+        ],
   );
 }

@@ -94,6 +94,19 @@ describe('GET /events', () => {
     expect(listener.hasEnded()).toBe(false);
   });
 
+  it('answers a HEAD at once, which takes no place', async () => {
+    await using gateway = await openGateway({}, { GATEWAY_EVENTS_CLIENTS_MAX: '1' });
+    for (let times = 0; times < 3; times += 1) {
+      const { statusCode, headers } = await request(`${gateway.origin}/events`, {
+        method: 'HEAD',
+        signal: AbortSignal.timeout(10_000),
+      });
+      expect([statusCode, headers['content-type']]).toEqual([200, 'text/event-stream']);
+    }
+    using listener = await listen(gateway.origin);
+    expect(listener.answer.statusCode).toBe(200);
+  });
+
   it('takes a listener of another client, however many one has', async () => {
     await using gateway = await openGateway({}, { GATEWAY_EVENTS_CLIENTS_MAX: '2' });
     using first = await listen(gateway.origin);
