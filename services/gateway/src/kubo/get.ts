@@ -18,7 +18,8 @@ const NO_FILE = 'file is not regular';
 export const get: RpcCommand = async (call) => {
   const { options, reply, signal } = call;
   const level = levelOf(options);
-  const isPacked = level === undefined || options.flag('archive', false);
+  const isArchive = options.flag('archive', false);
+  const isPacked = level === undefined || isArchive;
   const path = readIpfsPath(await onlyArg(call, 'ipfs-path'));
   const answer = await ask(call, gatewayPath(path, isPacked ? 'format=tar' : ''));
   const { statusCode: status, headers, body } = answer;

@@ -40,6 +40,7 @@ export const dagImport: RpcCommand = async (call) => {
   holdToSpelling(options);
   const pin = options.flag('pin-roots', true);
   const isSilent = options.flag('silent', false);
+  const wantsStats = options.flag('stats', false);
   const output = openOutput(reply, VALUES, { signal });
   const stats = { BlockCount: 0, BlockBytesCount: 0 };
   for await (const car of importForm(call, { as: 'car', pin }, 'argument "path": a CAR')) {
@@ -50,7 +51,7 @@ export const dagImport: RpcCommand = async (call) => {
     for (const { cid } of car.pinned) await output.line(rootLine(spelled.get(cid) ?? cid, ''));
     for (const { cid, reason } of car.unpinned) await output.line(rootLine(cid, reason));
   }
-  if (options.flag('stats', false)) await output.line({ Stats: stats });
+  if (wantsStats) await output.line({ Stats: stats });
   output.end();
 };
 

@@ -56,7 +56,8 @@ export const ls: RpcCommand = async (call) => {
   const { options, reply, signal } = call;
   holdToSpelling(options);
   const isStream = options.flag('stream', false);
-  const isLookedInto = options.flag('resolve-type', true) || options.flag('size', true);
+  const looks = [options.flag('resolve-type', true), options.flag('size', true)];
+  const isLookedInto = looks.includes(true);
   const args = await someArgs(call, 'ipfs-path');
   const output = openOutput(reply, { kind: 'values', type: 'application/json' }, { signal });
   let before = '{"Objects":[';

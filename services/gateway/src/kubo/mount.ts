@@ -5,7 +5,7 @@
  * it is closed until the peer has a write token, takes nothing without it, reads included, and answers
  * no browser at all. Refusals have Kubo's form, since its clients read no other.
  */
-import { type PeerId, Problem, type Service } from '@shoal/protocol';
+import { type kuboRoutes, type PeerId, Problem, RPC_PREFIX, type Service } from '@shoal/protocol';
 import {
   type Clients,
   isSameToken,
@@ -29,11 +29,10 @@ import { blockGet, blockStat, cat, dagExport } from './read-commands.ts';
 import { RpcError, toRpcError } from './rpc/rpc-error.ts';
 import { createUpstream } from './rpc/upstream.ts';
 
-const PREFIX = '/api/v0/';
 /** Calls at once, shared by clients. */
 const CALLS_MAX = 128;
 
-const COMMANDS: Readonly<Record<string, RpcCommand>> = {
+const COMMANDS: Readonly<Record<keyof typeof kuboRoutes, RpcCommand>> = {
   add,
   cat,
   'block/get': blockGet,
@@ -102,7 +101,7 @@ export function mountKubo(app: Server, options: KuboOptions): AsyncDisposable {
     });
     scope.route({
       method: ['GET', 'HEAD', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'],
-      url: `${PREFIX}*`,
+      url: `${RPC_PREFIX}*`,
       exposeHeadRoute: false,
       config: { guard: 'own' },
       handler: async (_, reply) => {
@@ -110,12 +109,10 @@ export function mountKubo(app: Server, options: KuboOptions): AsyncDisposable {
         throw new RpcError(405, 'commands are called with POST');
       },
     });
-    scope.post(`${PREFIX}*`, { config: { guard: 'own' } }, async (request, reply) => {
+    scope.post(`${RPC_PREFIX}*`, { config: { guard: 'own' } }, async (request, reply) => {
       admit(request, options.token);
       const { '*': name } = request.params as { '*': string }; // the route's wildcard
-      const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-      if (command === undefined)
-        throw new RpcError(404, `there is no command ${name.slice(0, 100)} here`);
+      const command = commandOf(name);
       const gone = new AbortController();
       reply.raw.once('close', () => {
         if (!reply.raw.writableFinished) gone.abort(new Error('the caller left'));
@@ -148,18 +145,33 @@ export function mountKubo(app: Server, options: KuboOptions): AsyncDisposable {
   return upstreams;
 }
 
-/** @throws RpcError 403 */
+/** @throws RpcError 404 */
+function commandOf(name: string): RpcCommand {
+  // The check is what makes it a key.
+  if (Object.hasOwn(COMMANDS, name)) return COMMANDS[name as keyof typeof COMMANDS];
+  throw new RpcError(404, `there is no command ${name.slice(0, 100)} here`);
+}
+
+/** How Kubo's clients send the token: for those who have never read of it. */
+const HOW =
+  'ipfs --api-auth "bearer:<token>" …, or the header "Authorization: Bearer <token>"; Basic with any user and the token as the password does as well';
+
+/** @throws RpcError 403, as Kubo answers those who may not call */
 function admit({ headers }: FastifyRequest, token: string | undefined): void {
   if (token === undefined)
     throw new RpcError(
       403,
-      'the RPC is closed: give the peer a write token (its setting WRITE_TOKEN) and send it as "Authorization: Bearer <token>"',
+      `the RPC is closed while this peer has no write token: start it with one (its setting WRITE_TOKEN or WRITE_TOKEN_FILE), then call with ${HOW}`,
     );
   if (headers.origin !== undefined) throw new RpcError(403, 'the RPC is not for web pages');
   const given = tokenIn(headers.authorization);
-  if (given === undefined || !isSameToken(given, token))
-    throw new RpcError(
-      403,
-      'the RPC wants the write token of this peer (its setting WRITE_TOKEN): send the header "Authorization: Bearer <token>", or Basic with the token as the password',
-    );
+  if (given !== undefined && isSameToken(given, token)) return;
+  const what =
+    headers.authorization === undefined
+      ? 'the RPC answers with the write token of this peer alone'
+      : 'the header Authorization does not hold the write token of this peer';
+  throw new RpcError(
+    403,
+    `${what} (its setting WRITE_TOKEN, else what "shoal token" prints there): ${HOW}`,
+  );
 }

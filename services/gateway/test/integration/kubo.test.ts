@@ -20,13 +20,29 @@ import {
 } from './kubo-stand.ts';
 import { openGateway } from './support.ts';
 
+describe('an option that is neither', () => {
+  it.each([
+    'dag/import?stats=maybe',
+    'pin/ls?upgrade-cidv0-in-output=maybe',
+    'ls?arg=bafy&size=maybe',
+    'get?arg=bafy&compress=true&archive=maybe',
+  ])('is refused before anything is done: %s', async (command) => {
+    const asked: Asked[] = [];
+    const nothing = service(asked, () => ({}));
+    await using gateway = await open({ chunker: nothing, transfer: nothing, discovery: nothing });
+    const { status, text } = await rpc(gateway.origin, command, { body: form(part('', 'x')) });
+    expect([status, text]).toEqual([400, expect.stringContaining('must be true or false')]);
+    expect(asked).toEqual([]);
+  });
+});
+
 describe('who may call', () => {
   it('is nobody while the peer has no token, and the answer names the setting', async () => {
     await using gateway = await openGateway({});
     const { status, text } = await rpc(gateway.origin, 'version');
     expect(status).toBe(403);
     expect(JSON.parse(text)).toEqual({
-      Message: expect.stringContaining('WRITE_TOKEN'),
+      Message: expect.stringMatching(/no write token.*WRITE_TOKEN.*--api-auth "bearer:<token>"/),
       Code: 0,
       Type: 'error',
     });
@@ -44,6 +60,12 @@ describe('who may call', () => {
       const { status, text } = await rpc(gateway.origin, 'version', { headers: { authorization } });
       expect(status).toBe(403);
       expect(text).not.toContain(TOKEN);
+      const { Message: message } = JSON.parse(text) as { Message: string };
+      // Where the token is from, and how Kubo's command line, a library, and one that knows Basic alone send it.
+      expect(message).toContain('its setting WRITE_TOKEN, else what "shoal token" prints there');
+      expect(message).toContain('ipfs --api-auth "bearer:<token>"');
+      expect(message).toContain('"Authorization: Bearer <token>"');
+      expect(message).toContain('Basic with any user and the token as the password');
     }
   });
 

@@ -57,5 +57,7 @@ export function holdTo(rules: Rules, options: Options, why: string): void {
 }
 
 /** For commands whose answers Kubo spells in the base that is asked for. @throws RpcError */
-export const holdToSpelling = (options: Options): void =>
+export function holdToSpelling(options: Options): void {
   holdTo({ 'cid-base': /^base32$/ }, options, 'CIDs are answered in base32');
+  options.flag('upgrade-cidv0-in-output', false); // must be one, whether or not a CID comes
+}
