@@ -67,7 +67,15 @@ const ROOMS: Readonly<Record<string, { ground: readonly string[]; rooms: readonl
   'packages/sdk': { ground: [], rooms: [] },
   'packages/cli': {
     ground: ['command', 'context', 'failure', 'options'],
-    rooms: ['terminal', 'launch', 'call', 'files', 'commands/peers', 'commands/files'],
+    rooms: [
+      'terminal',
+      'launch/child',
+      'launch',
+      'call',
+      'files',
+      'commands/peers',
+      'commands/files',
+    ],
   },
   'packages/peer': { ground: [], rooms: [] },
   'packages/testkit': { ground: [], rooms: [] },

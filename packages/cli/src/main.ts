@@ -2,6 +2,7 @@
 /** Entry of the command line: the only file here that reads the process's own state. */
 import type { Context } from './context.ts';
 import { printable, printableAfterErase } from './terminal/printable.ts';
+import { programName } from './terminal/program-name.ts';
 
 const NODE_MAJOR_MIN = 24;
 
@@ -24,10 +25,16 @@ process.stderr.on('error', () => {});
 const context: Context = {
   env: process.env,
   cwd: process.env['INIT_CWD'] ?? process.cwd(),
+  program: programName({
+    env: process.env,
+    node: process.execPath,
+    script: process.argv[1] ?? '',
+  }),
   out: (text) => void process.stdout.write(printable(text)),
   err: (text) => void process.stderr.write(printableAfterErase(text)),
   isWatched: process.stderr.isTTY,
   columns: () => process.stderr.columns,
+  resultColumns: () => (process.stdout.isTTY ? process.stdout.columns : undefined),
   outliveReaders: () => {
     endsWithReaders = false;
   },

@@ -121,7 +121,9 @@ export function loadConfig<S extends z.ZodObject>(
 ): Readonly<z.infer<S>> {
   const parsed = schema.safeParse(env);
   if (!parsed.success)
-    throw new ConfigError(`invalid configuration\n${z.prettifyError(parsed.error)}`);
+    throw new ConfigError(
+      `invalid configuration: ${parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ')}`,
+    );
   return Object.freeze(parsed.data);
 }
 

@@ -13,6 +13,7 @@ import {
 import type { PeerPlan } from './peer-plan.ts';
 import { SlowStart } from './peer-processes.ts';
 import { PORTS_PER_PEER, portsOf } from './ports.ts';
+import { PROGRAM } from '../terminal/program-name.ts';
 import { shellWord } from '../terminal/shell-word.ts';
 
 /**
@@ -34,6 +35,8 @@ export interface SwarmPlan {
   readonly keyFile: string;
   /** Every client that reaches it may write, on a network too. */
   readonly isOpen?: boolean;
+  /** How the command line is called. */
+  readonly program?: string | undefined;
 }
 
 export interface LaunchedSwarm extends AsyncDisposable {
@@ -62,7 +65,7 @@ export async function launchSwarm(
   },
 ): Promise<LaunchedSwarm> {
   await using starting = new AsyncDisposableStack();
-  const opened = await openPeers(plan, deps, { signal });
+  const opened = await openPeers({ ...plan, program: deps.program }, deps, { signal });
   starting.defer(async () => {
     await Promise.all(opened.map((peer) => peer[Symbol.asyncDispose]()));
   });
@@ -147,6 +150,7 @@ export function peerPlans({
   dataDir,
   keyFile,
   isOpen = false,
+  program = PROGRAM,
 }: SwarmPlan): PeerPlan[] {
   const ports = Array.from({ length: peers }, (_, index) =>
     portsOf(basePort + index * PORTS_PER_PEER),
@@ -164,7 +168,7 @@ export function peerPlans({
     hasMdns: false,
     isOpen,
     staysDownWhenKilled: true,
-    revivedBy: `shoal swarm --revive ${index + 1} --data-dir ${shellWord(dataDir)}`,
+    revivedBy: `${program} swarm --revive ${index + 1} --data-dir ${shellWord(dataDir)}`,
   }));
 }
 

@@ -16,11 +16,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { EXIT_CONFIG } from '@shoal/chassis/config';
 import { SERVICES, type Service, START_ORDER } from '@shoal/protocol';
 import { CommandFailure } from '../failure.ts';
-import { openLogFile, readTail } from './log-file.ts';
+import { lastWords } from './child/last-words.ts';
+import { openLogFile, readTail } from './child/log-file.ts';
 import type { DescribedPeer, PeerPlan } from './peer-plan.ts';
 import { programOf } from './programs.ts';
 import { spawnRedis, waitForRedis } from './redis-server.ts';
-import { supervise, type Supervised } from './supervise.ts';
+import { supervise, type Supervised } from './child/supervise.ts';
 
 const READY_POLL_MS = 150;
 /** Whether a service is ready, one question. Past it: it is asked again. */
@@ -45,6 +46,8 @@ const STORAGE_THREADS = '8';
 
 export interface LaunchDeps {
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** How the command line is called, in lines to be typed. */
+  readonly program?: string | undefined;
   /** Tells the person at the terminal about crashes and restarts. */
   readonly say: (line: string) => void;
   /** Takes the children's output, a line at a time, instead of their log files. */
@@ -57,6 +60,9 @@ export interface LaunchDeps {
 
 /** Names of a peer's processes, as in the line of `--json`. */
 export type ProcessName = Service | 'redis';
+
+/** Lines of a process that are kept to say why it ended, where none are in a file. Past it: the older ones go. */
+const LINES_KEPT_MAX = 50;
 
 /** A peer whose services may become ready all the same, if one waits longer. */
 export class SlowStart extends CommandFailure {}
@@ -89,10 +95,13 @@ export async function startProcesses(
   const { label, dataDir } = plan;
   await using starting = new AsyncDisposableStack();
   const children = new Map<ProcessName, Supervised>();
+  const wordsOf = new Map<ProcessName, () => string>();
   let isDown = false;
   const isServiceAlive = () => SERVICES.some((name) => children.get(name)?.pid !== undefined);
+  // Those that failed by themselves say so by their exit code; nobody killed them.
+  const haveFailed = () => SERVICES.every((name) => (children.get(name)?.lastExitCode ?? 0) !== 0);
   const mayRestart = (): boolean => {
-    if (!plan.staysDownWhenKilled || isServiceAlive()) return true;
+    if (!plan.staysDownWhenKilled || isServiceAlive() || haveFailed()) return true;
     const how = plan.revivedBy === undefined ? '' : `; to bring it back: ${plan.revivedBy}`;
     if (!isDown) deps.say(`${label} was killed and stays down${how}`);
     isDown = true;
@@ -105,17 +114,32 @@ export async function startProcesses(
     start: (output: number | 'ignore') => ChildProcess,
   ): Supervised => {
     const log = starting.use(openLogFile(logPath(dataDir, name), { say }));
+    const heard = hear(`${label} ${name}`, deps.echo);
+    const words = () =>
+      lastWords(deps.echo === undefined ? log.written() : heard.lines().join('\n'), { name });
     const child = supervise(
-      { name, start: () => echoed(start(log.output()), `${label} ${name}`, deps.echo) },
+      { name, start: () => heard.listen(start(log.output())), lastWords: words },
       { mayRestart, say, stopTimeoutMs: STOP_TIMEOUT_MS },
     );
     children.set(name, child);
+    wordsOf.set(name, words);
     deps.started.add(child);
     return starting.use(child);
   };
 
-  add('redis', (log) => spawnRedis({ ...redis, output: deps.echo === undefined ? log : 'pipe' }));
-  await waitForRedis(redis.socket, { signal });
+  const failureOf = (child: Supervised): CommandFailure | undefined => {
+    const { name, crashes, lastExitCode, lastEnd } = child;
+    if (lastExitCode !== EXIT_CONFIG && crashes < START_CRASHES_MAX) return undefined;
+    const words = wordsOf.get(name as ProcessName)?.() ?? ''; // it was added under that name
+    const why = words === '' ? readTail(logPath(dataDir, name)) : words;
+    return new CommandFailure(
+      `${name} of ${label} does not start (${lastEnd}): ${why}${deps.echo === undefined ? `\nits log: ${logPath(dataDir, name)}` : ''}`,
+    );
+  };
+  const server = add('redis', (log) =>
+    spawnRedis({ ...redis, output: deps.echo === undefined ? log : 'pipe' }),
+  );
+  await waitForRedis(redis.socket, { failure: () => failureOf(server), signal });
   const mainOf = deps.mainOf ?? serviceMain;
   const services = START_ORDER.map((service) => {
     const child = add(service, (log) => {
@@ -138,7 +162,7 @@ export async function startProcesses(
     async untilReady(options) {
       await Promise.all(
         services.map(([service, child]) =>
-          untilReady(child, { origin: origins[service], label, dataDir }, options),
+          untilReady(child, { origin: origins[service], label, dataDir, failureOf }, options),
         ),
       );
     },
@@ -148,7 +172,17 @@ export async function startProcesses(
 
 async function untilReady(
   child: Supervised,
-  { origin, label, dataDir }: { origin: string; label: string; dataDir: string },
+  {
+    origin,
+    label,
+    dataDir,
+    failureOf,
+  }: {
+    origin: string;
+    label: string;
+    dataDir: string;
+    failureOf: (child: Supervised) => CommandFailure | undefined;
+  },
   { patienceMs, signal }: { patienceMs: number; signal: AbortSignal },
 ): Promise<void> {
   const deadlineMs = performance.now() + patienceMs;
@@ -158,12 +192,13 @@ async function untilReady(
     const answer = await probe(`${origin}/readyz`, { signal });
     if (answer === true && child.pid !== undefined) return;
     if (typeof answer === 'string') reason = answer;
+    const failure = failureOf(child);
+    if (failure !== undefined) throw failure;
     const path = logPath(dataDir, child.name);
-    const behind = `\n${readTail(path)}\n(${path})`;
-    if (child.lastExitCode === EXIT_CONFIG || child.crashes >= START_CRASHES_MAX)
-      throw new CommandFailure(`${child.name} of ${label} ended (${child.lastEnd})${behind}`);
     if (performance.now() > deadlineMs)
-      throw new SlowStart(`${child.name} of ${label} is not ready: ${reason}${behind}`);
+      throw new SlowStart(
+        `${child.name} of ${label} is not ready: ${reason}\n${readTail(path)}\n(${path})`,
+      );
     await sleep(READY_POLL_MS, undefined, { signal });
   }
 }
@@ -187,11 +222,25 @@ async function probe(
   }
 }
 
-function echoed(child: ChildProcess, name: string, echo: LaunchDeps['echo']): ChildProcess {
-  if (echo === undefined) return child;
-  for (const stream of [child.stdout, child.stderr])
-    if (stream) createInterface({ input: stream }).on('line', (line) => echo(name, line));
-  return child;
+/** Hands the lines of a process on, and keeps the last ones; of the next process, its own. */
+function hear(source: string, echo: LaunchDeps['echo']) {
+  let last: string[] = [];
+  return {
+    lines: () => last,
+    listen(child: ChildProcess): ChildProcess {
+      if (echo === undefined) return child;
+      const own: string[] = [];
+      last = own;
+      for (const stream of [child.stdout, child.stderr])
+        if (stream)
+          createInterface({ input: stream }).on('line', (line) => {
+            own.push(line);
+            if (own.length > LINES_KEPT_MAX) own.shift();
+            echo(source, line);
+          });
+      return child;
+    },
+  };
 }
 
 function logPath(dataDir: string, name: string): string {

@@ -62,11 +62,19 @@ export function spawnRedis(options: {
   return redis;
 }
 
-/** Waits until Redis takes connections. @throws CommandFailure past a deadline. */
-export async function waitForRedis(socket: string, { signal }: { signal: AbortSignal }) {
+/** Waits until Redis takes connections. @throws CommandFailure past a deadline, and once there is a `failure`. */
+export async function waitForRedis(
+  socket: string,
+  {
+    failure = () => undefined,
+    signal,
+  }: { failure?: () => CommandFailure | undefined; signal: AbortSignal },
+) {
   const deadlineMs = performance.now() + ANSWER_TIMEOUT_MS;
   while (!(await accepts(socket))) {
     signal.throwIfAborted();
+    const reason = failure();
+    if (reason !== undefined) throw reason;
     if (performance.now() > deadlineMs)
       throw new CommandFailure(`Redis does not answer on ${socket}; its log says why`);
     await sleep(ANSWER_POLL_MS, undefined, { signal });

@@ -2,7 +2,7 @@
 import type { Context } from '../context.ts';
 import { EXIT_FAILURE } from '../failure.ts';
 import type { LaunchDeps } from './launch-peer.ts';
-import type { Supervised } from './supervise.ts';
+import type { Supervised } from './child/supervise.ts';
 import { StopRequested, watchStop, whenAborted } from '../terminal/watch-stop.ts';
 
 /** Exit code after a second Ctrl-C: what a shell gives for SIGINT. */
@@ -36,7 +36,8 @@ export async function runLauncher<L extends AsyncDisposable>(
     terminal: (source, line) => say(`${source} ${line}`),
     stdout: (_, line) => context.out(`${line}\n`), // JSON, with the service's name in it
   };
-  const deps: LaunchDeps = { env: context.env, started, say, echo: echoes[options.logTo] };
+  const { env, program } = context;
+  const deps: LaunchDeps = { env, program, started, say, echo: echoes[options.logTo] };
   try {
     await using launched = await options.launch(deps, { signal: stop.signal });
     options.onReady(launched);

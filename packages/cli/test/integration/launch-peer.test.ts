@@ -9,7 +9,7 @@ import { env } from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { SERVICES } from '@shoal/protocol';
+import { type Service, SERVICES } from '@shoal/protocol';
 import { type LaunchDeps, launchPeer } from '../../src/launch/launch-peer.ts';
 import type { PeerPlan } from '../../src/launch/peer-plan.ts';
 import { arePortsFree, portsOf } from '../../src/launch/ports.ts';
@@ -199,11 +199,46 @@ describe('launchPeer', () => {
     expect(peer.pids().redis).toBeDefined();
   });
 
-  it('gives the end of the log when a service does not start', async () => {
+  it('says which service does not start, and why, and that of this start alone', async () => {
     const main = join(folder, 'broken.mjs');
-    await writeFile(main, "console.error('no disk today');\nprocess.exit(78);\n");
-    const broken = { ...deps, mainOf: () => main };
-    await expect(launchPeer(plan, broken, { signal })).rejects.toThrow('no disk today');
+    const say = (text: string) => writeFile(main, `console.error('${text}');\nprocess.exit(78);\n`);
+    for (const staysDownWhenKilled of [true, false])
+      for (const why of ['no disk today', 'no key today']) {
+        await say(`storage: ${why}`);
+        const own = { ...plan, staysDownWhenKilled };
+        const broken = {
+          ...deps,
+          mainOf: (service: Service) =>
+            service === 'storage' ? main : (deps.mainOf?.(service) ?? ''),
+        };
+        const failure = launchPeer(own, broken, { signal });
+        await expect(failure).rejects.toThrow(
+          `storage of peer 1 does not start (exit 78): ${why}\nits log: ${join(plan.dataDir, 'logs', 'storage.log')}`,
+        );
+      }
+    await writeFile(main, 'process.exit(78);\n');
+    const silent = { ...deps, mainOf: () => main };
+    await expect(launchPeer(plan, silent, { signal })).rejects.toThrow('does not start (exit 78)');
+    expect(said).toEqual([]);
+  });
+
+  it('says it of a service that fails at every start, wherever its lines go', async () => {
+    const main = join(folder, 'broken.mjs');
+    const line = JSON.stringify({ level: 60, err: { message: 'no memory for it' }, msg: 'failed' });
+    await writeFile(main, `console.log('${line}');\nprocess.exit(1);\n`);
+    const heard: string[] = [];
+    for (const echo of [undefined, (_: string, text: string) => void heard.push(text)]) {
+      said.length = 0;
+      const broken = { ...deps, echo, mainOf: () => main };
+      await expect(launchPeer(plan, broken, { signal })).rejects.toThrow(
+        /of peer 1 does not start \(exit 1\): no memory for it/,
+      );
+      expect(said).toContain(
+        'peer 1: storage ended (exit 1: no memory for it); it is started again',
+      );
+      expect(said.join('\n')).not.toContain('killed');
+    }
+    expect(heard).toContain(line);
   });
 
   it('takes everything along when the launcher itself is killed', async () => {

@@ -84,10 +84,13 @@ describe('launchSwarm', () => {
     await writePrograms(
       "if (isFaulty()) { console.error('no disk today'); process.exit(78); }\nawait runIdle(service, process.env);",
     );
-    await using swarm = await launchSwarm(plan, deps, LIMITS);
+    const named = { ...deps, program: 'npm run -s shoal --' };
+    await using swarm = await launchSwarm(plan, named, LIMITS);
     expect(labels(swarm.peers)).toEqual(['peer 1']);
     await until(() => said.some((line) => line.includes('peer 2 is left down')));
-    expect(said.join('\n')).toMatch(/no disk today[^]*to try again: shoal swarm --revive 2/);
+    expect(said.join('\n')).toMatch(
+      /storage of peer 2 does not start \(exit 78\): no disk today[^]*to try again: npm run -s shoal -- swarm --revive 2/,
+    );
     const [faulty] = swarm.missing;
     await until(() => Object.values(faulty?.pids() ?? {}).every((id) => id === undefined));
     const dataDir = join(plan.dataDir, 'peer-2');
@@ -101,6 +104,7 @@ describe('launchSwarm', () => {
     await writePrograms("console.error('no disk today'); process.exit(78);");
     await expect(launchSwarm(plan, deps, LIMITS)).rejects.toThrow('no disk today');
     expect([...deps.started].filter(({ pid }) => pid !== undefined)).toEqual([]);
+    expect(said.join('\n')).not.toContain('killed'); // they ended by themselves
   });
 });
 

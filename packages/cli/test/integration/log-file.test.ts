@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { type LogFile, openLogFile, readTail } from '../../src/launch/log-file.ts';
+import { type LogFile, openLogFile, readTail } from '../../src/launch/child/log-file.ts';
 
 let folder: string;
 let path: string;

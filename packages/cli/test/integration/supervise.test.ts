@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { supervise } from '../../src/launch/supervise.ts';
+import { supervise } from '../../src/launch/child/supervise.ts';
 
 describe('a supervised process', () => {
   it('that can not be started is tried again, and ends nobody', async () => {

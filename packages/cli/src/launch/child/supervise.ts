@@ -8,7 +8,7 @@ import { once } from 'node:events';
 
 /** First wait before a restart: long enough to see whether the others died as well. */
 const RESTART_AFTER_MS = 300;
-/** Restarts later on (no end; the pause doubles up to `RESTART_AFTER_MAX_MS`, 5 s). Past it: . */
+/** The pause before a restart doubles up to this, and there is no last one. Past it: it grows no more. */
 const RESTART_AFTER_MAX_MS = 5000;
 /** A process that ran this long had not crashed at start: its next restart is quick again. */
 const STEADY_AFTER_MS = 30_000;
@@ -27,6 +27,14 @@ export interface Supervised extends AsyncDisposable {
   kill(): void;
 }
 
+/** What is run. */
+export interface Program {
+  readonly name: string;
+  readonly start: () => ChildProcess;
+  /** What the one that was started last said about its end; empty when it said nothing. */
+  readonly lastWords?: () => string;
+}
+
 export interface SupervisePolicy {
   /** Asked when a restart is due; false leaves the process down for good. */
   readonly mayRestart: () => boolean;
@@ -37,7 +45,7 @@ export interface SupervisePolicy {
 
 /** Starts a process and supervises it until disposed. */
 export function supervise(
-  { name, start }: { readonly name: string; readonly start: () => ChildProcess },
+  { name, start, lastWords = () => '' }: Program,
   { mayRestart, say, stopTimeoutMs }: SupervisePolicy,
 ): Supervised {
   let child: ChildProcess | undefined;
@@ -75,7 +83,8 @@ export function supervise(
     const waitMs = restartDelayMs(crashes++);
     restart = setTimeout(() => {
       if (isStopping || !mayRestart()) return;
-      say(`${name} ended (${how}); it is started again`);
+      const words = lastWords();
+      say(`${name} ended (${how}${words === '' ? '' : `: ${words}`}); it is started again`);
       run();
     }, waitMs);
   };

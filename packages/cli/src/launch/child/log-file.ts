@@ -28,11 +28,15 @@ import { MiB } from '@shoal/protocol';
 const LOG_SIZE_MAX_BYTES = 16 * MiB;
 const CHECK_EVERY_MS = 30_000;
 const TAIL_SIZE_BYTES = 4096;
+/** A fatal line has the stacks of an error and of its causes in it. */
+const WORDS_SIZE_BYTES = 32 * 1024;
 
 export interface LogFile extends Disposable {
   readonly path: string;
   /** Where a process that starts now writes; `ignore` when there is no file to be had. */
   output(): number | 'ignore';
+  /** The end of what came since then. */
+  written(): string;
 }
 
 /** Opens a log and keeps it within its bound; `say` tells what is wrong with it, once. */
@@ -49,6 +53,7 @@ export function openLogFile(
   },
 ): LogFile {
   let fd: number | undefined;
+  let beganAtBytes = 0;
   let said = '';
   const tell = (what: string): void => {
     if (what !== said && what !== '') say(what);
@@ -77,6 +82,7 @@ export function openLogFile(
     try {
       if (fd === undefined || !isNamed(fd, path)) reopen();
       check();
+      beganAtBytes = fd === undefined ? 0 : fstatSync(fd).size;
     } catch (error) {
       tell(`${path} can't be written: ${(error as Error).message}`);
     }
@@ -87,6 +93,7 @@ export function openLogFile(
   return {
     path,
     output,
+    written: () => readEnd(path, { sizeMaxBytes: WORDS_SIZE_BYTES, fromBytes: beganAtBytes }),
     [Symbol.dispose]() {
       clearInterval(timer);
       close();
@@ -96,13 +103,22 @@ export function openLogFile(
 
 /** The last lines of a log, for a message about a process that does not start; empty without one. */
 export function readTail(path: string, linesMax = 8): string {
+  const tail = readEnd(path, { sizeMaxBytes: TAIL_SIZE_BYTES });
+  return tail.trimEnd().split('\n').slice(-linesMax).join('\n');
+}
+
+/** The end of a file, or of what is behind `fromBytes`; one that was emptied since begins anew. */
+function readEnd(
+  path: string,
+  { sizeMaxBytes, fromBytes = 0 }: { readonly sizeMaxBytes: number; readonly fromBytes?: number },
+): string {
   let fd: number | undefined;
   try {
     fd = openSync(path, 'r');
-    const sizeBytes = fstatSync(fd).size;
-    const tail = Buffer.alloc(Math.min(sizeBytes, TAIL_SIZE_BYTES));
-    readSync(fd, tail, 0, tail.length, sizeBytes - tail.length);
-    return tail.toString('utf8').trimEnd().split('\n').slice(-linesMax).join('\n');
+    const { size } = fstatSync(fd);
+    const end = Buffer.alloc(Math.min(size - (fromBytes > size ? 0 : fromBytes), sizeMaxBytes));
+    readSync(fd, end, 0, end.length, size - end.length);
+    return end.toString('utf8');
   } catch {
     return ''; // the message does without it
   } finally {
