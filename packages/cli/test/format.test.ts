@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { formatAge, formatBytes, formatTable } from '../src/terminal/format.ts';
-import { fit, widthOf } from '../src/terminal/fit-line.ts';
+import { fit, fitMiddle, widthOf } from '../src/terminal/fit-line.ts';
+import { printable } from '../src/terminal/printable.ts';
 import { progressLine } from '../src/terminal/progress.ts';
 
 describe('formatBytes', () => {
@@ -39,6 +40,60 @@ describe('formatTable', () => {
         ],
       ),
     ).toBe('NAME       SIZE\né          1\nlong name  22\n');
+  });
+});
+
+describe('a table that is wider than the terminal', () => {
+  const cid = 'b'.repeat(59);
+  const long = `${'x'.repeat(251)}.pdf`;
+  const table = (columns?: number, name = long) =>
+    formatTable(
+      ['NAME', 'SIZE', 'CID'],
+      [
+        [name, '1 B', cid],
+        ['short', '22 B', cid],
+      ],
+      columns,
+    );
+
+  it('has its names shortened in the middle, to the width of the terminal', () => {
+    const lines = table(120).trimEnd().split('\n');
+    expect(Math.max(...lines.map(widthOf))).toBe(120);
+    expect(lines[1]).toMatch(/^x+…x+\.pdf {2}1 B {3}b{59}$/);
+    expect(lines[2]).toMatch(/^short +22 B {2}b{59}$/);
+  });
+
+  it('keeps 16 columns of a name, and all of a CID, in one that is too narrow for both', () => {
+    expect(table(40)).toContain(`${'x'.repeat(8)}…xxx.pdf  1 B   ${cid}\n`);
+  });
+
+  it('is left as it is where it fits, and where it goes to no terminal', () => {
+    expect(table()).toContain(long);
+    expect(table(1000)).toBe(table());
+    expect(table(120, 'report.pdf')).toBe(table(undefined, 'report.pdf'));
+  });
+});
+
+describe('fitMiddle', () => {
+  it('keeps both ends, whole characters, and as many columns as there are', () => {
+    expect(fitMiddle('report-of-may.pdf', 11)).toBe('repor…y.pdf');
+    expect(fitMiddle('report', 6)).toBe('report');
+    expect(fitMiddle('日本語のファイル', 9)).toBe('日本…イル');
+    expect(fitMiddle('reports', 1)).toBe('…');
+    expect(fitMiddle('reports', 0)).toBe('');
+    fc.assert(
+      fc.property(
+        fc.string({ unit: 'grapheme' }),
+        fc.integer({ min: 0, max: 40 }),
+        (text, columns) => {
+          const fitted = fitMiddle(text, columns);
+          expect(widthOf(fitted)).toBeLessThanOrEqual(columns);
+          const whole = printable(text);
+          expect(fitted === whole).toBe(widthOf(whole) <= columns);
+        },
+      ),
+      { seed: 7 },
+    );
   });
 });
 

@@ -1,6 +1,6 @@
 /** How figures look to people. */
 import { KiB } from '@shoal/protocol';
-import { widthOf } from './fit-line.ts';
+import { fitMiddle, widthOf } from './fit-line.ts';
 import { printable } from './printable.ts';
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
@@ -51,9 +51,24 @@ export function shortPeerId(peerId: string): string {
   return `…${peerId.slice(-8)}`;
 }
 
-/** Columns of text, padded to the widest cell; the heading comes first. */
-export function formatTable(heading: readonly string[], rows: readonly string[][]): string {
-  const all = [heading, ...rows].map((cells) => cells.map(printable));
+/** Names keep this many columns at least, however narrow the terminal is. */
+const NAME_COLUMNS_MIN = 16;
+/** Between two columns. */
+const GAP = '  ';
+
+/**
+ * Columns of text, padded to the widest cell; the heading comes first. With `columns` the cells of the first
+ * one, which are names, are shortened so that the lines fit, down to a minimum.
+ */
+export function formatTable(
+  heading: readonly string[],
+  rows: readonly string[][],
+  columns?: number,
+): string {
+  const all = shortened(
+    [heading, ...rows].map((cells) => cells.map(printable)),
+    columns,
+  );
   const widths = heading.map((_, column) =>
     Math.max(...all.map((cells) => widthOf(cells[column] ?? ''))),
   );
@@ -61,11 +76,20 @@ export function formatTable(heading: readonly string[], rows: readonly string[][
     .map((cells) =>
       cells
         .map((cell, column) => cell + ' '.repeat((widths[column] ?? 0) - widthOf(cell)))
-        .join('  ')
+        .join(GAP)
         .trimEnd(),
     )
     .map((line) => `${line}\n`)
     .join('');
+}
+
+function shortened(table: readonly string[][], columns: number | undefined): readonly string[][] {
+  if (columns === undefined) return table;
+  const widthAt = (index: number) => Math.max(...table.map((cells) => widthOf(cells[index] ?? '')));
+  const others = (table[0] ?? []).slice(1).map((_, index) => widthAt(index + 1) + GAP.length);
+  const left = columns - others.reduce((sum, width) => sum + width, 0);
+  const nameColumns = Math.max(NAME_COLUMNS_MIN, left);
+  return table.map(([name = '', ...cells]) => [fitMiddle(name, nameColumns), ...cells]);
 }
 
 /** Facts one below the other, their names padded to the longest; an empty name goes on with the last. */

@@ -5,7 +5,8 @@ import { formatAge, formatBytes, formatTable, formatTime } from '../../terminal/
 
 /** Lists the files of the swarm: their copies, and why they are not as many as asked for. */
 export const ls = askingCommand({
-  usage: `shoal ls [options]             list the swarm's files, newest first
+  usage: `shoal ls [options]             list the swarm's files, newest first; at a terminal long names are
+                     shortened in their middle, elsewhere all are whole
   --deleted          list deleted files that can be brought back ("shoal undelete") instead, the
                      last one deleted first, and when they are purged
   --peer URL         gateway to ask (default: SHOAL_PEER, or http://127.0.0.1:7100)
@@ -13,16 +14,16 @@ export const ls = askingCommand({
   options: {
     deleted: { type: 'boolean', default: false },
   },
-  async run({ values, client, stop, print }) {
+  async run({ values, context, client, stop, print }) {
     const reply = await client.listFiles({ deleted: values.deleted }, stop);
     const table = values.deleted ? deletedTable : filesTable;
-    print(reply, table(reply, Date.now()));
+    print(reply, table(reply, Date.now(), context.resultColumns?.()));
     return 0;
   },
 });
 
 /** The files as a table; the columns EXPIRES and WHY are there only when one of them needs it. */
-export function filesTable({ files }: FilesReply, nowMs: number): string {
+export function filesTable({ files }: FilesReply, nowMs: number, columns?: number): string {
   const hasExpiry = files.some(({ expiresAtMs }) => expiresAtMs !== undefined);
   const hasWhy = files.some((file) => whyText(file, nowMs) !== '');
   return formatTable(
@@ -49,11 +50,12 @@ export function filesTable({ files }: FilesReply, nowMs: number): string {
       file.cid,
       ...(hasWhy ? [whyText(file, nowMs)] : []),
     ]),
+    columns,
   );
 }
 
 /** Deleted files as a table: when they are purged by themselves, if their room is not needed before. */
-export function deletedTable({ files }: FilesReply, nowMs: number): string {
+export function deletedTable({ files }: FilesReply, nowMs: number, columns?: number): string {
   return formatTable(
     ['NAME', 'SIZE', 'COPIES', 'DELETED', 'PURGED', 'CID'],
     files.map((file) => [
@@ -66,5 +68,6 @@ export function deletedTable({ files }: FilesReply, nowMs: number): string {
       file.purgeAtMs === undefined ? '' : formatTime(file.purgeAtMs),
       file.cid,
     ]),
+    columns,
   );
 }
