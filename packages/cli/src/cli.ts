@@ -3,6 +3,7 @@ import PACKAGE from '../package.json' with { type: 'json' };
 import type { Command } from './command.ts';
 import type { Context } from './context.ts';
 import { CommandFailure, EXIT_FAILURE, EXIT_USAGE, UsageError } from './failure.ts';
+import { asTyped, PROGRAM } from './terminal/program-name.ts';
 import { StopRequested } from './terminal/watch-stop.ts';
 
 interface Entry {
@@ -88,41 +89,45 @@ const VERSION_WORDS = ['version', '--version', '-V'];
 /** Runs one command line; answers the exit code. */
 export async function runCli(argv: readonly string[], context: Context): Promise<number> {
   const [name, ...args] = argv;
-  if (name === undefined) {
-    context.err(overview());
-    return EXIT_USAGE;
-  }
-  if (VERSION_WORDS.includes(name)) {
+  const typed = (text: string) => asTyped(text, context.program ?? PROGRAM);
+  const sayVersion = () => {
     context.out(`shoal ${PACKAGE.version}\n`);
     return 0;
+  };
+  if (name === undefined) {
+    context.err(typed(overview()));
+    return EXIT_USAGE;
   }
+  if (VERSION_WORDS.includes(name)) return sayVersion();
   const isHelp = HELP_WORDS.includes(name);
   const [wanted] = isHelp ? args : [name];
   if (wanted === undefined || (isHelp && HELP_WORDS.includes(wanted))) {
-    context.out(overview());
+    context.out(typed(overview()));
     return 0;
   }
   const entry = Object.hasOwn(COMMANDS, wanted) ? COMMANDS[wanted] : undefined;
   if (entry === undefined) {
-    context.err(`shoal: there is no command "${wanted}"\n\n${overview()}`);
+    const what = wanted.startsWith('-') ? 'option' : 'command';
+    context.err(`shoal: there is no ${what} "${wanted}"\n\n${typed(overview())}`);
     return EXIT_USAGE;
   }
   if (isHelp) {
-    context.out(`${(await entry.load()).usage}\n`);
+    context.out(`${typed((await entry.load()).usage)}\n`);
     return 0;
   }
   const { run, usage } = await entry.load();
   // All after "--" are names, even those that look like options.
   const options = args.includes('--') ? args.slice(0, args.indexOf('--')) : args;
   if (options.includes('--help') || options.includes('-h')) {
-    context.out(`${usage}\n`);
+    context.out(`${typed(usage)}\n`);
     return 0;
   }
+  if (options.includes('--version') || options.includes('-V')) return sayVersion();
   try {
     return await run(args, context);
   } catch (error) {
     if (error instanceof UsageError) {
-      context.err(`shoal ${name}: ${error.message}\n\n${usage}\n`);
+      context.err(`shoal ${name}: ${error.message}\n\n${typed(usage)}\n`);
       return EXIT_USAGE;
     }
     if (error instanceof StopRequested) {

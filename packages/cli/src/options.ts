@@ -17,8 +17,15 @@ export function readOptions<const O extends Options>(args: readonly string[], op
   try {
     return parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
   } catch (error) {
-    throw new UsageError((error as Error).message, { cause: error });
+    throw new UsageError(explained(error as Error), { cause: error });
   }
+}
+
+/** Node's sentence; of an option that is unknown a shorter one, that of the whole command line. */
+function explained({ message, ...error }: Error): string {
+  const isUnknown = 'code' in error && error.code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION';
+  const option = isUnknown ? /'(-[^']*)'/.exec(message)?.[1] : undefined;
+  return option === undefined ? message : `there is no option "${option}"`;
 }
 
 /**

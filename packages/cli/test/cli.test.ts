@@ -4,7 +4,7 @@ import { runCli } from '../src/cli.ts';
 import { UsageError } from '../src/failure.ts';
 import { peerPlans } from '../src/launch/launch-swarm.ts';
 import { readPeerUrl } from '../src/call/peer-url.ts';
-import { restartDelayMs } from '../src/launch/supervise.ts';
+import { restartDelayMs } from '../src/launch/child/supervise.ts';
 
 const run = (...argv: string[]) => runIn({}, ...argv);
 
@@ -37,6 +37,39 @@ describe('runCli', () => {
 
   it.each(['--version', '-V', 'version'])('says its version on %s', async (word) => {
     expect(await run(word)).toEqual({ exitCode: 0, out: `shoal ${PACKAGE.version}\n`, err: '' });
+  });
+
+  it('says its version behind every command too, and takes it as a name behind --', async () => {
+    for (const command of ['ls', 'peer', 'swarm', 'token', 'add'])
+      for (const word of ['--version', '-V'])
+        expect((await run(command, word)).out).toBe(`shoal ${PACKAGE.version}\n`);
+    expect((await run('ls', '--', '--version')).exitCode).toBe(64);
+  });
+
+  it('says of every option that there is not that there is none, and how it is written', async () => {
+    for (const command of ['ls', 'peer', 'swarm', 'token', 'add', 'get', 'peers']) {
+      const { exitCode, out, err } = await run(command, '--nosuch=1');
+      expect([command, exitCode, out]).toEqual([command, 64, '']);
+      expect(err).toMatch(
+        new RegExp(`^shoal ${command}: there is no option "--nosuch"\n\nshoal ${command} `),
+      );
+    }
+    expect((await run('--nosuch')).err).toMatch(/^shoal: there is no option "--nosuch"\n/);
+    expect((await run('ls', '-x')).err).toContain('there is no option "-x"');
+  });
+
+  it('names itself in its lines as it is called here', async () => {
+    let text = '';
+    const add = (more: string) => void (text += more);
+    const program = 'npm run -s shoal --';
+    const context = { env: {}, cwd: '/', out: add, err: add, isWatched: false, program };
+    await runCli(['help'], context);
+    await runCli(['help', 'token'], context);
+    await runCli(['ls', '--peer', '127.0.0.1:1'], context);
+    expect(text).toContain('usage: npm run -s shoal -- <command>');
+    expect(text).toContain('$(npm run -s shoal -- token)');
+    expect(text).toContain('start one ("npm run -s shoal -- peer")');
+    expect(text).not.toMatch(/["(]shoal /);
   });
 
   it.each(['help', '--help', '-h'])('gives the overview on stdout for %s', async (word) => {
@@ -184,7 +217,14 @@ describe('shoal token', () => {
   it('says which key it misses, and makes none', async () => {
     const { exitCode, out, err } = await runIn({}, 'token', '--data-dir', '/nowhere');
     expect([exitCode, out]).toEqual([1, '']);
-    expect(err).toContain('/nowhere/swarm.key');
+    expect(err).toMatch(
+      /^shoal: there is no swarm key at \/nowhere\/swarm\.key: .*--data-dir, .*--key-file;[^\n]*\n$/,
+    );
+    const named = await runIn({}, 'token', '--key-file', 'absent.key');
+    expect([named.exitCode, named.err]).toEqual([
+      1,
+      expect.stringContaining('/nowhere/absent.key'),
+    ]);
   });
 
   it('prints nothing for a token or a key that is none', async () => {

@@ -35,7 +35,7 @@ export function askingCommand<const O extends Options>({
       // TypeScript can't look into the values of options that are still a parameter.
       const common = values as { peer?: string; json: boolean; 'token-file'?: string };
       const token = writes ? readToken(common['token-file'], context) : undefined;
-      await using client = new Client(readPeerUrl(common.peer, context), token);
+      await using client = new Client(readPeerUrl(common.peer, context), token, context.program);
       using stop = watchStop(() => process.exit(EXIT_FAILURE));
       const printJson = (reply: unknown) => context.out(`${JSON.stringify(reply)}\n`);
       return await run({

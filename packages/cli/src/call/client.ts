@@ -20,6 +20,7 @@ import {
 import { Agent, type Dispatcher } from 'undici';
 import type * as z from 'zod';
 import { CommandFailure } from '../failure.ts';
+import { PROGRAM } from '../terminal/program-name.ts';
 
 /** Connecting to a peer. Past it: the command fails. */
 const CONNECT_TIMEOUT_MS = 5000;
@@ -42,16 +43,21 @@ export class Client implements AsyncDisposable {
   /** Of the gateway: its origin, and the path of a proxy that it is behind. */
   readonly peerUrl: string;
   readonly #token: string | undefined;
+  readonly #program: string;
   readonly #agent = new Agent({
     connect: { timeout: CONNECT_TIMEOUT_MS },
     headersTimeout: 0, // the SDK has a time-out of its own, which doesn't run while a body is sent
     bodyTimeout: SILENCE_TIMEOUT_MS,
   });
 
-  /** @param token what the peer wants of those who write; reads go without it too. */
-  constructor(peerUrl: string, token?: string) {
+  /**
+   * @param token what the peer wants of those who write; reads go without it too.
+   * @param program how the command line is called here.
+   */
+  constructor(peerUrl: string, token?: string, program = PROGRAM) {
     this.peerUrl = peerUrl;
     this.#token = token;
+    this.#program = program;
   }
 
   /** A path that the peer names, as an address for anybody. */
@@ -138,14 +144,14 @@ export class Client implements AsyncDisposable {
     try {
       return await asking;
     } catch (error) {
-      throw explain(error, this.peerUrl);
+      throw explain(error, this.peerUrl, this.#program);
     }
   }
 }
 
 /** A failure in words for a person; undisguised when it is no failure of the peer. */
-function explain(error: unknown, peerUrl: string): unknown {
-  if (error instanceof NoAnswer) return connectionFailure(peerUrl, error.cause);
+function explain(error: unknown, peerUrl: string, program: string): unknown {
+  if (error instanceof NoAnswer) return connectionFailure(peerUrl, error.cause, program);
   if (error instanceof Problem) return new CommandFailure(error.message, { cause: error });
   if (!(error instanceof ForeignAnswer)) return error;
   const { status, problem } = error;
@@ -158,11 +164,15 @@ function explain(error: unknown, peerUrl: string): unknown {
 }
 
 /** Advice on a connection that failed. */
-export function connectionFailure(peerUrl: string, cause: unknown): CommandFailure {
+export function connectionFailure(
+  peerUrl: string,
+  cause: unknown,
+  program = PROGRAM,
+): CommandFailure {
   const code = (cause as NodeJS.ErrnoException | undefined)?.code ?? '';
   const isAbsent = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT'];
   const detail = isAbsent.includes(code)
-    ? `no peer answers at ${peerUrl}; start one ("shoal peer"), or name another with --peer`
+    ? `no peer answers at ${peerUrl}; start one ("${program} peer"), or name another with --peer`
     : `the connection to ${peerUrl} broke (${(cause as Error).message}); try again, or name another peer with --peer`;
   return new CommandFailure(detail, { cause });
 }

@@ -2,6 +2,7 @@
 import { loadConfig, PeerConfig } from '@shoal/chassis/config';
 import { isThisMachine, readWriteToken } from '@shoal/chassis/own-token';
 import type { Context } from '../context.ts';
+import { PROGRAM } from '../terminal/program-name.ts';
 import { shellWord } from '../terminal/shell-word.ts';
 
 const Settings = PeerConfig.pick({ WRITE_TOKEN: true, WRITE_TOKEN_FILE: true, WRITE_OPEN: true });
@@ -17,7 +18,7 @@ export interface Door {
  */
 export function openDoor(
   { host, keyFile, isOpen }: { host: string; keyFile: string; isOpen: boolean },
-  { env, err }: Pick<Context, 'env' | 'err'>,
+  { env, err, program = PROGRAM }: Pick<Context, 'env' | 'err' | 'program'>,
 ): Door {
   const given = loadConfig(Settings, env);
   const settings = { ...given, WRITE_OPEN: given.WRITE_OPEN || isOpen };
@@ -26,7 +27,7 @@ export function openDoor(
     err(`shoal: open: everyone who reaches ${host} may write and delete\n`);
   if (token === undefined) return { curlFlag: '' };
   const { WRITE_TOKEN: text, WRITE_TOKEN_FILE: file } = given;
-  const derived = `$(shoal token --key-file ${shellWord(keyFile)})`;
+  const derived = `$(${program} token --key-file ${shellWord(keyFile)})`;
   const source = text ? '$WRITE_TOKEN' : file ? `$(cat ${shellWord(file)})` : derived;
   return { curlFlag: `-H "Authorization: Bearer ${source}" ` };
 }

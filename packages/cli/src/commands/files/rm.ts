@@ -2,6 +2,7 @@ import { discoveryRoutes } from '@shoal/protocol';
 import { askingCommand } from '../../call/asking-command.ts';
 import { eachHash } from '../../files/each-hash.ts';
 import { formatTime } from '../../terminal/format.ts';
+import { PROGRAM } from '../../terminal/program-name.ts';
 import { TOKEN_USAGE } from '../../call/write-token.ts';
 
 /** Deletes files. */
@@ -24,12 +25,15 @@ ${TOKEN_USAGE}
       const query = values.now ? ({ now: 'true' } as const) : {};
       const ask = { params: { hash }, query };
       const reply = await client.call(discoveryRoutes.removeFile, ask, stop);
-      note(reply, `${reply.name}: ${outcomeOf(reply)}`);
+      note(reply, `${reply.name}: ${outcomeOf(reply, context.program)}`);
     });
   },
 });
 
-function outcomeOf({ cid, purgeAtMs }: { cid: string; purgeAtMs?: number | undefined }): string {
+function outcomeOf(
+  { cid, purgeAtMs }: { cid: string; purgeAtMs?: number | undefined },
+  program = PROGRAM,
+): string {
   if (purgeAtMs === undefined) return 'deleted for good';
-  return `deleted; until ${formatTime(purgeAtMs)} it can be brought back: shoal undelete ${cid}`;
+  return `deleted; until ${formatTime(purgeAtMs)} it can be brought back: ${program} undelete ${cid}`;
 }

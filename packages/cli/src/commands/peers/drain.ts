@@ -4,6 +4,7 @@ import { EXIT_FAILURE, UsageError } from '../../failure.ts';
 import { follow } from '../../terminal/follow.ts';
 import { plural } from '../../terminal/format.ts';
 import { startStatusLine } from '../../terminal/progress.ts';
+import { asTyped, PROGRAM } from '../../terminal/program-name.ts';
 import { StopRequested } from '../../terminal/watch-stop.ts';
 import { TOKEN_USAGE } from '../../call/write-token.ts';
 
@@ -22,8 +23,10 @@ ${TOKEN_USAGE}
   },
   writes: true,
   async run({ values, context, client, stop, print }) {
+    const { program = PROGRAM } = context;
     if (values.status && values.cancel) throw new UsageError('--status or --cancel, not both');
-    const tell = (report: DrainReport): void => print(report, `${describeDrain(report)}\n`);
+    const tell = (report: DrainReport): void =>
+      print(report, `${asTyped(describeDrain(report), program)}\n`);
     if (values.status || values.cancel) {
       const route = values.cancel ? transferRoutes.cancelDrain : transferRoutes.drainState;
       tell(await client.call(route, {}, stop));
@@ -46,7 +49,10 @@ ${TOKEN_USAGE}
     } catch (error) {
       if (!(error instanceof StopRequested)) throw error;
       context.err(
-        'the peer goes on handing over: "shoal drain --status" tells how far it is, "shoal drain --cancel" stops it\n',
+        asTyped(
+          'the peer goes on handing over: "shoal drain --status" tells how far it is, "shoal drain --cancel" stops it\n',
+          program,
+        ),
       );
       return EXIT_FAILURE;
     }

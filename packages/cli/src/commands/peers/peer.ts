@@ -12,6 +12,7 @@ import { readNumber, readPath } from '../../options.ts';
 import { BASE_PORT_DEFAULT, BASE_PORT_MAX, portsOf } from '../../launch/ports.ts';
 import { type LogTarget, runLauncher } from '../../launch/run-launcher.ts';
 import { claimSlot } from '../../launch/slots.ts';
+import { PROGRAM } from '../../terminal/program-name.ts';
 import { ensureSwarmKey, writeSwarmKey } from '../../launch/swarm-key.ts';
 
 /** Runs one peer of a swarm: Redis and the five services, restarted when they crash. */
@@ -97,7 +98,7 @@ The swarm key may be given as SWARM_KEY too (64 hex digits): it is then kept in 
         context.out(
           values.json || logTo === 'stdout'
             ? `${JSON.stringify(asJson(launched))}\n`
-            : describe(launched, door),
+            : describe(launched, door, context.program),
         ),
     });
   },
@@ -136,10 +137,14 @@ function asJson({ peerId, origins, pids, libp2p }: LaunchedPeer) {
   return { peerId, ...origins, pids: pids(), libp2p };
 }
 
-function describe({ peerId, origins, libp2p }: LaunchedPeer, { curlFlag }: Door): string {
+function describe(
+  { peerId, origins, libp2p }: LaunchedPeer,
+  { curlFlag }: Door,
+  program = PROGRAM,
+): string {
   return `peer ${peerId} is ready
   open    ${origins.gateway}
   upload  curl ${curlFlag}-F file=@FILE ${origins.gateway}/files
-  join    shoal peer --seed ${libp2p} --key-file <a copy of its swarm.key>
+  join    ${program} peer --seed ${libp2p} --key-file <a copy of its swarm.key>
 `;
 }

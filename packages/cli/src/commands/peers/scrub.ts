@@ -4,6 +4,7 @@ import { CommandFailure, EXIT_FAILURE } from '../../failure.ts';
 import { follow } from '../../terminal/follow.ts';
 import { formatBytes, plural } from '../../terminal/format.ts';
 import { startStatusLine } from '../../terminal/progress.ts';
+import { asTyped, PROGRAM } from '../../terminal/program-name.ts';
 import { StopRequested } from '../../terminal/watch-stop.ts';
 import { TOKEN_USAGE } from '../../call/write-token.ts';
 
@@ -45,7 +46,12 @@ ${TOKEN_USAGE}
       return report.damaged.blocks === 0 ? 0 : EXIT_FAILURE;
     } catch (error) {
       if (!(error instanceof StopRequested)) throw error;
-      context.err('the scrub goes on: "shoal upkeep" tells how far it is\n');
+      context.err(
+        asTyped(
+          'the scrub goes on: "shoal upkeep" tells how far it is\n',
+          context.program ?? PROGRAM,
+        ),
+      );
       return EXIT_FAILURE;
     }
   },

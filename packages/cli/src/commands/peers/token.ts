@@ -1,8 +1,10 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadConfig, PeerConfig, readSwarmKey } from '@shoal/chassis/config';
 import { deriveWriteToken, readGivenToken } from '@shoal/chassis/own-token';
 import { defineCommand } from '../../command.ts';
 import type { Context } from '../../context.ts';
+import { CommandFailure } from '../../failure.ts';
 import { defaultDataDir } from '../../launch/data-dir.ts';
 import { readPath } from '../../options.ts';
 import { readHexKey } from '../../launch/swarm-key.ts';
@@ -33,8 +35,16 @@ function findKey(
   context: Context,
 ): Uint8Array {
   const { SWARM_KEY_FILE: mounted, SWARM_KEY: hex } = context.env;
-  if (file !== undefined) return readSwarmKey(readPath(file, context));
-  if (folder === undefined && mounted) return readSwarmKey(readPath(mounted, context));
+  if (file !== undefined) return readKey(readPath(file, context));
+  if (folder === undefined && mounted) return readKey(readPath(mounted, context));
   if (folder === undefined && hex) return readHexKey(hex);
-  return readSwarmKey(join(readPath(folder ?? defaultDataDir(context), context), 'swarm.key'));
+  return readKey(join(readPath(folder ?? defaultDataDir(context), context), 'swarm.key'));
+}
+
+/** @throws CommandFailure where there is none; ConfigError where there is something else. */
+function readKey(file: string): Uint8Array {
+  if (existsSync(file)) return readSwarmKey(file);
+  throw new CommandFailure(
+    `there is no swarm key at ${file}: name the folder of a peer or a swarm with --data-dir, or its key with --key-file; the first start of a peer makes one`,
+  );
 }
