@@ -149,7 +149,11 @@ function offerPnpm() {
     return say(`to have "pnpm shoal …": npm ${install.join(' ')}`);
   const flags = ['--no-audit', '--no-fund', '--loglevel=silent'];
   const { status } = spawnSync('npm', [...install, ...flags], { stdio: 'ignore' });
-  if (status === 0) say('pnpm is installed: "pnpm shoal …" is the command line');
+  say(
+    status === 0
+      ? 'pnpm is installed: "pnpm shoal …" is the command line'
+      : `pnpm could not be installed for all projects, and "npm run -s shoal -- …" is the command line; to try again: sudo npm ${install.join(' ')}`,
+  );
 }
 
 /** Whether the machine may be changed so; asks where a person is there to answer. */
