@@ -97,6 +97,7 @@ export async function startProcesses(
   const children = new Map<ProcessName, Supervised>();
   const wordsOf = new Map<ProcessName, () => string>();
   let isDown = false;
+  let hasServed = false;
   const isServiceAlive = () => SERVICES.some((name) => children.get(name)?.pid !== undefined);
   // Those that failed by themselves say so by their exit code; nobody killed them.
   const haveFailed = () => SERVICES.every((name) => (children.get(name)?.lastExitCode ?? 0) !== 0);
@@ -108,6 +109,9 @@ export async function startProcesses(
     children.get('redis')?.kill();
     return false;
   };
+  // A setting that is refused is refused again: `untilReady` says so.
+  const isFinal = (name: ProcessName) =>
+    !hasServed && children.get(name)?.lastExitCode === EXIT_CONFIG;
   const say = (line: string) => deps.say(`${label}: ${line}`);
   const add = (
     name: ProcessName,
@@ -119,7 +123,7 @@ export async function startProcesses(
       lastWords(deps.echo === undefined ? log.written() : heard.lines().join('\n'), { name });
     const child = supervise(
       { name, start: () => heard.listen(start(log.output())), lastWords: words },
-      { mayRestart, say, stopTimeoutMs: STOP_TIMEOUT_MS },
+      { mayRestart: () => !isFinal(name) && mayRestart(), say, stopTimeoutMs: STOP_TIMEOUT_MS },
     );
     children.set(name, child);
     wordsOf.set(name, words);
@@ -165,6 +169,7 @@ export async function startProcesses(
           untilReady(child, { origin: origins[service], label, dataDir, failureOf }, options),
         ),
       );
+      hasServed = true;
     },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
