@@ -168,7 +168,7 @@ function admit({ headers }: FastifyRequest, token: string | undefined): void {
   if (given !== undefined && isSameToken(given, token)) return;
   const what =
     headers.authorization === undefined
-      ? 'the RPC answers with the write token of this peer alone'
+      ? 'the RPC wants the write token of this peer'
       : 'the header Authorization does not hold the write token of this peer';
   throw new RpcError(
     403,
