@@ -15,6 +15,7 @@ import {
   TokenRequired,
 } from '@shoal/protocol';
 import { runCli } from '../../src/cli.ts';
+import type { Context } from '../../src/context.ts';
 import { formatTime } from '../../src/terminal/format.ts';
 
 const CID = 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku';
@@ -105,15 +106,18 @@ describe('commands about files and upkeep', () => {
     answers = {};
   });
   const shoal = (...argv: string[]) => shoalIn({}, ...argv);
-  const shoalIn = async (env: Readonly<Record<string, string>>, ...argv: string[]) => {
+  const shoalIn = (env: Readonly<Record<string, string>>, ...argv: string[]) =>
+    shoalAs({ env }, ...argv);
+  const shoalAs = async (own: Partial<Context>, ...argv: string[]) => {
     let out = '';
     let err = '';
     const exitCode = await runCli([...argv, '--peer', peer], {
-      env,
+      env: {},
       cwd: '/nowhere',
       out: (text) => (out += text),
       err: (text) => (err += text),
       isWatched: false,
+      ...own,
     });
     return { exitCode, out, err };
   };
@@ -144,6 +148,33 @@ describe('commands about files and upkeep', () => {
       `shoal: ${SHA256}: file ${SHA256} was deleted; upload it again to have it back\n`,
     );
     expect((await shoal('undelete')).exitCode).toBe(64);
+  });
+
+  it('ls shortens names to the terminal that it writes to, and leaves them whole elsewhere', async () => {
+    const name = `${'x'.repeat(251)}.pdf`;
+    const file = { ...ENTRY, name, deletedAtMs: 1, purgeAtMs: 2 };
+    for (const [query, more] of [
+      ['', []],
+      ['&deleted=true', ['--deleted']],
+    ] as const) {
+      answers[`GET /files?limit=1000${query}`] = [{ total: 1, files: [file] }];
+      const narrow = await shoalAs({ resultColumns: () => 160 }, 'ls', ...more);
+      expect(Math.max(...narrow.out.split('\n').map((line) => line.length))).toBe(160);
+      expect(narrow.out).toMatch(/^x+…x+\.pdf /m);
+      for (const resultColumns of [undefined, () => undefined])
+        expect(
+          (await shoalAs(resultColumns === undefined ? {} : { resultColumns }, 'ls', ...more)).out,
+        ).toContain(`${name}  `);
+    }
+  });
+
+  it('rm and what it says to type name the command line as it is called', async () => {
+    answers[`DELETE /files/${CID}`] = [
+      { cid: CID, name: 'a.txt', deletedAtMs: 1, purgeAtMs: Date.now() },
+    ];
+    const program = 'npm run -s shoal --';
+    const { err } = await shoalAs({ program, isWatched: true }, 'rm', CID);
+    expect(err).toContain(`brought back: npm run -s shoal -- undelete ${CID}\n`);
   });
 
   it('ls --deleted lists what can be brought back, and until when', async () => {
