@@ -229,10 +229,7 @@ const upTo = (atMs: number, limit: number): KeyRange => ({ end: [atMs + 1, ''], 
 const past = (atMs: number, limit: number): KeyRange => ({ start: [atMs + 1, ''], limit });
 
 /** The last first. A cursor names the last key that was given, whether or not it is still there. */
-function readPage(
-  table: Database<true, TimeKey>,
-  { limit, after }: PageAsked,
-): RootsPage {
+function readPage(table: Database<true, TimeKey>, { limit, after }: PageAsked): RootsPage {
   const last = after === undefined ? undefined : keyOf(after);
   const from = last === undefined ? {} : { start: last };
   const isLast = ([atMs, root]: TimeKey) => atMs === last?.[0] && root === last[1];
