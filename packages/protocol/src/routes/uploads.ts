@@ -89,7 +89,7 @@ export const uploadRoutes = {
     ...shared,
     method: 'HEAD',
     path: `${RESUMABLE_PATH}/:id`,
-    summary: 'Where an upload is to be resumed (tus 1.0).',
+    summary: 'The byte at which an upload is resumed (tus 1.0).',
     params: oneUpload,
     query: none,
     headers: z.object(version),
