@@ -41,7 +41,7 @@ export interface Route<
   readonly replyHeaders?: readonly string[];
   /** Media types that refusals have beside that of problems. */
   readonly problemTypes?: readonly string[];
-  /** What refusals are, where they are no problems: JSON of this form. */
+  /** The form of refusals that are JSON, but no problems. */
   readonly refusal?: z.ZodType;
   /** `always`: nothing is answered without the write token, reads included. Else writes alone may need it. */
   readonly token?: 'always';

@@ -110,7 +110,7 @@ function operation(route: Route): Operation {
   } as Operation;
 }
 
-/** Who may ask: each entry is enough by itself, an empty one for anybody. */
+/** The ways to be allowed to ask: each is enough by itself, an empty one lets anybody. */
 function securityOf({ audience, method, token }: Route): readonly Record<string, []>[] {
   if (audience !== 'public') return [{ [PROOF]: [] }];
   if (token === 'always') return [{ [TOKEN]: [] }, { [PASSWORD]: [] }];

@@ -58,7 +58,7 @@ const GAP = '  ';
 
 /**
  * Columns of text, padded to the widest cell; the heading comes first. With `columns` the cells of the first
- * one, which are names, are shortened so that the lines fit, as far as they may be.
+ * one, which are names, are shortened so that the lines fit, down to a minimum.
  */
 export function formatTable(
   heading: readonly string[],

@@ -182,6 +182,7 @@ export const chunkerRoutes = {
     body: BYTES,
     bodyTypes: ['multipart/form-data'],
     reply: BYTES,
+    replyTypes: ['application/x-ndjson'],
   }),
   addPin: route({
     service: 'chunker',

@@ -1,4 +1,4 @@
-/** What every service answers about itself, and the events of the gateway. */
+/** The routes by which every service tells about itself, and the events of the gateway. */
 import * as z from 'zod';
 import { type Service, SERVICES } from '../member.ts';
 import { BYTES, type Route, route } from '../route.ts';

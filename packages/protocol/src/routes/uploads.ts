@@ -3,7 +3,7 @@
  * creation-with-upload, creation-defer-length, termination and expiration; and how one is doing, as JSON.
  */
 import * as z from 'zod';
-import { UncheckedName } from '../file-name.ts';
+import { FileName } from '../file-name.ts';
 import { UploadProgress, UploadReply } from '../file.ts';
 import { BYTES, type Route, route } from '../route.ts';
 import { UploadQuery } from './chunker.ts';
@@ -52,7 +52,7 @@ export const uploadRoutes = {
     params: none,
     query: z.object({
       ...UploadQuery.shape,
-      name: UncheckedName.optional(),
+      name: FileName.optional(),
       /** Of the whole file: it is refused when its bytes have another. */
       sha256: z
         .string()
@@ -89,7 +89,7 @@ export const uploadRoutes = {
     ...shared,
     method: 'HEAD',
     path: `${RESUMABLE_PATH}/:id`,
-    summary: 'Where an upload is to be resumed (tus 1.0).',
+    summary: 'The byte at which an upload is resumed (tus 1.0).',
     params: oneUpload,
     query: none,
     headers: z.object(version),

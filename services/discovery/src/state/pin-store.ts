@@ -30,7 +30,7 @@ export interface Recoverable {
   readonly purgeAtMs: number;
 }
 
-/** Part of a list: its begin, or the part after a cursor. */
+/** Part of a list: its beginning, or what comes after a cursor. */
 export interface PageAsked {
   readonly limit: number;
   readonly after?: string | undefined;

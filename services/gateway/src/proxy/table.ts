@@ -39,7 +39,7 @@ export const TABLE: readonly Row[] = [
   ...publicRows(storageRoutes),
   ...publicRows(routingRoutes),
   ...publicRows(uploadRoutes),
-  // What there is no route for is answered there too, and what browsers ask before they ask.
+  // Unmatched paths and preflights go there too.
   { service: 'discovery', path: `${ROUTING_PREFIX}*`, methods: ['GET', 'HEAD', 'OPTIONS'] },
   { service: 'transfer', path: transferRoutes.getIpfs.path, methods: ['OPTIONS'] },
 ];

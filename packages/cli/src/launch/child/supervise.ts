@@ -27,11 +27,11 @@ export interface Supervised extends AsyncDisposable {
   kill(): void;
 }
 
-/** What is run. */
+/** A program to be kept running. */
 export interface Program {
   readonly name: string;
   readonly start: () => ChildProcess;
-  /** What the one that was started last said about its end; empty when it said nothing. */
+  /** The reason that the last process gave for its end; empty without one. */
   readonly lastWords?: () => string;
 }
 
