@@ -3,12 +3,10 @@
  * each other and stopped in the reverse one.
  *
  * Children are in process groups of their own, so that Ctrl-C reaches only the launcher and the
- * order holds. A launcher that is killed takes them along all the same: services watch for its end
+ * order holds. A launcher that is killed takes them along all the same: services notice the end of their stdin
  * (chassis), and Redis has a guard.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { get, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -16,13 +14,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { EXIT_CONFIG } from '@shoal/chassis/config';
 import { SERVICES, type Service, START_ORDER } from '@shoal/protocol';
 import { CommandFailure } from '../failure.ts';
+import { ask } from './ask.ts';
 import { openLogFile, readTail } from './log-file.ts';
 import type { DescribedPeer, PeerPlan } from './peer-plan.ts';
 import { programOf } from './programs.ts';
 import { spawnRedis, waitForRedis } from './redis-server.ts';
 import { supervise, type Supervised } from './supervise.ts';
 
-const READY_POLL_MS = 150;
+/** One service of each peer is asked at a time: the questions of a start stay below a hundredth of it. */
+const READY_POLL_MS = 100;
 /** Whether a service is ready, one question. Past it: it is asked again. */
 const PROBE_TIMEOUT_MS = 2000;
 /**
@@ -122,7 +122,7 @@ export async function startProcesses(
       const output = deps.echo === undefined ? log : 'pipe';
       return spawn(process.execPath, [...NODE_FLAGS, mainOf(service)], {
         env: service === 'storage' ? { ...env, UV_THREADPOOL_SIZE: STORAGE_THREADS } : env,
-        stdio: ['ignore', output, output],
+        stdio: ['pipe', output, output], // stdin: how it notices that we are gone
         detached: true,
       });
     });
@@ -135,37 +135,64 @@ export async function startProcesses(
         [...SERVICES, 'redis' as const].map((name) => [name, children.get(name)?.pid]),
       ) as Record<ProcessName, number | undefined>, // all names are there
     isDown: () => isDown,
-    async untilReady(options) {
-      await Promise.all(
-        services.map(([service, child]) =>
-          untilReady(child, { origin: origins[service], label, dataDir }, options),
-        ),
-      );
+    async untilReady({ patienceMs, signal }) {
+      const deadlineMs = performance.now() + patienceMs;
+      const at = { label, dataDir, deadlineMs };
+      // One after another, as they lean on each other: a gateway that is asked asks all others.
+      for (const [service, child] of services) {
+        const mayWait = () => services.forEach(([, each]) => refuseEnded(each, at));
+        await untilReady(child, { ...at, origin: origins[service], mayWait }, { signal });
+      }
     },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }
 
+interface Waited {
+  readonly label: string;
+  readonly dataDir: string;
+  readonly deadlineMs: number;
+}
+
 async function untilReady(
   child: Supervised,
-  { origin, label, dataDir }: { origin: string; label: string; dataDir: string },
-  { patienceMs, signal }: { patienceMs: number; signal: AbortSignal },
+  {
+    origin,
+    mayWait,
+    ...at
+  }: Waited & {
+    readonly origin: string;
+    /** Throws when waiting has no point. */ readonly mayWait: () => void;
+  },
+  { signal }: { signal: AbortSignal },
 ): Promise<void> {
-  const deadlineMs = performance.now() + patienceMs;
   let reason = 'it does not answer';
   for (;;) {
     signal.throwIfAborted();
     const answer = await probe(`${origin}/readyz`, { signal });
     if (answer === true && child.pid !== undefined) return;
     if (typeof answer === 'string') reason = answer;
-    const path = logPath(dataDir, child.name);
-    const behind = `\n${readTail(path)}\n(${path})`;
-    if (child.lastExitCode === EXIT_CONFIG || child.crashes >= START_CRASHES_MAX)
-      throw new CommandFailure(`${child.name} of ${label} ended (${child.lastEnd})${behind}`);
-    if (performance.now() > deadlineMs)
-      throw new SlowStart(`${child.name} of ${label} is not ready: ${reason}${behind}`);
+    mayWait();
+    if (performance.now() > at.deadlineMs)
+      throw new SlowStart(
+        `${child.name} of ${at.label} is not ready: ${reason}${behind(child, at)}`,
+      );
     await sleep(READY_POLL_MS, undefined, { signal });
   }
+}
+
+/** @throws CommandFailure when a service ended that won't become ready. */
+function refuseEnded(child: Supervised, at: Waited): void {
+  if (child.lastExitCode !== EXIT_CONFIG && child.crashes < START_CRASHES_MAX) return;
+  throw new CommandFailure(
+    `${child.name} of ${at.label} ended (${child.lastEnd})${behind(child, at)}`,
+  );
+}
+
+/** The end of a service's log, and where it is. */
+function behind({ name }: Supervised, { dataDir }: Waited): string {
+  const path = logPath(dataDir, name);
+  return `\n${readTail(path)}\n(${path})`;
 }
 
 /** True when ready, a reason when it says why not, undefined without an answer. */
@@ -175,12 +202,8 @@ async function probe(
 ): Promise<true | string | undefined> {
   const either = AbortSignal.any([signal, AbortSignal.timeout(PROBE_TIMEOUT_MS)]);
   try {
-    // Node's own client: the launcher stays as long as the peer, and asks nothing else over HTTP.
-    const asking = get(url, { agent: false, signal: either });
-    const [answer] = (await once(asking, 'response')) as [IncomingMessage]; // what that event gives
-    let text = '';
-    for await (const piece of answer.setEncoding('utf8')) text += String(piece);
-    return answer.statusCode === 200 ? true : text.slice(0, 300);
+    const { status, text } = await ask(url, { signal: either });
+    return status === 200 ? true : text.slice(0, 300);
   } catch {
     signal.throwIfAborted();
     return undefined; // not listening yet
