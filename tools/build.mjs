@@ -6,7 +6,7 @@
  *
  * Both are CommonJS: a module that imports `node:http` has Node evaluate every lazy part of it, its own
  * fetch among them, to list what it exports. Sources stay what developers run: the build is what `npm start`
- * and the tests' peers run. What was measured and rejected: docs/decisions/0023.
+ * and the tests' peers run. Rejected: docs/decisions/0023.
  */
 import { writeFileSync } from 'node:fs';
 import { relative, sep } from 'node:path';
@@ -39,7 +39,7 @@ const PARTS = {
   undici: { Agent: ['lib/dispatcher/agent.js'] },
 };
 
-/** What such a package's index does besides. */
+/** Side effects of such a package's index. */
 const INDEX_EFFECTS = {
   undici: `Object.assign(require('ROOT/lib/dispatcher/dispatcher.js').prototype, require('ROOT/lib/api/index.js'));`,
 };

@@ -14,7 +14,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { EXIT_CONFIG } from '@shoal/chassis/config';
 import { SERVICES, type Service, START_ORDER } from '@shoal/protocol';
 import { CommandFailure } from '../failure.ts';
-import { ask } from './ask.ts';
+import { ask } from '../ask.ts';
 import { openLogFile, readTail } from './log-file.ts';
 import type { DescribedPeer, PeerPlan } from './peer-plan.ts';
 import { programOf } from './programs.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { createRegistry } from '../src/process/metrics.ts';
+import { createRegistry } from '../../src/process/metrics.ts';
 
 describe('the registry of a service', () => {
   it('measures nothing of Node until somebody asks, and from then on', async () => {
