@@ -3,6 +3,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { eventually, isRunning } from '@shoal/testkit';
+import { processesBelow } from './processes.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const BASE_PORT = 17_100;
@@ -33,14 +35,17 @@ export async function startFivePeers(dataDir: string): Promise<FivePeers> {
   const readyAfterMs = performance.now() - startedAtMs;
   // What the launcher wrote a moment ago.
   const { peers } = JSON.parse(line) as Pick<FivePeers, 'peers'>;
-  if (child.pid === undefined) throw new Error('npm is not running');
+  const { pid: rootId } = child;
+  if (rootId === undefined) throw new Error('npm is not running');
   return {
-    rootId: child.pid,
+    rootId,
     peers,
     readyAfterMs,
     async [Symbol.asyncDispose]() {
+      const ids = processesBelow(rootId).map(({ id }) => id);
       child.kill('SIGTERM');
-      await ended;
+      // npm does not wait for the launcher, nor the next start for the last one's folders.
+      await eventually('the swarm has stopped', () => !ids.some(isRunning));
     },
   };
 }
