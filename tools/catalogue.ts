@@ -20,7 +20,10 @@ import { StorageConfig } from '../services/storage/src/config.ts';
 import { createMetrics as createStorageMetrics } from '../services/storage/src/metrics.ts';
 import { watchStore } from '../services/storage/src/upkeep/store-gauges.ts';
 import { TransferConfig } from '../services/transfer/src/config.ts';
-import { createMetrics as createTransferMetrics } from '../services/transfer/src/metrics.ts';
+import {
+  createMetrics as createTransferMetrics,
+  watchQueues,
+} from '../services/transfer/src/metrics.ts';
 
 /** The root of the repository. */
 export const ROOT = fileURLToPath(new URL('..', import.meta.url));
@@ -113,7 +116,10 @@ export const METRICS: readonly Group<Metric>[] = [
     // The gauges are declared and never read here, so the store is asked for nothing.
     watchStore(registry, {} as Blockstore);
   }),
-  metricsOf('transfer', 'services/transfer/src/metrics.ts', createTransferMetrics),
+  metricsOf('transfer', 'services/transfer/src/metrics.ts', (registry) => {
+    createTransferMetrics(registry);
+    watchQueues(registry, []);
+  }),
   metricsOf('discovery', 'services/discovery/src/metrics.ts', () => createDiscoveryMetrics()),
 ];
 

@@ -521,11 +521,11 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       past: '507 `storage-full`; the purge goes on',
     },
     'scrub.ts PAUSE_MAX_MS': {
-      what: 'Scrub on a busy store (waits up to `YIELD_MAX_MS`, 200 ms, before each block; `PAUSE_MAX_MS`, 60 s, between two times round)',
+      what: 'Scrub on a busy store (waits up to `YIELD_MAX_MS`, 200 ms, before each block; `PAUSE_MAX_MS`, 10 min, between two times round)',
       past: 'goes on all the same',
     },
     'scrub.ts YIELD_MAX_MS': {
-      what: 'Scrub on a busy store (waits up to `YIELD_MAX_MS`, 200 ms, before each block; `PAUSE_MAX_MS`, 60 s, between two times round)',
+      what: 'Scrub on a busy store (waits up to `YIELD_MAX_MS`, 200 ms, before each block; `PAUSE_MAX_MS`, 10 min, between two times round)',
       past: 'goes on all the same',
     },
     'upkeep.ts COPY_TIMEOUT_MS': { what: 'Copying a batch of damaged blocks', past: 'tried again' },

@@ -31,6 +31,7 @@ export const ROOT = fileURLToPath(new URL('..', import.meta.url));
 export const INTEROP = join(ROOT, 'tests', 'interop');
 const SETUP_DIR = join(ROOT, '.setup');
 const STAMP = join(SETUP_DIR, 'lockfile.sha256');
+const OWN_PNPM = join(SETUP_DIR, 'node_modules', '.bin', 'pnpm');
 /** There once pnpm was offered. */
 const OFFERED = join(SETUP_DIR, 'pnpm-offered');
 /** Comes as an npm dependency, on the platform that it exists for. */
@@ -45,8 +46,10 @@ const REDIS_HINT = `  Debian, Ubuntu  sudo apt-get install redis-server
 
 /** Sets everything up; ends the process with a clear message when something can't be had. */
 export function setUp() {
-  const pnpm = findPnpm() ?? installPnpm();
-  if (readIfThere(STAMP) !== lockHash() || !existsSync(join(ROOT, 'node_modules'))) {
+  const isInstalled = readIfThere(STAMP) === lockHash() && existsSync(join(ROOT, 'node_modules'));
+  // To ask a pnpm for its version takes longer than all the rest of a set-up that finds everything in place.
+  const pnpm = isInstalled && hasPnpm() ? undefined : (findPnpm() ?? installPnpm());
+  if (!isInstalled) {
     say('installing dependencies …');
     installDependencies(pnpm, ROOT);
     mkdirSync(SETUP_DIR, { recursive: true });
@@ -114,9 +117,13 @@ export function projectEnv() {
   return { ...env, PATH: [...folders, env.PATH ?? ''].join(delimiter) };
 }
 
+/** Whether there is one, of whatever version: turbo wants to find it. */
+function hasPnpm() {
+  return isExecutable(OWN_PNPM) || onPath('pnpm');
+}
+
 function findPnpm() {
-  const installed = join(SETUP_DIR, 'node_modules', '.bin', 'pnpm');
-  for (const program of [installed, 'pnpm']) {
+  for (const program of [OWN_PNPM, 'pnpm']) {
     const { status, stdout } = spawnSync(program, ['--version'], { encoding: 'utf8', cwd: ROOT });
     if (status === 0 && stdout.trim() === PNPM_VERSION) return program;
   }

@@ -9,7 +9,7 @@ const PARENT_CHECK_MS = 1000;
 
 setUp();
 buildPrograms();
-const main = join(ROOT, 'packages', 'cli', 'dist', 'main.mjs');
+const main = join(ROOT, 'packages', 'cli', 'dist', 'main.cjs');
 const swarm = [
   'swarm',
   '--peers',

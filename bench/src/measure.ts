@@ -89,6 +89,11 @@ export async function report(
       ratio: row.ratio.toFixed(2),
     })),
   );
+  await writeResults(name, { rounds, results: rows });
+}
+
+/** Writes what was measured, with the machine, to `results/<name>.json`. */
+export async function writeResults(name: string, measured: object): Promise<void> {
   const machine = {
     cpu: cpus()[0]?.model,
     cores: cpus().length,
@@ -97,7 +102,7 @@ export async function report(
   };
   const file = join(import.meta.dirname, '..', 'results', `${name}.json`);
   await mkdir(dirname(file), { recursive: true });
-  await writeFile(file, `${JSON.stringify({ machine, rounds, results: rows }, undefined, 2)}\n`);
+  await writeFile(file, `${JSON.stringify({ machine, ...measured }, undefined, 2)}\n`);
 }
 
 /** Writes a file of random-looking bytes. */

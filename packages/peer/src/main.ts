@@ -21,24 +21,27 @@ process.on('SIGTERM', stop);
 const watch = setInterval(() => {
   if (process.ppid !== ppid) stop();
 }, PARENT_CHECK_MS);
+void main();
 
-// Written by the parent a moment ago.
-const plans = JSON.parse(argv[2] ?? '[]') as readonly HostedPlan[];
-const started = await Promise.allSettled(
-  plans.map((each) => startPeer(each.plan, { ...env, ...each.env })),
-);
-await using peers = new AsyncDisposableStack();
-const lines = [];
-for (const result of started) {
-  if (result.status === 'rejected') {
-    stderr.write(`${String(result.reason)}\n`);
-    process.exit(1);
+async function main(): Promise<void> {
+  // Written by the parent a moment ago.
+  const plans = JSON.parse(argv[2] ?? '[]') as readonly HostedPlan[];
+  const started = await Promise.allSettled(
+    plans.map((each) => startPeer(each.plan, { ...env, ...each.env })),
+  );
+  await using peers = new AsyncDisposableStack();
+  const lines = [];
+  for (const result of started) {
+    if (result.status === 'rejected') {
+      stderr.write(`${String(result.reason)}\n`);
+      process.exit(1);
+    }
+    const { peerId, origins, libp2p } = peers.use(result.value);
+    lines.push({ peerId, ...origins, libp2p });
   }
-  const { peerId, origins, libp2p } = peers.use(result.value);
-  lines.push({ peerId, ...origins, libp2p });
+  stdout.write(`${JSON.stringify(lines)}\n`);
+  if (!stopping.signal.aborted) await once(stopping.signal, 'abort');
+  clearInterval(watch);
+  await peers.disposeAsync();
+  process.exit(0);
 }
-stdout.write(`${JSON.stringify(lines)}\n`);
-if (!stopping.signal.aborted) await once(stopping.signal, 'abort');
-clearInterval(watch);
-await peers.disposeAsync();
-process.exit(0);

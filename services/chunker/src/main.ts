@@ -1,4 +1,4 @@
 import { runService } from '@shoal/chassis';
 import { chunker } from './index.ts';
 
-await runService(chunker, process.env);
+void runService(chunker, process.env);

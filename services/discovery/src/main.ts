@@ -1,4 +1,4 @@
 import { runService } from '@shoal/chassis';
 import { discovery } from './index.ts';
 
-await runService(discovery, process.env);
+void runService(discovery, process.env);

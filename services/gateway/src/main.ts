@@ -1,4 +1,4 @@
 import { runService } from '@shoal/chassis';
 import { gateway } from './index.ts';
 
-await runService(gateway, process.env);
+void runService(gateway, process.env);

@@ -1,4 +1,4 @@
 import { runService } from '@shoal/chassis';
 import { storage } from './index.ts';
 
-await runService(storage, process.env);
+void runService(storage, process.env);

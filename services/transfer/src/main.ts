@@ -1,4 +1,4 @@
 import { runService } from '@shoal/chassis';
 import { transfer } from './index.ts';
 
-await runService(transfer, process.env);
+void runService(transfer, process.env);

@@ -1,4 +1,5 @@
 import { createLoopMetrics } from '@shoal/chassis';
+import type { QueueName } from '@shoal/protocol';
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
 /** Everything this service measures. Labels are small closed sets: never a CID, a peer id or a path. */
@@ -135,12 +136,6 @@ export function createMetrics(register: Registry) {
       labelNames: ['outcome'] as const, // 'settled' | 'unsettled' | 'failed'
       registers,
     }),
-    queueDepth: new Gauge({
-      name: 'shoal_transfer_queue_depth_jobs',
-      help: 'Jobs that wait or run.',
-      labelNames: ['queue'] as const, // 'replicate' | 'settle' | 'release'
-      registers,
-    }),
     members: new Gauge({
       name: 'shoal_transfer_members_alive',
       help: 'Members that are asked for blocks, this peer included.',
@@ -150,3 +145,24 @@ export function createMetrics(register: Registry) {
 }
 
 export type Metrics = ReturnType<typeof createMetrics>;
+
+/** How long each queue is, asked when Prometheus does. While Redis is away the last figures stay. */
+export function watchQueues(
+  register: Registry,
+  queues: readonly { readonly queue: QueueName; readonly depth: () => Promise<number> }[],
+): void {
+  new Gauge({
+    name: 'shoal_transfer_queue_depth_jobs',
+    help: 'Jobs that wait or run.',
+    labelNames: ['queue'] as const, // 'replicate' | 'settle' | 'release'
+    registers: [register],
+    async collect() {
+      await Promise.all(
+        queues.map(async ({ queue, depth }) => {
+          const jobs = await depth().catch(() => undefined); // the queue's connection logs it once
+          if (jobs !== undefined) this.set({ queue }, jobs);
+        }),
+      );
+    },
+  });
+}

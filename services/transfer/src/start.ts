@@ -8,7 +8,6 @@ import {
   createServer,
   createTokenBucket,
   type Log,
-  type Loops,
   mountLoops,
   openClients,
   openProver,
@@ -18,7 +17,7 @@ import {
 } from '@shoal/chassis';
 import { connectEvents } from '@shoal/chassis/events';
 import { createProducer, startWorker } from '@shoal/chassis/queue';
-import { CHUNK_SIZE_BYTES, type QueueName, type ReplicateProgress } from '@shoal/protocol';
+import { CHUNK_SIZE_BYTES, type ReplicateProgress } from '@shoal/protocol';
 import { join } from 'node:path';
 import { createSender } from './answer/send-body.ts';
 import type { TransferConfig } from './config.ts';
@@ -46,7 +45,7 @@ import { createManifests } from './file/manifests.ts';
 import { mountIpfs } from './ipfs/gateway.ts';
 import { createDrain } from './leave/drain.ts';
 import { handOver } from './leave/hand-over.ts';
-import { createMetrics, type Metrics } from './metrics.ts';
+import { createMetrics, watchQueues } from './metrics.ts';
 import { watchMembers } from './peers/member-view.ts';
 import { PinLookups } from './peers/pins.ts';
 import { createReportCorrupt } from './peers/report-corrupt.ts';
@@ -54,8 +53,6 @@ import { mountRoutes } from './routes.ts';
 import { settle } from './settle/settle.ts';
 import { type SettleLoop, startSettleLoop } from './settle/settle-loop.ts';
 
-/** How often the depth of the queues is read for `/metrics`. */
-const DEPTH_INTERVAL_MS = 5000;
 /** Buffers kept for the next block; a busier moment's are given back. */
 const IDLE_BUFFERS_MAX = 16;
 /** Files settled at once from the queue; repairs have a limit of their own anyway. */
@@ -212,11 +209,13 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
     stack,
     { signal },
   );
-  const depths = (['replicate', 'settle', 'release'] as const).map((queue) => {
-    const producer = stack.use(createProducer(queue, socket, log));
-    return { queue, read: () => producer.depth() };
-  });
-  stack.use(watchDepths(depths, { metrics, loops }));
+  watchQueues(
+    registry,
+    (['replicate', 'settle', 'release'] as const).map((queue) => {
+      const producer = stack.use(createProducer(queue, socket, log));
+      return { queue, depth: () => producer.depth() };
+    }),
+  );
 
   const origin = await app.listen({ port: config.TRANSFER_PORT, host: config.BIND_HOST });
   stack.defer(() => hashing.abort(new Error('stopping'))); // or the server waits for its askers
@@ -270,20 +269,4 @@ function startWorkers(
       return releaseEverywhere(job, deps, { signal });
     }),
   );
-}
-
-/** While Redis is away the depths are not known: the last figures stay. */
-function watchDepths(
-  depths: readonly { readonly queue: QueueName; readonly read: () => Promise<number> }[],
-  { metrics, loops }: { readonly metrics: Metrics; readonly loops: Loops },
-): Disposable {
-  return loops.start({
-    name: 'queue-depths',
-    everyMs: () => DEPTH_INTERVAL_MS,
-    run: () =>
-      Promise.all(
-        depths.map(async ({ queue, read }) => metrics.queueDepth.set({ queue }, await read())),
-      ),
-    onFailure: () => {}, // the queue's connection logs it once
-  });
 }

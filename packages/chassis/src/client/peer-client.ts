@@ -92,6 +92,10 @@ export function createPeerClient(deps: {
     keepAliveMaxTimeout: KEEP_ALIVE_MS,
     connect: { timeout: CONNECT_TIMEOUT_MS },
     maxResponseSize: ANSWER_MAX_BYTES,
+    // Each call has a deadline of its own. With these undici's clock would tick twice a second for as long as
+    // one waits, and one always does: the long poll for members.
+    headersTimeout: 0,
+    bodyTimeout: 0,
   });
 
   const bytes = createByteClient(CONNECTIONS_PER_ORIGIN, CONNECT_TIMEOUT_MS);

@@ -81,7 +81,7 @@ export const PeerConfig = z.object({
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
   /** Longest wait for requests in flight when stopping. */
   SHUTDOWN_TIMEOUT_MS: z.coerce.number().int().min(0).max(600_000).default(8000),
-  /** Process that started this one: the service stops when that is gone. Default: none. */
+  /** Process that started this one, and holds its stdin open: the service stops when that is gone. Default: none. */
   LAUNCHER_PID: z.coerce.number().int().positive().optional(),
   /** Origin at which this peer's services reach its gateway. */
   GATEWAY_URL: Origin,

@@ -10,9 +10,6 @@ function outliveOutput(): void {
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 }
 
-/** How often a service looks whether its launcher still lives. */
-const LAUNCHER_CHECK_MS = 1000;
-
 /**
  * Runs a service until SIGTERM, SIGINT or the end of its launcher: parse, start, wait, dispose. A
  * second signal ends it at once. Whatever goes wrong at start is one clear line, and an exit code
@@ -41,7 +38,7 @@ export async function runService(
     };
     process.on('SIGTERM', onSignal);
     process.on('SIGINT', onSignal);
-    if (LAUNCHER_PID !== undefined) onLauncherGone(LAUNCHER_PID, () => onSignal('launcher gone'));
+    if (LAUNCHER_PID !== undefined) onLauncherGone(() => onSignal('launcher gone'));
   });
   try {
     const running = await configured.start(log);
@@ -61,11 +58,13 @@ export async function runService(
   }
 }
 
-/** A launcher that was killed can't tell its children; they get another parent then. */
-function onLauncherGone(launcherPid: number, act: () => void): void {
-  const timer = setInterval(() => {
-    if (process.ppid === launcherPid) return;
-    clearInterval(timer);
-    act();
-  }, LAUNCHER_CHECK_MS).unref();
+/**
+ * A launcher that was killed can't tell its children. Each has a pipe from it on stdin, into which nothing is ever
+ * written: its end is the launcher's. Rejected: looking at `process.ppid`, which wakes every service each second.
+ */
+function onLauncherGone(act: () => void): void {
+  const { stdin } = process;
+  stdin.on('error', act);
+  stdin.once('close', act);
+  stdin.resume();
 }

@@ -4,7 +4,7 @@
  */
 import { EVENTS_CHANNEL, SwarmEvent } from '@shoal/protocol';
 import type { Log } from '../process/log.ts';
-import { connectBlocking, connectRedis } from './connect.ts';
+import { connectListening, connectRedis } from './connect.ts';
 
 export interface Events extends Disposable {
   publish(event: SwarmEvent): void;
@@ -12,7 +12,8 @@ export interface Events extends Disposable {
 
 /** @param socket The path of Redis' Unix socket. */
 export function connectEvents(socket: string, log: Log): Events {
-  const redis = connectRedis(socket, log);
+  const use = connectRedis(socket, log);
+  const { redis } = use;
   return {
     publish(event) {
       if (redis.status !== 'ready') return;
@@ -23,7 +24,7 @@ export function connectEvents(socket: string, log: Log): Events {
         .publish(EVENTS_CHANNEL, JSON.stringify(parsed))
         .catch((err: unknown) => log.debug({ err }, 'event not published'));
     },
-    [Symbol.dispose]: () => redis.disconnect(),
+    [Symbol.dispose]: () => use[Symbol.dispose](),
   };
 }
 
@@ -33,7 +34,7 @@ export function subscribeEvents(
   log: Log,
   onEvent: (event: SwarmEvent) => void,
 ): Disposable {
-  const redis = connectBlocking(socket, log);
+  const redis = connectListening(socket, log);
   redis.on('message', (_, message) => {
     const event = readEvent(message);
     if (event === undefined) log.warn('event refused');

@@ -11,7 +11,7 @@ import { Queue, QueueEvents, UnrecoverableError, Worker, type Job } from 'bullmq
 import type { Redis } from 'ioredis';
 import type * as z from 'zod';
 import type { Log } from '../process/log.ts';
-import { connectBlocking, connectRedis } from './connect.ts';
+import { blockingOptions, connectBlocking, connectRedis } from './connect.ts';
 
 /** Finished jobs are kept for a look, not as history. Past it: the oldest are removed. */
 const FINISHED_JOBS_KEPT = 200;
@@ -22,6 +22,18 @@ type Payload<N extends QueueName> = z.output<(typeof QUEUES)[N]['payload']>;
  * Past it: the connection is cut; what ran is run again.
  */
 const CLOSE_TIMEOUT_MS = 4000;
+
+/**
+ * How long a question to an empty queue stays open: only how often a peer at rest says that it still waits, since
+ * a job ends it at once. Past it: asked again.
+ */
+const IDLE_WAIT_MS = 60_000;
+
+/**
+ * Lock of a job that runs, renewed in half the time. Only a worker that was killed lets one expire.
+ * Past it: the job is run again.
+ */
+const LOCK_MS = 60_000;
 
 /**
  * Longest wait for a connection that is still being made.
@@ -42,7 +54,8 @@ export function createProducer<N extends QueueName>(
   socket: string,
   log: Log,
 ): Producer<N> {
-  const connection = connectRedis(socket, log);
+  const use = connectRedis(socket, log);
+  const { redis: connection } = use;
   const queue = new Queue(QUEUES[name].name, {
     connection,
     defaultJobOptions: {
@@ -69,7 +82,7 @@ export function createProducer<N extends QueueName>(
     },
     async [Symbol.asyncDispose]() {
       await closeSoon(queue, log);
-      connection.disconnect();
+      use[Symbol.dispose]();
     },
   };
 }
@@ -82,12 +95,13 @@ export function startWorker<N extends QueueName>(
   concurrency: number,
   handle: (payload: Payload<N>, job: Job) => Promise<unknown>,
 ): AsyncDisposable {
-  const connection = connectBlocking(socket, log);
+  const use = connectBlocking(socket, log);
   const worker = new Worker(QUEUES[name].name, (job) => handle(readJob(name, job.data), job), {
-    connection,
+    connection: use.redis,
     concurrency,
-    lockDuration: 60_000,
-    stalledInterval: 5000,
+    drainDelay: IDLE_WAIT_MS / 1000,
+    lockDuration: LOCK_MS,
+    stalledInterval: LOCK_MS / 2,
     maxStalledCount: 5,
   });
   worker.on('error', () => {}); // logged by the connection
@@ -95,7 +109,7 @@ export function startWorker<N extends QueueName>(
   return {
     async [Symbol.asyncDispose]() {
       await closeSoon(worker, log);
-      connection.disconnect();
+      use[Symbol.dispose]();
     },
   };
 }
@@ -116,14 +130,15 @@ export function watchQueue(
   log: Log,
   onProgress: (jobId: string, data: unknown) => void,
 ): AsyncDisposable {
-  const connection = connectBlocking(socket, log);
-  const events = new QueueEvents(QUEUES[name].name, { connection });
-  events.on('error', () => {}); // logged by the connection
+  const events = new QueueEvents(QUEUES[name].name, {
+    connection: blockingOptions(socket),
+    blockingTimeout: IDLE_WAIT_MS,
+  });
+  events.on('error', (err) => log.debug({ err, queue: name }, 'events of a queue interrupted'));
   events.on('progress', ({ jobId, data }) => onProgress(jobId, data));
   return {
     async [Symbol.asyncDispose]() {
       await closeSoon(events, log);
-      connection.disconnect();
     },
   };
 }

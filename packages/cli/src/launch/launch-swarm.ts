@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { dialable, discoveryRoutes, hostPort } from '@shoal/protocol';
-import { request } from 'undici';
+import { ask } from '../ask.ts';
 import {
   type LaunchDeps,
   type LaunchedPeer,
@@ -193,10 +193,10 @@ async function untilAllSeen(
 
 async function countAlive(origin: string, { signal }: { signal: AbortSignal }): Promise<number> {
   try {
-    const { body } = await request(`${origin}${discoveryRoutes.listPeers.path}`, {
+    const { text } = await ask(`${origin}${discoveryRoutes.listPeers.path}`, {
       signal: AbortSignal.any([signal, AbortSignal.timeout(PROBE_TIMEOUT_MS)]),
     });
-    const { peers } = discoveryRoutes.listPeers.reply.parse(await body.json());
+    const { peers } = discoveryRoutes.listPeers.reply.parse(JSON.parse(text));
     return peers.filter(({ state }) => state === 'alive').length;
   } catch {
     signal.throwIfAborted();

@@ -9,6 +9,7 @@ import { announcedHost } from '@shoal/chassis/addresses';
 import { openIdentity, putAsideIdentity } from '@shoal/chassis/identity';
 import { dialable, hostPort, type PeerId, SERVICES, type Service } from '@shoal/protocol';
 import type { PeerPorts } from './ports.ts';
+import { isBuilt } from './programs.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -78,6 +79,8 @@ function environmentOf(
   });
   return {
     NODE_COMPILE_CACHE: compileCacheDir(env),
+    // glibc's default, eight arenas a core, keeps some MiB more of each process for nothing.
+    MALLOC_ARENA_MAX: '2',
     ...env,
     SWARM_KEY: undefined, // they read the file
     PEER_ID: made.peerId,
@@ -95,8 +98,12 @@ function environmentOf(
   };
 }
 
-/** Compiled code is kept between starts: 25 processes of one swarm read the same modules. */
+/**
+ * Compiled code of sources is kept between starts: 25 processes of one swarm read the same modules. Builds keep
+ * theirs beside them.
+ */
 export function compileCacheDir(env: Environment): string | undefined {
+  if (isBuilt) return undefined;
   const cache = env['XDG_CACHE_HOME'] ?? (env['HOME'] && join(env['HOME'], '.cache'));
   if (!cache) return undefined;
   const dir = join(cache, 'shoal', 'node');

@@ -3,12 +3,10 @@
  * each other and stopped in the reverse one.
  *
  * Children are in process groups of their own, so that Ctrl-C reaches only the launcher and the
- * order holds. A launcher that is killed takes them along all the same: services watch for its end
+ * order holds. A launcher that is killed takes them along all the same: services notice the end of their stdin
  * (chassis), and Redis has a guard.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { get, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -18,12 +16,14 @@ import { SERVICES, type Service, START_ORDER } from '@shoal/protocol';
 import { CommandFailure } from '../failure.ts';
 import { lastWords } from './child/last-words.ts';
 import { openLogFile, readTail } from './child/log-file.ts';
+import { ask } from '../ask.ts';
 import type { DescribedPeer, PeerPlan } from './peer-plan.ts';
 import { programOf } from './programs.ts';
 import { spawnRedis, waitForRedis } from './redis-server.ts';
 import { supervise, type Supervised } from './child/supervise.ts';
 
-const READY_POLL_MS = 150;
+/** One service of each peer is asked at a time: the questions of a start stay below a hundredth of it. */
+const READY_POLL_MS = 100;
 /** Whether a service is ready, one question. Past it: it is asked again. */
 const PROBE_TIMEOUT_MS = 2000;
 /**
@@ -150,7 +150,7 @@ export async function startProcesses(
       const output = deps.echo === undefined ? log : 'pipe';
       return spawn(process.execPath, [...NODE_FLAGS, mainOf(service)], {
         env: service === 'storage' ? { ...env, UV_THREADPOOL_SIZE: STORAGE_THREADS } : env,
-        stdio: ['ignore', output, output],
+        stdio: ['pipe', output, output], // stdin: how it notices that we are gone
         detached: true,
       });
     });
@@ -163,12 +163,15 @@ export async function startProcesses(
         [...SERVICES, 'redis' as const].map((name) => [name, children.get(name)?.pid]),
       ) as Record<ProcessName, number | undefined>, // all names are there
     isDown: () => isDown,
-    async untilReady(options) {
-      await Promise.all(
-        services.map(([service, child]) =>
-          untilReady(child, { origin: origins[service], label, dataDir, failureOf }, options),
-        ),
-      );
+    async untilReady({ patienceMs, signal }) {
+      const deadlineMs = performance.now() + patienceMs;
+      const failure = () =>
+        services.map(([, child]) => failureOf(child)).find((each) => each !== undefined);
+      // One after another, as they depend on each other: a gateway that is asked asks all others.
+      for (const [service, child] of services) {
+        const at = { origin: origins[service], label, dataDir, deadlineMs, failure };
+        await untilReady(child, at, { signal });
+      }
       hasServed = true;
     },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
@@ -181,24 +184,26 @@ async function untilReady(
     origin,
     label,
     dataDir,
-    failureOf,
+    deadlineMs,
+    failure,
   }: {
-    origin: string;
-    label: string;
-    dataDir: string;
-    failureOf: (child: Supervised) => CommandFailure | undefined;
+    readonly origin: string;
+    readonly label: string;
+    readonly dataDir: string;
+    readonly deadlineMs: number;
+    /** Why one of the services will never be ready. */
+    readonly failure: () => CommandFailure | undefined;
   },
-  { patienceMs, signal }: { patienceMs: number; signal: AbortSignal },
+  { signal }: { signal: AbortSignal },
 ): Promise<void> {
-  const deadlineMs = performance.now() + patienceMs;
   let reason = 'it does not answer';
   for (;;) {
     signal.throwIfAborted();
     const answer = await probe(`${origin}/readyz`, { signal });
     if (answer === true && child.pid !== undefined) return;
     if (typeof answer === 'string') reason = answer;
-    const failure = failureOf(child);
-    if (failure !== undefined) throw failure;
+    const failed = failure();
+    if (failed !== undefined) throw failed;
     const path = logPath(dataDir, child.name);
     if (performance.now() > deadlineMs)
       throw new SlowStart(
@@ -215,12 +220,8 @@ async function probe(
 ): Promise<true | string | undefined> {
   const either = AbortSignal.any([signal, AbortSignal.timeout(PROBE_TIMEOUT_MS)]);
   try {
-    // Node's own client: the launcher stays as long as the peer, and asks nothing else over HTTP.
-    const asking = get(url, { agent: false, signal: either });
-    const [answer] = (await once(asking, 'response')) as [IncomingMessage]; // what that event gives
-    let text = '';
-    for await (const piece of answer.setEncoding('utf8')) text += String(piece);
-    return answer.statusCode === 200 ? true : text.slice(0, 300);
+    const { status, text } = await ask(url, { signal: either });
+    return status === 200 ? true : text.slice(0, 300);
   } catch {
     signal.throwIfAborted();
     return undefined; // not listening yet

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 
 const isSource = import.meta.url.endsWith('.ts');
 /** The build starts builds. Sources start sources, so that nobody runs what they have changed since. */
-const isBuilt = !isSource || env['SHOAL_PROGRAMS'] === 'built';
+export const isBuilt = !isSource || env['SHOAL_PROGRAMS'] === 'built';
 /** This file is in `src/launch`; a build that has it inside is in `dist` of its package. */
 const ROOT = isSource ? '../../../..' : '../../..';
 
@@ -12,7 +12,7 @@ const ROOT = isSource ? '../../../..' : '../../..';
  * any package.
  */
 export function programOf(folder: string): string {
-  const program = isBuilt ? 'dist/main.mjs' : 'src/main.ts';
+  const program = isBuilt ? 'dist/main.cjs' : 'src/main.ts';
   return fileURLToPath(new URL(`${ROOT}/${folder}/${program}`, import.meta.url));
 }
 

@@ -50,6 +50,7 @@ export function spawnRedis(options: {
     unixsocketperm: '700',
     save: '',
     appendonly: 'no',
+    hz: '1', // its own upkeep, ten times a second by default: there is nothing to expire
     'maxmemory-policy': 'noeviction',
     maxmemory: MEMORY_MAX,
     daemonize: 'no',

@@ -27,10 +27,11 @@ export function watchStop(
   };
   for (const name of SIGNALS) process.on(name, onSignal);
   const parentId = process.ppid;
-  const parentCheck = setInterval(() => {
-    if (followsParent && process.ppid !== parentId && !stop.signal.aborted)
+  const checkParent = (): void => {
+    if (process.ppid !== parentId && !stop.signal.aborted)
       stop.abort(new StopRequested('parent gone'));
-  }, PARENT_CHECK_MS).unref();
+  };
+  const parentCheck = followsParent ? setInterval(checkParent, PARENT_CHECK_MS).unref() : undefined;
   return {
     signal: stop.signal,
     [Symbol.dispose]() {

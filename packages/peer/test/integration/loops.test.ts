@@ -9,7 +9,7 @@ const LOOPS = {
   gateway: ['events-heartbeat'],
   chunker: ['resumable-leases', 'resumable-tidying'],
   storage: ['ballast', 'heal', 'idle-leases', 'make-room', 'scrub', 'sweep'],
-  transfer: ['members', 'queue-depths', 'settle-pass'],
+  transfer: ['members', 'settle-pass'],
   discovery: [
     'exchange',
     'expiry',
