@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { dialable, discoveryRoutes, hostPort } from '@shoal/protocol';
-import { ask } from '../ask.ts';
+import { ask } from './ask.ts';
 import {
   type LaunchDeps,
   type LaunchedPeer,

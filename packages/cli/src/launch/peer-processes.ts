@@ -16,7 +16,7 @@ import { SERVICES, type Service, START_ORDER } from '@shoal/protocol';
 import { CommandFailure } from '../failure.ts';
 import { lastWords } from './child/last-words.ts';
 import { openLogFile, readTail } from './child/log-file.ts';
-import { ask } from '../ask.ts';
+import { ask } from './ask.ts';
 import type { DescribedPeer, PeerPlan } from './peer-plan.ts';
 import { programOf } from './programs.ts';
 import { spawnRedis, waitForRedis } from './redis-server.ts';
