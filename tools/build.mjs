@@ -59,6 +59,9 @@ const SELDOM_USED = {
   'undici/lib/dispatcher/client.js': ['./client-h2.js'],
 };
 
+/** Of those, what this program has. */
+const foundLate = new Set();
+
 const PACKAGE_FILE = /.*[/\\]node_modules[/\\]((?:@[^/\\]+[/\\])?[^/\\]+)[/\\]/;
 
 /** @type {import('esbuild').Plugin} */
@@ -99,6 +102,7 @@ const late = {
         if (root === undefined) return undefined;
         const file = `${name}/${importer.slice(root.length)}`.replaceAll(sep, '/');
         if (SELDOM_USED[file]?.includes(asked) !== true) return undefined;
+        foundLate.add(`${file} ${asked}`);
         const { path, errors } = await plugin.resolve(asked, {
           resolveDir,
           kind,
@@ -131,7 +135,8 @@ function lateValue(path) {
 })()`;
 }
 
-await build({
+const { metafile } = await build({
+  metafile: true,
   entryPoints: ['src/main.ts'],
   outfile: 'dist/program.cjs',
   bundle: true,
@@ -152,6 +157,14 @@ await build({
   legalComments: 'none',
   logLevel: 'warning',
 });
+
+// An update of a package may load such a module in another way: say so, or starts get slower unnoticed.
+const files = Object.keys(metafile.inputs);
+for (const [file, names] of Object.entries(SELDOM_USED))
+  if (files.some((path) => path.endsWith(`/node_modules/${file}`)))
+    for (const asked of names)
+      if (!foundLate.has(`${file} ${asked}`))
+        throw new Error(`${file} no longer loads ${asked}: see SELDOM_USED in tools/build.mjs`);
 
 writeFileSync(
   'dist/main.cjs',
