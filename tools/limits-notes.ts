@@ -270,11 +270,6 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Links of one peer (`LINKS_PER_PEER_MAX`, 4; making one `LINK_TIMEOUT_MS`, 5 s)',
       past: 'refused; asked again later',
     },
-    'libp2p-engine.ts SERVE_TIMEOUT_MS': { what: 'Serving one request', past: 'the stream is cut' },
-    'libp2p-engine.ts STREAMS_PER_PEER_MAX': {
-      what: 'Streams of one peer',
-      past: 'more are refused',
-    },
     'link.ts QUESTIONS_MAX': {
       what: 'Questions of one link answered at once',
       past: 'failed at once, asked again later',

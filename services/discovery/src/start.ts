@@ -266,6 +266,7 @@ async function startNetwork(
         .all()
         .filter(({ state: each }) => each === 'alive')
         .map(({ record }) => record.peerId),
+    metrics,
     log,
   });
   stack.defer(() => engine.stop());

@@ -205,7 +205,7 @@ export class Join {
     if (unmet.length > 0 && seeds.lonelyRounds >= LONELY_ROUNDS_MIN)
       log.warn(
         { seeds: unmet },
-        'no seed let this peer in: are they up, and is the swarm key the same?',
+        'no seed let this peer in: are they up, of this version, and is the swarm key the same?',
       );
   }
 

@@ -3,6 +3,7 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { createLog } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
 import { eventually } from '@shoal/testkit';
+import { createMetrics } from '../../src/metrics.ts';
 import type { Engine, Topic } from '../../src/network/engine.ts';
 import { startLibp2p } from '../../src/network/libp2p-engine.ts';
 import { framesOf } from '../../src/network/link.ts';
@@ -38,6 +39,7 @@ async function open(): Promise<Node> {
     listen: ['/ip4/127.0.0.1/tcp/0'],
     mdns: false,
     audience: () => node.audience,
+    metrics: createMetrics(),
     log: createLog('discovery', 'silent'),
     events: {
       connected: () => {},
