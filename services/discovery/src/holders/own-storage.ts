@@ -26,8 +26,12 @@ export interface OwnStorage extends Disposable {
   readHaveMap: ReadHaveMap;
   /** The last figures, from an earlier run if need be, as a member's record takes them. */
   space(): Omit<StorageStats, 'limit'>;
-  /** Asks for figures until disposed; calls back when capacity or failure domain differ from before. */
-  watch(options: { readonly loops: Loops; readonly onMove: () => void }): AsyncDisposable;
+  /** Asks for figures until disposed; calls back when there are some, and when capacity or failure domain changed. */
+  watch(options: {
+    readonly loops: Loops;
+    readonly onMove: () => void;
+    readonly onFigures: () => void;
+  }): AsyncDisposable;
 }
 
 export function createOwnStorage(deps: {
@@ -56,12 +60,13 @@ export function createOwnStorage(deps: {
   return {
     space: () => spaceOf(stats),
     readHaveMap: (root) => haveMaps.read(root),
-    watch: ({ loops, onMove }) =>
+    watch: ({ loops, onMove, onFigures }) =>
       loops.start({
         name: 'storage-figures',
         everyMs: () => (isAnswered ? STATS_MS : STATS_FIRST_MS),
         run: async (turn) => {
           if (await poll(turn)) onMove();
+          else onFigures();
         },
         onFailure: (err) => log.debug({ err }, 'storage gives no figures'),
       }),

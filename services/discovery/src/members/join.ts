@@ -8,14 +8,12 @@ import type { PeerId } from '@shoal/protocol';
 import { hostOf } from '../network/addresses.ts';
 import type { Wire } from '../network/wire.ts';
 import { Calls, RETRY_MAX_MS, RETRY_MIN_MS } from './calls.ts';
-import type { Membership } from './membership.ts';
+import { FULL_MESH_MAX, type Membership } from './membership.ts';
 import { resolveSeeds, type Seed } from './seeds.ts';
 import { shuffle } from './shuffle.ts';
 
 /** How often we look whom to call. */
 const ROUND_MS = 1000;
-/** Up to this many members everybody is connected to everybody. */
-export const FULL_MESH_MAX = 64;
 /** Connections that a peer keeps in a larger swarm. */
 const DEGREE = 24;
 /** Calls made in one round. */
