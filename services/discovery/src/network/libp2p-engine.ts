@@ -53,8 +53,10 @@ const HANDSHAKE_TIMEOUT_MS = 5000;
  * Past it: more are closed at once.
  */
 const HANDSHAKES_MAX = 256;
-/** Time between two multicast questions: a new peer asks at once, so this only heals. */
-const MDNS_INTERVAL_MS = 10_000;
+/** Time between two multicast questions, which all answer: a new peer asks at once, so this only heals. */
+const MDNS_INTERVAL_MS = 60_000;
+/** Between two rounds of gossip's upkeep. Up to 64 members it carries nothing, and then a round costs as much as two probes. */
+const GOSSIP_UPKEEP_MS = 5000;
 
 export interface Libp2pOptions {
   readonly privateKeyRaw: Uint8Array;
@@ -251,7 +253,8 @@ async function createNode(
     addresses: { listen: [...listen] },
     transports: [tcp()],
     ...createHandshake({ swarmKey, ...options }),
-    streamMuxers: [yamux()],
+    // Probes find out whether a connection lives, and keep it busy.
+    streamMuxers: [yamux({ enableKeepAlive: false })],
     connectionManager: {
       maxConnections: CONNECTIONS_MAX,
       // The default of 5 a second throttles swarms that start behind one address.
@@ -282,7 +285,8 @@ async function createNode(
         maxOutboundBufferSize: 4 * MESSAGE_SIZE_MAX_BYTES,
         allowedTopics: TOPICS.map(topicName),
         // By default more than ten peers on one IP (a laptop, a NAT) silently mute each other.
-        scoreParams: { IPColocationFactorWeight: 0 },
+        scoreParams: { IPColocationFactorWeight: 0, decayInterval: GOSSIP_UPKEEP_MS },
+        heartbeatInterval: GOSSIP_UPKEEP_MS,
       }),
     },
   });
