@@ -4,7 +4,7 @@
  * A refused connection kills at once, because the process is certainly gone. A time-out only makes a
  * suspect, since we or they may be starved of CPU: a suspicion that stays unrefuted kills, or silence past
  * the time to live (SWIM, with the lesson of Lifeguard). A record from before a death does not undo it: only
- * a newer incarnation does, or one heard after. What others relay keeps nobody alive: it takes a record that
+ * a newer incarnation does, or one heard after. Relayed word keeps nobody alive: it takes a record that
  * the member signed since, or what it said itself.
  *
  * Times are milliseconds of one monotonic clock that the caller reads.
@@ -44,7 +44,7 @@ export interface RecordNews {
   readonly seenAtMs: number;
   /** The member itself said it, just now, over its own connection. */
   readonly isDirect?: boolean;
-  /** Who relays it holds the member for gone. */
+  /** The peer that relays it takes the member for gone. */
   readonly isSaidGone?: boolean;
 }
 

@@ -91,7 +91,7 @@ function spaceOf(stats: StorageStats): Omit<StorageStats, 'limit'> {
   };
 }
 
-/** What is free changes with all else that is on the disk, by a little all the time. */
+/** Free space changes with all else that is on the disk, by a little all the time. */
 function areSame(a: StorageStats, b: StorageStats): boolean {
   const isFreeSame = Math.abs(a.freeBytes - b.freeBytes) <= FREE_CHANGE_SHARE * a.capacityBytes;
   const facts = ({ blocks, usedBytes, limit }: StorageStats) =>

@@ -1,9 +1,9 @@
 /**
- * Who has died (SWIM, with connections). A connection that closes is followed by one call back: refused means
+ * The failure detector: SWIM, with connections. A connection that closes is followed by one call back: refused means
  * that the process is gone, anything else only raises a suspicion. Each turn the member that was silent for
  * longest is probed, so that a peer at rest sends one probe a turn, whatever the size of the swarm. When it does
  * not answer in time, three others are asked to try; when they hear nothing either it is a suspect, which all
- * are told, until it is heard of or its time is over. Of two members one probes: the other hears it by that.
+ * hear, until it is heard of or its time is over. Of two members one probes: the other hears it by that.
  *
  * Nobody's word keeps a member alive or kills it. A helper has to bring an answer that the member signed for
  * this very probe; and a suspicion of somebody else makes us probe, or the member sign a newer record.

@@ -30,7 +30,7 @@ const TTL_SLACK_MS = 500;
 const ROUNDS_MISSED = 3;
 /** A suspect has this many heartbeats to be heard of, and some milliseconds. */
 const HEARTBEATS_SUSPECT = 2;
-/** A record is signed again when it is this old, so that those that nobody signs any more can be told. */
+/** A record is signed again when it is this old, so that one that nobody signs any more is recognised by its age. */
 const RESIGN_MS = 10 * 60_000;
 /** A suspicion is refuted at most so often, however often somebody repeats it. */
 const REFUTE_MS = 1000;
@@ -184,7 +184,7 @@ export class Membership {
     this.#suspicions.add(listener);
   }
 
-  /** What is to be told with the next probe or its answer. */
+  /** Riders for the next probe or its answer. */
   takeNews(): MemberNews | undefined {
     return this.#news.take();
   }
@@ -195,7 +195,7 @@ export class Membership {
     for (const suspicion of suspicions) this.#hearSuspicion(suspicion);
   }
 
-  /** A member does not answer: it is a suspect, and the others are told. */
+  /** A member does not answer: it is a suspect, and the others will hear of it. */
   suspect(peerId: PeerId): void {
     if (!this.table.suspect(peerId, this.clock())) return;
     const record = this.table.get(peerId)?.record;
@@ -381,7 +381,7 @@ export class Membership {
       return;
     }
     const nowMs = this.clock();
-    // What a peer says of itself over its own connection is as young as can be.
+    // A peer's own record over its own connection is as young as can be.
     const isDirect = record.peerId === from;
     const seenAtMs = nowMs - (isDirect ? 0 : ageMs);
     const isSaidGone = isGone && !isDirect;

@@ -1,5 +1,5 @@
 /**
- * Changes among the members that are to reach everybody, as riders on probes and their answers: each goes out
+ * Changes among the members that must reach everybody, as riders on probes and their answers: each goes out
  * a number of times that grows with the logarithm of the swarm, the least told first, so that it reaches all
  * with high probability at a cost that doesn't depend on their number (SWIM, §4.1).
  */
@@ -8,10 +8,10 @@ import type { MemberRecord, PeerId } from '@shoal/protocol';
 import { type MemberNews, NEWS_PER_MESSAGE_MAX, type Suspicion } from '../network/messages.ts';
 import type { Signed } from '../network/signed.ts';
 
-/** Times that a change is told, for each doubling of the swarm. */
+/** Messages that a change rides on, for each doubling of the swarm. */
 const TELLS_PER_DOUBLING = 3;
 /**
- * Members of whom something is to be told.
+ * Members of which there is news.
  * Past it: the most told goes; who lacks it hears it when tables are compared.
  */
 const NEWS_MAX = 512;
@@ -43,7 +43,7 @@ export class News {
     this.#add(peerId, { kind: 'suspicion', order: { incarnation, seq } });
   }
 
-  /** What goes with the next message; undefined when there is nothing. */
+  /** Riders for the next message; undefined when there are none. */
   take(): MemberNews | undefined {
     if (this.#items.size === 0) return undefined;
     const tellsMax = Math.ceil(TELLS_PER_DOUBLING * Math.log2(this.#size() + 2));

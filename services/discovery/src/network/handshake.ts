@@ -4,7 +4,7 @@
  *
  * The proof is Noise's prologue: bytes that both sides mix into the handshake's hash and neither sends. They
  * are derived from the swarm key, so the tags of a stranger don't verify, and it is cut off before anything is
- * asked or served (docs/decisions/0023). `proveMembership` is all that knows of this.
+ * asked or served (docs/decisions/0024). `proveMembership` is all that knows of this.
  *
  * Rejected: a pre-shared key under Noise (XSalsa20 in JavaScript over all bytes, a fifth of the CPU of
  * messages), and a signature over the channel after Noise: until it comes a stranger would be inside.
@@ -17,7 +17,7 @@ import type { Log } from '@shoal/chassis';
 import type { Metrics } from '../metrics.ts';
 
 /**
- * What peers say to each other, as a whole: docs/protocol.md has the list of versions, and when this is
+ * The version of all that peers say to each other: docs/protocol.md has the list of versions, and when this is
  * raised. 1 was the wire under a pre-shared key, which said no version.
  */
 export const WIRE_VERSION = 2;

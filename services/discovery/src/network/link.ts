@@ -141,7 +141,7 @@ function carryFrames(stream: Stream, take: (frame: Frame) => void): (frame: Fram
   };
 }
 
-/** What yamux keeps of a stream; no part of its interface. */
+/** The state of yamux for a stream; no part of its interface. */
 interface Window {
   recvWindow?: number;
   recvWindowCapacity?: number;

@@ -112,7 +112,7 @@ export const NEWS_PER_MESSAGE_MAX = 8;
 export const Suspicion = z.object({ peerId: PeerId, incarnation: TimeMs, seq: TimeMs });
 export type Suspicion = z.infer<typeof Suspicion>;
 
-/** What rides on probes and their answers. */
+/** Riders on probes and their answers. */
 export const MemberNews = z.object({
   records: batch('member', AgedRecord, NEWS_PER_MESSAGE_MAX),
   suspicions: batch('member', Suspicion, NEWS_PER_MESSAGE_MAX),
