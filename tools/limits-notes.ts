@@ -241,7 +241,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Call of a member or seed (`CALL_TIMEOUT_MS`, 5 s, and `KNOCK_TIMEOUT_MS`, 1 s, when it failed; again after `RETRY_MAX_MS`, 15 s, at most)',
       past: 'tried again, without end',
     },
-    'join.ts FULL_MESH_MAX': {
+    'membership.ts FULL_MESH_MAX': {
       what: 'Members that are connected to all others',
       past: 'each keeps `DEGREE`, 24, connections',
     },
@@ -270,11 +270,6 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Links of one peer (`LINKS_PER_PEER_MAX`, 4; making one `LINK_TIMEOUT_MS`, 5 s)',
       past: 'refused; asked again later',
     },
-    'libp2p-engine.ts SERVE_TIMEOUT_MS': { what: 'Serving one request', past: 'the stream is cut' },
-    'libp2p-engine.ts STREAMS_PER_PEER_MAX': {
-      what: 'Streams of one peer',
-      past: 'more are refused',
-    },
     'link.ts QUESTIONS_MAX': {
       what: 'Questions of one link answered at once',
       past: 'failed at once, asked again later',
@@ -284,13 +279,13 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       past: 'the link is cut, and made again',
     },
     'membership.ts HEARTBEATS_MISSED_MAX': {
-      what: 'Silence (`HEARTBEATS_MISSED_MAX`, 3 heartbeats, and half a second)',
+      what: 'Silence of a member that this peer probes (`HEARTBEATS_MISSED_MAX`, 3 heartbeats, or `ROUNDS_MISSED`, 3 rounds of probes, and half a second)',
       past: 'the member is down',
     },
     'membership.ts LEAVE_TIMEOUT_MS': { what: 'Goodbye', past: 'the others find out' },
-    'membership.ts PRESENCE_PER_SECOND': {
-      what: 'Presence (each member when its heartbeat is due; `PRESENCE_PER_SECOND`, 20, over all members)',
-      past: 'in a larger swarm each member speaks more rarely',
+    'membership.ts FIGURES_PER_SECOND': {
+      what: 'Records of which figures alone are new (`FIGURES_PER_SECOND`, 20, over all members)',
+      past: 'in a larger swarm each member signs one more rarely',
     },
     'changes.ts WAITERS_MAX': {
       what: 'Callers that wait for a change of members',

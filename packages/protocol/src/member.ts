@@ -107,7 +107,7 @@ export type MemberState = z.infer<typeof MemberState>;
 export const Member = MemberRecord.extend({
   state: MemberState,
   isSelf: z.boolean(),
-  /** Age of the newest record of this member, in milliseconds: how fresh the figures are. */
+  /** Milliseconds since the last sign of life; a member signs a new record when its figures change. */
   seenMsAgo: TimeMs,
   /** How long it has been down or out. */
   goneForMs: TimeMs.optional(),

@@ -2,9 +2,10 @@
  * The members of the swarm, as one peer sees them: a state machine without clock or network.
  *
  * A refused connection kills at once, because the process is certainly gone. A time-out only makes a
- * suspect, since we or they may be starved of CPU; silence past the time to live decides (the lesson
- * of Lifeguard for SWIM). Records travel with their age, so a relay can't make one look younger, and
- * a record from before a death does not undo it: only a newer incarnation does, or one heard after.
+ * suspect, since we or they may be starved of CPU: a suspicion that stays unrefuted kills, or silence past
+ * the time to live (SWIM, with the lesson of Lifeguard). A record from before a death does not undo it: only
+ * a newer incarnation does, or one heard after. Relayed word keeps nobody alive: it takes a record that
+ * the member signed since, or what it said itself.
  *
  * Times are milliseconds of one monotonic clock that the caller reads.
  */
@@ -25,12 +26,26 @@ export interface KnownMember<S> {
   readonly record: MemberRecord;
   readonly signed: S;
   readonly state: MemberState;
-  /** When the newest record was young: now minus its age. */
+  /** When the newest record was young, as far as we know. */
   readonly seenAtMs: number;
   /** When we last had a sign of life, by record or by answer. */
   readonly heardAtMs: number;
+  /** When it became a suspect; undefined while it is none. */
+  readonly suspectAtMs: number | undefined;
   /** When it went down; undefined while it is up. */
   readonly downAtMs: number | undefined;
+  /** It went down by what was seen here, and not by hearsay: see `isNews`. */
+  readonly isSeenDown: boolean;
+}
+
+/** A record, and what is known of the moment in which it was young. */
+export interface RecordNews {
+  readonly record: MemberRecord;
+  readonly seenAtMs: number;
+  /** The member itself said it, just now, over its own connection. */
+  readonly isDirect?: boolean;
+  /** The peer that relays it takes the member for gone. */
+  readonly isSaidGone?: boolean;
 }
 
 /** The effect of a record: `stale` nothing, `refreshed` figures only, the rest a change worth reporting. */
@@ -39,11 +54,11 @@ export type Learnt = 'stale' | 'refreshed' | 'updated' | 'joined' | 'returned' |
 export interface MemberTable<S> {
   /** Grows whenever a state changes, or something in a record that placement or dialling uses. */
   readonly version: () => number;
-  learn(news: { record: MemberRecord; signed: S; seenAtMs: number }, nowMs: number): Learnt;
+  learn(news: RecordNews & { readonly signed: S }, nowMs: number): Learnt;
   /** Whether a record would change anything: asked before the costly check of its signature. */
-  isNews(news: { record: MemberRecord; seenAtMs: number }): boolean;
+  isNews(news: RecordNews): boolean;
   /** A time-out: alive becomes suspect. */
-  suspect(peerId: PeerId): boolean;
+  suspect(peerId: PeerId, nowMs: number): boolean;
   /** A refusal: the process of this incarnation is gone. */
   declareDown(peerId: PeerId, incarnation: number, nowMs: number): boolean;
   /** It answered: a suspect is alive again; never revives a member that is down. */
@@ -57,12 +72,16 @@ export interface MemberTable<S> {
   get(peerId: PeerId): KnownMember<S> | undefined;
   /** All members but ourselves. */
   all(): KnownMember<S>[];
+  /** How many they are. */
+  size(): number;
 }
 
 export function createMemberTable<S>(settings: {
   readonly self: PeerId;
   /** Silence after which a member counts as down. */
-  readonly ttlMs: () => number;
+  readonly ttlMs: (peerId: PeerId) => number;
+  /** Time after which a suspect that nothing was heard of counts as down. */
+  readonly suspicionMs?: () => number;
   /** Time after which a member that is down counts as out. */
   readonly outAfterMs: number;
   /** First version; start it past those of earlier runs, so that no waiter of theirs hangs. */
@@ -70,6 +89,7 @@ export function createMemberTable<S>(settings: {
   readonly membersMax?: number;
 }): MemberTable<S> {
   const { self, ttlMs, outAfterMs, membersMax = MEMBERS_MAX } = settings;
+  const { suspicionMs = () => Infinity } = settings;
   const members = new Map<PeerId, KnownMember<S>>();
   let version = settings.version;
 
@@ -88,61 +108,77 @@ export function createMemberTable<S>(settings: {
     return oldest !== undefined && members.delete(oldest.record.peerId);
   };
 
+  const goneAt = (nowMs: number) =>
+    ({ state: 'down', downAtMs: nowMs, suspectAtMs: undefined, isSeenDown: true }) as const;
   const graceOf = ({ leaving }: MemberRecord) => outAfterMs * (leaving ? LEAVE_GRACE_FACTOR : 1);
 
   return {
     version: () => version,
     get: (peerId) => members.get(peerId),
     all: () => [...members.values()],
-    isNews({ record, seenAtMs }) {
+    size: () => members.size,
+    isNews({ record, seenAtMs, isDirect = false }) {
       if (record.peerId === self) return false;
       const old = members.get(record.peerId);
       if (old === undefined) return true;
       const order = compareRecords(record, old.record);
-      return order > 0 || (order === 0 && seenAtMs > old.seenAtMs);
+      // The same record again, from somebody else, says no more than before; else a relay could keep a dead
+      // member alive with it. Of one that is only known from an earlier run any word is better than none.
+      const isHearsay = old.downAtMs !== undefined && !old.isSeenDown;
+      return order > 0 || (order === 0 && (isDirect || isHearsay) && seenAtMs > old.heardAtMs);
     },
     learn(news, nowMs) {
-      const { record, signed } = news;
+      const { record, signed, isSaidGone = false } = news;
+      const { peerId } = record;
       const seenAtMs = Math.min(news.seenAtMs, nowMs);
-      if (!this.isNews({ record, seenAtMs })) return 'stale';
-      const isFresh = nowMs - seenAtMs <= ttlMs() && !record.leaving;
-      const old = members.get(record.peerId);
+      if (!this.isNews({ ...news, seenAtMs })) return 'stale';
+      const isFresh = nowMs - seenAtMs <= ttlMs(peerId) && !record.leaving && !isSaidGone;
+      const old = members.get(peerId);
       if (old === undefined) {
         if (!makeRoom()) return 'stale';
         const state = isFresh ? 'alive' : stateOfGone(record);
         const downAtMs = isFresh ? undefined : seenAtMs;
-        put({ record, signed, state, seenAtMs, heardAtMs: seenAtMs, downAtMs }, true);
+        const base = { record, signed, seenAtMs, heardAtMs: seenAtMs, suspectAtMs: undefined };
+        put({ ...base, state, downAtMs, isSeenDown: false }, true);
         return isFresh ? 'joined' : 'updated';
       }
       const { member, isChange, learnt } = afterNews(old, news, { isFresh, seenAtMs, nowMs });
       put(member, isChange);
       return learnt;
     },
-    suspect(peerId) {
+    suspect(peerId, nowMs) {
       if (members.get(peerId)?.state !== 'alive') return false;
-      change(peerId, { state: 'suspect' });
+      change(peerId, { state: 'suspect', suspectAtMs: nowMs });
       return true;
     },
     declareDown(peerId, incarnation, nowMs) {
       const member = members.get(peerId);
       if (member === undefined || member.downAtMs !== undefined) return false;
       if (member.record.incarnation !== incarnation) return false;
-      change(peerId, { state: 'down', downAtMs: nowMs });
+      change(peerId, goneAt(nowMs));
       return true;
     },
     hear(peerId, nowMs) {
       const member = members.get(peerId);
       if (member === undefined || member.downAtMs !== undefined) return false;
       const isCleared = member.state === 'suspect';
-      put({ ...member, heardAtMs: Math.max(nowMs, member.heardAtMs), state: 'alive' }, isCleared);
+      const heardAtMs = Math.max(nowMs, member.heardAtMs);
+      put({ ...member, heardAtMs, state: 'alive', suspectAtMs: undefined }, isCleared);
       return isCleared;
     },
     tick(nowMs) {
       const changed: PeerId[] = [];
-      for (const { record, state, heardAtMs, downAtMs } of members.values()) {
+      for (const {
+        record,
+        state,
+        heardAtMs,
+        suspectAtMs = Infinity,
+        downAtMs,
+      } of members.values()) {
         const { peerId } = record;
-        if (downAtMs === undefined && nowMs - heardAtMs > ttlMs()) {
-          change(peerId, { state: 'down', downAtMs: nowMs });
+        const isSilent = nowMs - heardAtMs > ttlMs(peerId);
+        if (downAtMs === undefined && (isSilent || nowMs - suspectAtMs > suspicionMs())) {
+          change(peerId, goneAt(nowMs));
           changed.push(peerId);
         }
         if (downAtMs !== undefined && state === 'down' && nowMs - downAtMs > graceOf(record)) {
@@ -159,8 +195,11 @@ export function createMemberTable<S>(settings: {
     },
     forgive(pausedMs) {
       for (const [peerId, member] of members)
-        if (member.downAtMs === undefined)
-          members.set(peerId, { ...member, heardAtMs: member.heardAtMs + pausedMs });
+        if (member.downAtMs === undefined) {
+          const { heardAtMs, suspectAtMs } = member;
+          const later = suspectAtMs === undefined ? undefined : suspectAtMs + pausedMs;
+          members.set(peerId, { ...member, heardAtMs: heardAtMs + pausedMs, suspectAtMs: later });
+        }
     },
   };
 }
@@ -175,11 +214,14 @@ function afterNews<S>(
     nowMs,
   }: { readonly isFresh: boolean; readonly seenAtMs: number; readonly nowMs: number },
 ): { readonly member: KnownMember<S>; readonly isChange: boolean; readonly learnt: Learnt } {
+  const isNewer = compareRecords(record, old.record) > 0;
   const base = {
     record,
     signed,
-    seenAtMs: Math.max(seenAtMs, old.seenAtMs),
+    seenAtMs: isNewer ? seenAtMs : old.seenAtMs,
     heardAtMs: Math.max(seenAtMs, old.heardAtMs),
+    suspectAtMs: undefined,
+    isSeenDown: old.isSeenDown,
   };
   if (old.downAtMs !== undefined) {
     const isReborn = record.incarnation > old.record.incarnation;
@@ -195,24 +237,28 @@ function afterNews<S>(
     };
   }
   if (record.leaving) {
-    const member = { ...base, state: stateOfGone(record), downAtMs: nowMs };
+    const member = { ...base, state: stateOfGone(record), downAtMs: nowMs, isSeenDown: true };
     return { member, isChange: true, learnt: 'left' };
   }
-  const isCleared = old.state === 'suspect' && isFresh && compareRecords(record, old.record) > 0;
+  const isCleared = old.state === 'suspect' && isFresh && isNewer;
   const state = isCleared ? 'alive' : old.state;
   const isChange = isCleared || isMaterial(old.record, record);
-  const member = { ...base, state, downAtMs: undefined };
+  const suspectAtMs = isCleared ? undefined : old.suspectAtMs;
+  const member = { ...base, state, suspectAtMs, downAtMs: undefined };
   return { member, isChange, learnt: isChange ? 'updated' : 'refreshed' };
 }
 
 /** The order of two records of one peer: above 0 when `a` is the newer. */
-export function compareRecords(a: MemberRecord, b: MemberRecord): number {
+export function compareRecords(
+  a: Pick<MemberRecord, 'incarnation' | 'seq'>,
+  b: Pick<MemberRecord, 'incarnation' | 'seq'>,
+): number {
   return a.incarnation - b.incarnation || a.seq - b.seq;
 }
 
 /** A known member in the form that the contract gives out. */
 export function toMember<S>(
-  { record, state, seenAtMs, downAtMs }: KnownMember<S>,
+  { record, state, heardAtMs, downAtMs }: KnownMember<S>,
   nowMs: number,
   outInMs?: number,
 ): Member {
@@ -220,7 +266,7 @@ export function toMember<S>(
     ...record,
     state,
     isSelf: false,
-    seenMsAgo: ageOf(seenAtMs, nowMs),
+    seenMsAgo: ageOf(heardAtMs, nowMs),
     ...(downAtMs === undefined ? {} : { goneForMs: ageOf(downAtMs, nowMs) }),
     ...(outInMs === undefined ? {} : { outInMs }),
   };

@@ -46,7 +46,7 @@ describe('a member', () => {
   it('goes alive, suspect, alive, down, out', () => {
     const table = open();
     expect(table.learn(news({}, 0), 0)).toBe('joined');
-    expect(table.suspect(A)).toBe(true);
+    expect(table.suspect(A, 0)).toBe(true);
     expect(table.get(A)?.state).toBe('suspect');
     expect(table.hear(A, 10)).toBe(true);
     expect(table.get(A)?.state).toBe('alive');
@@ -124,6 +124,43 @@ describe('a member', () => {
     const table = open();
     expect(table.learn(news({}, 0), TTL_MS + 1)).toBe('updated');
     expect(table.get(A)?.state).toBe('down');
+  });
+
+  it('that stays a suspect for too long is down, however young its last sign of life is', () => {
+    const suspicionMs = () => 1000;
+    const settings = { self: SELF, outAfterMs: OUT_MS, version: 0, suspicionMs };
+    const table = createMemberTable<string>({ ...settings, ttlMs: () => TTL_MS });
+    table.learn(news({}, 0), 0);
+    table.suspect(A, 10);
+    table.forgive(500);
+    expect(table.tick(1510)).toEqual([]);
+    table.hear(A, 1510);
+    table.suspect(A, 1600);
+    expect(table.learn(news({ seq: 1 }, 1700), 1700)).toBe('updated');
+    table.suspect(A, 2000);
+    expect(table.tick(3000)).toEqual([]);
+    expect(table.tick(3001)).toEqual([A]);
+    expect(table.get(A)?.state).toBe('down');
+  });
+
+  it('is no younger and no less dead when others tell the same record again', () => {
+    const table = open();
+    table.learn(news({ seq: 1 }, 0), 0);
+    expect(table.learn(news({ seq: 1 }, 500), 500)).toBe('stale');
+    expect(table.get(A)?.heardAtMs).toBe(0);
+    table.declareDown(A, 1, 1000);
+    expect(table.learn(news({ seq: 1 }, 9000), 9000)).toBe('stale');
+    expect(table.get(A)?.state).toBe('down');
+    expect(table.learn({ ...news({ seq: 1 }, 9000), isDirect: true }, 9000)).toBe('returned');
+  });
+
+  it('of an earlier run comes back by any word, and with the record that we have', () => {
+    const table = open();
+    table.learn({ ...news({ seq: 1 }, 0), isSaidGone: true }, 100);
+    expect(table.get(A)?.state).toBe('down');
+    expect(table.learn(news({ seq: 1 }, 5000), 5000)).toBe('returned');
+    table.declareDown(A, 1, 6000);
+    expect(table.learn(news({ seq: 1 }, 9000), 9000)).toBe('stale');
   });
 
   it('is never ourselves', () => {

@@ -25,10 +25,10 @@ export const DiscoveryConfig = PeerConfig.extend({
     }),
   /** Whether to look for peers on the local network by multicast DNS. */
   DISCOVERY_MDNS: z.stringbool().default(true),
-  /** Time between two presence messages; stretched in large swarms so that their number stays the same. */
+  /** Shortest time between two records of this peer of which figures alone are new; longer in large swarms, so that it costs the same. Three of them without a sign of life, and a member is down. */
   DISCOVERY_HEARTBEAT_MS: milliseconds(200, 120_000, 5000),
-  /** Silence after which a connected peer is pinged, and how long its answer may take. */
-  DISCOVERY_PING_MS: milliseconds(200, 60_000, 1500),
+  /** Time between two probes, of one member each; half as much again is how long an answer may take. */
+  DISCOVERY_PING_MS: milliseconds(200, 60_000, 1000),
   /** Time between two rounds of asking members to prove a few of the blocks that they say they hold; longer in large swarms. */
   DISCOVERY_PROOF_INTERVAL_MS: milliseconds(500, 24 * 3_600_000, 10_000),
   /** Time after which a peer that is down is no longer placed on. */

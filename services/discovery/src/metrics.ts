@@ -65,6 +65,12 @@ export function createMetrics() {
       labelNames: ['what'] as const,
       registers,
     }),
+    handshakesRefused: new Counter({
+      name: 'shoal_discovery_handshakes_refused_total',
+      help: 'Connections that ended in the handshake: the other side speaks another version of the wire (version), or did not prove that it has the swarm key (proof).',
+      labelNames: ['reason'] as const,
+      registers,
+    }),
     clockAhead: new Gauge({
       name: 'shoal_discovery_clock_ahead_seconds',
       help: "How far this peer's clock is ahead of the median of its members' clocks.",

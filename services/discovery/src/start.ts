@@ -30,8 +30,8 @@ import { startHolders } from './holders/start-holders.ts';
 import { answerWant } from './holders/want.ts';
 import { createDraining } from './members/draining.ts';
 import { startFailureDetector } from './members/failure.ts';
-import { FULL_MESH_MAX, Join } from './members/join.ts';
-import { Membership } from './members/membership.ts';
+import { Join } from './members/join.ts';
+import { FULL_MESH_MAX, Membership } from './members/membership.ts';
 import { createOwnClock, watchOwnClock } from './members/own-clock.ts';
 import { startSavingMembers } from './members/save-members.ts';
 import { createMetrics } from './metrics.ts';
@@ -144,6 +144,7 @@ function createSwarm(ground: Ground) {
       ...storage.space(),
     }),
     heartbeatMs: config.DISCOVERY_HEARTBEAT_MS,
+    pingMs: config.DISCOVERY_PING_MS,
     outAfterMs,
     opinionOf: (peerId) => opinions.of(peerId),
   });
@@ -159,7 +160,7 @@ function createSwarm(ground: Ground) {
         .others()
         .filter(({ state: each }) => each === 'alive')
         .map(({ peerId, http }) => ({ peerId, origin: http.discovery })),
-    learn: (records, from) => membership.learn(records, from),
+    learn: (records, from) => membership.believe(records, from),
     outbid: async (above) => membership.reincarnate(await state.nextIncarnation(above + 1)),
     setAside: (isAside) => {
       wire.engine().setAlone(isAside);
@@ -240,7 +241,7 @@ function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableStack) {
     members,
     // In a full mesh a connection that is gone is the first sign that its peer is.
     isReachable: ({ isSelf, peerId }: Member) =>
-      isSelf || wire.isConnected(peerId) || membership.table.all().length > FULL_MESH_MAX,
+      isSelf || wire.isConnected(peerId) || membership.table.size() > FULL_MESH_MAX,
     isJoining: () => joining.isJoining(),
     newForMs: config.MEMBER_OUT_AFTER_MS,
     proving,
@@ -266,6 +267,7 @@ async function startNetwork(
         .all()
         .filter(({ state: each }) => each === 'alive')
         .map(({ record }) => record.peerId),
+    metrics,
     log,
   });
   stack.defer(() => engine.stop());
@@ -325,19 +327,24 @@ async function startSpeaking(
   // Before the others hear of us: they would take us for the process that still runs there.
   const former = readFormer(state.loadOwn(), self);
   if (former !== undefined) await twins.askFormer(former);
-  stack.use(storage.watch({ loops, onMove: () => membership.announceSelf() }));
+  stack.use(
+    storage.watch({
+      loops,
+      onMove: () => membership.announceSelf(),
+      onFigures: () => membership.announceFigures(),
+    }),
+  );
   stack.use(membership.start(loops));
   stack.use(twins.start(loops));
-  stack.use(
-    startFailureDetector({ membership, wire, pingMs: config.DISCOVERY_PING_MS, loops, log }),
-  );
+  const isAside = () => ownRun.isAside;
+  const pingMs = config.DISCOVERY_PING_MS;
+  stack.use(startFailureDetector({ self, isAside, membership, wire, pingMs, loops, log }));
   stack.use(swarm.join.start(loops));
   stack.use(watchOwnClock({ ownClock, metrics, loops, log }));
   // No file is left to a member that can't be relied upon as its only watcher.
   const alive = () =>
     members().filter(({ state: each, isDistrusted }) => each === 'alive' && isDistrusted !== true);
   stack.use(startSurvey({ self, ...files, alive, metrics, loops }));
-  const isAside = () => ownRun.isAside;
   stack.use(await startSavingMembers({ state, membership, isAside, loops, log }));
   stack.defer(() => membership.leave());
 }

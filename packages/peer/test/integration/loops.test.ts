@@ -18,7 +18,6 @@ const LOOPS = {
     'own-clock',
     'pin-sync',
     'pin-sync-retries',
-    'pings',
     'presence',
     'proving',
     'saving-members',

@@ -8,9 +8,12 @@ import { createOwnHaveMaps, type ReadHaveMap } from './own-have-maps.ts';
 import type { State } from '../state/state.ts';
 
 const STATS_TIMEOUT_MS = 2000;
-/** Figures are asked for soon until the first answer, then at the pace of the heartbeat. */
+/** Figures are asked for soon until the first answer, then at the pace of the heartbeat, and rarely while they stay the same. */
 const STATS_FIRST_MS = 500;
 const STATS_MS = 5000;
+const STATS_REST_MS = 30_000;
+/** Of the capacity: a change of what is free that is worth telling. */
+const FREE_CHANGE_SHARE = 0.01;
 
 /** The figures before storage answered for the first time: no room, on an unknown disk. */
 const NO_STATS: StorageStats = {
@@ -26,8 +29,12 @@ export interface OwnStorage extends Disposable {
   readHaveMap: ReadHaveMap;
   /** The last figures, from an earlier run if need be, as a member's record takes them. */
   space(): Omit<StorageStats, 'limit'>;
-  /** Asks for figures until disposed; calls back when capacity or failure domain differ from before. */
-  watch(options: { readonly loops: Loops; readonly onMove: () => void }): AsyncDisposable;
+  /** Asks for figures until disposed; calls back when there are some, and when capacity or failure domain changed. */
+  watch(options: {
+    readonly loops: Loops;
+    readonly onMove: () => void;
+    readonly onFigures: () => void;
+  }): AsyncDisposable;
 }
 
 export function createOwnStorage(deps: {
@@ -38,7 +45,8 @@ export function createOwnStorage(deps: {
   const { client, state, log } = deps;
   const haveMaps = createOwnHaveMaps({ client, log });
   let stats = state.loadStats() ?? NO_STATS;
-  let isAnswered = false;
+  /** Pause before they are asked for again. */
+  let pauseMs = STATS_FIRST_MS;
 
   /** Returns whether capacity or failure domain changed. */
   const poll = async ({ signal }: Turn): Promise<boolean> => {
@@ -46,8 +54,9 @@ export function createOwnStorage(deps: {
     const options = { signal, timeoutMs: STATS_TIMEOUT_MS };
     const now = await client.call(target, storageRoutes.stats, {}, options);
     const isMoved = fixedFacts(now) !== fixedFacts(stats);
-    stats = now;
-    isAnswered = true;
+    const isSame = areSame(now, stats);
+    pauseMs = isSame ? Math.min(STATS_REST_MS, pauseMs * 2) : STATS_MS;
+    if (!isSame) stats = now;
     // Only for the next start, so an announcement does not wait for it.
     if (isMoved)
       await state.saveStats(now).catch((err: unknown) => log.warn({ err }, 'figures not saved'));
@@ -56,12 +65,13 @@ export function createOwnStorage(deps: {
   return {
     space: () => spaceOf(stats),
     readHaveMap: (root) => haveMaps.read(root),
-    watch: ({ loops, onMove }) =>
+    watch: ({ loops, onMove, onFigures }) =>
       loops.start({
         name: 'storage-figures',
-        everyMs: () => (isAnswered ? STATS_MS : STATS_FIRST_MS),
+        everyMs: () => pauseMs,
         run: async (turn) => {
           if (await poll(turn)) onMove();
+          else onFigures();
         },
         onFailure: (err) => log.debug({ err }, 'storage gives no figures'),
       }),
@@ -79,6 +89,14 @@ function spaceOf(stats: StorageStats): Omit<StorageStats, 'limit'> {
     freeBytes: bounded(stats.freeBytes),
     domain: stats.domain,
   };
+}
+
+/** Free space changes with all else that is on the disk, by a little all the time. */
+function areSame(a: StorageStats, b: StorageStats): boolean {
+  const isFreeSame = Math.abs(a.freeBytes - b.freeBytes) <= FREE_CHANGE_SHARE * a.capacityBytes;
+  const facts = ({ blocks, usedBytes, limit }: StorageStats) =>
+    JSON.stringify([blocks, usedBytes, limit]);
+  return isFreeSame && facts(a) === facts(b) && fixedFacts(a) === fixedFacts(b);
 }
 
 const fixedFacts = ({ capacityBytes, domain }: StorageStats) =>

@@ -1,132 +1,291 @@
 /**
- * The failure detector. A connection that closes is followed by one call back: refused means that the process
- * is gone, anything else only raises a suspicion. Connected members of which nothing was heard lately are
- * pinged, those first that were silent longest; one that does not answer is a suspect until it does or its
- * time to live is over. Of two members one pings: the other hears it by that.
+ * The failure detector: SWIM, with connections. A connection that closes is followed by one call back: refused means
+ * that the process is gone, anything else only raises a suspicion. Each turn the member that was silent for
+ * longest is probed, so that a peer at rest sends one probe a turn, whatever the size of the swarm. When it does
+ * not answer in time, three others are asked to try; when they hear nothing either it is a suspect, which all
+ * hear, until it is heard of or its time is over. Of two members one probes: the other hears it by that.
+ *
+ * Nobody's word keeps a member alive or kills it. A helper has to bring an answer that the member signed for
+ * this very probe; and a suspicion of somebody else makes us probe, or the member sign a newer record.
  *
  * A peer that stood still itself (starved, stopped, suspended) sees everybody else silent. So our own
  * pauses are measured, the silence during them is forgiven, and nobody is accused shortly after one.
  */
+import { randomBytes } from 'node:crypto';
+import { setTimeout as wait } from 'node:timers/promises';
 import type { Log, Loops } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
-import type { Membership } from './membership.ts';
+import type { Suspicion } from '../network/messages.ts';
+import { isAuthentic, read } from '../network/signed.ts';
 import type { Wire } from '../network/wire.ts';
+import type { Membership } from './membership.ts';
+import { shuffle } from './shuffle.ts';
 
-/** How often time passes in the table. */
-const TICK_MS = 250;
-/** A tick that comes this late means that we stood still. */
+/** A turn that comes this late means that we stood still. */
 const PAUSE_MIN_MS = 250;
 /** Nobody is accused this long after a pause. */
 const CALM_AFTER_PAUSE_MS = 3000;
-/** Pings sent in a second at most. */
-const PINGS_PER_SECOND = 3;
-/** In the time between two pings of a member. */
-const TURNS = 2;
-/** Of that time: silence for which a member is pinged. Less than all of it, or answer and turn would race. */
+/** Of the time between two probes: silence for which a member is probed. Less than all of it, or answer and turn would race. */
 const SILENT_SHARE = 0.9;
+/** The same for a member that is not connected, which helpers have to ask: by then we had time to connect. */
+const UNLINKED_SILENT_SHARE = 5;
+/** Of the time between two probes: how long a member has to answer before others are asked to try. */
+const ANSWER_SHARE = 0.5;
+/** Members that are asked to try. */
+const HELPERS = 3;
+/**
+ * Members that are probed at once because somebody else suspects them.
+ * Past it: the suspicion is passed over; their turn comes.
+ */
+const CHECKS_MAX = 8;
+/**
+ * Members that are pinged at once for others.
+ * Past it: the one that asks hears that there was no answer.
+ */
+const HELPS_MAX = 32;
 /** Wait before calling back, plus up to twice this at random: a restart may be under way. */
 const CALL_BACK_DELAY_MS = 50;
 const CALL_BACK_TIMEOUT_MS = 2000;
 const KNOCK_TIMEOUT_MS = 1000;
 
-export function startFailureDetector(deps: {
+export interface FailureDeps {
+  readonly self: PeerId;
+  /** Whether we keep out of the network: then we hear from one member who lives. */
+  readonly isAside: () => boolean;
   readonly membership: Membership;
   readonly wire: Wire;
+  /** Time between two probes. */
   readonly pingMs: number;
   readonly loops: Loops;
   readonly log: Log;
-}): Disposable {
-  const { membership, wire, pingMs, loops, log } = deps;
-  const { table, clock } = membership;
-  const stop = new AbortController();
-  const pinging = new Set<PeerId>();
-  let lastTickMs = clock();
-  let pausedAtMs = -Infinity;
-  /** Of connected peers, by what they sent themselves: the table's date counts what others relayed, too. */
-  const heardAtMs = new Map<PeerId, number>();
+}
 
-  const isCalm = () => clock() - pausedAtMs > CALM_AFTER_PAUSE_MS;
-  const suspect = (peerId: PeerId): void => {
-    if (isCalm() && table.suspect(peerId)) membership.noteChanges([peerId]);
-  };
-  const hear = (peerId: PeerId): void => {
-    if (!wire.isConnected(peerId)) return;
-    heardAtMs.set(peerId, clock());
-    if (table.hear(peerId, clock())) membership.noteChanges([peerId]);
-  };
-  const tick = (): void => {
+export function startFailureDetector(deps: FailureDeps): Disposable {
+  const detector = new FailureDetector(deps);
+  const { loops, pingMs } = deps;
+  const stack = new DisposableStack();
+  stack.defer(() => detector.stop());
+  stack.use(
+    loops.start({
+      name: 'failure-detector',
+      everyMs: () => pingMs,
+      run: () => detector.turn(),
+    }),
+  );
+  return stack;
+}
+
+export class FailureDetector {
+  readonly #deps: FailureDeps;
+  readonly #stop = new AbortController();
+  readonly #probing = new Set<PeerId>();
+  /** When a member was last heard, or probed: the table's date counts what others proved, too. */
+  readonly #dealtAtMs = new Map<PeerId, number>();
+  #helping = 0;
+  #lastTurnMs: number;
+  #pausedAtMs = -Infinity;
+
+  constructor(deps: FailureDeps) {
+    const { membership, wire, log } = deps;
+    this.#deps = deps;
+    this.#lastTurnMs = membership.clock();
+    wire.handle('probe', (_, { peerId, nonce }) => this.#help(peerId, nonce));
+    wire.on('heard', (peerId) => this.#hear(peerId));
+    wire.on('disconnected', (peerId) => {
+      this.#dealtAtMs.delete(peerId);
+      const delayMs = CALL_BACK_DELAY_MS * (1 + 2 * Math.random());
+      setTimeout(() => {
+        this.#callBack(peerId).catch((err: unknown) => log.warn({ err }, 'call back broke'));
+      }, delayMs).unref();
+    });
+    membership.onSuspicion((suspicion) => {
+      const { peerId } = suspicion;
+      const isUp = membership.table.get(peerId)?.state === 'alive';
+      if (!isUp || this.#probing.has(peerId) || this.#probing.size >= CHECKS_MAX) return;
+      void this.#probe(peerId, suspicion);
+    });
+  }
+
+  stop(): void {
+    this.#stop.abort(new Error('stopping'));
+  }
+
+  /** Lets time pass in the table, and probes one member. */
+  turn(): void {
+    const { membership, isAside, wire, pingMs } = this.#deps;
+    const { table, clock } = membership;
     const nowMs = clock();
-    const pausedMs = nowMs - lastTickMs - TICK_MS;
-    lastTickMs = nowMs;
+    const pausedMs = nowMs - this.#lastTurnMs - pingMs;
+    this.#lastTurnMs = nowMs;
     if (pausedMs > PAUSE_MIN_MS) {
       table.forgive(pausedMs);
-      pausedAtMs = nowMs;
+      this.#pausedAtMs = nowMs;
     }
     const changed = table.tick(nowMs);
     for (const peerId of changed)
       if (table.get(peerId)?.state === 'down') void wire.engine().hangUp(peerId);
     if (changed.length > 0) membership.noteChanges(changed);
-  };
-  const ping = async (peerId: PeerId): Promise<void> => {
-    pinging.add(peerId);
-    try {
-      await wire.request(peerId, { kind: 'ping' }, { timeoutMs: pingMs, signal: stop.signal });
-      hear(peerId);
-    } catch (err) {
-      if (stop.signal.aborted) return;
-      log.debug({ err, member: peerId }, 'ping failed');
-      // A connection that is gone is the business of the call back.
-      if (wire.isConnected(peerId)) suspect(peerId);
-    } finally {
-      pinging.delete(peerId);
+    if (isAside()) return;
+    const next = this.#next(nowMs);
+    if (next !== undefined) void this.#probe(next);
+  }
+
+  /** The member that was silent for longest, if that is long enough. */
+  #next(nowMs: number): PeerId | undefined {
+    const { membership, wire, pingMs } = this.#deps;
+    const connected = new Set(wire.engine().connected());
+    let next: PeerId | undefined;
+    let sinceMs = Infinity;
+    for (const { record, heardAtMs, downAtMs } of membership.table.all()) {
+      const { peerId } = record;
+      if (downAtMs !== undefined || this.#probing.has(peerId)) continue;
+      const isLinked = connected.has(peerId);
+      if (!isLinked && !membership.isWatched(peerId)) continue;
+      const dealtAtMs = this.#dealtAtMs.get(peerId) ?? (isLinked ? -Infinity : heardAtMs);
+      const silentMs = pingMs * (isLinked ? SILENT_SHARE : UNLINKED_SILENT_SHARE);
+      if (dealtAtMs < sinceMs && nowMs - dealtAtMs >= silentMs)
+        [next, sinceMs] = [peerId, dealtAtMs];
     }
-  };
-  const pingSome = (): void => {
-    const silentSinceMs = clock() - pingMs * SILENT_SHARE;
-    const heardAt = (peerId: PeerId) => heardAtMs.get(peerId) ?? -Infinity;
-    const silent = wire
-      .engine()
-      .connected()
-      .filter(
-        (peerId) =>
-          heardAt(peerId) <= silentSinceMs &&
-          table.get(peerId)?.downAtMs === undefined &&
-          !pinging.has(peerId),
-      )
-      .toSorted((one, other) => heardAt(one) - heardAt(other));
-    const count = Math.ceil((PINGS_PER_SECOND * pingMs) / TURNS / 1000);
-    for (const peerId of silent.slice(0, count)) void ping(peerId);
-  };
-  const callBack = async (peerId: PeerId): Promise<void> => {
+    return next;
+  }
+
+  /** @param suspicion What somebody else says of it: it should hear that, and sign a newer record. */
+  async #probe(peerId: PeerId, suspicion?: Suspicion): Promise<void> {
+    const { membership, wire } = this.#deps;
+    const wasConnected = wire.isConnected(peerId);
+    this.#probing.add(peerId);
+    this.#dealtAtMs.set(peerId, membership.clock());
+    try {
+      if ((await this.#isThere(peerId, suspicion)) || this.#stop.signal.aborted) return;
+      // A connection that has gone is the business of the call back.
+      if (wasConnected && !wire.isConnected(peerId)) return;
+      if (membership.clock() - this.#pausedAtMs > CALM_AFTER_PAUSE_MS) membership.suspect(peerId);
+    } finally {
+      this.#probing.delete(peerId);
+    }
+  }
+
+  /** Whether it answers us, or proves itself to a helper. */
+  async #isThere(peerId: PeerId, suspicion?: Suspicion): Promise<boolean> {
+    const { pingMs, log } = this.#deps;
+    const over = new AbortController();
+    const signal = AbortSignal.any([this.#stop.signal, over.signal]);
+    const answerMs = pingMs * ANSWER_SHARE;
+    const direct = this.#ping(peerId, suspicion, { timeoutMs: answerMs + pingMs, signal }).catch(
+      (err: unknown) => {
+        log.debug({ err, member: peerId }, 'probe failed');
+        return false;
+      },
+    );
+    try {
+      const late = wait(answerMs, undefined, { signal, ref: false }).catch(() => undefined);
+      if ((await Promise.race([direct, late])) === true) return true;
+      const nonce = randomBytes(24).toString('base64url');
+      const helped = this.#helpersFor(peerId).map(async (helper) =>
+        this.#askHelper(helper, { peerId, nonce, signal }).catch(() => false),
+      );
+      return await anyTrue([direct, ...helped]);
+    } finally {
+      over.abort(new Error('it is known'));
+    }
+  }
+
+  async #ping(
+    peerId: PeerId,
+    suspicion: Suspicion | undefined,
+    options: { readonly timeoutMs: number; readonly signal: AbortSignal },
+  ): Promise<true> {
+    const { membership, wire } = this.#deps;
+    if (!wire.isConnected(peerId)) throw new Error('not connected');
+    const news =
+      suspicion === undefined ? membership.takeNews() : { records: [], suspicions: [suspicion] };
+    const question = { kind: 'ping', ...(news === undefined ? {} : { news }) } as const;
+    const answer = await wire.request(peerId, question, options);
+    this.#hear(peerId);
+    if (answer.news !== undefined) membership.hearNews(answer.news, peerId);
+    return true;
+  }
+
+  #helpersFor(peerId: PeerId): PeerId[] {
+    const { membership, wire } = this.#deps;
+    const isAble = (each: PeerId) =>
+      each !== peerId && membership.table.get(each)?.state === 'alive';
+    return shuffle(wire.engine().connected().filter(isAble)).slice(0, HELPERS);
+  }
+
+  async #askHelper(
+    helper: PeerId,
+    {
+      peerId,
+      nonce,
+      signal,
+    }: { readonly peerId: PeerId; readonly nonce: string; readonly signal: AbortSignal },
+  ): Promise<boolean> {
+    const { membership, wire, pingMs } = this.#deps;
+    const question = { kind: 'probe', peerId, nonce } as const;
+    const { signed } = await wire.request(helper, question, { timeoutMs: pingMs, signal });
+    if (signed === undefined) return false;
+    const record = read('member', signed).content;
+    const isProof = record?.peerId === peerId && record.run?.nonce === nonce;
+    if (!isProof || !isAuthentic('member', record, signed)) return false;
+    if (membership.table.hear(peerId, membership.clock())) membership.noteChanges([peerId]);
+    return true;
+  }
+
+  /** Pings a member for another one. */
+  async #help(peerId: PeerId, nonce: string) {
+    const { self, wire, pingMs } = this.#deps;
+    if (this.#helping >= HELPS_MAX || peerId === self || !wire.isConnected(peerId)) return {};
+    this.#helping += 1;
+    try {
+      const options = { timeoutMs: pingMs * ANSWER_SHARE, signal: this.#stop.signal };
+      const { signed } = await wire.request(peerId, { kind: 'ping', nonce }, options);
+      return signed === undefined ? {} : { signed };
+    } catch {
+      return {}; // it does not answer us either
+    } finally {
+      this.#helping -= 1;
+    }
+  }
+
+  #hear(peerId: PeerId): void {
+    const { membership, wire } = this.#deps;
+    if (!wire.isConnected(peerId)) return;
+    const nowMs = membership.clock();
+    this.#dealtAtMs.set(peerId, nowMs);
+    if (membership.table.hear(peerId, nowMs)) membership.noteChanges([peerId]);
+  }
+
+  async #callBack(peerId: PeerId): Promise<void> {
+    const { membership, wire, log } = this.#deps;
+    const { table, clock } = membership;
     const member = table.get(peerId);
-    if (stop.signal.aborted || member === undefined || member.downAtMs !== undefined) return;
+    const { signal: stop } = this.#stop;
+    if (stop.aborted || member === undefined || member.downAtMs !== undefined) return;
     if (wire.isConnected(peerId)) return;
     const { libp2p: addresses, incarnation } = member.record;
     try {
-      const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(CALL_BACK_TIMEOUT_MS)]);
+      const signal = AbortSignal.any([stop, AbortSignal.timeout(CALL_BACK_TIMEOUT_MS)]);
       await wire.engine().dial(addresses, { peerId, signal });
       return;
     } catch (err) {
-      if (stop.signal.aborted || wire.isConnected(peerId)) return;
+      if (stop.aborted || wire.isConnected(peerId)) return;
       log.debug({ err, member: peerId }, 'call back failed');
     }
     const knock = await wire.engine().knock(addresses, { timeoutMs: KNOCK_TIMEOUT_MS });
-    if (stop.signal.aborted || wire.isConnected(peerId)) return;
-    if (knock !== 'refused') return suspect(peerId);
-    if (table.declareDown(peerId, incarnation, clock())) membership.noteChanges([peerId]);
-  };
-  wire.on('heard', hear);
-  wire.on('disconnected', (peerId) => {
-    heardAtMs.delete(peerId);
-    const delayMs = CALL_BACK_DELAY_MS * (1 + 2 * Math.random());
-    setTimeout(() => {
-      callBack(peerId).catch((err: unknown) => log.warn({ err }, 'call back broke'));
-    }, delayMs).unref();
-  });
+    if (stop.aborted || wire.isConnected(peerId)) return;
+    if (knock === 'refused') {
+      if (table.declareDown(peerId, incarnation, clock())) membership.noteChanges([peerId]);
+    } else if (clock() - this.#pausedAtMs > CALM_AFTER_PAUSE_MS) membership.suspect(peerId);
+  }
+}
 
-  const stack = new DisposableStack();
-  stack.defer(() => stop.abort(new Error('stopping')));
-  stack.use(loops.start({ name: 'failure-detector', everyMs: () => TICK_MS, run: tick }));
-  stack.use(loops.start({ name: 'pings', everyMs: () => pingMs / TURNS, run: pingSome }));
-  return stack;
+/** Whether one of them comes out true; known as soon as one does. */
+async function anyTrue(all: readonly Promise<boolean>[]): Promise<boolean> {
+  const found = Promise.withResolvers<true>();
+  for (const each of all)
+    void each.then((isTrue) => {
+      if (isTrue) found.resolve(true);
+    });
+  return await Promise.race([found.promise, Promise.all(all).then((list) => list.includes(true))]);
 }

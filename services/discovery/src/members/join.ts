@@ -3,19 +3,19 @@
  * one that is down, so that two halves of a swarm that was cut in two find each other again.
  */
 import assert from 'node:assert';
-import type { Log, Loops } from '@shoal/chassis';
+import type { Log, Loops, TrackedLoop } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
 import { hostOf } from '../network/addresses.ts';
 import type { Wire } from '../network/wire.ts';
 import { Calls, RETRY_MAX_MS, RETRY_MIN_MS } from './calls.ts';
-import type { Membership } from './membership.ts';
+import { FULL_MESH_MAX, type Membership } from './membership.ts';
 import { resolveSeeds, type Seed } from './seeds.ts';
 import { shuffle } from './shuffle.ts';
 
-/** How often we look whom to call. */
+/** How often we look whom to call, while there is somebody. */
 const ROUND_MS = 1000;
-/** Up to this many members everybody is connected to everybody. */
-export const FULL_MESH_MAX = 64;
+/** The same while all members are connected: what changes that begins a round by itself. */
+const REST_MS = 15_000;
 /** Connections that a peer keeps in a larger swarm. */
 const DEGREE = 24;
 /** Calls made in one round. */
@@ -29,8 +29,8 @@ const FEW_CONNECTIONS = 3;
  * call and connect twice; and no longer, since the first may not have heard of it.
  */
 const YIELD_MS = 500;
-/** Rounds between two calls to somebody who is down. */
-const ROUNDS_PER_REVIVAL = 10;
+/** Time between two calls to somebody who is down. */
+const REVIVAL_MS = 10_000;
 /**
  * A peer that meets nobody this long after its start takes itself for alone: a dial, and a second try.
  * Past it: it states what it knows by itself.
@@ -58,7 +58,8 @@ export class Join {
   readonly #calls: Calls;
   /** Undefined until it starts. */
   #startedAtMs: number | undefined;
-  #round = 0;
+  #revivalAtMs: number;
+  #next: { readonly timer: NodeJS.Timeout; readonly atMs: number } | undefined;
   #seeds: {
     /** Whether they were asked once, or there are none. */
     isTried: boolean;
@@ -73,6 +74,7 @@ export class Join {
   constructor(deps: JoinDeps) {
     this.#deps = deps;
     this.#calls = new Calls({ ...deps, signal: this.#stop.signal });
+    this.#revivalAtMs = deps.membership.clock() + REVIVAL_MS;
     const hasSeeds = deps.seeds.length > 0;
     this.#seeds = {
       isTried: !hasSeeds,
@@ -124,18 +126,47 @@ export class Join {
     wire.on('connected', (peerId) => this.#calls.forget(peerId));
     membership.onChange((peerId, state) => {
       if (state === 'alive' && !wire.isConnected(peerId)) this.#meet(peerId);
+      this.#schedule(loop, ROUND_MS);
     });
-    const stack = new DisposableStack();
-    stack.defer(() => this.#stop.abort(new Error('stopping')));
+    wire.on('disconnected', () => this.#schedule(loop, ROUND_MS));
+    const loop = loops.track('joining', () => this.#pauseMs());
     this.#look();
-    stack.use(
-      loops.start({
-        name: 'joining',
-        everyMs: () => ROUND_MS * (0.8 + Math.random() * 0.4),
-        run: () => this.#look(),
-      }),
-    );
+    this.#schedule(loop, ROUND_MS);
+    const stack = new DisposableStack();
+    stack.defer(() => clearTimeout(this.#next?.timer));
+    stack.defer(() => this.#stop.abort(new Error('stopping')));
     return stack;
+  }
+
+  /** Looks again after that, unless it is to look sooner. */
+  #schedule(loop: TrackedLoop, pauseMs: number): void {
+    const { clock } = this.#deps.membership;
+    const atMs = clock() + pauseMs * (0.8 + Math.random() * 0.4);
+    if (this.#stop.signal.aborted || (this.#next !== undefined && this.#next.atMs <= atMs)) return;
+    clearTimeout(this.#next?.timer);
+    const look = async (): Promise<void> => {
+      this.#next = undefined;
+      await loop.run(async () => this.#look());
+      this.#schedule(loop, this.#pauseMs());
+    };
+    const timer = setTimeout(() => {
+      look().catch((err: unknown) => this.#deps.log.warn({ err }, 'looking for members broke off'));
+    }, atMs - clock());
+    this.#next = { timer: timer.unref(), atMs };
+  }
+
+  #pauseMs(): number {
+    const { membership, seeds, wire } = this.#deps;
+    const connected = new Set(wire.engine().connected());
+    const unmet = membership.table.all().filter(({ record }) => !connected.has(record.peerId));
+    const isOneUp = unmet.some(({ downAtMs }) => downAtMs === undefined);
+    if (connected.size === 0 || (isOneUp && this.#wantsMore(connected.size))) return ROUND_MS;
+    const isFew = connected.size < FEW_CONNECTIONS && seeds.length > 0;
+    const dueAtMs = Math.min(
+      unmet.length === 0 ? Infinity : this.#revivalAtMs,
+      isFew ? this.#seeds.dueAtMs : Infinity,
+    );
+    return Math.min(REST_MS, Math.max(ROUND_MS, dueAtMs - membership.clock()));
   }
 
   /** Of two that hear of each other the one with the lower id calls. */
@@ -158,7 +189,6 @@ export class Join {
   #look(): void {
     const { seeds, membership, isAside, wire, log } = this.#deps;
     if (isAside()) return;
-    this.#round += 1;
     const connected = new Set(wire.engine().connected());
     this.#callMembers(connected);
     if (connected.size >= FEW_CONNECTIONS) this.#seeds.delayMs = RETRY_MIN_MS;
@@ -171,9 +201,10 @@ export class Join {
       .all()
       .filter(({ record }) => !connected.has(record.peerId));
     const isUp = ({ downAtMs }: { downAtMs: number | undefined }) => downAtMs === undefined;
-    const degree = this.#isFullMesh() ? Infinity : DEGREE;
-    const up = connected.size < degree ? members.filter(isUp) : [];
-    const isRevival = connected.size === 0 || this.#round % ROUNDS_PER_REVIVAL === 0;
+    const up = this.#wantsMore(connected.size) ? members.filter(isUp) : [];
+    const nowMs = this.#deps.membership.clock();
+    const isRevival = connected.size === 0 || nowMs >= this.#revivalAtMs;
+    if (isRevival) this.#revivalAtMs = nowMs + REVIVAL_MS;
     const down = isRevival ? shuffle(members.filter((member) => !isUp(member))) : [];
     const gone = connected.size === 0 ? down : down.slice(0, 1);
     for (const { record } of [...shuffle(up), ...gone].slice(0, CALLS_PER_ROUND))
@@ -205,11 +236,15 @@ export class Join {
     if (unmet.length > 0 && seeds.lonelyRounds >= LONELY_ROUNDS_MIN)
       log.warn(
         { seeds: unmet },
-        'no seed let this peer in: are they up, and is the swarm key the same?',
+        'no seed let this peer in: are they up, of this version, and is the swarm key the same?',
       );
   }
 
+  #wantsMore(connections: number): boolean {
+    return this.#isFullMesh() || connections < DEGREE;
+  }
+
   #isFullMesh(): boolean {
-    return this.#deps.membership.table.all().length <= FULL_MESH_MAX;
+    return this.#deps.membership.table.size() <= FULL_MESH_MAX;
   }
 }

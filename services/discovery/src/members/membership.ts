@@ -1,27 +1,40 @@
 /**
- * Presence: every peer signs a record of itself and broadcasts it; two peers that meet tell each other
- * all records that they know (push-pull). Records are relayed verbatim with their age, so nobody can
- * speak for another or make a record look younger. Deaths are found by `failure.ts`, members to call by `join.ts`.
+ * Presence: every peer signs a record of itself when its facts change, and broadcasts it; two peers that meet
+ * tell each other all records that they know (push-pull). Records are relayed as they were signed, so nobody can
+ * speak for another. They say nothing of whether a member lives: that is for probes to find out (`failure.ts`),
+ * and one that others take for gone signs a newer record. Whom to call is `join.ts`.
  */
 import assert from 'node:assert';
 import type { Log, Loops } from '@shoal/chassis';
 import type { Member, MemberRecord, PeerId, PeerRun } from '@shoal/protocol';
-import { createMemberTable, type MemberTable, toMember } from '@shoal/swarm';
-import type { AgedRecord } from '../network/messages.ts';
+import { compareRecords, createMemberTable, type MemberTable, toMember } from '@shoal/swarm';
+import type { AgedRecord, MemberNews, Suspicion } from '../network/messages.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Refusals } from '../network/refusals.ts';
 import { isAuthentic, read, Signed, type Signer } from '../network/signed.ts';
 import type { Wire } from '../network/wire.ts';
 import { Changes, type OnChange } from './changes.ts';
+import { digestOf } from './digest.ts';
+import { News } from './news.ts';
 import { type OwnFacts, OwnRecord, type SignedRecord } from './own-record.ts';
 import { restoreMembers, type SavedMember, savedMembers } from './saved-member.ts';
 
-/** Presence messages that one peer takes in a second, whatever the size: 1.8 ms of CPU each. */
-const PRESENCE_PER_SECOND = 20;
-/** A member that misses this many heartbeats, and some milliseconds, is down. */
+/** Up to this many members everybody is connected to everybody, and watched by everybody. */
+export const FULL_MESH_MAX = 64;
+/** Records of which figures alone are new that one peer takes in a second, whatever the size: 1.8 ms of CPU each. */
+const FIGURES_PER_SECOND = 20;
+/** A member that is silent for this many heartbeats, and some milliseconds, is down. */
 const HEARTBEATS_MISSED_MAX = 3;
 const TTL_SLACK_MS = 500;
-/** Push-pull while young, then rarely: by then broadcasts have told everything. */
+/** … and for this many rounds of probes, where those take longer. */
+const ROUNDS_MISSED = 3;
+/** A suspect has this many heartbeats to be heard of, and some milliseconds. */
+const HEARTBEATS_SUSPECT = 2;
+/** A record is signed again when it is this old, so that one that nobody signs any more is recognised by its age. */
+const RESIGN_MS = 10 * 60_000;
+/** A suspicion is refuted at most so often, however often somebody repeats it. */
+const REFUTE_MS = 1000;
+/** Tables are compared often while young, then rarely: by then all has been told. */
 const EXCHANGE_YOUNG_MS = 5000;
 const EXCHANGE_MS = 30_000;
 const YOUNG_MS = 60_000;
@@ -37,6 +50,8 @@ export interface MembershipDeps {
   readonly wire: Wire;
   readonly facts: () => OwnFacts;
   readonly heartbeatMs: number;
+  /** Time between two probes. */
+  readonly pingMs: number;
   readonly outAfterMs: number;
   /** Monotonic clock that the table's times are on. */
   readonly clock: () => number;
@@ -54,8 +69,13 @@ export class Membership {
   readonly #startedAtMs: number;
   readonly #record: OwnRecord;
   readonly #changes: Changes;
+  readonly #news: News;
   readonly #namesakes = new Set<(record: MemberRecord) => void>();
   #hasMet = false;
+  readonly #suspicions = new Set<(suspicion: Suspicion) => void>();
+  readonly #connected = new Set<PeerId>();
+  #refutedAtMs = -Infinity;
+  #signedAtMs: number;
   /** Nothing is said any more after the good-bye. */
   #phase: 'new' | 'started' | 'leaving' = 'new';
 
@@ -66,25 +86,44 @@ export class Membership {
     this.#startedAtMs = clock();
     this.table = createMemberTable<Signed>({
       self,
-      ttlMs: () => this.heartbeatMs() * HEARTBEATS_MISSED_MAX + TTL_SLACK_MS,
+      ttlMs: (peerId) => this.#ttlMs(peerId),
+      suspicionMs: () => deps.heartbeatMs * HEARTBEATS_SUSPECT + TTL_SLACK_MS,
       outAfterMs,
       version: incarnation,
     });
     this.#record = new OwnRecord(deps);
+    this.#signedAtMs = clock();
+    this.#news = new News({ clock, size: () => this.table.size() });
     this.#changes = new Changes({ ...deps, table: this.table });
     wire.listen('members', Signed, (from, signed) => this.#learn({ signed, ageMs: 0 }, from));
+    wire.on('connected', (peerId) => this.#connected.add(peerId));
+    wire.on('disconnected', (peerId) => this.#connected.delete(peerId));
     wire.handle('exchange', (from, { records }) => {
+      const known = this.#everything(); // before: what we thought of its sender is news to it
       this.learn(records, from);
       this.#hasMet = true;
-      return { records: this.#everything() };
+      return { records: known };
     });
-    wire.handle('ping', () => ({}));
+    wire.handle('ping', (from, { nonce, news }) => {
+      if (news !== undefined) this.hearNews(news, from);
+      const ours = this.takeNews();
+      return {
+        ...(nonce === undefined ? {} : { signed: this.#record.introduce(nonce) }),
+        ...(ours === undefined ? {} : { news: ours }),
+      };
+    });
+    wire.handle('members-digest', (_, { digest }) => ({ isEqual: digest === this.#digest() }));
   }
 
-  /** Longer in a large swarm, so that presence costs each peer the same. */
+  /** Time between two records of which figures alone are new; longer in a large swarm, so that it costs the same. */
   heartbeatMs(): number {
-    const members = this.table.all().length + 1;
-    return Math.max(this.#deps.heartbeatMs, (members / PRESENCE_PER_SECOND) * 1000);
+    const members = this.table.size() + 1;
+    return Math.max(this.#deps.heartbeatMs, (members / FIGURES_PER_SECOND) * 1000);
+  }
+
+  /** Whether this peer probes that member itself; of others it believes what is signed, and suspicions. */
+  isWatched(peerId: PeerId): boolean {
+    return this.table.size() <= FULL_MESH_MAX || this.#connected.has(peerId);
   }
 
   /** All members with ourselves first. */
@@ -140,9 +179,45 @@ export class Membership {
     this.#changes.noteOwn();
   }
 
+  /** Calls back with members that do not answer, as somebody says, under the newest record that we have. */
+  onSuspicion(listener: (suspicion: Suspicion) => void): void {
+    this.#suspicions.add(listener);
+  }
+
+  /** Riders for the next probe or its answer. */
+  takeNews(): MemberNews | undefined {
+    return this.#news.take();
+  }
+
+  /** Takes in what came with one. */
+  hearNews({ records, suspicions }: MemberNews, from: PeerId): void {
+    this.learn(records, from);
+    for (const suspicion of suspicions) this.#hearSuspicion(suspicion);
+  }
+
+  /** A member does not answer: it is a suspect, and the others will hear of it. */
+  suspect(peerId: PeerId): void {
+    if (!this.table.suspect(peerId, this.clock())) return;
+    const record = this.table.get(peerId)?.record;
+    if (record !== undefined) this.#news.addSuspicion(record);
+    this.noteChanges([peerId]);
+  }
+
   /** Takes in records that somebody told. */
   learn(records: readonly AgedRecord[], from: PeerId): void {
     for (const record of records) this.#learn(record, from);
+  }
+
+  /** The same, and takes that one's word for who lives: for a peer that can't look for itself. */
+  believe(records: readonly AgedRecord[], from: PeerId): void {
+    for (const record of records) this.#learn(record, from, { isBelieved: true });
+  }
+
+  /** Compares what is known of the members with one peer, and tells it all where they differ. */
+  async compare(peerId: PeerId): Promise<void> {
+    const question = { kind: 'members-digest', digest: this.#digest() } as const;
+    const { isEqual } = await this.#deps.wire.request(peerId, question);
+    if (!isEqual) await this.exchange(peerId);
   }
 
   /** Push-pull with one peer. */
@@ -158,7 +233,7 @@ export class Membership {
     return this.#record.current();
   }
 
-  /** Our own record with a nonce in it, and those of all others. */
+  /** Our own record with a nonce in it, which shows that we live, and those of all others. */
   introduce(nonce: string): { own: Signed; others: AgedRecord[] } {
     return { own: this.#record.introduce(nonce), others: this.#othersAged() };
   }
@@ -172,6 +247,12 @@ export class Membership {
   /** Our facts changed in a way that others should know now. */
   announceSelf(): void {
     this.#changes.noteOwn();
+    this.#broadcastSelf();
+  }
+
+  /** Our figures may have changed: others should know, though not at once. */
+  announceFigures(): void {
+    if (this.clock() - this.#signedAtMs < this.heartbeatMs() || !this.#record.isOutdated()) return;
     this.#broadcastSelf();
   }
 
@@ -193,7 +274,7 @@ export class Membership {
     this.#phase = 'started';
     this.#changes.count();
     const onFailure = (err: unknown) => log.debug({ err }, 'presence failed');
-    wire.broadcast('members', this.#record.renew());
+    this.#broadcastSelf();
     // One side is enough: the other's answer comes with it.
     wire.on('connected', (peerId) => {
       if (self < peerId) this.exchange(peerId).catch(onFailure);
@@ -203,7 +284,7 @@ export class Membership {
       loops.start({
         name: 'presence',
         // A tenth of jitter keeps peers that started together from speaking together.
-        everyMs: () => this.heartbeatMs() * (0.9 + Math.random() / 10),
+        everyMs: () => RESIGN_MS * (0.9 + Math.random() / 10),
         run: () => this.#broadcastSelf(),
         onFailure,
       }),
@@ -216,7 +297,7 @@ export class Membership {
         run: async () => {
           const connected = wire.engine().connected();
           const peerId = connected[Math.floor(Math.random() * connected.length)];
-          if (peerId !== undefined) await this.exchange(peerId);
+          if (peerId !== undefined) await this.compare(peerId);
         },
         onFailure,
       }),
@@ -241,10 +322,49 @@ export class Membership {
 
   #broadcastSelf(): void {
     if (this.#phase === 'leaving') return;
+    this.#signedAtMs = this.clock();
     this.#deps.wire.broadcast('members', this.#record.renew());
   }
 
-  #learn({ signed, ageMs }: AgedRecord, from: PeerId): void {
+  /** Others take us for gone, or suspect it: a newer record shows that they err. */
+  #refute(): void {
+    if (this.clock() - this.#refutedAtMs < REFUTE_MS || this.#phase === 'leaving') return;
+    this.#refutedAtMs = this.clock();
+    this.#broadcastSelf();
+    const { record, signed } = this.own();
+    this.#news.addRecord(record, signed);
+  }
+
+  #hearSuspicion(suspicion: Suspicion): void {
+    const { self } = this.#deps;
+    const { peerId } = suspicion;
+    const known = peerId === self ? this.own().record : this.table.get(peerId)?.record;
+    // Newer word of it is under way to them.
+    if (known === undefined || compareRecords(suspicion, known) < 0) return;
+    if (peerId === self) return this.#refute();
+    if (this.isWatched(peerId)) for (const listener of this.#suspicions) listener(suspicion);
+    else this.suspect(peerId);
+  }
+
+  /** Somebody takes a member for gone that we know to be up: it should sign a newer record. */
+  #confront({ peerId, incarnation, seq }: MemberRecord): void {
+    const known = this.table.get(peerId);
+    if (known?.state !== 'alive' || !this.#connected.has(peerId)) return;
+    this.#hearSuspicion({ peerId, incarnation, seq });
+  }
+
+  #ttlMs(peerId: PeerId): number {
+    if (!this.isWatched(peerId)) return RESIGN_MS * HEARTBEATS_MISSED_MAX;
+    const { heartbeatMs, pingMs } = this.#deps;
+    const roundMs = (this.table.size() + 1) * pingMs;
+    return Math.max(heartbeatMs * HEARTBEATS_MISSED_MAX, roundMs * ROUNDS_MISSED) + TTL_SLACK_MS;
+  }
+
+  #learn(
+    { signed, ageMs, isGone = false }: AgedRecord,
+    from: PeerId,
+    { isBelieved = false }: { readonly isBelieved?: boolean } = {},
+  ): void {
     const { self, run, refusals, metrics } = this.#deps;
     const said = read('member', signed);
     if (said.content === undefined) {
@@ -255,14 +375,19 @@ export class Membership {
     const record = said.content;
     if (record.peerId === self) {
       const isOwn = record.run?.id === run().id;
+      if (isOwn && isGone) return this.#refute();
       if (isOwn || !isAuthentic('member', record, signed)) return;
       for (const listener of this.#namesakes) listener(record);
       return;
     }
     const nowMs = this.clock();
     // A peer's own record over its own connection is as young as can be.
-    const seenAtMs = nowMs - (record.peerId === from ? 0 : ageMs);
-    if (!this.table.isNews({ record, seenAtMs })) return;
+    const isDirect = record.peerId === from;
+    const seenAtMs = nowMs - (isDirect ? 0 : ageMs);
+    const isSaidGone = isGone && !isDirect;
+    const news = { record, seenAtMs, isDirect: isDirect || isBelieved, isSaidGone };
+    if (news.isSaidGone) this.#confront(record);
+    if (!this.table.isNews(news)) return;
     if (!isAuthentic('member', record, signed)) {
       metrics.messages.inc({ kind: 'record', outcome: 'refused' });
       const reason = 'signature: is not that of the peer';
@@ -270,10 +395,20 @@ export class Membership {
       return;
     }
     const before = this.table.get(record.peerId)?.state;
-    const learnt = this.table.learn({ record, signed, seenAtMs }, nowMs);
+    const learnt = this.table.learn({ ...news, signed }, nowMs);
+    if (learnt !== 'stale' && learnt !== 'refreshed') this.#news.addRecord(record, signed);
+    // Those that it is to meet next are connected to us, and hear of it before their turn.
+    if (isDirect && (learnt === 'joined' || learnt === 'returned'))
+      this.#deps.wire.broadcast('members', signed);
     if (learnt !== 'stale' && this.table.get(record.peerId)?.state !== before)
       this.#changes.tell(record.peerId);
     this.#changes.wake();
+  }
+
+  /** Of the members that are up, as far as their records go. */
+  #digest(): string {
+    const up = this.table.all().filter(({ downAtMs }) => downAtMs === undefined);
+    return digestOf([this.own().record, ...up.map(({ record }) => record)]);
   }
 
   #everything(): AgedRecord[] {
@@ -282,8 +417,11 @@ export class Membership {
 
   #othersAged(): AgedRecord[] {
     const nowMs = this.clock();
-    return this.table
-      .all()
-      .map(({ signed, seenAtMs }) => ({ signed, ageMs: Math.max(0, nowMs - seenAtMs) }));
+    return this.table.all().map(({ record, signed, heardAtMs, downAtMs }) => {
+      const ageMs = Math.max(0, nowMs - heardAtMs);
+      if (downAtMs !== undefined) return { signed, ageMs, isGone: true };
+      // One that we don't watch was not heard of for long, and lives as far as we know.
+      return { signed, ageMs: this.isWatched(record.peerId) ? ageMs : 0 };
+    });
   }
 }

@@ -13,7 +13,7 @@ import type { KnownMember } from '@shoal/swarm';
 import type { Metrics } from '../metrics.ts';
 
 /** How often metrics and log follow the clock; writes check it themselves. */
-const LOOK_MS = 5000;
+const LOOK_MS = 15_000;
 
 /** `unknown`: no member says what time it is. */
 export type ClockVerdict = 'right' | 'wrong' | 'unknown';

@@ -54,6 +54,12 @@ export class OwnRecord {
     return this.#current;
   }
 
+  /** Whether our facts are others than those that were last signed. */
+  isOutdated(): boolean {
+    const factsOf = (record: MemberRecord) => JSON.stringify({ ...record, seq: 0, atMs: 0 });
+    return factsOf(this.draft()) !== factsOf(this.#current.record);
+  }
+
   /** Signs it anew: members take this one in place of those before. */
   renew({ isLeaving = false }: { readonly isLeaving?: boolean } = {}): Signed {
     this.#seq += 1;

@@ -20,9 +20,9 @@ export function savedMembers(
   const offsetMs = Date.now() - clock();
   const entries = table
     .all()
-    .map(({ record, signed, seenAtMs }): [PeerId, SavedMember] => [
+    .map(({ record, signed, heardAtMs }): [PeerId, SavedMember] => [
       record.peerId,
-      { signed, seenAtMs: Math.max(0, seenAtMs + offsetMs) },
+      { signed, seenAtMs: Math.max(0, heardAtMs + offsetMs) },
     ]);
   return new Map(entries);
 }
@@ -50,8 +50,7 @@ export function restoreMembers(
     const record = said.content;
     if (!isAuthentic('member', record, signed)) continue;
     const ageMs = Math.max(0, wallMs - seenAtMs);
-    // Marked down at once by an age beyond any time to live: only a sign of life counts.
-    table.learn({ record, signed, seenAtMs: clock() - ageMs }, clock());
-    table.declareDown(record.peerId, record.incarnation, clock() - ageMs);
+    // It enters as down, by hearsay: any sign of life brings it back.
+    table.learn({ record, signed, seenAtMs: clock() - ageMs, isSaidGone: true }, clock());
   }
 }

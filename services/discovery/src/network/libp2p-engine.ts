@@ -1,5 +1,5 @@
 /**
- * The engine on js-libp2p: TCP, pre-shared key, Noise, yamux, identify, gossipsub, multicast DNS.
+ * The engine on js-libp2p: TCP, Noise between members (handshake.ts), yamux, identify, gossipsub, multicast DNS.
  *
  * No DHT: up to some hundreds of members everybody knows everybody and asks by broadcast, and the DHT
  * would cost memory and keep twenty more connections alive (docs/decisions). The settings below that
@@ -10,13 +10,10 @@ import { connect as connectSocket } from 'node:net';
 import { privateKeyFromRaw } from '@libp2p/crypto/keys';
 import { type GossipSub, gossipsub, TopicValidatorResult } from '@libp2p/gossipsub';
 import { type Identify, identify } from '@libp2p/identify';
-import type { Connection, Stream } from '@libp2p/interface';
+import type { Connection } from '@libp2p/interface';
 import { mdns } from '@libp2p/mdns';
-import { noise } from '@libp2p/noise';
 import { peerIdFromString } from '@libp2p/peer-id';
-import { preSharedKey } from '@libp2p/pnet';
 import { tcp } from '@libp2p/tcp';
-import { lpStream } from '@libp2p/utils';
 import { yamux } from '@libp2p/yamux';
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
 import type { Log } from '@shoal/chassis';
@@ -31,27 +28,35 @@ import {
   type Topic,
   TOPICS,
 } from './engine.ts';
-import { createLink, type Link, serveLink } from './link.ts';
 import { hostOf } from './addresses.ts';
+import { createHandshake } from './handshake.ts';
+import type { Metrics } from '../metrics.ts';
+import { createLink, type Link, serveLink } from './link.ts';
 
 /** A standing stream for all that one side asks and tells (link.ts). */
 const LINK_PROTOCOL = '/shoal/control/2.0.0';
 /** A side opens one; another one follows when it broke. */
 const LINKS_PER_PEER_MAX = 4;
-/** Peers of before links: requests and their answers, each on a stream of its own. */
-const CONTROL_PROTOCOL = '/shoal/control/1.0.0';
-/** Streams of one peer that are served at once. */
-const STREAMS_PER_PEER_MAX = 64;
 /** Above the largest member table, with double connections while both sides dial. */
 const CONNECTIONS_MAX = 2048;
 /** A dial takes a handful of round trips; a stopped process accepts and never answers. */
 const DIAL_TIMEOUT_MS = 5000;
 /** Making a link on a connection that stands: a round trip. */
 const LINK_TIMEOUT_MS = 5000;
-/** Time to read a request and write the answer. */
-const SERVE_TIMEOUT_MS = 10_000;
-/** Time between two multicast questions: a new peer asks at once, so this only heals. */
-const MDNS_INTERVAL_MS = 10_000;
+/**
+ * From an accepted socket to an authenticated connection: four round trips.
+ * Past it: the socket is closed.
+ */
+const HANDSHAKE_TIMEOUT_MS = 5000;
+/**
+ * Sockets that have not proved yet who they are.
+ * Past it: more are closed at once.
+ */
+const HANDSHAKES_MAX = 256;
+/** Time between two multicast questions, which all answer: a new peer asks at once, so this only heals. */
+const MDNS_INTERVAL_MS = 60_000;
+/** Between two rounds of gossip's upkeep. Up to 64 members it carries nothing, and then a round costs as much as two probes. */
+const GOSSIP_UPKEEP_MS = 5000;
 
 export interface Libp2pOptions {
   readonly privateKeyRaw: Uint8Array;
@@ -62,6 +67,7 @@ export interface Libp2pOptions {
   readonly events: EngineEvents;
   /** Whom a broadcast must reach: the members that are alive. */
   readonly audience: () => readonly PeerId[];
+  readonly metrics: Pick<Metrics, 'handshakesRefused'>;
   readonly log: Log;
 }
 
@@ -81,7 +87,7 @@ export async function startLibp2p(options: Libp2pOptions): Promise<Engine> {
       if (!isMuxed(connection)) cut(connection, new Error('the other side ended it'));
     return open.filter(isMuxed);
   };
-  const links = createLinks(usable, log);
+  const links = createLinks(usable);
   const reachesAll = () => audience().every((peerId) => links.open(peerId) !== undefined);
 
   node.addEventListener('peer:connect', ({ detail }) =>
@@ -104,11 +110,6 @@ export async function startLibp2p(options: Libp2pOptions): Promise<Engine> {
       return isSound ? TopicValidatorResult.Accept : TopicValidatorResult.Reject;
     });
   }
-  await node.handle(
-    CONTROL_PROTOCOL,
-    (stream, connection) => serve(stream, connection, events, log),
-    { maxInboundStreams: STREAMS_PER_PEER_MAX, maxOutboundStreams: STREAMS_PER_PEER_MAX },
-  );
   await node.handle(
     LINK_PROTOCOL,
     (stream, { remotePeer }) =>
@@ -152,20 +153,7 @@ export async function startLibp2p(options: Libp2pOptions): Promise<Engine> {
     },
     async request(peerId, bytes, { signal }) {
       const link = links.open(peerId) ?? (await raceSignal(links.link(peerId), signal));
-      if (link !== undefined) return await link.ask(bytes, { signal });
-      const [connection] = usable(peerId);
-      if (connection === undefined) throw new Error('not connected');
-      const stream = await connection.newStream(CONTROL_PROTOCOL, { signal });
-      try {
-        const messages = lpStream(stream, { maxDataLength: MESSAGE_SIZE_MAX_BYTES });
-        await messages.write(bytes, { signal });
-        const answer = (await messages.read({ signal })).subarray();
-        await stream.close({ signal });
-        return answer;
-      } catch (error) {
-        stream.abort(error as Error);
-        throw error;
-      }
+      return await link.ask(bytes, { signal });
     },
     setAlone(next) {
       isAlone = next;
@@ -185,45 +173,30 @@ export async function startLibp2p(options: Libp2pOptions): Promise<Engine> {
 interface Links {
   /** The link to a peer, if it stands. */
   open(peerId: PeerId): Link | undefined;
-  /** The link, made if there is none; nothing when the peer is of before links. */
-  link(peerId: PeerId): Promise<Link | undefined>;
+  /** The link, made if there is none. */
+  link(peerId: PeerId): Promise<Link>;
   /** All to whom a link stands. */
   peers(): PeerId[];
 }
 
-function createLinks(usable: (peerId: PeerId) => Connection[], log: Log): Links {
+function createLinks(usable: (peerId: PeerId) => Connection[]): Links {
   const links = new Map<PeerId, Link>();
-  const making = new Map<PeerId, Promise<Link | undefined>>();
-  /** Connections to peers of before links: each question would ask for one again, and get none. */
-  const without = new WeakSet<Connection>();
+  const making = new Map<PeerId, Promise<Link>>();
   const open = (peerId: PeerId): Link | undefined => {
     const link = links.get(peerId);
     return link?.isOpen() === true ? link : undefined;
   };
-  const make = async (peerId: PeerId): Promise<Link | undefined> => {
+  const make = async (peerId: PeerId): Promise<Link> => {
     const signal = AbortSignal.timeout(LINK_TIMEOUT_MS);
     const [connection] = usable(peerId);
     if (connection === undefined) throw new Error('not connected');
-    if (without.has(connection)) return undefined;
-    try {
-      const stream = await connection.newStream(LINK_PROTOCOL, { signal });
-      const link = createLink(stream);
-      links.set(peerId, link);
-      stream.addEventListener('close', () => {
-        if (links.get(peerId) === link) links.delete(peerId);
-      });
-      return link;
-    } catch (err) {
-      if ((err as Error).name === 'UnsupportedProtocolError') {
-        without.add(connection);
-        log.info(
-          { member: peerId },
-          'a peer of an earlier version: it is asked on a stream for each question',
-        );
-        return undefined;
-      }
-      throw err;
-    }
+    const stream = await connection.newStream(LINK_PROTOCOL, { signal });
+    const link = createLink(stream);
+    links.set(peerId, link);
+    stream.addEventListener('close', () => {
+      if (links.get(peerId) === link) links.delete(peerId);
+    });
+    return link;
   };
   return {
     open,
@@ -273,23 +246,21 @@ async function createNode(
   { privateKeyRaw, swarmKey, listen, ...options }: Libp2pOptions,
   isAlone: () => boolean,
 ): Promise<Libp2p<Services>> {
-  const psk = Buffer.from(
-    `/key/swarm/psk/1.0.0/\n/base16/\n${Buffer.from(swarmKey).toString('hex')}\n`,
-  );
   const serviceTag = serviceTagOf(swarmKey);
   return await createLibp2p<Services>({
     start: false,
     privateKey: privateKeyFromRaw(privateKeyRaw),
     addresses: { listen: [...listen] },
     transports: [tcp()],
-    connectionEncrypters: [noise()],
-    streamMuxers: [yamux()],
-    connectionProtector: preSharedKey({ psk }),
+    ...createHandshake({ swarmKey, ...options }),
+    // Probes find out whether a connection lives, and keep it busy.
+    streamMuxers: [yamux({ enableKeepAlive: false })],
     connectionManager: {
       maxConnections: CONNECTIONS_MAX,
       // The default of 5 a second throttles swarms that start behind one address.
       inboundConnectionThreshold: Infinity,
-      maxIncomingPendingConnections: 256,
+      maxIncomingPendingConnections: HANDSHAKES_MAX,
+      inboundUpgradeTimeout: HANDSHAKE_TIMEOUT_MS,
       maxParallelDials: 16,
       dialTimeout: DIAL_TIMEOUT_MS,
       addressDialTimeout: DIAL_TIMEOUT_MS,
@@ -314,7 +285,8 @@ async function createNode(
         maxOutboundBufferSize: 4 * MESSAGE_SIZE_MAX_BYTES,
         allowedTopics: TOPICS.map(topicName),
         // By default more than ten peers on one IP (a laptop, a NAT) silently mute each other.
-        scoreParams: { IPColocationFactorWeight: 0 },
+        scoreParams: { IPColocationFactorWeight: 0, decayInterval: GOSSIP_UPKEEP_MS },
+        heartbeatInterval: GOSSIP_UPKEEP_MS,
       }),
     },
   });
@@ -326,26 +298,6 @@ const topicName = (topic: Topic) => `/shoal/${topic}/1`;
 function serviceTagOf(swarmKey: Uint8Array): string {
   const digest = createHash('sha256').update('shoal mdns tag v1').update(swarmKey).digest('hex');
   return `_shoal-${digest.slice(0, 8)}._udp.local`;
-}
-
-/** Answers one request. Whatever goes wrong ends this stream and nothing else. */
-async function serve(
-  stream: Stream,
-  connection: Connection,
-  events: EngineEvents,
-  log: Log,
-): Promise<void> {
-  const signal = AbortSignal.timeout(SERVE_TIMEOUT_MS);
-  try {
-    const from = PeerId.parse(connection.remotePeer.toString());
-    const messages = lpStream(stream, { maxDataLength: MESSAGE_SIZE_MAX_BYTES });
-    const request = (await messages.read({ signal })).subarray();
-    await messages.write(await events.request(from, request), { signal });
-    await stream.close({ signal });
-  } catch (error) {
-    log.debug({ err: error }, 'request from a peer not served');
-    stream.abort(error as Error);
-  }
 }
 
 /** Peers with another kind of key can't be members: they are passed over. */

@@ -103,6 +103,7 @@ const NOTHING = new Uint8Array(0);
 /** Reads frames, and answers how to send one. Whatever breaks the rules ends the stream. */
 function carryFrames(stream: Stream, take: (frame: Frame) => void): (frame: Frame) => void {
   stream.inactivityTimeout = NEVER_MS;
+  spareWindowUpdates(stream);
   const received = new Uint8ArrayList();
   stream.addEventListener('message', ({ data }) => {
     try {
@@ -137,6 +138,27 @@ function carryFrames(stream: Stream, take: (frame: Frame) => void): (frame: Fram
     unsentBytes += head.byteLength + body.byteLength;
     if (unsentBytes + stream.writeBufferLength > UNSENT_MAX_BYTES)
       stream.abort(new Error('the peer does not read what it is sent'));
+  };
+}
+
+/** The state of yamux for a stream; no part of its interface. */
+interface Window {
+  recvWindow?: number;
+  recvWindowCapacity?: number;
+  sendWindowUpdate?: () => void;
+}
+
+/**
+ * js-yamux tells the sender of each frame that its bytes were taken, so each message costs two on the wire. Here it
+ * does so when half of the window is used up, as the specification has it; the sender never waits for less.
+ */
+function spareWindowUpdates(stream: Stream): void {
+  const window = stream as Stream & Window;
+  const update = window.sendWindowUpdate;
+  if (update === undefined || window.recvWindowCapacity === undefined) return;
+  window.sendWindowUpdate = () => {
+    const { recvWindow = 0, recvWindowCapacity = 0 } = window;
+    if (recvWindowCapacity <= recvWindow / 2) update.call(stream);
   };
 }
 

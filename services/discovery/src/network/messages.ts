@@ -88,16 +88,43 @@ export type Holdings = z.infer<typeof Holdings>;
 /** No record is older than this: a relay may claim any age. */
 const RECORD_AGE_MAX_MS = 10 * 365 * 24 * 3_600_000;
 
-/** A member's record as it was signed, and how old it is. */
+/** A member's record as it was signed, and what the one that relays it knows of the member. */
 export const AgedRecord = z.object({
   signed: Signed,
+  /** How long ago a sign of life came, at most; 0 for what a peer says of itself. */
   ageMs: z
     .number()
     .min(0)
     .max(DATE_MAX_MS)
     .transform((ageMs) => Math.min(ageMs, RECORD_AGE_MAX_MS)),
+  /** It takes the member for down or out; the member itself then signs a newer record. */
+  isGone: z.boolean().optional(),
 });
 export type AgedRecord = z.infer<typeof AgedRecord>;
+
+/**
+ * Changes among the members that ride on one probe or its answer.
+ * Past it: the others come with the next ones.
+ */
+export const NEWS_PER_MESSAGE_MAX = 8;
+
+/** A member did not answer, while this was its newest record; only a newer one clears it of that. */
+export const Suspicion = z.object({ peerId: PeerId, incarnation: TimeMs, seq: TimeMs });
+export type Suspicion = z.infer<typeof Suspicion>;
+
+/** Riders on probes and their answers. */
+export const MemberNews = z.object({
+  records: batch('member', AgedRecord, NEWS_PER_MESSAGE_MAX),
+  suspicions: batch('member', Suspicion, NEWS_PER_MESSAGE_MAX),
+});
+export type MemberNews = z.infer<typeof MemberNews>;
+
+/** Random text that the answer to a probe has to be signed with, so that a helper can't make it up. */
+const Nonce = z
+  .string()
+  .min(16)
+  .max(64)
+  .regex(/^[\w-]*$/, 'is not a nonce');
 
 const Records = batch('member', AgedRecord, MEMBERS_MAX + 1);
 const Pins = batch('pin', Signed, PINS_PER_MESSAGE_MAX);
@@ -112,7 +139,12 @@ export const Stamp = z.object({
 
 /** A direct question of one peer to another. */
 export const Request = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('ping') }),
+  /** Is it there? With a nonce, the answer is signed, for a third that can't ask itself. */
+  z.object({ kind: z.literal('ping'), nonce: Nonce.optional(), news: MemberNews.optional() }),
+  /** Asks a helper to ping a member that does not answer us, with our nonce. */
+  z.object({ kind: z.literal('probe'), peerId: PeerId, nonce: Nonce }),
+  /** Whether both know the same of the members. */
+  z.object({ kind: z.literal('members-digest'), digest: z.string().max(64) }),
   /** Both sides tell all that they know of members (push-pull). */
   z.object({ kind: z.literal('exchange'), records: Records }),
   z.object({ kind: z.literal('ask'), ask: Ask }),
@@ -135,7 +167,14 @@ export type RequestKind = Request['kind'];
 
 /** The answers, by the kind of request. */
 export const REPLIES = {
-  ping: z.object({}),
+  ping: z.object({
+    /** Its record, with the nonce in it. */
+    signed: Signed.optional(),
+    news: MemberNews.optional(),
+  }),
+  /** Nothing when the member did not answer the helper either. */
+  probe: z.object({ signed: Signed.optional() }),
+  'members-digest': z.object({ isEqual: z.boolean() }),
   exchange: z.object({ records: Records }),
   ask: Answer,
   answer: z.object({}),

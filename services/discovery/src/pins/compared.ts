@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert';
 import type { Member, PeerId } from '@shoal/protocol';
-import { FULL_MESH_MAX } from '../members/join.ts';
+import { FULL_MESH_MAX } from '../members/membership.ts';
 import type { Wire } from '../network/wire.ts';
 
 type Other = Pick<Member, 'peerId' | 'state' | 'leaving' | 'draining'>;

@@ -45,6 +45,7 @@ import { createAsk } from '../../src/network/ask.ts';
 import type { Engine } from '../../src/network/engine.ts';
 import { Health } from '../../src/health/health.ts';
 import { createHolders } from '../../src/holders/holders.ts';
+import { startFailureDetector } from '../../src/members/failure.ts';
 import { Membership } from '../../src/members/membership.ts';
 import type { OwnFacts } from '../../src/members/own-record.ts';
 import { AgedRecord, Ask, Holdings, REPLIES, Request, Stamp } from '../../src/network/messages.ts';
@@ -219,11 +220,23 @@ async function openStand() {
     wire,
     facts: () => factsOf(memberOf(me)),
     heartbeatMs: 60_000,
+    pingMs: 60_000,
     outAfterMs: 60_000,
     refusals,
     metrics,
     log,
   });
+  stack.use(
+    startFailureDetector({
+      self: me.peerId,
+      isAside: () => false,
+      membership,
+      wire,
+      pingMs: 60_000,
+      loops: createLoops({ log }),
+      log,
+    }),
+  );
   const holders = createHolders({ clock: membership.clock });
   const ownClock = createOwnClock({
     members: () => membership.table.all(),
@@ -406,10 +419,23 @@ const signedReaders: readonly Reader[] = [
 ];
 
 const requests: readonly (() => { [name: string]: Json })[] = [
-  () => ({ kind: 'ping' }),
+  () => ({
+    kind: 'ping',
+    nonce: 'x'.repeat(32),
+    news: {
+      records: [
+        { signed: signed('member', memberOf(stand.liar), stand.liar), ageMs: 0, isGone: true },
+      ],
+      suspicions: [{ peerId: stand.liar.peerId, incarnation: 1, seq: 1 }],
+    },
+  }),
+  () => ({ kind: 'probe', peerId: stand.liar.peerId, nonce: 'x'.repeat(32) }),
+  () => ({ kind: 'members-digest', digest: 'x'.repeat(43) }),
   () => ({
     kind: 'exchange',
-    records: [{ signed: signed('member', memberOf(stand.liar), stand.liar), ageMs: 0 }],
+    records: [
+      { signed: signed('member', memberOf(stand.liar), stand.liar), ageMs: 0, isGone: true },
+    ],
   }),
   () => ({
     kind: 'ask',
@@ -439,9 +465,21 @@ const stampOf = (): Json => ({
   origin: stand.liar.peerId,
 });
 const replies: Readonly<Record<keyof typeof REPLIES, () => { [name: string]: Json }>> = {
-  ping: () => ({}),
+  ping: () => ({
+    signed: signed('member', memberOf(stand.liar), stand.liar),
+    news: {
+      records: [
+        { signed: signed('member', memberOf(stand.liar), stand.liar), ageMs: 0, isGone: true },
+      ],
+      suspicions: [{ peerId: stand.liar.peerId, incarnation: 1, seq: 1 }],
+    },
+  }),
+  probe: () => ({ signed: signed('member', memberOf(stand.liar), stand.liar) }),
+  'members-digest': () => ({ isEqual: true }),
   exchange: () => ({
-    records: [{ signed: signed('member', memberOf(stand.liar), stand.liar), ageMs: 0 }],
+    records: [
+      { signed: signed('member', memberOf(stand.liar), stand.liar), ageMs: 0, isGone: true },
+    ],
   }),
   ask: () => ({ haves: [mapOf(rootOf('a'))], pin: goodPin() }),
   answer: () => ({}),

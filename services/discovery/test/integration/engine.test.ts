@@ -1,7 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import { expect, it } from '@jest/globals';
-import { noise } from '@libp2p/noise';
-import { preSharedKey } from '@libp2p/pnet';
 import { tcp } from '@libp2p/tcp';
 import { yamux } from '@libp2p/yamux';
 import { multiaddr } from '@multiformats/multiaddr';
@@ -9,6 +7,8 @@ import { createLog, openIdentity } from '@shoal/chassis';
 import { eventually, openTemporaryFolder } from '@shoal/testkit';
 import { createLibp2p } from 'libp2p';
 import { join } from 'node:path';
+import { createMetrics } from '../../src/metrics.ts';
+import { createHandshake } from '../../src/network/handshake.ts';
 import { startLibp2p } from '../../src/network/libp2p-engine.ts';
 
 const SWARM_KEY = randomBytes(32);
@@ -17,6 +17,7 @@ const signal = AbortSignal.timeout(50_000);
 it('takes a connection that takes no more streams for none, though its socket stays open', async () => {
   await using folder = await openTemporaryFolder();
   const events: string[] = [];
+  const [metrics, log] = [createMetrics(), createLog('test', 'silent')];
   const engine = await startLibp2p({
     privateKeyRaw: openIdentity(join(folder.path, 'identity.key')).privateKeyRaw,
     swarmKey: SWARM_KEY,
@@ -30,14 +31,13 @@ it('takes a connection that takes no more streams for none, though its socket st
       broadcast: () => true,
       request: (_, bytes) => Promise.resolve(bytes),
     },
-    log: createLog('test', 'silent'),
+    metrics,
+    log,
   });
-  const psk = Buffer.from(`/key/swarm/psk/1.0.0/\n/base16/\n${SWARM_KEY.toString('hex')}\n`);
   const other = await createLibp2p({
     transports: [tcp()],
-    connectionEncrypters: [noise()],
+    ...createHandshake({ swarmKey: SWARM_KEY, metrics, log }),
     streamMuxers: [yamux()],
-    connectionProtector: preSharedKey({ psk }),
     connectionMonitor: { enabled: false },
     connectionGater: { denyDialMultiaddr: () => false },
   });

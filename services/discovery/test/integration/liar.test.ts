@@ -7,6 +7,7 @@ import { createLog, readSwarmKey } from '@shoal/chassis';
 import { ClockWrong, discoveryRoutes, PeerId } from '@shoal/protocol';
 import { eventually } from '@shoal/testkit';
 import { base58btc } from 'multiformats/bases/base58';
+import { createMetrics } from '../../src/metrics.ts';
 import type { Engine } from '../../src/network/engine.ts';
 import { startLibp2p } from '../../src/network/libp2p-engine.ts';
 import { draft, haveMap, type TestPeer } from './peer.ts';
@@ -41,6 +42,7 @@ async function startLiar(target: TestPeer): Promise<Liar> {
     listen: ['/ip4/127.0.0.1/tcp/0'],
     audience: () => [],
     mdns: false,
+    metrics: createMetrics(),
     log: createLog('discovery', 'silent'),
     events: {
       connected: () => {},

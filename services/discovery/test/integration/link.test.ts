@@ -1,8 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { createLog } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
 import { eventually } from '@shoal/testkit';
+import { createMetrics } from '../../src/metrics.ts';
+import { hostOf, tcpAddress } from '../../src/network/addresses.ts';
 import type { Engine, Topic } from '../../src/network/engine.ts';
 import { startLibp2p } from '../../src/network/libp2p-engine.ts';
 import { framesOf } from '../../src/network/link.ts';
@@ -38,6 +42,7 @@ async function open(): Promise<Node> {
     listen: ['/ip4/127.0.0.1/tcp/0'],
     mdns: false,
     audience: () => node.audience,
+    metrics: createMetrics(),
     log: createLog('discovery', 'silent'),
     events: {
       connected: () => {},
@@ -137,6 +142,31 @@ describe('a link', () => {
     await two.engine.stop();
     expect(await failed).toBe('rejected');
     await eventually('the link is gone', () => !one.engine.reachesAll());
+  });
+
+  it('takes one frame on the wire for a question, and one for its answer', async () => {
+    const [near, far] = [await open(), await open()];
+    const port = hostOf(far.engine.addresses()[0] ?? '')?.port ?? 0;
+    let [asked, answered] = [0, 0];
+    const proxy = createServer((socket) => {
+      const onward = connect(port, '127.0.0.1');
+      for (const each of [socket, onward]) each.on('error', () => {});
+      socket.on('data', (bytes) => (asked += bytes.byteLength)).pipe(onward);
+      onward.on('data', (bytes) => (answered += bytes.byteLength)).pipe(socket);
+    }).listen(0, '127.0.0.1');
+    await once(proxy, 'listening');
+    try {
+      const address = tcpAddress('127.0.0.1', (proxy.address() as AddressInfo).port); // it listens on TCP
+      const peerId = await near.engine.dial([address], { signal: deadline() });
+      const ask = () => near.engine.request(peerId, Buffer.from('?'), { signal: deadline() });
+      for (let index = 0; index < 20; index += 1) await ask(); // links both ways stand by then
+      [asked, answered] = [0, 0];
+      for (let index = 0; index < 100; index += 1) await ask();
+      // A body of one byte, 9 of ours, 12 of yamux, 18 of Noise; with an answer to each frame 70.
+      expect(Math.max(asked, answered) / 100).toBeLessThan(50);
+    } finally {
+      proxy.close();
+    }
   });
 
   it('brings a broadcast straight to a member that is linked, and says whose it is', async () => {

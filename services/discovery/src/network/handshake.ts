@@ -1,0 +1,159 @@
+/**
+ * How two peers begin to talk. Each says first, in clear, which version of the wire it speaks; then Noise
+ * authenticates their identities, and proves in the same messages that both belong to the swarm.
+ *
+ * The proof is Noise's prologue: bytes that both sides mix into the handshake's hash and neither sends. They
+ * are derived from the swarm key, so the tags of a stranger don't verify, and it is cut off before anything is
+ * asked or served (docs/decisions/0024). `proveMembership` is all that knows of this.
+ *
+ * Rejected: a pre-shared key under Noise (XSalsa20 in JavaScript over all bytes, a fifth of the CPU of
+ * messages), and a signature over the channel after Noise: until it comes a stranger would be inside.
+ */
+import { hkdfSync } from 'node:crypto';
+import type { ConnectionEncrypter, ConnectionProtector } from '@libp2p/interface';
+import { noise, type NoiseComponents } from '@libp2p/noise';
+import { byteStream } from '@libp2p/utils';
+import type { Log } from '@shoal/chassis';
+import type { Metrics } from '../metrics.ts';
+
+/**
+ * The version of all that peers say to each other: docs/protocol.md has the list of versions, and when this is
+ * raised. 1 was the wire under a pre-shared key, which said no version.
+ */
+export const WIRE_VERSION = 2;
+
+/** Six letters that no other protocol begins with, then the version as u16. */
+const GREETING = Buffer.from('shoal\n');
+const GREETING_BYTES = GREETING.byteLength + 2;
+/** The same host is named in the log again after this long. */
+const QUIET_MS = 10 * 60_000;
+/**
+ * Hosts whose refusal was logged and is remembered.
+ * Past it: the oldest is logged again.
+ */
+const HOSTS_MAX = 256;
+
+export interface Handshake {
+  /** Runs first on every connection; libp2p has a place there for a protector, which this is not. */
+  readonly connectionProtector: () => ConnectionProtector;
+  readonly connectionEncrypters: [(components: NoiseComponents) => ConnectionEncrypter];
+}
+
+export function createHandshake({
+  swarmKey,
+  wireVersion = WIRE_VERSION,
+  ...deps
+}: {
+  readonly swarmKey: Uint8Array;
+  /** Another one in tests. */
+  readonly wireVersion?: number;
+  readonly metrics: Pick<Metrics, 'handshakesRefused'>;
+  readonly log: Pick<Log, 'warn'>;
+}): Handshake {
+  const refused = createRefused(deps);
+  const prove = proveMembership(swarmKey, wireVersion);
+  return {
+    connectionProtector: () => new Greeting(wireVersion, refused),
+    connectionEncrypters: [(components) => new Proof(prove(components), refused)],
+  };
+}
+
+/** Noise between members: the one place that decides who is one. */
+function proveMembership(swarmKey: Uint8Array, wireVersion: number) {
+  const info = `shoal wire ${wireVersion} membership`;
+  const prologueBytes = new Uint8Array(hkdfSync('sha256', swarmKey, '', info, 32));
+  return noise({ prologueBytes });
+}
+
+type Refused = (reason: 'version' | 'proof', connection: object, sentence: string) => void;
+
+/** Counts connections that were refused because of what the other side is, and logs each host once in a while. */
+function createRefused({
+  metrics,
+  log,
+}: {
+  readonly metrics: Pick<Metrics, 'handshakesRefused'>;
+  readonly log: Pick<Log, 'warn'>;
+}): Refused {
+  const toldAtMs = new Map<string, number>();
+  return (reason, connection, sentence) => {
+    metrics.handshakesRefused.inc({ reason });
+    const { remoteAddr } = connection as { readonly remoteAddr?: { toString(): string } }; // of a socket's end
+    const address = String(remoteAddr);
+    const [, , host = ''] = address.split('/');
+    const nowMs = performance.now();
+    const key = `${reason} ${host}`;
+    if (nowMs - (toldAtMs.get(key) ?? -Infinity) < QUIET_MS) return;
+    toldAtMs.delete(key); // back to the end: the oldest goes first
+    toldAtMs.set(key, nowMs);
+    const [oldest] = toldAtMs.keys();
+    if (toldAtMs.size > HOSTS_MAX && oldest !== undefined) toldAtMs.delete(oldest);
+    log.warn({ address }, sentence);
+  };
+}
+
+/** Says which wire this peer speaks, and goes on only with one that speaks the same. */
+class Greeting implements ConnectionProtector {
+  readonly #wireVersion: number;
+  readonly #refused: Refused;
+
+  constructor(wireVersion: number, refused: Refused) {
+    this.#wireVersion = wireVersion;
+    this.#refused = refused;
+  }
+
+  async protect(
+    ...[connection, options]: Parameters<ConnectionProtector['protect']>
+  ): ReturnType<ConnectionProtector['protect']> {
+    const own = this.#wireVersion;
+    const stream = byteStream(connection);
+    const greeting = Buffer.alloc(GREETING_BYTES);
+    GREETING.copy(greeting);
+    greeting.writeUInt16BE(own, GREETING.byteLength);
+    await stream.write(greeting, options);
+    // A knock, or silence until the time is over, is not worth a line.
+    const answer = await stream.read({ bytes: GREETING_BYTES, ...options });
+    const said = Buffer.from(answer.subarray());
+    const isShoal = said.subarray(0, GREETING.byteLength).equals(GREETING);
+    const theirs = isShoal ? said.readUInt16BE(GREETING.byteLength) : undefined;
+    if (theirs === own) return stream.unwrap();
+    const sentence =
+      theirs === undefined
+        ? 'a connection was refused: the other side is a peer of an earlier version of Shoal, or none at all; run the same version on all peers'
+        : `a connection was refused: the other peer speaks version ${theirs} of the wire, this one ${own}; run the same version of Shoal on all peers`;
+    this.#refused('version', connection, sentence);
+    throw new Error(sentence);
+  }
+}
+
+/** The encrypter of a connection, whose failures are logged. */
+class Proof implements ConnectionEncrypter {
+  readonly protocol: string;
+  readonly #inner: ConnectionEncrypter;
+  readonly #refused: Refused;
+
+  constructor(inner: ConnectionEncrypter, refused: Refused) {
+    this.protocol = inner.protocol;
+    this.#inner = inner;
+    this.#refused = refused;
+  }
+
+  secureInbound: ConnectionEncrypter['secureInbound'] = async (connection, options) =>
+    await this.#tell(connection, options?.signal, this.#inner.secureInbound(connection, options));
+
+  secureOutbound: ConnectionEncrypter['secureOutbound'] = async (connection, options) =>
+    await this.#tell(connection, options?.signal, this.#inner.secureOutbound(connection, options));
+
+  async #tell<T>(connection: object, signal: AbortSignal | undefined, secured: Promise<T>) {
+    try {
+      return await secured;
+    } catch (cause) {
+      if (signal?.aborted === true) throw cause;
+      // One without the key gives up at our answer, so to the side that was called it looks like breaking off.
+      const sentence =
+        'a connection was refused: the other peer has another swarm key, or broke off the handshake';
+      this.#refused('proof', connection, sentence);
+      throw new Error(sentence, { cause });
+    }
+  }
+}

@@ -1,0 +1,164 @@
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import type { MemberState } from '@shoal/protocol';
+import { HEARTBEAT_MS, Network, type Node, PING_MS } from './network.ts';
+
+jest.setTimeout(60_000);
+const HEARTBEAT_TURNS = HEARTBEAT_MS / PING_MS;
+
+let network: Network;
+beforeEach(() => {
+  network = new Network();
+});
+afterEach(() => {
+  for (const { detector } of network.nodes.values()) detector.stop();
+});
+
+const stateOf = ({ membership }: Node, { peerId }: Node): MemberState | undefined =>
+  membership.table.get(peerId)?.state;
+const statesOf = (of: Node, all: readonly Node[]) => [
+  ...new Set(all.filter((each) => each !== of).map((each) => stateOf(each, of))),
+];
+const sentOf = (all: readonly Node[], kind: string) =>
+  all.reduce((sum, { sent }) => sum + (sent.get(kind) ?? 0), 0);
+
+describe('a peer at rest', () => {
+  it.each([
+    [3, 2],
+    [5, 4],
+    [20, 19],
+    [70, 24],
+  ])('of %i members sends at most one message a turn', async (count, degree) => {
+    const all = await network.addMany(count, degree);
+    await network.turns(40); // by then all has been told
+    for (const { sent } of all) sent.clear();
+    await network.turns(20);
+    for (const { sent } of all) {
+      expect([...sent.keys()].filter((kind) => kind !== 'ping')).toEqual([]);
+      expect(sent.get('ping') ?? 0).toBeLessThanOrEqual(20);
+    }
+    expect(sentOf(all, 'ping')).toBeGreaterThan(count * 5);
+    for (const each of all) expect(statesOf(each, all)).toEqual(['alive']);
+  });
+});
+
+describe('a member that hangs', () => {
+  it.each([5, 20])('is suspected by all of %i soon, and down in time', async (count) => {
+    const all = await network.addMany(count);
+    await network.turns(count);
+    const [hung, ...others] = all as [Node, ...Node[]];
+    hung.state = 'frozen';
+    let turns = 0;
+    for (; turns < 12 && others.some((each) => stateOf(each, hung) === 'alive'); turns += 1)
+      await network.turns(1);
+    expect(turns).toBeLessThan(12);
+    expect(statesOf(hung, others)).toEqual(['suspect']);
+    await network.turns(2 * HEARTBEAT_TURNS + 10);
+    expect(statesOf(hung, others)).toEqual(['down']);
+    for (const each of others) expect(statesOf(each, others)).toEqual(['alive']);
+  });
+
+  it('is cleared of it when it wakes in time', async () => {
+    const all = await network.addMany(5);
+    const [hung, ...others] = all as [Node, ...Node[]];
+    hung.state = 'frozen';
+    await network.turns(7);
+    expect(statesOf(hung, others)).toEqual(['suspect']);
+    hung.state = 'up';
+    await network.turns(8);
+    expect(statesOf(hung, others)).toEqual(['alive']);
+  });
+});
+
+describe('a member that one can not reach', () => {
+  it('lives by the answers that it signs for helpers, and by nothing else', async () => {
+    const [one, far, ...rest] = (await network.addMany(5)) as [Node, Node, ...Node[]];
+    network.cut(one, far);
+    await network.turns(60);
+    expect(stateOf(one, far)).toBe('alive');
+    expect(one.sent.get('probe')).toBeGreaterThan(0);
+    expect(sentOf(rest, 'probe')).toBe(0);
+    far.state = 'frozen';
+    await network.turns(2 * HEARTBEAT_TURNS + 14);
+    expect(stateOf(one, far)).toBe('down');
+  });
+
+  it.each([
+    ['the record that all know', false],
+    ['its answer to another probe', true],
+  ])('is not alive for a helper that brings %s', async (_, isSigned) => {
+    const [one, far, liar] = (await network.addMany(3)) as [Node, Node, Node];
+    const { own } = far.membership.introduce('an earlier nonce');
+    const signed = isSigned ? own : far.membership.own().signed;
+    liar.wire.handle('probe', () => ({ signed }));
+    far.state = 'frozen';
+    await network.turns(6);
+    expect(one.sent.get('probe')).toBeGreaterThan(0);
+    expect(stateOf(one, far)).toBe('suspect');
+    await network.turns(2 * HEARTBEAT_TURNS + 4);
+    expect(stateOf(one, far)).toBe('down');
+  });
+});
+
+describe('a liar', () => {
+  it('makes no suspect of a member that we watch: it is probed, and answers', async () => {
+    const all = await network.addMany(5);
+    const [liar, victim, ...others] = all as [Node, Node, ...Node[]];
+    const { incarnation, seq } = victim.membership.own().record;
+    const suspicions = [{ peerId: victim.peerId, incarnation, seq }];
+    for (let time = 0; time < 5; time += 1) {
+      for (const { peerId } of others)
+        await liar.wire.request(peerId, { kind: 'ping', news: { records: [], suspicions } });
+      await network.settle();
+      expect(statesOf(victim, others)).toEqual(['alive']);
+    }
+  });
+
+  it('makes a suspect of one that we do not watch, until that signs a newer record', async () => {
+    const all = await network.addMany(70, 24);
+    const [liar, ...others] = all as [Node, ...Node[]];
+    const near = others.find(({ links }) => links.has(liar.peerId)) as Node;
+    const victim = others.find(
+      ({ links, peerId }) => !links.has(near.peerId) && peerId !== near.peerId,
+    ) as Node;
+    const { incarnation, seq } = victim.membership.own().record;
+    const suspicions = [{ peerId: victim.peerId, incarnation, seq }];
+    await liar.wire.request(near.peerId, { kind: 'ping', news: { records: [], suspicions } });
+    expect(stateOf(near, victim)).toBe('suspect');
+    await network.turns(30);
+    expect(statesOf(victim, all)).toEqual(['alive']);
+    expect(victim.membership.own().record.seq).toBeGreaterThan(seq);
+  });
+
+  it('keeps no dead member alive by repeating its record', async () => {
+    const all = await network.addMany(5);
+    const [liar, dead, ...others] = all as [Node, Node, ...Node[]];
+    const { record, signed } = dead.membership.own();
+    dead.state = 'dead';
+    for (const each of all) if (each !== dead) network.disconnect(each, dead);
+    for (const { membership } of others)
+      membership.table.declareDown(dead.peerId, record.incarnation, network.nowMs);
+    for (let time = 0; time < 10; time += 1) {
+      network.nowMs += HEARTBEAT_MS;
+      for (const { peerId } of others)
+        await liar.wire.request(peerId, {
+          kind: 'exchange',
+          records: [{ signed, ageMs: 0 }],
+        });
+      expect(statesOf(dead, others)).toEqual(['down']);
+    }
+  });
+});
+
+describe('a member that one takes for gone by mistake', () => {
+  it('hears of it from the others, and comes back with a newer record', async () => {
+    const [one, far, ...rest] = (await network.addMany(4)) as [Node, Node, ...Node[]];
+    const { record } = far.membership.own();
+    network.cut(one, far);
+    one.membership.table.declareDown(far.peerId, record.incarnation, network.nowMs);
+    await network.turns(20);
+    await one.membership.compare((rest[0] as Node).peerId);
+    await network.turns(10);
+    expect(stateOf(one, far)).toBe('alive');
+    expect(far.membership.own().record.seq).toBeGreaterThan(record.seq);
+  });
+});
