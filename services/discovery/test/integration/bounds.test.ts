@@ -727,7 +727,7 @@ describe('jobs of a queue', () => {
   const lease = '0'.repeat(8) + '-0000-4000-8000-000000000000';
   const jobs: Readonly<Record<QueueName, () => Json>> = {
     replicate: () => ({ v: 1, lease, cids: [rootOf('a')], replicas: 3 }),
-    settle: () => ({ v: 1, root: rootOf('a') }),
+    settle: () => ({ v: 2, roots: [rootOf('a')] }),
     release: () => ({ v: 1, lease, keep: false }),
   };
   it.each(Object.entries(jobs))('of %s are bounded', async (name, sample) => {
@@ -793,15 +793,21 @@ describe('routes', () => {
   };
   const bodies: Readonly<Record<string, Json>> = {
     '/discovery/pins': {
-      root: rootOf('a'),
-      kind: 'file',
-      name: 'x',
-      sizeBytes: 1,
-      sha256: 'a'.repeat(64),
-      blocks: 1,
-      replicas: 2,
-      expiresAtMs: 1,
+      drafts: [
+        {
+          root: rootOf('a'),
+          kind: 'file',
+          name: 'x',
+          sizeBytes: 1,
+          sha256: 'a'.repeat(64),
+          blocks: 1,
+          replicas: 2,
+          expiresAtMs: 1,
+        },
+      ],
     },
+    '/discovery/pins/find': { hashes: [rootOf('a')] },
+    '/storage/blocks/keep': { blocks: [{ cid: rootOf('a'), replicas: 2 }] },
     '/discovery/files/:hash': { name: 'x', replicas: 2, expiresAt: '2099-01-01T00:00:00Z' },
     '/discovery/meetings': { nonce: 'x'.repeat(32), record: { payload: 'x', signature: 'x' } },
     '/discovery/wants': { roots: [rootOf('a')], enough: 1, timeoutMs: 1000 },
@@ -813,6 +819,13 @@ describe('routes', () => {
       expiresAt: '2099-01-01T00:00:00Z',
       gateways: ['http://127.0.0.1'],
     },
+  };
+  /** What a query must have, where it has to have something. */
+  const queries: Readonly<Record<string, Record<string, string>>> = {
+    '/storage/blocks': { codec: 'raw' },
+    '/chunker/kubo/import': { as: 'car', pin: 'false' },
+    '/transfer/copies/small': { replicas: '2', copies: '1' },
+    '/transfer/replicas/small': { replicas: '2', nonce: 'x'.repeat(22) },
   };
   const send = async (
     { method, service, path }: Route,
@@ -850,7 +863,7 @@ describe('routes', () => {
       const body: Json | undefined = hasJson
         ? (bodies[`/${route.service}${route.path}`] ?? sampled(route.body as z.ZodObject))
         : undefined;
-      const required = route.query.safeParse({}).success ? {} : { codec: 'raw' };
+      const required = queries[`/${route.service}${route.path}`] ?? {};
       expect(await send(route, params, { ...query, ...required }, body)).toBe(204);
       for (const path of body === undefined ? [] : pathsOf(body)) {
         counted.pairs += 1;

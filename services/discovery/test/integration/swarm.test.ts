@@ -191,9 +191,9 @@ describe('pins', () => {
     await redis.restart();
     const connection = new Redis({ path: redis.socket });
     const found = await eventually('the job', () =>
-      connection.hget(`bull:settle:settle-${root}`, 'data').then((data) => data ?? undefined),
+      connection.hget('bull:settle:1', 'data').then((data) => data ?? undefined),
     );
-    expect(JSON.parse(found)).toEqual({ v: 1, root });
+    expect(JSON.parse(found)).toEqual({ v: 2, roots: [root] });
     connection.disconnect();
   });
 
