@@ -55,6 +55,8 @@ const readUpkeep = async (): Promise<UpkeepReport> =>
 
 describe('the background work of a peer', () => {
   it('is listed whole by GET /upkeep, each loop with its last run', async () => {
+    // There is room; and a record that says the same is signed again after ten minutes.
+    const mayBeLate = ['make-room', 'presence'];
     let late: string[] = [];
     const { loops } = await eventually(
       () => `every loop ran, but for ${late.join(', ')}`,
@@ -62,7 +64,7 @@ describe('the background work of a peer', () => {
         const report = await readUpkeep();
         late = report.loops.flatMap((each) =>
           each.loops
-            .filter(({ name, runs }) => runs === 0 && name !== 'make-room')
+            .filter(({ name, runs }) => runs === 0 && !mayBeLate.includes(name))
             .map(({ name }) => `${each.service} ${name}`),
         );
         return late.length === 0 && report;
@@ -81,7 +83,7 @@ describe('the background work of a peer', () => {
     const undated = all.filter(
       (loop) => loop.lastRunAtMs === undefined || loop.tookMs === undefined,
     );
-    expect(undated.map(({ name }) => name)).toEqual(['make-room']); // there was room
+    expect(undated.map(({ name }) => name).toSorted()).toEqual(mayBeLate);
     expect(all.filter(({ lastError }) => lastError !== undefined)).toEqual([]);
   }, 120_000);
 

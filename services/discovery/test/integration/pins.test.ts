@@ -95,10 +95,10 @@ describe('deletion', () => {
     await reader.subscribe(EVENTS_CHANNEL);
     await jobs.flushall();
     await a.ask('DELETE', `/files/${root}`);
-    await eventually(
-      'the job',
-      async () => (await jobs.exists(`bull:settle:settle-${root}`)) === 1,
-    );
+    await eventually('the job', async () => {
+      const found = await jobs.hget('bull:settle:1', 'data');
+      return found !== null && (JSON.parse(found) as { roots: string[] }).roots.includes(root);
+    });
     await eventually('the event', () => events.find(({ kind }) => kind === 'deleted'));
     expect(events.find(({ kind }) => kind === 'deleted')).toMatchObject({ cid: root, name: 'one' });
     reader.disconnect();

@@ -2,7 +2,7 @@
  * ⑦ Fetch: which peer a block comes from.
  *
  * Our own disk is the nearest there is, however busy. Of the others, those that fail go last; then those that
- * said they hold the block come before those on which it is placed, and these before those that did not say; of
+ * said they hold the block, and those on which it is placed, come before those that did not say; of
  * peers that are alike so far, the one that gives a block soonest now (swarm's rank.ts) is asked. Until the first
  * answers are here all is a guess: a wrong one costs a short "I don't have it", waiting would cost every reader
  * a round trip. race-providers.ts then asks them in this order.
@@ -33,7 +33,11 @@ export interface Providers {
   readonly unsure?: readonly Member[];
 }
 
-/** The groups of providers, likeliest first. */
+/**
+ * How doubtful it is that the members of a group have the block. Placement is as good as a member's word: one that
+ * came back in the middle of a transfer has not said anything yet.
+ */
+const DOUBTS = { said: 0, placed: 0, unsure: 1 } as const satisfies Record<keyof Providers, number>;
 const GROUPS = ['said', 'placed', 'unsure'] as const satisfies readonly (keyof Providers)[];
 
 export interface Source {
@@ -114,8 +118,13 @@ function choose(
   tried: ReadonlySet<PeerId>,
   ranking: Ranking,
 ): Choice | undefined {
-  const providers = GROUPS.flatMap((group, doubt) =>
-    (groups[group] ?? []).map((member) => ({ peerId: member.peerId, member, group, doubt })),
+  const providers = GROUPS.flatMap((group) =>
+    (groups[group] ?? []).map((member) => ({
+      peerId: member.peerId,
+      member,
+      group,
+      doubt: DOUBTS[group],
+    })),
   ).filter(({ peerId }) => !tried.has(peerId));
   const nowMs = performance.now();
   const own = providers.find(({ member }) => member.isSelf);
