@@ -34,8 +34,14 @@ export function startSettleRequests(deps: {
     isFlushing = true;
     try {
       for (const roots of batchesOf([...waiting], CIDS_PER_BATCH_MAX)) {
-        await producer.add({ v: 2, roots });
+        // Taken out first: one that changes while its job is being queued needs another.
         for (const root of roots) waiting.delete(root);
+        try {
+          await producer.add({ v: 2, roots });
+        } catch (error) {
+          for (const root of roots) waiting.add(root);
+          throw error;
+        }
       }
     } finally {
       isFlushing = false;

@@ -199,6 +199,11 @@ describe('pins', () => {
 
   it('that nobody has are 404 soon', async () => {
     const [, b] = await startThree();
+    // A member that is known and not linked yet is waited for: it may have the file.
+    await eventually(
+      'all are linked',
+      async () => (await metric(b.origin, 'shoal_discovery_connections')) === 2,
+    );
     const askedAtMs = performance.now();
     const error = await b.find(draft('nothing').root).catch((err: unknown) => err);
     expect(error).toBeInstanceOf(FileNotFound);
