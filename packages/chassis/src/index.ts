@@ -24,6 +24,7 @@ export * from './http/proxy-path.ts';
 export * from './shares/rate-rule.ts';
 export * from './shares/recent-map.ts';
 export * from './process/run.ts';
+export * from './http/read-body.ts';
 export * from './http/server.ts';
 export * from './process/service.ts';
 export * from './shares/shares.ts';

@@ -21,7 +21,7 @@ import {
 } from '@shoal/protocol';
 import { heldHere } from './confirmations.ts';
 import type { CopyProofs } from './copy-proofs.ts';
-import { isTrusted, type MemberView, targetOf } from '../peers/member-view.ts';
+import { ableHolders, isTrusted, type MemberView, targetOf } from '../peers/member-view.ts';
 import type { Metrics } from '../metrics.ts';
 
 /** A receiver answers for 64 blocks when all are durable: 64 MiB at a slow disk's speed. */
@@ -114,15 +114,8 @@ function planOffers(
   view: MemberView,
 ): Map<Member, Cid[]> {
   const offers = new Map<Member, Cid[]>();
-  const able = new Set(view.asked().map(({ peerId }) => peerId));
   for (const cid of cids) {
-    const order = view.placement(partitionOf(cid));
-    const targets = order
-      .filter(
-        (member) => able.has(member.peerId) && !failed.has(member.peerId) && isTrusted(member),
-      )
-      .slice(0, replicas);
-    for (const member of targets) {
+    for (const member of ableHolders(view, cid, replicas, failed)) {
       if (member.isSelf || confirmed.get(cid)?.has(member.peerId) === true) continue;
       offers.set(member, [...(offers.get(member) ?? []), cid]);
     }

@@ -4,10 +4,8 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { hashBlock } from '@shoal/blocks';
+import { announcedSize, readBody } from '@shoal/chassis';
 import {
-  BodyIncomplete,
-  BodyTooLarge,
-  BodyTooSlow,
   type Cid,
   CIDS_PER_BATCH_MAX,
   decodeFrames,
@@ -36,7 +34,10 @@ export async function readSentBlocks({
   readonly response: ServerResponse;
 }): Promise<SentBlock[]> {
   try {
-    const frames = decodeFrames(await readBody(request));
+    const sizeMaxBytes = BODY_SIZE_MAX_BYTES;
+    const buffer = Buffer.allocUnsafe(announcedSize(request, sizeMaxBytes) ?? sizeMaxBytes);
+    const limits = { sizeMaxBytes, stallTimeoutMs: BODY_TIMEOUT_MS };
+    const frames = decodeFrames(await readBody(request, buffer, limits));
     if (frames.length === 0 || frames.length > CIDS_PER_BATCH_MAX)
       throw new RequestInvalid({ reason: `it holds ${frames.length} blocks` });
     return frames.map(({ codec, bytes }) => ({ cid: hashBlock(codec, bytes), bytes }));
@@ -50,33 +51,3 @@ export async function readSentBlocks({
 /** The body that a call with these blocks has. Only raw blocks are whole files. */
 export const bodyOf = (blocks: readonly SentBlock[]): Uint8Array =>
   encodeFrames(blocks.map(({ bytes }) => ({ codec: 'raw', bytes })));
-
-function readBody(request: IncomingMessage): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const pieces: Uint8Array[] = [];
-    let sizeBytes = 0;
-    const finish = (done: () => void): void => {
-      clearTimeout(late);
-      request.off('data', onData).off('end', onEnd).off('close', onClose);
-      done();
-    };
-    const onData = (piece: Uint8Array): void => {
-      sizeBytes += piece.length;
-      if (sizeBytes > BODY_SIZE_MAX_BYTES)
-        return finish(() => reject(new BodyTooLarge({ sizeMaxBytes: BODY_SIZE_MAX_BYTES })));
-      pieces.push(piece);
-    };
-    const onEnd = (): void => finish(() => resolve(Buffer.concat(pieces, sizeBytes)));
-    const onClose = (): void =>
-      finish(() =>
-        reject(new BodyIncomplete({ receivedBytes: sizeBytes, expectedBytes: undefined })),
-      );
-    const late = setTimeout(() => {
-      const bytesPerSecondMin = Math.ceil((BODY_SIZE_MAX_BYTES * 1000) / BODY_TIMEOUT_MS);
-      finish(() => reject(new BodyTooSlow({ bytesPerSecondMin })));
-    }, BODY_TIMEOUT_MS);
-    request.on('error', () => {}); // `close` reports a caller that left
-    request.on('data', onData).on('end', onEnd).on('close', onClose);
-    if (request.destroyed) onClose();
-  });
-}

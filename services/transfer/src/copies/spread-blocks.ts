@@ -6,11 +6,10 @@
  * The caller is answered as soon as each block has the copies that it waits for; the rest goes on, and what that
  * misses settling finds, once the file is pinned.
  */
-import { partitionOf } from '@shoal/blocks';
 import type { Log, PeerClient } from '@shoal/chassis';
 import { type Cid, type Member, type PeerId, storageRoutes, transferRoutes } from '@shoal/protocol';
 import type { Metrics } from '../metrics.ts';
-import { isTrusted, type MemberView, targetOf } from '../peers/member-view.ts';
+import { ableHolders, type MemberView, targetOf } from '../peers/member-view.ts';
 import type { CopyProofs } from './copy-proofs.ts';
 import { bodyOf, type SentBlock } from './sent-blocks.ts';
 
@@ -107,20 +106,11 @@ class Spread {
   /** Each block to the first peers of its order that can be asked, did not fail, and have not confirmed it. */
   #plan(): Map<Member, SentBlock[]> {
     const { view } = this.#deps;
-    const able = new Set(view.asked().map(({ peerId }) => peerId));
     const plan = new Map<Member, SentBlock[]>();
-    for (const block of this.#blocks) {
-      const targets = view
-        .placement(partitionOf(block.cid))
-        .filter(
-          (member) =>
-            able.has(member.peerId) && !this.#failed.has(member.peerId) && isTrusted(member),
-        )
-        .slice(0, this.#wishes.replicas);
-      for (const member of targets)
+    for (const block of this.#blocks)
+      for (const member of ableHolders(view, block.cid, this.#wishes.replicas, this.#failed))
         if (this.#confirmed.get(block.cid)?.has(member.peerId) !== true)
           plan.set(member, [...(plan.get(member) ?? []), block]);
-    }
     return plan;
   }
 

@@ -49,6 +49,22 @@ export function countedHolders(view: MemberView, cid: Cid, replicas: number): Me
   return view.placement(partitionOf(cid)).filter(isTrusted).slice(0, replicas);
 }
 
+/**
+ * Whom copies of a block can be made at now: the first of its order that can be asked, are trusted, and have not
+ * failed.
+ */
+export function ableHolders(
+  view: MemberView,
+  cid: Cid,
+  replicas: number,
+  failed: ReadonlySet<PeerId>,
+): Member[] {
+  const able = new Set(view.asked().map(({ peerId }) => peerId));
+  const isAble = (member: Member) =>
+    able.has(member.peerId) && !failed.has(member.peerId) && isTrusted(member);
+  return view.placement(partitionOf(cid)).filter(isAble).slice(0, replicas);
+}
+
 /** Where a service of a member answers: from its signed record, or our own configuration for ourselves. */
 export function targetOf(
   member: Member,
