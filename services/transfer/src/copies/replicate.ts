@@ -9,7 +9,7 @@
  * Progress is the fewest confirmed copies over the job's blocks, so an upload can be answered as soon
  * as the number asked for is reached, while the rest goes on.
  */
-import { decodeBits, getBit, partitionOf } from '@shoal/blocks';
+import { decodeBits, getBit } from '@shoal/blocks';
 import type { Log, PeerClient } from '@shoal/chassis';
 import {
   type Cid,
