@@ -3,7 +3,6 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
-import { createServer as createTcpServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { env as ownEnv } from 'node:process';
@@ -32,7 +31,7 @@ import {
   Sha256,
   storageRoutes,
 } from '@shoal/protocol';
-import { compileCacheDir, programOf } from '@shoal/testkit';
+import { compileCacheDir, findBasePort, programOf } from '@shoal/testkit';
 
 const MAIN = programOf('services/discovery');
 const signal = new AbortController().signal;
@@ -78,17 +77,6 @@ export async function writeKey(folder: string, name: string): Promise<string> {
   return file;
 }
 
-/** A port that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createTcpServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
-}
-
 export async function startPeer(
   options: PeerOptions & { readonly libp2pPort?: number },
 ): Promise<TestPeer> {
@@ -124,7 +112,9 @@ export async function startPeer(
     return { bits: encodeBits(bits) };
   });
   const storageOrigin = await storage.listen({ host: '127.0.0.1', port: 0 });
-  const [port, libp2pPort] = [await freePort(), options.libp2pPort ?? (await freePort())];
+  // Below the ports that the system gives to connections, or one of those has it when this peer starts again.
+  const port = await findBasePort();
+  const libp2pPort = options.libp2pPort ?? port + 1;
   const origin = `http://127.0.0.1:${port}`;
   const child = spawn(process.execPath, [MAIN], {
     stdio: ['ignore', 'pipe', options.isQuiet === true ? 'ignore' : 'inherit'],
