@@ -22,6 +22,8 @@ const RAW_CODE = 0x55;
 const SHA2_256 = 0x12;
 /** Questions at one time: more than a router looks into. */
 const ASKED_AT_ONCE = 400;
+/** Some of them wait for the stopped storage, one after another, on a machine that runs other tests. */
+const BURST_TIMEOUT_MS = 45_000;
 
 describe('a swarm that is harmed', () => {
   let swarm: RunningSwarm;
@@ -99,19 +101,24 @@ describe('a swarm that is harmed', () => {
     signalProcess(storage, 'SIGSTOP'); // each search waits for it
     try {
       let burst = 0;
-      const refused = await eventually('some of a burst are refused', async () => {
-        burst += 1;
-        const answers = await Promise.all(
-          Array.from({ length: ASKED_AT_ONCE }, async (_, index) => {
-            const digest = createHash('sha256').update(`nobody has ${burst}/${index}`).digest();
-            const cid = CID.createV1(RAW_CODE, Digest.create(SHA2_256, digest));
-            return ask(other.discovery, `/routing/v1/providers/${cid.toString()}`);
-          }),
-        );
-        const others = answers.filter(({ status }) => status !== 200);
-        expect(others.length).toBeLessThan(answers.length);
-        return others.length > 0 && others;
-      });
+      const refused = await eventually(
+        'some of a burst are refused',
+        async () => {
+          burst += 1;
+          const answers = await Promise.all(
+            Array.from({ length: ASKED_AT_ONCE }, async (_, index) => {
+              const digest = createHash('sha256').update(`nobody has ${burst}/${index}`).digest();
+              const cid = CID.createV1(RAW_CODE, Digest.create(SHA2_256, digest));
+              const path = `/routing/v1/providers/${cid.toString()}`;
+              return ask(other.discovery, path, { timeoutMs: BURST_TIMEOUT_MS });
+            }),
+          );
+          const others = answers.filter(({ status }) => status !== 200);
+          expect(others.length).toBeLessThan(answers.length);
+          return others.length > 0 && others;
+        },
+        { timeoutMs: BURST_TIMEOUT_MS },
+      );
       for (const { status, headers } of refused) {
         expect([429, 503]).toContain(status);
         expect(headers['retry-after']).toMatch(/^[1-9]\d*$/);

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DirectoryReply, ImportReply, MiB } from '@shoal/protocol';
 import {
   eventually,
+  health,
   metric,
   type RunningPeer,
   type RunningSwarm,
@@ -229,7 +230,16 @@ describe('the IPFS gateway of a swarm of three', () => {
     const files = { 'kept/a.bin': seededBytes('kept', 5 * MiB) };
     const { cid } = await uploadDirectory(peer(0), files);
     const bytes = files['kept/a.bin'];
+    // When the upload is answered its pin is on its way to the others; until then nothing is promised here.
+    await eventually('its pin is known', () => health(peer(2).discovery, cid));
     for (const at of [0, 1]) {
+      await eventually('all storages are up', async () => {
+        const answers = await Promise.all(
+          [0, 1, 2].map((each) => request(`${peer(each).storage}/readyz`)),
+        );
+        await Promise.all(answers.map(({ body }) => body.dump()));
+        return answers.every(({ statusCode }) => statusCode === 200);
+      });
       peer(at).killOne('storage');
       const { status, body } = await get(`${peer(2).transfer}/ipfs/${cid}/a.bin`);
       expect(status).toBe(200);

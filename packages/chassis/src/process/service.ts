@@ -5,6 +5,7 @@
 import type { Service } from '@shoal/protocol';
 import type * as z from 'zod';
 import { loadConfig, type PeerConfig } from './config.ts';
+import { openDataFolder } from './data-folder.ts';
 import { createLog, type Log, type WriteLine } from './log.ts';
 
 /** A service that listens; disposing ends it in order. */
@@ -24,6 +25,7 @@ export interface ServiceDefinition {
 export interface ConfiguredService {
   /** Settings that all services of a peer share. */
   readonly config: PeerConfig;
+  /** @throws ConfigError, and whatever keeps it from starting. */
   start(log: Log): Promise<RunningService>;
 }
 
@@ -37,7 +39,13 @@ export function defineService<S extends typeof PeerConfig>(
     name,
     configure(env) {
       const config = loadConfig(schema, env);
-      return { config, start: (log) => start(config, log) };
+      return {
+        config,
+        async start(log) {
+          openDataFolder(config.PEER_DATA_DIR);
+          return await start(config, log);
+        },
+      };
     },
   };
 }
@@ -56,5 +64,12 @@ export async function openService(
   const log = createLog(definition.name, config.LOG_LEVEL, { peer: config.PEER_ID }, write);
   const running = await configured.start(log);
   log.info({ origin: running.origin }, 'listening');
-  return running;
+  return {
+    origin: running.origin,
+    async [Symbol.asyncDispose]() {
+      log.info('stopping');
+      await running[Symbol.asyncDispose]();
+      log.info('stopped');
+    },
+  };
 }
