@@ -291,10 +291,6 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Callers that wait for a change of members',
       past: 'answered at once',
     },
-    'messages.ts PINS_PER_MESSAGE_MAX': {
-      what: 'Pins, or stamps of pins, in one message',
-      past: 'sent in several',
-    },
     'messages.ts RECORD_AGE_MAX_MS': {
       what: 'Age of a record that is relayed (`RECORD_AGE_MAX_MS`, ten years)',
       past: 'counts as that old',

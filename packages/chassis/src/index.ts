@@ -2,6 +2,7 @@ export * from './shares/block-memory.ts';
 export * from './shares/buffer-pool.ts';
 export * from './http/clients.ts';
 export * from './process/config.ts';
+export * from './process/data-folder.ts';
 export * from './http/form-boundary.ts';
 export * from './process/identity.ts';
 export * from './process/is-alive.ts';

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { DateText, TimeMs } from './bounded.ts';
+import { DateText, label, TimeMs } from './bounded.ts';
 import { DAG_BLOCKS_MAX, DAG_SIZE_MAX_BYTES } from './bytes.ts';
 import { Cid, PeerId, Sha256 } from './cid.ts';
 import { FileName, PinName } from './file-name.ts';
@@ -25,6 +25,8 @@ export const PinDraft = z.object({
   replicas: z.int().min(1).max(REPLICAS_MAX),
   /** Expiry (wall clock, ms); undefined: never. */
   expiresAtMs: TimeMs.optional(),
+  /** The id of the token that it was put with. */
+  token: label(64).optional(),
 });
 export type PinDraft = z.infer<typeof PinDraft>;
 
@@ -34,7 +36,8 @@ export type PinDraft = z.infer<typeof PinDraft>;
  * wins.
  */
 export const Pin = PinDraft.extend({
-  v: z.literal(1),
+  /** 1 is signed alone, 2 with the others of its batch. */
+  v: z.union([z.literal(1), z.literal(2)]),
   createdAtMs: TimeMs,
   /**
    * The upload it stems from, by wall clock. A deletion ends its epoch for good, however late a change
@@ -50,7 +53,10 @@ export const Pin = PinDraft.extend({
   deletedAtMs: TimeMs.optional(),
   /** Logical clock: the highest clock seen for this root plus one, never behind the wall clock. */
   clock: TimeMs,
+  /** The peer that made this version, and signed it. */
   origin: PeerId,
+  /** The key in whose name the file was put; a version of before, or without one: its origin's. */
+  author: PeerId.optional(),
 });
 export type Pin = z.infer<typeof Pin>;
 

@@ -111,11 +111,12 @@ export function isLive(pin: Pin, nowMs: number): boolean {
  */
 export function nextPin(draft: PinDraft, old: Pin | undefined, { nowMs, origin }: PinMaker): Pin {
   const live = old !== undefined && isLive(old, nowMs) ? old : undefined;
-  const { expiresAtMs: draftEndMs, ...wish } = draft;
+  const { expiresAtMs: draftEndMs, token, ...wish } = draft;
   return {
     ...wish,
     ...endingAt(live === undefined ? draftEndMs : later(draftEndMs, live.expiresAtMs)),
-    v: 1,
+    ...putBy(live ?? { origin, token }),
+    v: 2,
     replicas: Math.max(draft.replicas, live?.replicas ?? 0),
     createdAtMs: live?.createdAtMs ?? nowMs,
     epoch: old === undefined ? nowMs : Math.max(nowMs, old.epoch + 1),
@@ -132,6 +133,8 @@ export function changedPin(old: Pin, edit: PinEdit, { nowMs, origin }: PinMaker)
   return {
     ...rest,
     ...endingAt(endMs),
+    ...putBy(old),
+    v: 2,
     name: edit.name ?? old.name,
     replicas: edit.replicas ?? old.replicas,
     clock: clockAfter(old, nowMs),
@@ -147,14 +150,27 @@ export function tombstoneOf(old: Pin, maker: PinMaker): Pin {
 /** The tombstone of a pin whose file can't be brought back: it ends the pin's epoch. */
 export function purgedPin(old: Pin, { nowMs, origin }: PinMaker): Pin {
   const { deletedAtMs: _, ...rest } = old;
-  return { ...rest, deleted: true, clock: clockAfter(old, nowMs), origin };
+  return { ...rest, ...putBy(old), v: 2, deleted: true, clock: clockAfter(old, nowMs), origin };
 }
 
 /** The pin of a deleted file that is brought back, as it was: another epoch, as an upload makes one. */
 export function undeletedPin(old: Pin, { nowMs, origin }: PinMaker): Pin {
   const { deletedAtMs: _, ...rest } = old;
   const epoch = Math.max(nowMs, old.epoch + 1);
-  return { ...rest, epoch, deleted: false, clock: clockAfter(old, nowMs), origin };
+  return {
+    ...rest,
+    ...putBy(old),
+    v: 2,
+    epoch,
+    deleted: false,
+    clock: clockAfter(old, nowMs),
+    origin,
+  };
+}
+
+/** In whose name a file was put, and with which token: the same in all versions of it. */
+function putBy({ author, origin, token }: Pick<Pin, 'author' | 'origin' | 'token'>) {
+  return { author: author ?? origin, ...(token === undefined ? {} : { token }) };
 }
 
 /** The bucket of a root, 0 to 255. */

@@ -266,6 +266,32 @@ describe('the next pin', () => {
   });
 });
 
+describe('in whose name a file was put, and with which token,', () => {
+  const [a, b] = ['a', 'b'].map((origin) => origin as PeerId);
+  if (a === undefined || b === undefined) throw new Error('no peers');
+  const by = (origin: PeerId) => ({ nowMs: 10, origin });
+  const put = nextPin({ ...draft, token: 't' }, undefined, by(a));
+
+  it.each([
+    ['a change', (pin: Pin) => changedPin(pin, { name: 'other' }, by(b))],
+    ['a deletion', (pin: Pin) => tombstoneOf(pin, by(b))],
+    ['a purge', (pin: Pin) => purgedPin(pin, by(b))],
+    ['bringing it back', (pin: Pin) => undeletedPin(tombstoneOf(pin, by(b)), by(b))],
+    ['another upload', (pin: Pin) => nextPin({ ...draft, token: 'u' }, pin, by(b))],
+  ] as const)('outlives %s', (_, next) => {
+    expect(next(put)).toMatchObject({ author: a, token: 't', origin: b });
+    // One from before there was an author: its origin.
+    const { author: __, ...old } = put;
+    expect(next({ ...old, v: 1 })).toMatchObject({ v: 2, author: a, token: 't', origin: b });
+  });
+
+  it('begins anew with an upload after a deletion', () => {
+    const again = nextPin({ ...draft, token: 'u' }, tombstoneOf(put, by(a)), by(b));
+    expect(again).toMatchObject({ author: b, token: 'u' });
+    expect(nextPin(draft, tombstoneOf(put, by(a)), by(b))).not.toHaveProperty('token');
+  });
+});
+
 describe('a digest', () => {
   it('is the same for the same pins in any order, and differs in the bucket of another pin', () => {
     const roots = Array.from({ length: 50 }, (_, index) => `root-${index}` as Cid);

@@ -6,6 +6,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 // Not chassis as a whole: the launcher lives as long as the peer, without a server or a queue.
 import { announcedHost } from '@shoal/chassis/addresses';
+import { openDataFolder } from '@shoal/chassis/data-folder';
 import { openIdentity, putAsideIdentity } from '@shoal/chassis/identity';
 import { dialable, hostPort, type PeerId, SERVICES, type Service } from '@shoal/protocol';
 import type { PeerPorts } from './ports.ts';
@@ -47,11 +48,15 @@ export interface DescribedPeer {
   readonly env: Record<string, string | undefined>;
 }
 
-/** Makes the peer's identity if it has none yet, and gives the settings of its services. */
+/**
+ * Makes the peer's identity if it has none yet, and gives the settings of its services.
+ * @throws ConfigError when its folder or its key is none that this program knows
+ */
 export function describePeer(
   plan: PeerPlan,
   { env, socket }: { readonly env: Environment; /** Of its Redis. */ readonly socket: string },
 ): DescribedPeer {
+  openDataFolder(plan.dataDir);
   const keyFile = join(plan.dataDir, 'identity.key');
   if (plan.hasNewIdentity === true) putAsideIdentity(keyFile);
   const { peerId } = openIdentity(keyFile);

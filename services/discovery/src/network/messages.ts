@@ -1,6 +1,6 @@
 /**
  * The messages between discovery services: JSON, parsed on arrival, bounded, never trusted further
- * than the signature in it. Broadcasts on `members` and `pins` are bare `Signed` records.
+ * than the signature in it. Broadcasts on `members` are bare `Signed` records, those on `pins` a `SignedBatch`.
  */
 import {
   Cid,
@@ -15,10 +15,8 @@ import {
 import { MEMBERS_MAX, PIN_BUCKETS } from '@shoal/swarm';
 import * as z from 'zod';
 import type { Refusal } from './refusals.ts';
-import { Signed } from './signed.ts';
+import { PINS_PER_BATCH_MAX, Signed, SignedBatch, SignedPin } from './signed.ts';
 
-/** Pins in one message: at about 1 KB each far below the largest message. */
-export const PINS_PER_MESSAGE_MAX = 256;
 /** Stamps in one message: about 160 bytes each. */
 export const STAMPS_PER_MESSAGE_MAX = 2000;
 
@@ -62,7 +60,7 @@ export const Answer = z.object({
   /** Roots of which it can't tell now what it holds. */
   unread: batch('root', Cid, WANT_ROOTS_MAX).optional(),
   readAtMs: ReadAtMs,
-  pin: Signed.optional(),
+  pin: SignedPin.optional(),
 });
 export type Answer = z.infer<typeof Answer>;
 
@@ -127,7 +125,7 @@ const Nonce = z
   .regex(/^[\w-]*$/, 'is not a nonce');
 
 const Records = batch('member', AgedRecord, MEMBERS_MAX + 1);
-const Pins = batch('pin', Signed, PINS_PER_MESSAGE_MAX);
+const Pins = batch('pin', SignedPin, PINS_PER_BATCH_MAX);
 export const Stamp = z.object({
   root: Cid,
   epoch: TimeMs,
@@ -159,8 +157,11 @@ export const Request = z.discriminatedUnion('kind', [
       .max(PIN_BUCKETS - 1),
     after: z.string().max(64),
   }),
-  z.object({ kind: z.literal('pins-get'), roots: z.array(Cid).max(PINS_PER_MESSAGE_MAX) }),
-  z.object({ kind: z.literal('pins-put'), pins: Pins }),
+  z.object({ kind: z.literal('pins-get'), roots: z.array(Cid).max(PINS_PER_BATCH_MAX) }),
+  /** Pins that were just made. */
+  z.object({ kind: z.literal('pins-put'), made: SignedBatch }),
+  /** Pins that the other side lacks, made when ever. */
+  z.object({ kind: z.literal('pins-give'), pins: Pins }),
 ]);
 export type Request = z.infer<typeof Request>;
 export type RequestKind = Request['kind'];
@@ -188,6 +189,7 @@ export const REPLIES = {
   }),
   'pins-get': z.object({ pins: Pins }),
   'pins-put': z.object({}),
+  'pins-give': z.object({}),
 } as const;
 export type Reply<K extends RequestKind> = z.output<(typeof REPLIES)[K]>;
 

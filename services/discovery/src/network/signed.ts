@@ -5,35 +5,87 @@
  * form of JSON is needed and a relay can forge nothing. The signer's key is its peer id (an identity
  * multihash), so no key is looked up anywhere. RFC 8032, over `shoal-<kind>-v1`, a newline, the text.
  * libp2p's RecordEnvelope would do as well; this one outlives a change of the engine.
+ *
+ * Pins that are made at one moment have one signature: over `shoal-pins-v2`, a newline, and the root of the Merkle tree
+ * of their texts. They travel as one batch; each can be relayed alone later, with its path to that root.
  */
+import assert from 'node:assert';
 import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
 import { RecentMap } from '@shoal/chassis';
 import { type PeerId, MemberRecord, Pin, refusalOf, SignedRecord } from '@shoal/protocol';
 import { base58btc } from 'multiformats/bases/base58';
-import type * as z from 'zod';
+import * as z from 'zod';
+import { rootOf, treeOf } from './merkle.ts';
 
 /** Parsed public keys kept: one a member, and some. */
 const KEYS_MAX = 2048;
 /** The prefix of the key in an Ed25519 peer id: multihash and protobuf headers. */
 const PEER_ID_PREFIX = Buffer.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20);
 
+/**
+ * Signatures of batches that were found good, so that the pins of one that come alone cost one check.
+ * Past it: the one that was met least recently is checked again.
+ */
+const ROOTS_MAX = 4096;
+/** Pins under one signature: at about 1 KB each far below the largest message. Past it: another batch. */
+export const PINS_PER_BATCH_MAX = 256;
+/** Hashes beside the way of a pin up to the root. Past it: the pin is refused. */
+const PATH_LENGTH_MAX = Math.log2(PINS_PER_BATCH_MAX);
+
 export const Signed = SignedRecord;
 export type Signed = SignedRecord;
+
+const Sha256Text = z
+  .string()
+  .length(43)
+  .regex(/^[\w-]*$/, 'is not a hash');
+
+/** A pin, relayed as it was signed: with its place among those that were signed with it, or from before, alone. */
+export const SignedPin = SignedRecord.extend({
+  among: z
+    .object({
+      index: z.int().min(0).max(PINS_PER_BATCH_MAX),
+      size: z.int().min(1).max(PINS_PER_BATCH_MAX),
+      hashes: z.array(Sha256Text).max(PATH_LENGTH_MAX),
+    })
+    .optional(),
+});
+export type SignedPin = z.infer<typeof SignedPin>;
+
+/** Pins that were signed together. */
+export const SignedBatch = z.object({
+  payloads: z.array(SignedRecord.shape.payload).min(1).max(PINS_PER_BATCH_MAX),
+  signature: SignedRecord.shape.signature,
+});
+export type SignedBatch = z.infer<typeof SignedBatch>;
+
+/** Each pin of a batch, so that it can go its own ways. */
+export function pinsOf({ payloads, signature }: SignedBatch): SignedPin[] {
+  const { paths } = treeOf(payloads);
+  return payloads.map((payload, at) => {
+    const among = paths[at];
+    assert(among !== undefined, 'each leaf has a path');
+    return { payload, signature, among: { ...among, hashes: [...among.hashes] } };
+  });
+}
 
 /** The kinds of things that are signed, and who must have signed each. */
 const KINDS = {
   member: {
     schema: MemberRecord,
+    versions: [1],
     nameField: 'peerId',
     signerOf: (record: MemberRecord) => record.peerId,
   },
-  pin: { schema: Pin, nameField: 'root', signerOf: (pin: Pin) => pin.origin },
+  pin: { schema: Pin, versions: [1, 2], nameField: 'root', signerOf: (pin: Pin) => pin.origin },
 } as const;
 type Kind = keyof typeof KINDS;
 type Content<K extends Kind> = z.output<(typeof KINDS)[K]['schema']>;
 
 export interface Signer {
-  sign<K extends Kind>(kind: K, content: Content<K>): Signed;
+  sign(kind: 'member', record: MemberRecord): Signed;
+  /** @param pins 1 to `PINS_PER_BATCH_MAX`. */
+  signPins(pins: readonly Pin[]): SignedBatch;
 }
 
 /** Signs with the peer's own key: seed and public key, 32 bytes each. */
@@ -46,6 +98,12 @@ export function createSigner(privateKeyRaw: Uint8Array): Signer {
       const payload = JSON.stringify(KINDS[kind].schema.parse(content));
       const signature = sign(null, message(kind, payload), key).toString('base64url');
       return { payload, signature };
+    },
+    signPins(pins) {
+      assert(pins.length <= PINS_PER_BATCH_MAX, 'a batch is small enough for one message');
+      const payloads = pins.map((pin) => JSON.stringify(Pin.parse(pin)));
+      const { root } = treeOf(payloads);
+      return { payloads, signature: sign(null, batchMessage(root), key).toString('base64url') };
     },
   };
 }
@@ -62,7 +120,7 @@ export type Read<K extends Kind> =
     };
 
 /** Reads what was signed, within the bounds of its schema, without checking the signature. */
-export function read<K extends Kind>(kind: K, { payload }: Signed): Read<K> {
+export function read<K extends Kind>(kind: K, { payload }: Pick<Signed, 'payload'>): Read<K> {
   let value: unknown;
   try {
     value = JSON.parse(payload);
@@ -80,17 +138,23 @@ export function read<K extends Kind>(kind: K, { payload }: Signed): Read<K> {
     content: undefined,
     name: typeof name === 'string' ? name : undefined,
     reason: refusalOf(parsed.error),
-    isForeign: isForeign(fields, parsed.error),
+    isForeign: isForeign(fields, KINDS[kind].versions, parsed.error),
   };
 }
 
 /** The same; undefined when it was refused. */
-export const peek = <K extends Kind>(kind: K, signed: Signed): Content<K> | undefined =>
-  read(kind, signed).content;
+export const peek = <K extends Kind>(
+  kind: K,
+  signed: Pick<Signed, 'payload'>,
+): Content<K> | undefined => read(kind, signed).content;
 
 /** A later version of a record, or a word for a kind that was added since. No number is a language. */
-function isForeign(fields: Readonly<Record<string, unknown>>, { issues }: z.ZodError): boolean {
-  if (Number.isInteger(fields['v']) && fields['v'] !== 1) return true;
+function isForeign(
+  fields: Readonly<Record<string, unknown>>,
+  known: readonly unknown[],
+  { issues }: z.ZodError,
+): boolean {
+  if (Number.isInteger(fields['v']) && !known.includes(fields['v'])) return true;
   return issues.some(({ code, path }) => {
     const [field] = path;
     return code === 'invalid_value' && field === 'kind' && typeof fields[field] === 'string';
@@ -98,16 +162,35 @@ function isForeign(fields: Readonly<Record<string, unknown>>, { issues }: z.ZodE
 }
 
 /** Whether the peer that the content names signed it. About 0.1 ms. */
-export function isAuthentic<K extends Kind>(kind: K, content: Content<K>, signed: Signed): boolean {
+export function isAuthentic<K extends Kind>(
+  kind: K,
+  content: Content<K>,
+  signed: K extends 'pin' ? SignedPin : Signed,
+): boolean {
   // As above: `signerOf` takes the content of this very kind.
   const signer = (KINDS[kind].signerOf as (content: Content<K>) => PeerId)(content);
+  const { payload, signature }: Signed = signed;
+  if (!('among' in signed) || signed.among === undefined)
+    return isSigned(message(kind, payload), signature, signer);
+  const root = rootOf(payload, signed.among);
+  if (root === undefined) return false;
+  const name = `${signer}/${signature}/${root.toString('base64')}`;
+  if (goodRoots.get(name) === true) return true;
+  const isGood = isSigned(batchMessage(root), signature, signer);
+  if (isGood) goodRoots.set(name, true);
+  return isGood;
+}
+
+const goodRoots = new RecentMap<string, true>({ max: ROOTS_MAX });
+
+function isSigned(text: Buffer, signature: string, signer: PeerId): boolean {
   const key = publicKeyOf(signer);
-  if (key === undefined) return false;
-  const signature = Buffer.from(signed.signature, 'base64url');
-  return verify(null, message(kind, signed.payload), key, signature);
+  return key !== undefined && verify(null, text, key, Buffer.from(signature, 'base64url'));
 }
 
 const message = (kind: Kind, payload: string) => Buffer.from(`shoal-${kind}-v1\n${payload}`);
+
+const batchMessage = (root: Buffer) => Buffer.concat([Buffer.from('shoal-pins-v2\n'), root]);
 
 const keys = new RecentMap<PeerId, KeyObject>({ max: KEYS_MAX });
 

@@ -9,7 +9,7 @@ import {
   type Problem,
 } from '@shoal/protocol';
 import { isLive } from '@shoal/swarm';
-import type { Signed } from '../network/signed.ts';
+import type { SignedPin } from '../network/signed.ts';
 import type { PageAsked, PinStore, Recoverable } from '../state/pin-store.ts';
 import type { StoredPin } from '../state/pin-tables.ts';
 
@@ -19,7 +19,7 @@ export interface PinReader {
   /** The live pin of a file. */
   find(hash: FileHash): Pin | undefined;
   /** The same as it was signed. */
-  findSigned(hash: FileHash): Signed | undefined;
+  findSigned(hash: FileHash): SignedPin | undefined;
   /** The deleted file that can be brought back. */
   findRecoverable(hash: FileHash): Recoverable | undefined;
   /** The live pin of a file, or that of a deleted one that can be brought back. */

@@ -10,7 +10,8 @@
 import type { Log, Loops, Turn } from '@shoal/chassis';
 import type { Cid, PeerId } from '@shoal/protocol';
 import { compareStamps, pinBucket, type PinStamp } from '@shoal/swarm';
-import { PINS_PER_MESSAGE_MAX, STAMPS_PER_MESSAGE_MAX } from '../network/messages.ts';
+import { STAMPS_PER_MESSAGE_MAX } from '../network/messages.ts';
+import { PINS_PER_BATCH_MAX } from '../network/signed.ts';
 import type { Wire } from '../network/wire.ts';
 import type { Compared } from './compared.ts';
 import type { PinStore } from '../state/pin-store.ts';
@@ -183,7 +184,7 @@ class PinSync {
       const given = roots
         .map((root) => store.get(root)?.signed)
         .filter((signed) => signed !== undefined);
-      await wire.request(peerId, { kind: 'pins-put', pins: given }).catch((err: unknown) => {
+      await wire.request(peerId, { kind: 'pins-give', pins: given }).catch((err: unknown) => {
         // It may have no room. We took what it has, which is all that being current needs.
         log.debug({ err, with: peerId }, 'pins not taken');
       });
@@ -233,7 +234,7 @@ function stampsUpTo(store: PinStore, bucket: number, after: string, end: string 
 }
 
 function batches(roots: readonly Cid[]): Cid[][] {
-  return Array.from({ length: Math.ceil(roots.length / PINS_PER_MESSAGE_MAX) }, (_, index) =>
-    roots.slice(index * PINS_PER_MESSAGE_MAX, (index + 1) * PINS_PER_MESSAGE_MAX),
+  return Array.from({ length: Math.ceil(roots.length / PINS_PER_BATCH_MAX) }, (_, index) =>
+    roots.slice(index * PINS_PER_BATCH_MAX, (index + 1) * PINS_PER_BATCH_MAX),
   );
 }

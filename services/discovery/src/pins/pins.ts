@@ -19,9 +19,16 @@ import {
 } from '@shoal/swarm';
 import type { OwnClock } from '../members/own-clock.ts';
 import type { Metrics } from '../metrics.ts';
-import { PINS_PER_MESSAGE_MAX } from '../network/messages.ts';
 import type { Refusals } from '../network/refusals.ts';
-import { isAuthentic, read, Signed, type Signer } from '../network/signed.ts';
+import {
+  isAuthentic,
+  PINS_PER_BATCH_MAX,
+  pinsOf,
+  read,
+  SignedBatch,
+  type SignedPin,
+  type Signer,
+} from '../network/signed.ts';
 import type { Wire } from '../network/wire.ts';
 import type { Compared } from './compared.ts';
 import type { PinStore } from '../state/pin-store.ts';
@@ -54,10 +61,8 @@ export interface PinsDeps {
 
 type NextPin = (old: Pin | undefined, maker: PinMaker) => Pin;
 
-interface SignedPin {
-  readonly pin: Pin;
-  readonly signed: Signed;
-}
+/** A pin of another peer that was found sound. */
+type SoundPin = Pick<StoredPin, 'pin' | 'signed'>;
 
 export class Pins {
   readonly digest: PinDigest = createPinDigest();
@@ -68,19 +73,23 @@ export class Pins {
     this.#deps = deps;
     for (const { pin } of store.after('')) this.digest.toggle(pin);
     this.count();
-    wire.listen('pins', Signed, (from, signed) => {
-      this.merge([signed], from).catch((err: unknown) => {
+    wire.listen('pins', SignedBatch, (from, made) => {
+      this.merge(pinsOf(made), from).catch((err: unknown) => {
         // Anti-entropy brings it when there is room again.
-        if (err instanceof StorageFull) log.warn({ err }, 'no room for a pin');
-        else log.error({ err }, 'pin not stored');
+        if (err instanceof StorageFull) log.warn({ err }, 'no room for pins');
+        else log.error({ err }, 'pins not stored');
       });
     });
-    wire.handle('pins-put', async (from, { pins }) => {
+    wire.handle('pins-put', async (from, { made }) => {
+      await this.merge(pinsOf(made), from);
+      return {};
+    });
+    wire.handle('pins-give', async (from, { pins }) => {
       await this.merge(pins, from);
       return {};
     });
     wire.handle('pins-get', (_, { roots }) => {
-      const found = roots.slice(0, PINS_PER_MESSAGE_MAX).map((root) => store.get(root)?.signed);
+      const found = roots.slice(0, PINS_PER_BATCH_MAX).map((root) => store.get(root)?.signed);
       return { pins: found.filter((signed) => signed !== undefined) };
     });
   }
@@ -126,7 +135,7 @@ export class Pins {
    * in the log, and does not hold up the others.
    * @throws StorageFull
    */
-  async merge(all: readonly Signed[], from: PeerId): Promise<Merged[]> {
+  async merge(all: readonly SignedPin[], from: PeerId): Promise<Merged[]> {
     const judged = all.map((signed) => this.#judge(signed, from));
     const news = judged.flatMap((each) => (typeof each === 'string' ? [] : [each]));
     const isStored = await this.#store(news);
@@ -142,7 +151,7 @@ export class Pins {
   async recall(roots: readonly Cid[]): Promise<void> {
     const { wire } = this.#deps;
     const ask = async (peerId: PeerId): Promise<void> => {
-      for (const some of batchesOf(roots, PINS_PER_MESSAGE_MAX)) {
+      for (const some of batchesOf(roots, PINS_PER_BATCH_MAX)) {
         const question = { kind: 'pins-get', roots: some } as const;
         const { pins } = await wire.request(peerId, question, { timeoutMs: RECALL_TIMEOUT_MS });
         await this.merge(pins, peerId);
@@ -180,11 +189,12 @@ export class Pins {
   ): Promise<Pin[]> {
     const { self, store, signer, metrics } = this.#deps;
     const maker = { nowMs: Date.now(), origin: self };
+    const batches: SignedBatch[] = [];
     const updates = await store.updateAll(
       wishes.map(({ root, next }) => ({
         root,
         next: (stored) => {
-          const stands = this.standing(stored?.pin);
+          const stands = this.standing(stored);
           const pin = next(stands, maker);
           if (pin === stands) return undefined;
           assert(pin.root === root, 'a pin is made for its own root');
@@ -192,26 +202,30 @@ export class Pins {
             stands === undefined || comparePins(pin, stands) > 0,
             'a pin that is made wins over the current one',
           );
-          return storedOf(pin, signer.sign('pin', pin), Date.now());
+          return { pin };
         },
       })),
+      (made) => {
+        for (const some of batchesOf(made, PINS_PER_BATCH_MAX))
+          batches.push(signer.signPins(some.map(({ pin }) => pin)));
+        const signed = batches.flatMap(pinsOf);
+        return made.map(({ pin }, at) => storedOf(pin, signed[at], Date.now()));
+      },
     );
-    const made = new Map<Cid, Signed>(); // of one root the last
     const pins = updates.map(({ old, now }) => {
       assert(now !== undefined, 'a pin that was made is stored');
       if (now === old) return now.pin;
       metrics.pinMerges.inc({ outcome: 'made' });
       this.#noteChange(old?.pin, now.pin, { isForRoom });
-      made.set(now.pin.root, now.signed);
       return now.pin;
     });
     this.count();
-    this.#spread([...made.values()]);
+    this.#spread(batches);
     return pins;
   }
 
   /** A pin of another peer that may be news here; or what else it is. */
-  #judge(signed: Signed, from: PeerId): Exclude<Merged, 'news'> | SignedPin {
+  #judge(signed: SignedPin, from: PeerId): Exclude<Merged, 'news'> | SoundPin {
     const { store, ownClock, refusals, metrics } = this.#deps;
     const said = read('pin', signed);
     if (said.content === undefined) {
@@ -238,22 +252,24 @@ export class Pins {
   }
 
   /** Stores pins of another peer, unless current ones win over them; returns for which it did. */
-  async #store(news: readonly SignedPin[]): Promise<Map<SignedPin, boolean>> {
+  async #store(news: readonly SoundPin[]): Promise<Map<SoundPin, boolean>> {
     const { store, compared } = this.#deps;
-    const isStored = new Map<SignedPin, boolean>();
+    const isStored = new Map<SoundPin, boolean>();
     if (news.length === 0) return isStored;
     const changes = news.map((each) => ({
       root: each.pin.root,
-      next: (now: StoredPin | undefined) => {
-        const isNews = !this.#isKnown(each.pin, now?.pin);
+      next: (now: Pin | undefined) => {
+        const isNews = !this.#isKnown(each.pin, now);
         isStored.set(each, isNews);
         return isNews ? storedOf(each.pin, each.signed, this.#seenAtMs(each.pin)) : undefined;
       },
     }));
-    const updates = await store.updateAll(changes).catch((error: unknown) => {
-      compared.startOver(); // pins that another peer has are missing here
-      throw error;
-    });
+    const updates = await store
+      .updateAll(changes, (made) => made)
+      .catch((error: unknown) => {
+        compared.startOver(); // pins that another peer has are missing here
+        throw error;
+      });
     for (const [at, { old }] of updates.entries()) {
       const each = news[at];
       if (each !== undefined && isStored.get(each) === true)
@@ -292,16 +308,16 @@ export class Pins {
     onChange(pin, old, { isForRoom });
   }
 
-  #spread(made: readonly Signed[]): void {
+  #spread(batches: readonly SignedBatch[]): void {
     const { wire, metrics } = this.#deps;
-    if (made.length === 0) return;
-    // Connected peers get it below, and acknowledge it.
-    if (!wire.engine().reachesAll()) for (const signed of made) wire.broadcast('pins', signed);
-    for (const peerId of wire.engine().connected())
-      for (const pins of batchesOf(made, PINS_PER_MESSAGE_MAX))
-        wire.request(peerId, { kind: 'pins-put', pins }).catch(() => {
+    for (const made of batches) {
+      // Connected peers get it below, and acknowledge it.
+      if (!wire.engine().reachesAll()) wire.broadcast('pins', made);
+      for (const peerId of wire.engine().connected())
+        wire.request(peerId, { kind: 'pins-put', made }).catch(() => {
           metrics.messages.inc({ kind: 'pins-put', outcome: 'failed' }); // anti-entropy brings it
         });
+    }
   }
 
   #refuse(name: string | undefined, reason: string, from: PeerId): void {
@@ -311,5 +327,7 @@ export class Pins {
 }
 
 /** A pin as it is stored; the time of deletion matters only while the file can be brought back. */
-const storedOf = (pin: Pin, signed: Signed, deletedSeenMs: number): StoredPin =>
-  isDeletedForNow(pin) ? { pin, signed, deletedSeenMs } : { pin, signed };
+function storedOf(pin: Pin, signed: SignedPin | undefined, deletedSeenMs: number): StoredPin {
+  assert(signed !== undefined, 'each pin that is made is signed');
+  return isDeletedForNow(pin) ? { pin, signed, deletedSeenMs } : { pin, signed };
+}

@@ -48,7 +48,11 @@ export interface PinUpdate {
   readonly now: StoredPin | undefined;
 }
 
-type NextStored = (old: StoredPin | undefined) => StoredPin | undefined;
+/** A change of the pin of a root: makes the new one from the current one, or undefined to leave that. */
+export interface PinUpdateWish<T extends Pick<StoredPin, 'pin'>> {
+  readonly root: Cid;
+  readonly next: (old: Pin | undefined) => T | undefined;
+}
 
 export interface PinStoreDeps extends RebuildDeps {
   readonly transact: Transact;
@@ -135,46 +139,56 @@ export class PinStore {
    * pin to store, or undefined to leave what is there. A tombstone has room when others have none.
    * @throws StorageFull, and what `next` throws
    */
-  async update(root: Cid, next: NextStored): Promise<PinUpdate> {
-    const [update] = await this.updateAll([{ root, next }]);
+  async update(root: Cid, next: PinUpdateWish<StoredPin>['next']): Promise<PinUpdate> {
+    const [update] = await this.updateAll([{ root, next }], (made) => made);
     assert(update !== undefined, 'a change has one outcome');
     return update;
   }
 
-  /** The same of several, in their order and in one transaction: all of them or none. */
-  updateAll(
-    changes: readonly { readonly root: Cid; readonly next: NextStored }[],
+  /**
+   * The same of several, in their order and in one transaction: all of them or none. `seal` makes what is stored of
+   * what the changes made.
+   */
+  updateAll<T extends Pick<StoredPin, 'pin'>>(
+    changes: readonly PinUpdateWish<T>[],
+    seal: (made: readonly T[]) => readonly StoredPin[],
   ): Promise<PinUpdate[]> {
     const { transact, nowMs } = this.#deps;
     return transact(() => {
       // All are decided before the first write, as what was written before an error stays.
-      const decided = new Map<Cid, StoredPin>();
-      const updates = changes.map(({ root, next }) => {
-        const old = decided.get(root) ?? this.get(root);
-        const now = this.#decide(root, old, next);
-        if (now !== undefined) decided.set(root, now);
-        return { old, now: now ?? old };
+      const current = new Map(changes.map(({ root }) => [root, this.get(root)]));
+      const latest = new Map([...current].map(([root, stored]) => [root, stored?.pin]));
+      const decided = changes.map(({ root, next }) => {
+        const made = this.#decide(root, latest.get(root), next);
+        if (made !== undefined) latest.set(root, made.pin);
+        return made;
       });
-      for (const { old, now } of updates) {
-        if (now === undefined || now === old) continue;
-        if (old !== undefined) this.#tables.takeOut(old);
-        this.#tables.put(now, nowMs());
-      }
-      return updates;
+      const sealed = seal(decided.filter((made) => made !== undefined))[Symbol.iterator]();
+      return changes
+        .map(({ root }, at) => ({
+          root,
+          now: decided[at] === undefined ? undefined : checkStored(sealed.next().value, root),
+        }))
+        .map(({ root, now }) => {
+          const old = current.get(root);
+          if (now === undefined) return { old, now: old };
+          if (old !== undefined) this.#tables.takeOut(old);
+          this.#tables.put(now, nowMs());
+          current.set(root, now);
+          return { old, now };
+        });
     });
   }
 
-  #decide(root: Cid, old: StoredPin | undefined, next: NextStored): StoredPin | undefined {
-    assert(old === undefined || old.pin.root === root, 'a pin is stored under its own root');
-    const now = next(old);
-    if (now === undefined) return undefined;
-    assert(now.pin.root === root, 'a pin is replaced by one of its own root');
-    assert(
-      now.deletedSeenMs === undefined || isDeletedForNow(now.pin),
-      'only a file that can be brought back has a time at which it was deleted',
-    );
-    if (!now.pin.deleted) this.#deps.room.check();
-    return now;
+  #decide<T extends Pick<StoredPin, 'pin'>>(
+    root: Cid,
+    old: Pin | undefined,
+    next: PinUpdateWish<T>['next'],
+  ): T | undefined {
+    assert(old === undefined || old.root === root, 'a pin is stored under its own root');
+    const made = next(old);
+    if (made !== undefined && !made.pin.deleted) this.#deps.room.check();
+    return made;
   }
 
   /**
@@ -219,6 +233,15 @@ export class PinStore {
       return stored.pin;
     });
   }
+}
+
+function checkStored(stored: StoredPin | undefined, root: Cid): StoredPin {
+  assert(stored?.pin.root === root, 'a pin is replaced by one of its own root');
+  assert(
+    stored.deletedSeenMs === undefined || isDeletedForNow(stored.pin),
+    'only a file that can be brought back has a time at which it was deleted',
+  );
+  return stored;
 }
 
 type KeyRange = { readonly start?: TimeKey; readonly end?: TimeKey; readonly limit: number };

@@ -5,11 +5,11 @@
 import { Cid, type Pin } from '@shoal/protocol';
 import { isDeletedForNow, isLive, pinBucket, type PinStamp, stampOf } from '@shoal/swarm';
 import type { Database, RootDatabase } from 'lmdb';
-import type { Signed } from '../network/signed.ts';
+import type { SignedPin } from '../network/signed.ts';
 
 export interface StoredPin {
   readonly pin: Pin;
-  readonly signed: Signed;
+  readonly signed: SignedPin;
   /** Only while its file is deleted and can be brought back: when it was deleted, as far as was seen here. */
   readonly deletedSeenMs?: number;
 }

@@ -59,7 +59,8 @@ import { createPinReader } from '../../src/pins/pin-reader.ts';
 import { Pins } from '../../src/pins/pins.ts';
 import { toRecords } from '../../src/routing/provider-records.ts';
 import { createRefusals, type Refusal } from '../../src/network/refusals.ts';
-import { createSigner, Signed } from '../../src/network/signed.ts';
+import { treeOf } from '../../src/network/merkle.ts';
+import { createSigner, pinsOf, Signed, SignedBatch, SignedPin } from '../../src/network/signed.ts';
 import { openState } from '../../src/state/state.ts';
 import { createRefresh } from '../../src/holders/refresh.ts';
 import { createWant } from '../../src/holders/want.ts';
@@ -102,6 +103,22 @@ function signed(kind: 'member' | 'pin', content: Json, { key }: Liar): { [name: 
   const payload = textOf(content);
   const text = Buffer.from(`shoal-${kind}-v1\n${payload}`);
   return { payload, signature: sign(null, text, key).toString('base64url') };
+}
+
+/** The same of a batch of pins. */
+function signedBatch(pins: readonly Json[], { key }: Liar): SignedBatch {
+  const payloads = pins.map(textOf);
+  const text = Buffer.concat([Buffer.from('shoal-pins-v2\n'), treeOf(payloads).root]);
+  return { payloads, signature: sign(null, text, key).toString('base64url') };
+}
+
+/** One of its pins, as it is relayed alone. */
+function signedPin(pin: Json, liar: Liar): { [name: string]: Json } {
+  const { among, payload, signature } =
+    pinsOf(signedBatch([pin, pinOf(liar), pinOf(liar)], liar))[0] ?? {};
+  if (among === undefined || payload === undefined || signature === undefined)
+    throw new Error('no pin');
+  return { payload, signature, among: { ...among } };
 }
 
 const bytesOf = (message: Json): Uint8Array => Buffer.from(textOf(message));
@@ -148,13 +165,15 @@ function pinOf({ peerId }: Liar, part: { [name: string]: Json } = {}): { [name: 
     blocks: 3,
     replicas: 2,
     expiresAtMs: Date.now() + DAY_MS,
-    v: 1,
+    token: 't',
+    v: 2,
     createdAtMs: Date.now(),
     epoch: Date.now() - DAY_MS + (ticks += 1),
     deleted: false,
     deletedAtMs: Date.now(),
     clock: Date.now(),
     origin: peerId,
+    author: peerId,
     ...part,
   };
 }
@@ -361,8 +380,8 @@ const request = (message: Json) =>
 /** The liar is up, whatever it said of itself before. */
 const revive = () => broadcast('members', signed('member', memberOf(stand.liar), stand.liar));
 /** Honest records that come in the same batch. */
-const goodPin = () =>
-  signed('pin', pinOf(stand.liar, { root: rootOf(`good ${ticks}`) }), stand.liar);
+const goodPinText = () => pinOf(stand.liar, { root: rootOf(`good ${ticks}`) });
+const goodPin = () => signedPin(goodPinText(), stand.liar);
 
 const signedReaders: readonly Reader[] = [
   {
@@ -399,20 +418,29 @@ const signedReaders: readonly Reader[] = [
   {
     name: 'pins by gossip',
     sample: () => pinOf(stand.liar),
-    read: (content) => broadcast('pins', signed('pin', content, stand.liar)),
+    read: (content) => broadcast('pins', signedBatch([content], stand.liar)),
   },
   {
     name: 'pins that are put',
     sample: () => pinOf(stand.liar),
     read: (content) =>
-      request({ kind: 'pins-put', pins: [signed('pin', content, stand.liar), goodPin()] }),
+      request({ kind: 'pins-put', made: signedBatch([content, goodPinText()], stand.liar) }),
+  },
+  {
+    name: 'pins that are given, one from before batches',
+    sample: () => pinOf(stand.liar),
+    read: (content) =>
+      request({
+        kind: 'pins-give',
+        pins: [signed('pin', content, stand.liar), signedPin(content, stand.liar), goodPin()],
+      }),
   },
   {
     name: 'pins in the answer to a search',
     sample: () => pinOf(stand.liar),
     async read(content) {
       revive();
-      stand.answer({ ask: { haves: [], pin: signed('pin', content, stand.liar) } });
+      stand.answer({ ask: { haves: [], pin: signedPin(content, stand.liar) } });
       await quiet(stand.editor.search(rootOf(`unknown ${(ticks += 1)}`), { ask: true, signal }));
     },
   },
@@ -453,7 +481,8 @@ const requests: readonly (() => { [name: string]: Json })[] = [
   () => ({ kind: 'pin-digest', total: '0'.repeat(16) }),
   () => ({ kind: 'pin-stamps', bucket: 0, after: '' }),
   () => ({ kind: 'pins-get', roots: [rootOf('a')] }),
-  () => ({ kind: 'pins-put', pins: [goodPin()] }),
+  () => ({ kind: 'pins-put', made: signedBatch([goodPinText()], stand.liar) }),
+  () => ({ kind: 'pins-give', pins: [goodPin()] }),
 ];
 
 const stampOf = (): Json => ({
@@ -487,6 +516,7 @@ const replies: Readonly<Record<keyof typeof REPLIES, () => { [name: string]: Jso
   'pin-stamps': () => ({ stamps: [stampOf()], isLast: true }),
   'pins-get': () => ({ pins: [goodPin()] }),
   'pins-put': () => ({}),
+  'pins-give': () => ({}),
 };
 
 const messageReaders: readonly Reader[] = [
@@ -577,10 +607,8 @@ async function exhaust({ name, sample, read }: Reader): Promise<string[]> {
 describe('what comes from outside', () => {
   beforeAll(async () => {
     broadcast('members', signed('member', memberOf(stand.liar), stand.liar));
-    await request({
-      kind: 'pins-put',
-      pins: [signed('pin', pinOf(stand.liar, { root: rootOf('honest') }), stand.liar)],
-    });
+    const honest = pinOf(stand.liar, { root: rootOf('honest') });
+    await request({ kind: 'pins-put', made: signedBatch([honest], stand.liar) });
     rssAtStart = process.memoryUsage().rss;
     await expectSound();
   });
@@ -590,6 +618,8 @@ describe('what comes from outside', () => {
     Pin,
     HaveMap,
     Signed,
+    SignedPin,
+    SignedBatch,
     AgedRecord,
     Stamp,
     Request,
@@ -634,10 +664,19 @@ describe('what comes from outside', () => {
 
   it('is kept when something else in its batch is not', async () => {
     const root = rootOf('beside a bad one');
-    const good = signed('pin', pinOf(stand.liar, { root }), stand.liar);
-    const bad = signed('pin', pinOf(stand.liar, { blocks: 2 ** 53 - 1 }), stand.liar);
+    const good = pinOf(stand.liar, { root });
+    const bad = pinOf(stand.liar, { blocks: 2 ** 53 - 1 });
+    const together = rootOf('signed with a bad one');
+    await request({
+      kind: 'pins-put',
+      made: signedBatch([bad, pinOf(stand.liar, { root: together })], stand.liar),
+    });
+    expect(stand.reader.find(together)?.root).toBe(together);
     const before = stand.notes.length;
-    await request({ kind: 'pins-put', pins: [bad, { payload: 1 }, good] });
+    await request({
+      kind: 'pins-give',
+      pins: [signedPin(bad, stand.liar), { payload: 1 }, signedPin(good, stand.liar)],
+    });
     expect(stand.reader.find(root)?.root).toBe(root);
     expect(stand.notes.slice(before)).toMatchObject([
       { what: 'pin', reason: expect.stringContaining('payload') },
@@ -657,10 +696,9 @@ describe('what comes from outside', () => {
     const root = rootOf(`future ${field}`);
     const at = (days: number, deleted: boolean) =>
       request({
-        kind: 'pins-put',
+        kind: 'pins-give',
         pins: [
-          signed(
-            'pin',
+          signedPin(
             pinOf(stand.liar, { root, deleted, [field]: Date.now() + days * DAY_MS }),
             stand.liar,
           ),
@@ -687,7 +725,7 @@ describe('what comes from outside', () => {
         deleted: true,
         deletedAtMs: nowMs + days * DAY_MS,
       });
-      await request({ kind: 'pins-put', pins: [signed('pin', pin, stand.liar)] });
+      await request({ kind: 'pins-give', pins: [signedPin(pin, stand.liar)] });
       const found = stand.reader
         .recoverable({ limit: 1000 })
         .files.find((each) => each.pin.root === root);

@@ -131,7 +131,7 @@ describe('a member that lies', () => {
     for (const peer of [a, b]) {
       const good = pin(`beside ${peer.peerId}`, {});
       const pins = Object.entries(lies).map(([name, part]) => pin(name, part));
-      expect(await tell(liar, peer, { kind: 'pins-put', pins: [...pins, good] })).toEqual({});
+      expect(await tell(liar, peer, { kind: 'pins-give', pins: [...pins, good] })).toEqual({});
       await tell(liar, peer, {
         kind: 'exchange',
         records: [
