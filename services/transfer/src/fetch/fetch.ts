@@ -1,7 +1,7 @@
 /**
  * ⑦ Fetch: which peer a block comes from.
  *
- * Our own disk is the nearest there is, however busy. Of the others, those that fail go last; then those that
+ * Our own disk is the nearest there is, however busy, when the block should be there. Of the others, those that fail go last; then those that
  * said they hold the block, and those on which it is placed, come before those that did not say; of
  * peers that are alike so far, the one that gives a block soonest now (swarm's rank.ts) is asked. Until the first
  * answers are here all is a guess: a wrong one costs a short "I don't have it", waiting would cost every reader
@@ -127,7 +127,7 @@ function choose(
     })),
   ).filter(({ peerId }) => !tried.has(peerId));
   const nowMs = performance.now();
-  const own = providers.find(({ member }) => member.isSelf);
+  const own = providers.find(({ member, doubt }) => member.isSelf && doubt === 0);
   const chosen = own ?? ranking.order(providers, nowMs)[0];
   if (chosen === undefined) return undefined;
   const { peerId, member, group } = chosen;

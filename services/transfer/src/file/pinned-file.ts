@@ -33,7 +33,9 @@ export async function openPinnedFile(
 ): Promise<Pieces> {
   const reader = any.open({ signal, client: PINNED, isLocalOnly: false, isPinned: true });
   using opened = new DisposableStack(); // closes the DAG, unless its bytes are given to the caller
-  const dag = opened.use(listed.open(pin.root, { signal, replicas: pin.replicas }));
+  const { root, replicas } = pin;
+  // Of one block placement tells who has it.
+  const dag = opened.use(listed.open(root, { signal, replicas, asksAtOnce: pin.blocks > 1 }));
   const entries = await manifests.list(pin, dag, {
     signal,
     recall: (cid) => reader.recall(cid),

@@ -93,9 +93,17 @@ describe('the peer that a block comes from', () => {
     jest.useRealTimers();
   });
 
-  it('is our own, also when it did not say what it has', async () => {
+  it('is our own when the block is placed here, also when it did not say what it has', async () => {
     swarm.answers([SELF, 1], 'block');
-    expect(await swarm.fetch({ said: [1], unsure: [SELF] })).toEqual([SELF]);
+    expect(await swarm.fetch({ said: [1], placed: [SELF] })).toEqual([SELF]);
+    expect(await swarm.fetch({ said: [1, SELF] })).toEqual([SELF]);
+  });
+
+  it('is not our own when nothing speaks for it, until the others do not have the block', async () => {
+    swarm.answers([SELF, 1], 'block');
+    expect(await swarm.fetch({ placed: [1], unsure: [SELF] })).toEqual([1]);
+    swarm.answers([1], 'absent');
+    expect(await swarm.fetch({ placed: [1], unsure: [SELF] })).toEqual([1, SELF]);
   });
 
   it('is one that said it has the block, before one that was never asked and only may have it', async () => {
