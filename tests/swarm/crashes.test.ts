@@ -6,6 +6,7 @@ import {
   isRunning,
   type RunningPeer,
   type RunningSwarm,
+  seededBytes,
   seededStream,
   sha256Of,
   startSwarm,
@@ -14,8 +15,11 @@ import {
 import { execFile } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { promisify } from 'node:util';
-import { request } from 'undici';
+import { Agent, request } from 'undici';
 
+const SMALL_FILES = 96;
+const SMALL_IN_FLIGHT = 16;
+const SMALL_SIZE_BYTES = 4096;
 const FILE = { name: 'important.tar', seed: 'important', sizeBytes: 32 * MiB };
 
 /** A body that stops half-way until it is told to go on. */
@@ -31,9 +35,19 @@ async function* paused(seed: string, sizeBytes: number, at: number, then: () => 
   }
 }
 
-async function listNames({ gateway }: RunningPeer): Promise<string[]> {
+async function listAll({ gateway }: RunningPeer) {
   const { body } = await request(`${gateway}/files?limit=1000`);
-  return discoveryRoutes.listFiles.reply.parse(await body.json()).files.map(({ name }) => name);
+  return discoveryRoutes.listFiles.reply.parse(await body.json()).files;
+}
+
+const listNames = async (peer: RunningPeer): Promise<string[]> =>
+  (await listAll(peer)).map(({ name }) => name);
+
+async function bytesAt(peer: RunningPeer | undefined, cid: string): Promise<Buffer> {
+  const { statusCode, body } = await request(`${peer?.transfer}/files/${cid}`);
+  const bytes = Buffer.from(await body.arrayBuffer());
+  if (statusCode !== 200) throw new Error(`${statusCode} ${bytes.toString()}`);
+  return bytes;
 }
 
 describe('crashes inside a peer', () => {
@@ -126,6 +140,52 @@ describe('crashes inside a peer', () => {
       );
     }
   });
+
+  it.each(['storage', 'transfer', 'discovery', 'chunker', 'redis'] as const)(
+    'of %s amid 16 small uploads lose none that was answered, and list none in part',
+    async (service) => {
+      const peer = first();
+      const dispatcher = new Agent({ connections: SMALL_IN_FLIGHT });
+      const kept = new Map<string, string>();
+      const tried = new Set<string>();
+      let next = 0;
+      const send = async (): Promise<void> => {
+        for (let index = next++; index < SMALL_FILES; index = next++) {
+          if (index === SMALL_FILES / 3) peer.killOne(service);
+          const name = `${service} ${index}`;
+          tried.add(name);
+          const url = `${peer.chunker}/files/${encodeURIComponent(name)}`;
+          const body = seededBytes(name, SMALL_SIZE_BYTES);
+          try {
+            const answer = await request(url, { method: 'PUT', body, dispatcher });
+            const said = (await answer.body.json()) as { cid: string };
+            if (answer.statusCode === 201) kept.set(name, said.cid);
+          } catch {
+            // No answer: it may be there, and may not.
+          }
+        }
+      };
+      await Promise.all(Array.from({ length: SMALL_IN_FLIGHT }, send));
+      await dispatcher.close();
+      await eventually('uploads go on', async () => {
+        const after = { name: `${service} after`, seed: `${service} after`, sizeBytes: 1 };
+        return (await upload(peer.chunker, after)).status === 201;
+      });
+      for (const [name, cid] of kept)
+        expect(await bytesAt(swarm.peers.at(-1), cid)).toEqual(seededBytes(name, SMALL_SIZE_BYTES));
+      for (const other of swarm.peers)
+        await eventually('it lists each that was answered', async () => {
+          const names = new Set(await listNames(other));
+          return [...kept.keys()].every((name) => names.has(name));
+        });
+      // What is listed is whole, also when nobody was told so.
+      const listed = (await listAll(first())).filter(({ name }) => tried.has(name));
+      for (const { name, cid } of listed)
+        expect(await bytesAt(peer, cid)).toEqual(seededBytes(name, SMALL_SIZE_BYTES));
+      expect(kept.size).toBeGreaterThan(SMALL_FILES / 4);
+    },
+    60_000,
+  );
 
   it('leave no files behind in the storage’s draft folder', async () => {
     for (const { dataDir } of swarm.peers)

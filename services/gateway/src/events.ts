@@ -7,12 +7,15 @@
  */
 import type { ServerResponse } from 'node:http';
 import { type Log, type Loops, type Server, Shares } from '@shoal/chassis';
-import { subscribeEvents } from '@shoal/chassis/events';
+import { listenToEvents } from '@shoal/chassis/events';
 import { gatewayRoutes, type SwarmEvent } from '@shoal/protocol';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Metrics } from './metrics.ts';
 
 /** Unread bytes of one listener: some hundred events, which is minutes of a busy swarm. */
 const BACKLOG_MAX_BYTES = 256 * 1024;
+/** Longest wait of the first listener for the subscription. Past it: it is answered, and told what comes once Redis is back. */
+const SUBSCRIBE_TIMEOUT_MS = 500;
 /** How long a browser waits before it reconnects, in milliseconds. */
 const RETRY_MS = 2000;
 const HEADERS = {
@@ -31,7 +34,7 @@ export interface EventsOptions {
   readonly metrics: Metrics;
 }
 
-/** Mounts the route and listens to Redis; disposing ends every listener. */
+/** Mounts the route, and listens to Redis while somebody listens to us; disposing ends every listener. */
 export function startEvents(app: Server, options: EventsOptions): Disposable {
   const { clientsMax, heartbeatMs, loops, log, metrics } = options;
   const clients = new Set<ServerResponse>();
@@ -46,8 +49,19 @@ export function startEvents(app: Server, options: EventsOptions): Disposable {
       } else client.write(text);
     }
   };
+  let isOver = false;
   const endAll = () => {
+    isOver = true;
     for (const client of clients) client.end();
+  };
+  const events = listenToEvents(options.redisSocket, log, (event) => broadcast(eventText(event)));
+  /** Listeners, those too that wait for their head. */
+  let wanting = 0;
+  let begun: Promise<void> | undefined;
+  const listen = (): Promise<void> => (begun ??= events.begin());
+  const rest = (): void => {
+    begun = undefined;
+    events.rest();
   };
 
   app.get(gatewayRoutes.events.path, async (request, reply) => {
@@ -60,25 +74,30 @@ export function startEvents(app: Server, options: EventsOptions): Disposable {
     raw.once('close', () => gone.abort(new Error('the listener left')));
     const place = await shares.take(request.client, { signal: gone.signal });
     raw.once('close', () => place[Symbol.dispose]());
-    if (raw.destroyed) place[Symbol.dispose]();
+    reply.hijack();
+    if (raw.destroyed) return place[Symbol.dispose]();
     place.signal.addEventListener('abort', () => {
       metrics.eventsDropped.inc();
       raw.destroy();
     });
-    reply.hijack();
+    wanting += 1;
+    raw.once('close', () => {
+      clients.delete(raw);
+      metrics.eventsClients.set(clients.size);
+      wanting -= 1;
+      if (wanting === 0) rest();
+    });
+    // From its head on a listener misses nothing.
+    await Promise.race([listen(), sleep(SUBSCRIBE_TIMEOUT_MS)]);
+    if (raw.destroyed || isOver) return void raw.destroy();
     raw.writeHead(200, HEADERS);
     raw.write(`retry: ${RETRY_MS}\n\n`);
     clients.add(raw);
     metrics.eventsClients.set(clients.size);
-    raw.once('close', () => {
-      clients.delete(raw);
-      metrics.eventsClients.set(clients.size);
-    });
+    return undefined;
   });
   // A stream without an end would hold the server's close up.
   app.addHook('preClose', async () => endAll());
-
-  const events = subscribeEvents(options.redisSocket, log, (event) => broadcast(eventText(event)));
   const heartbeat = loops.start({
     name: 'events-heartbeat',
     everyMs: () => heartbeatMs,

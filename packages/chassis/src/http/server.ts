@@ -3,7 +3,7 @@
  * a body must move. Routes for peers and for this peer's own services are mounted behind the proof.
  */
 import { randomUUID } from 'node:crypto';
-import { type IncomingMessage, maxHeaderSize, STATUS_CODES } from 'node:http';
+import { maxHeaderSize, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import {
   HeadersTooLarge,
@@ -27,6 +27,7 @@ import { createRequestHistogram } from '../process/metrics.ts';
 import { describeRoutes } from './openapi.ts';
 import { refuseForeignPages } from './origin.ts';
 import { refuseUnknownRoutes } from './unknown-route.ts';
+import { watchConnections } from './watch-connections.ts';
 import { guardWrites } from './write-token.ts';
 
 /** JSON bodies are lists of ids: this is ten times the largest. Past it: 413. */
@@ -125,10 +126,10 @@ export function createServer(options: ServerOptions): Server {
   app.addHook('onSend', async ({ raw }, reply) => {
     if (!raw.complete) void reply.header('connection', 'close'); // the sender then stops
   });
-  const unused = unusedConnections(app);
+  const connections = watchConnections(app.server);
   app.addHook('preClose', async () => {
     isStopping = true;
-    unused.close();
+    connections.endIdle();
     linger.hurry();
   });
   app.setErrorHandler((error: FastifyError, request, reply) => {
@@ -210,24 +211,4 @@ function brokenRequest(code: string | undefined): Problem {
       ? 'the connection ended before the request was complete'
       : 'this is not an HTTP request that can be read';
   return new RequestInvalid({ reason });
-}
-
-/**
- * Connections that brought no request yet: browsers and pools open them ahead. Node counts only those
- * as idle that had one, and would wait a minute for these when it stops.
- */
-function unusedConnections({ server }: Server): { close(): void } {
-  const unused = new Set<Socket>();
-  server.on('connection', (socket: Socket) => {
-    unused.add(socket);
-    socket.once('close', () => unused.delete(socket));
-  });
-  // No listener for `upgrade`: with one, Node would hand it whatever offers to change the protocol, as curl
-  // --http2 and Java do, and nobody would answer. Like this, those are requests like any other (RFC 9110 §7.8).
-  server.on('request', ({ socket }: IncomingMessage) => void unused.delete(socket));
-  return {
-    close() {
-      for (const socket of unused) socket.destroy();
-    },
-  };
 }

@@ -28,22 +28,31 @@ export function connectEvents(socket: string, log: Log): Events {
   };
 }
 
-/** Listens for events, again whenever Redis comes back. A message that is no event of ours is logged. */
-export function subscribeEvents(
+export interface Listening extends Disposable {
+  /** Resolves when events come in. While Redis is away that takes until it is back. */
+  begin(): Promise<void>;
+  /** No event is of use until the next `begin`: none is read, or even sent here. */
+  rest(): void;
+}
+
+/** Listens for events when asked to, again whenever Redis comes back. A message that is no event of ours is logged. */
+export function listenToEvents(
   socket: string,
   log: Log,
   onEvent: (event: SwarmEvent) => void,
-): Disposable {
+): Listening {
   const redis = connectListening(socket, log);
   redis.on('message', (_, message) => {
     const event = readEvent(message);
     if (event === undefined) log.warn('event refused');
     else onEvent(event);
   });
-  redis
-    .subscribe(EVENTS_CHANNEL)
-    .catch((err: unknown) => log.debug({ err }, 'subscription ended before it began'));
-  return { [Symbol.dispose]: () => redis.disconnect() };
+  const ended = (err: unknown) => log.debug({ err }, 'subscription ended before it began');
+  return {
+    begin: () => redis.subscribe(EVENTS_CHANNEL).then(() => {}, ended),
+    rest: () => void redis.unsubscribe(EVENTS_CHANNEL).catch(ended),
+    [Symbol.dispose]: () => redis.disconnect(),
+  };
 }
 
 /** The event in a message; undefined for what is not one of ours. */

@@ -11,6 +11,7 @@ import {
   createServer,
   mount,
   type PeerClient,
+  type Server,
 } from '../../src/index.ts';
 
 const self = PeerId.parse('12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5');
@@ -30,6 +31,14 @@ const echo = (audience: 'public' | 'peer' | 'local') =>
     reply: z.object({ said: z.string(), caller: z.string() }),
   });
 const signal = AbortSignal.timeout(30_000);
+const ending = (): Server =>
+  createServer({
+    service: 'storage',
+    log: createLog('test', 'silent'),
+    registry: createRegistry('storage'),
+    whyNotReady: () => undefined,
+    hostNames: [],
+  });
 
 describe('a service', () => {
   const registry = createRegistry('storage');
@@ -88,21 +97,60 @@ describe('a service', () => {
   const args = { params: { word: 'hey' }, query: { times: 2 }, body: { n: 7 } };
 
   it('ends without waiting for a connection that was opened ahead', async () => {
-    const ending = createServer({
-      service: 'storage',
-      log: createLog('test', 'silent'),
-      registry: createRegistry('storage'),
-      whyNotReady: () => undefined,
-      hostNames: [],
-    });
-    const { port } = new URL(await ending.listen({ port: 0, host: '127.0.0.1' }));
-    const accepted = once(ending.server, 'connection');
+    const server = ending();
+    const { port } = new URL(await server.listen({ port: 0, host: '127.0.0.1' }));
+    const accepted = once(server.server, 'connection');
     const ahead = connect(Number(port), '127.0.0.1');
     const closed = once(ahead.resume(), 'close');
     await accepted;
-    await Promise.all([ending.close(), closed]);
+    await Promise.all([server.close(), closed]);
     expect(ahead.closed).toBe(true);
   }, 10_000);
+
+  it('ends without waiting for a connection that is opened while it stops', async () => {
+    const server = ending();
+    const slow = Promise.withResolvers<void>();
+    server.addHook('preClose', () => slow.promise); // as a sweep that ends first
+    const { port } = new URL(await server.listen({ port: 0, host: '127.0.0.1' }));
+    const over = server.close();
+    const accepted = once(server.server, 'connection');
+    const late = connect(Number(port), '127.0.0.1');
+    const closed = once(late.resume(), 'close');
+    await accepted;
+    slow.resolve();
+    await Promise.all([over, closed]);
+    expect(late.closed).toBe(true);
+  }, 10_000);
+
+  it.each(['reply', 'raw'])(
+    'ends though an answer was under way on a connection that is kept (%s)',
+    async (way) => {
+      const server = ending();
+      const asked = Promise.withResolvers<void>();
+      const slow = Promise.withResolvers<void>();
+      server.get('/slow', async (_, reply) => {
+        if (way === 'raw') reply.hijack();
+        if (way === 'raw') reply.raw.writeHead(200, { 'content-length': 2 });
+        asked.resolve();
+        await slow.promise;
+        if (way === 'raw') reply.raw.end('ok');
+        return way === 'raw' ? undefined : 'ok';
+      });
+      const { port } = new URL(await server.listen({ port: 0, host: '127.0.0.1' }));
+      const kept = connect(Number(port), '127.0.0.1');
+      let got = '';
+      kept.on('data', (bytes) => (got += String(bytes)));
+      const closed = once(kept, 'close');
+      kept.write('GET /slow HTTP/1.1\r\nHost: a\r\n\r\n');
+      await asked.promise;
+      const over = server.close();
+      await once(server.server, 'close', { signal: AbortSignal.timeout(200) }).catch(() => {});
+      slow.resolve();
+      await Promise.all([over, closed]);
+      expect(got).toMatch(/^HTTP\/1.1 200 [^]*ok$/);
+    },
+    10_000,
+  );
 
   it.each(['h2c', 'websocket'])(
     'answers in HTTP/1.1 who offers to go on in %s',

@@ -53,9 +53,15 @@ export async function openPeers(): Promise<Peers> {
 
 export const seedOf = ({ libp2pPort }: TestPeer) => `127.0.0.1:${libp2pPort}`;
 
+/** A member that was called too early is called again after up to ten seconds. */
+const SEE_TIMEOUT_MS = 40_000;
+
 export async function seeEachOther(all: readonly TestPeer[]): Promise<void> {
   for (const peer of all)
-    for (const other of all) await eventually('all alive', () => isIn(peer, other.peerId, 'alive'));
+    for (const other of all)
+      await eventually('all alive', () => isIn(peer, other.peerId, 'alive'), {
+        timeoutMs: SEE_TIMEOUT_MS,
+      });
 }
 
 export async function isIn(peer: TestPeer, other: PeerId, state: string): Promise<boolean> {

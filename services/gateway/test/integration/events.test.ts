@@ -87,6 +87,22 @@ describe('GET /events', () => {
     expect(one.text()).not.toContain('unknown');
   }, 20_000);
 
+  it('are not read from Redis while nobody listens, and from the first head on', async () => {
+    await using folder = await openFolder();
+    const socket = join(folder.path, 'redis.sock');
+    await using _ = await startRedis(socket);
+    await using gateway = await openGateway({}, { REDIS_SOCKET: socket });
+    for (const turn of ['first', 'second', 'third']) {
+      expect(await publish(socket, event('to nobody'))).toBe(0);
+      {
+        using listener = await listen(gateway.origin);
+        expect(await publish(socket, event(turn))).toBe(1);
+        await until(() => listener.text().includes(`"${turn}"`), 'it is told');
+      }
+      await until(async () => (await publish(socket, event('to nobody'))) === 0, 'it rests');
+    }
+  });
+
   it('shows that it lives while nothing happens', async () => {
     await using gateway = await openGateway({}, { GATEWAY_EVENTS_HEARTBEAT_MS: '20' });
     using listener = await listen(gateway.origin);
