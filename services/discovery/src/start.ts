@@ -347,4 +347,5 @@ async function startSpeaking(
   stack.use(startSurvey({ self, ...files, alive, metrics, loops }));
   stack.use(await startSavingMembers({ state, membership, isAside, loops, log }));
   stack.defer(() => membership.leave());
+  stack.defer(() => files.pins.flush());
 }

@@ -1,6 +1,6 @@
 /**
  * The messages between discovery services: JSON, parsed on arrival, bounded, never trusted further
- * than the signature in it. Broadcasts on `members` are bare `Signed` records, those on `pins` a `SignedBatch`.
+ * than the signature in it. Broadcasts on `members` are bare `Signed` records, those on `pins` are `MadePins`.
  */
 import {
   Cid,
@@ -17,6 +17,8 @@ import * as z from 'zod';
 import type { Refusal } from './refusals.ts';
 import { PINS_PER_BATCH_MAX, Signed, SignedBatch, SignedPin } from './signed.ts';
 
+/** Batches of pins in one message, and pins in all of them that a sender puts in. Past it: sent in several. */
+export const BATCHES_PER_MESSAGE_MAX = 64;
 /** Stamps in one message: about 160 bytes each. */
 export const STAMPS_PER_MESSAGE_MAX = 2000;
 
@@ -126,6 +128,8 @@ const Nonce = z
 
 const Records = batch('member', AgedRecord, MEMBERS_MAX + 1);
 const Pins = batch('pin', SignedPin, PINS_PER_BATCH_MAX);
+/** Pins that were made a moment ago, as they were signed. */
+export const MadePins = z.array(SignedBatch).min(1).max(BATCHES_PER_MESSAGE_MAX);
 export const Stamp = z.object({
   root: Cid,
   epoch: TimeMs,
@@ -158,8 +162,8 @@ export const Request = z.discriminatedUnion('kind', [
     after: z.string().max(64),
   }),
   z.object({ kind: z.literal('pins-get'), roots: z.array(Cid).max(PINS_PER_BATCH_MAX) }),
-  /** Pins that were just made. */
-  z.object({ kind: z.literal('pins-put'), made: SignedBatch }),
+  /** The same as the broadcast on `pins`, while not all hear that. */
+  z.object({ kind: z.literal('pins-put'), made: MadePins }),
   /** Pins that the other side lacks, made when ever. */
   z.object({ kind: z.literal('pins-give'), pins: Pins }),
 ]);

@@ -1,7 +1,6 @@
 /**
  * The pins of the swarm, all of them on every member. A new one is durable here before it is sent to
- * others; then it is broadcast, and pushed to connected peers, because the mesh of the broadcast may
- * still be forming. Anti-entropy brings a peer the pins that it missed (`pin-sync.ts`).
+ * others; then it is broadcast, and while not all members hear that, pushed to those that are connected. Anti-entropy brings a peer the pins that it missed (`pin-sync.ts`).
  */
 import assert from 'node:assert';
 import { batchesOf } from '@shoal/blocks';
@@ -19,13 +18,14 @@ import {
 } from '@shoal/swarm';
 import type { OwnClock } from '../members/own-clock.ts';
 import type { Metrics } from '../metrics.ts';
+import { BATCHES_PER_MESSAGE_MAX, MadePins } from '../network/messages.ts';
 import type { Refusals } from '../network/refusals.ts';
 import {
   isAuthentic,
   PINS_PER_BATCH_MAX,
   pinsOf,
   read,
-  SignedBatch,
+  type SignedBatch,
   type SignedPin,
   type Signer,
 } from '../network/signed.ts';
@@ -34,6 +34,8 @@ import type { Compared } from './compared.ts';
 import type { PinStore } from '../state/pin-store.ts';
 import type { StoredPin } from '../state/pin-tables.ts';
 
+/** After a message what is made gathers for this long, so that a burst is a few messages, and a transaction each at all others. */
+const GATHER_MS = 50;
 /** Longest wait of an upload for pins that others have for its root, while we may not know all pins. */
 const RECALL_TIMEOUT_MS = 500;
 
@@ -66,6 +68,8 @@ type SoundPin = Pick<StoredPin, 'pin' | 'signed'>;
 
 export class Pins {
   readonly digest: PinDigest = createPinDigest();
+  #unsent: SignedBatch[] = [];
+  #gathering = false;
   readonly #deps: PinsDeps;
 
   constructor(deps: PinsDeps) {
@@ -73,15 +77,15 @@ export class Pins {
     this.#deps = deps;
     for (const { pin } of store.after('')) this.digest.toggle(pin);
     this.count();
-    wire.listen('pins', SignedBatch, (from, made) => {
-      this.merge(pinsOf(made), from).catch((err: unknown) => {
+    wire.listen('pins', MadePins, (from, made) => {
+      this.merge(made.flatMap(pinsOf), from).catch((err: unknown) => {
         // Anti-entropy brings it when there is room again.
         if (err instanceof StorageFull) log.warn({ err }, 'no room for pins');
         else log.error({ err }, 'pins not stored');
       });
     });
     wire.handle('pins-put', async (from, { made }) => {
-      await this.merge(pinsOf(made), from);
+      await this.merge(made.flatMap(pinsOf), from);
       return {};
     });
     wire.handle('pins-give', async (from, { pins }) => {
@@ -308,16 +312,31 @@ export class Pins {
     onChange(pin, old, { isForRoom });
   }
 
+  /** Sends them: the first of a burst at once, the others of it some at a time. */
   #spread(batches: readonly SignedBatch[]): void {
+    this.#unsent.push(...batches);
+    if (this.#gathering) return;
+    this.flush();
+    this.#gathering = true;
+    setTimeout(() => {
+      this.#gathering = false;
+      if (this.#unsent.length > 0) this.#spread([]);
+    }, GATHER_MS).unref();
+  }
+
+  /** Sends at once what gathers to be sent. */
+  flush(): void {
     const { wire, metrics } = this.#deps;
-    for (const made of batches) {
-      // Connected peers get it below, and acknowledge it.
-      if (!wire.engine().reachesAll()) wire.broadcast('pins', made);
+    const isHeardByAll = wire.engine().reachesAll();
+    for (const made of messagesOf(this.#unsent)) {
+      wire.broadcast('pins', made); // a member that misses it gets it by anti-entropy
+      if (isHeardByAll) continue;
       for (const peerId of wire.engine().connected())
         wire.request(peerId, { kind: 'pins-put', made }).catch(() => {
-          metrics.messages.inc({ kind: 'pins-put', outcome: 'failed' }); // anti-entropy brings it
+          metrics.messages.inc({ kind: 'pins-put', outcome: 'failed' });
         });
     }
+    this.#unsent = [];
   }
 
   #refuse(name: string | undefined, reason: string, from: PeerId): void {
@@ -330,4 +349,22 @@ export class Pins {
 function storedOf(pin: Pin, signed: SignedPin | undefined, deletedSeenMs: number): StoredPin {
   assert(signed !== undefined, 'each pin that is made is signed');
   return isDeletedForNow(pin) ? { pin, signed, deletedSeenMs } : { pin, signed };
+}
+
+/** Batches by message: as many as one takes, and no more pins than it has room for. */
+function* messagesOf(batches: readonly SignedBatch[]): Generator<SignedBatch[]> {
+  let message: SignedBatch[] = [];
+  let pins = 0;
+  for (const batch of batches) {
+    const isFull =
+      message.length === BATCHES_PER_MESSAGE_MAX ||
+      pins + batch.payloads.length > PINS_PER_BATCH_MAX;
+    if (isFull && message.length > 0) {
+      yield message;
+      [message, pins] = [[], 0];
+    }
+    message.push(batch);
+    pins += batch.payloads.length;
+  }
+  if (message.length > 0) yield message;
 }

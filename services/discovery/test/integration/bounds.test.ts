@@ -418,13 +418,13 @@ const signedReaders: readonly Reader[] = [
   {
     name: 'pins by gossip',
     sample: () => pinOf(stand.liar),
-    read: (content) => broadcast('pins', signedBatch([content], stand.liar)),
+    read: (content) => broadcast('pins', [signedBatch([content], stand.liar)]),
   },
   {
     name: 'pins that are put',
     sample: () => pinOf(stand.liar),
     read: (content) =>
-      request({ kind: 'pins-put', made: signedBatch([content, goodPinText()], stand.liar) }),
+      request({ kind: 'pins-put', made: [signedBatch([content, goodPinText()], stand.liar)] }),
   },
   {
     name: 'pins that are given, one from before batches',
@@ -481,7 +481,7 @@ const requests: readonly (() => { [name: string]: Json })[] = [
   () => ({ kind: 'pin-digest', total: '0'.repeat(16) }),
   () => ({ kind: 'pin-stamps', bucket: 0, after: '' }),
   () => ({ kind: 'pins-get', roots: [rootOf('a')] }),
-  () => ({ kind: 'pins-put', made: signedBatch([goodPinText()], stand.liar) }),
+  () => ({ kind: 'pins-put', made: [signedBatch([goodPinText()], stand.liar)] }),
   () => ({ kind: 'pins-give', pins: [goodPin()] }),
 ];
 
@@ -608,7 +608,7 @@ describe('what comes from outside', () => {
   beforeAll(async () => {
     broadcast('members', signed('member', memberOf(stand.liar), stand.liar));
     const honest = pinOf(stand.liar, { root: rootOf('honest') });
-    await request({ kind: 'pins-put', made: signedBatch([honest], stand.liar) });
+    await request({ kind: 'pins-put', made: [signedBatch([honest], stand.liar)] });
     rssAtStart = process.memoryUsage().rss;
     await expectSound();
   });
@@ -669,7 +669,7 @@ describe('what comes from outside', () => {
     const together = rootOf('signed with a bad one');
     await request({
       kind: 'pins-put',
-      made: signedBatch([bad, pinOf(stand.liar, { root: together })], stand.liar),
+      made: [signedBatch([bad, pinOf(stand.liar, { root: together })], stand.liar)],
     });
     expect(stand.reader.find(together)?.root).toBe(together);
     const before = stand.notes.length;
