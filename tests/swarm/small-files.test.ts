@@ -1,13 +1,16 @@
 /** What a small file costs a swarm in messages, and that none of them is lost. Counts don't depend on the machine. */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import {
+  change,
   eventually,
   type HostedSwarm,
   listFiles,
   metric,
   type Peer,
+  remove,
   seededBytes,
   startHostedSwarm,
+  upload,
 } from '@shoal/testkit';
 import { Agent, request } from 'undici';
 
@@ -96,6 +99,29 @@ describe('small files', () => {
     for (const peer of peers) {
       const files = await listFiles(peer.discovery);
       expect(files.filter(({ copies }) => copies === REPLICAS)).toHaveLength(FILES);
+    }
+  });
+
+  it('are never given as they were before a change at the same peer, though reads ask nobody', async () => {
+    const { peers } = swarm;
+    const [peer, other] = peers;
+    if (peer === undefined || other === undefined) throw new Error('a swarm has peers');
+    const read = async (cid: string) => {
+      const { statusCode, headers, body } = await request(`${peer.transfer}/files/${cid}`);
+      await body.dump();
+      return { status: statusCode, named: String(headers['content-disposition']) };
+    };
+    for (let at = 0; at < 20; at += 1) {
+      const file = { name: `first ${at}`, seed: `changes ${at}`, sizeBytes: 4096 };
+      const { reply } = await upload(at % 2 === 0 ? peer.chunker : other.chunker, file);
+      expect(await read(reply.cid)).toMatchObject({ status: 200 });
+      expect(await read(reply.cid)).toMatchObject({ status: 200 });
+      await change(peer.discovery, reply.cid, { name: `second ${at}` });
+      expect((await read(reply.cid)).named).toContain(`second ${at}`);
+      await upload(peer.chunker, { ...file, name: `third ${at}` });
+      expect((await read(reply.cid)).named).toContain(`third ${at}`);
+      await remove(peer.discovery, reply.cid);
+      expect(await read(reply.cid)).toMatchObject({ status: 410 });
     }
   });
 });

@@ -10,6 +10,7 @@ import type { ReleasedLeases } from './copies/released-leases.ts';
 import type { createGetMetalink, createGetTorrent } from './describe/describe-file.ts';
 import type { createDownload } from './download.ts';
 import type { Drain } from './leave/drain.ts';
+import type { PinCache } from './peers/pin-cache.ts';
 import type { SettleLoop } from './settle/settle-loop.ts';
 
 export interface Handlers {
@@ -21,13 +22,14 @@ export interface Handlers {
   readonly spread: (blocks: readonly SentBlock[], wishes: SpreadWishes) => Promise<SpreadBlock[]>;
   readonly copyBlocks: ReturnType<typeof createCopyBlocks>;
   readonly loop: Pick<SettleLoop, 'lookAgain'>;
+  readonly cache: Pick<PinCache, 'forget'>;
   readonly drain: Drain;
   readonly released: Pick<ReleasedLeases, 'note'>;
   readonly client: PeerClient;
 }
 
 export function mountRoutes(mounting: Mounting, handlers: Handlers): void {
-  const { loop, drain, released, client } = handlers;
+  const { loop, cache, drain, released, client } = handlers;
 
   mountRaw(mounting, transferRoutes.getFile, handlers.download);
   mountRaw(mounting, transferRoutes.getTorrent, handlers.getTorrent);
@@ -45,6 +47,10 @@ export function mountRoutes(mounting: Mounting, handlers: Handlers): void {
   mount(mounting, transferRoutes.copyBlocks, handlers.copyBlocks);
   mount(mounting, transferRoutes.settleFiles, async ({ body }) => {
     loop.lookAgain(body.roots);
+    return {};
+  });
+  mount(mounting, transferRoutes.forgetPins, async ({ body }) => {
+    cache.forget(body.roots, body);
     return {};
   });
   mount(mounting, transferRoutes.drainState, ({ signal }) => drain.state({ signal }));

@@ -47,6 +47,7 @@ import { createDrain } from './leave/drain.ts';
 import { handOver } from './leave/hand-over.ts';
 import { createMetrics, watchQueues } from './metrics.ts';
 import { watchMembers } from './peers/member-view.ts';
+import { PinCache } from './peers/pin-cache.ts';
 import { PinLookups } from './peers/pins.ts';
 import { createReportCorrupt } from './peers/report-corrupt.ts';
 import { mountRoutes } from './routes.ts';
@@ -77,6 +78,8 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
   const view = stack.use(
     watchMembers({ client, self, loops, log, onTable: (asked) => metrics.members.set(asked) }),
   );
+
+  const cache = new PinCache();
 
   // Blocks: one way to fetch, and two strategies on it.
   const reportCorrupt = createReportCorrupt({ client, metrics, log });
@@ -111,6 +114,7 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
   const loop = stack.use(
     startSettleLoop({
       client,
+      cache,
       view,
       metrics,
       loops,
@@ -145,7 +149,7 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
     },
     { signal: hashing.signal },
   );
-  const pins = new PinLookups(client, { signal });
+  const pins = new PinLookups({ client, cache }, { signal });
   const reading = { client, pins, view, listed, any, manifests, sender };
   const describing = { pins, view, listed, manifests, hashPieces };
 
@@ -189,6 +193,7 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
       spreadBlocks(blocks, wishes, { client, view, proofs, metrics, log }, { signal }),
     copyBlocks: createCopyBlocks({ client, view, fetchBlock, repairs, log }),
     loop,
+    cache,
     drain: createDrain(leaving, { signal }),
     released,
     client,

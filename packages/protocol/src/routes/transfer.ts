@@ -203,6 +203,18 @@ export const transferRoutes = {
     body: z.object({ roots: z.array(Cid).min(1).max(SETTLE_ROOTS_MAX) }),
     reply: none,
   }),
+  forgetPins: route({
+    service: 'transfer',
+    audience: 'local',
+    method: 'POST',
+    path: '/pins/forget',
+    summary:
+      'The pins of these files changed, or with `isAll` any of them: what is remembered of them is out of date. Answered before the change is.',
+    params: none,
+    query: none,
+    body: z.object({ roots: z.array(Cid).max(CIDS_PER_BATCH_MAX), isAll: z.boolean() }),
+    reply: none,
+  }),
   drainState: route({
     service: 'transfer',
     audience: 'public',

@@ -30,6 +30,7 @@ import {
   type Signer,
 } from '../network/signed.ts';
 import type { Wire } from '../network/wire.ts';
+import type { ChangedPins } from './changed-pins.ts';
 import type { Compared } from './compared.ts';
 import type { PinStore } from '../state/pin-store.ts';
 import type { StoredPin } from '../state/pin-tables.ts';
@@ -55,6 +56,8 @@ export interface PinsDeps {
   /** Whether anything may be written here. @throws IdentityInUse */
   readonly checkName: () => void;
   readonly refusals: Refusals;
+  /** Hears of pins that replaced others, before the change is answered. */
+  readonly changed: Pick<ChangedPins, 'note' | 'tell'>;
   /** `isForRoom`: it was purged because this peer needs its room. */
   readonly onChange: (pin: Pin, old: Pin | undefined, why: { readonly isForRoom: boolean }) => void;
   readonly metrics: Metrics;
@@ -225,6 +228,8 @@ export class Pins {
     });
     this.count();
     this.#spread(batches);
+    if (updates.some(({ old, now }) => old !== undefined && now !== old))
+      await this.#deps.changed.tell();
     return pins;
   }
 
@@ -257,7 +262,7 @@ export class Pins {
 
   /** Stores pins of another peer, unless current ones win over them; returns for which it did. */
   async #store(news: readonly SoundPin[]): Promise<Map<SoundPin, boolean>> {
-    const { store, compared } = this.#deps;
+    const { store, compared, changed } = this.#deps;
     const isStored = new Map<SoundPin, boolean>();
     if (news.length === 0) return isStored;
     const changes = news.map((each) => ({
@@ -280,6 +285,7 @@ export class Pins {
         this.#noteChange(old?.pin, each.pin, { isForRoom: false });
     }
     this.count();
+    void changed.tell(); // it throws nothing
     return isStored;
   }
 
@@ -303,9 +309,10 @@ export class Pins {
     pin: Pin,
     { isForRoom }: { readonly isForRoom: boolean },
   ): void {
-    const { metrics, onChange } = this.#deps;
+    const { metrics, changed, onChange } = this.#deps;
     assert(old === undefined || old.root === pin.root, 'a pin follows one of its own root');
     if (old !== undefined) this.digest.toggle(old);
+    if (old !== undefined) changed.note(pin.root);
     this.digest.toggle(pin);
     if (old !== undefined && isDeletedForNow(old) && pin.deleted && !isDeletedForNow(pin))
       metrics.pinsPurged.inc({ why: isForRoom ? 'room' : 'asked' });

@@ -1,5 +1,5 @@
 /** Puts the pins together: the set of them, what users do to it, and the loops that keep it whole. */
-import type { Loops } from '@shoal/chassis';
+import type { Loops, PeerClient } from '@shoal/chassis';
 import type { Events } from '@shoal/chassis/events';
 import type { Producer } from '@shoal/chassis/queue';
 import type { Pin } from '@shoal/protocol';
@@ -7,6 +7,7 @@ import type { Join } from '../members/join.ts';
 import type { Membership } from '../members/membership.ts';
 import type { AskAll } from '../network/ask.ts';
 import type { Twins } from '../twins/twins.ts';
+import { ChangedPins } from './changed-pins.ts';
 import { Compared } from './compared.ts';
 import { startExpiry } from './expiry.ts';
 import { createPinAges } from './pin-ages.ts';
@@ -16,12 +17,16 @@ import { startPinSync } from './pin-sync.ts';
 import { Pins, type PinsDeps } from './pins.ts';
 import { startSettleRequests } from './settle-requests.ts';
 
-export interface StartPinsDeps extends Omit<PinsDeps, 'compared' | 'checkName' | 'onChange'> {
+export interface StartPinsDeps extends Omit<
+  PinsDeps,
+  'compared' | 'changed' | 'checkName' | 'onChange'
+> {
   readonly membership: Pick<Membership, 'others'>;
   readonly join: Pick<Join, 'mayBeMore'>;
   readonly twins: Pick<Twins, 'check'>;
   readonly reader: PinReader;
   readonly ask: AskAll;
+  readonly client: PeerClient;
   readonly events: Pick<Events, 'publish'>;
   readonly producer: Pick<Producer<'settle'>, 'add'>;
   /** How long a deleted file can be brought back. */
@@ -41,7 +46,9 @@ export function startPins(deps: StartPinsDeps, stack: AsyncDisposableStack) {
     isClockUsable: () => deps.ownClock.verdict() !== 'wrong',
     mayBeMore: () => deps.join.mayBeMore(),
   });
-  const common = { ...deps, compared, checkName: () => deps.twins.check() };
+  const changed = stack.use(new ChangedPins(deps));
+  void changed.tell();
+  const common = { ...deps, compared, changed, checkName: () => deps.twins.check() };
   const pins = new Pins({
     ...common,
     onChange: (pin, old, { isForRoom }) => {

@@ -15,6 +15,7 @@ import {
   ServiceUnavailable,
 } from '@shoal/protocol';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { PinCache } from './pin-cache.ts';
 
 /** A discovery service that crashed is back within seconds: a reader waits rather than fails. */
 const AWAY_MAX_MS = 6000;
@@ -36,12 +37,17 @@ export interface PinPage {
 /** The pins of files that clients want to read; those that are asked for at one moment are one question. */
 export class PinLookups {
   readonly #client: PeerClient;
+  readonly #cache: PinCache;
   readonly #known: Gather<FileHash, Pin | null>;
 
   /** @param signal Ends the questions. */
-  constructor(client: PeerClient, { signal }: { signal: AbortSignal }) {
+  constructor(
+    { client, cache }: { readonly client: PeerClient; readonly cache: PinCache },
+    { signal }: { signal: AbortSignal },
+  ) {
     this.#client = client;
-    this.#known = new Gather((hashes) => findPins(hashes, client, { signal }), {
+    this.#cache = cache;
+    this.#known = new Gather((hashes) => findNoted(hashes, { client, cache }, { signal }), {
       itemsMax: PINS_PER_CALL_MAX,
       sizeMaxBytes: Infinity,
       sizeOf: () => 0,
@@ -55,6 +61,8 @@ export class PinLookups {
    * @throws FileNotFound, FileGone; ServiceUnavailable when our discovery stays away.
    */
   async find(hash: FileHash, { signal }: { signal: AbortSignal }): Promise<Pin> {
+    const remembered = this.#cache.find(hash);
+    if (remembered !== undefined) return remembered;
     return untilThere(
       async () => {
         const known = await orAborted(this.#known.add(hash), signal);
@@ -134,22 +142,25 @@ export async function pinToSettle(
 /** The same of several; those without one are left out. @throws ServiceUnavailable */
 export async function pinsToSettle(
   roots: readonly Cid[],
-  client: PeerClient,
+  deps: { readonly client: PeerClient; readonly cache: PinCache },
   { signal }: { signal: AbortSignal },
 ): Promise<readonly Pin[]> {
-  const pins = await findPins(roots, client, { signal });
+  const pins = await findNoted(roots, deps, { signal });
   return pins.filter((pin) => pin !== null);
 }
 
-/** @throws ServiceUnavailable */
-async function findPins(
+/** The pins of these as discovery knows them, cached from now on. @throws ServiceUnavailable */
+async function findNoted(
   hashes: readonly FileHash[],
-  client: PeerClient,
+  { client, cache }: { readonly client: PeerClient; readonly cache: PinCache },
   { signal }: { signal: AbortSignal },
 ): Promise<readonly (Pin | null)[]> {
+  const { turn } = cache;
   const args = { body: { hashes: [...hashes] } };
   const target = client.own('discovery');
-  return (await client.call(target, discoveryRoutes.findPins, args, { signal })).pins;
+  const { pins } = await client.call(target, discoveryRoutes.findPins, args, { signal });
+  cache.note(pins, turn);
+  return pins;
 }
 
 /** One page of the live pins, and those of deleted files that can be brought back, in the order of their roots. */

@@ -7,6 +7,7 @@
 import { createLimit, type Log, type Loops, type PeerClient } from '@shoal/chassis';
 import type { Cid, Pin } from '@shoal/protocol';
 import { isDraining, type MemberView } from '../peers/member-view.ts';
+import type { PinCache } from '../peers/pin-cache.ts';
 import { pinsToSettle } from '../peers/pins.ts';
 import type { Metrics } from '../metrics.ts';
 import { lookAtSmall } from './look-at-small.ts';
@@ -31,6 +32,7 @@ const SETTLES_MAX = 4;
 
 export interface SettleLoopDeps {
   readonly client: PeerClient;
+  readonly cache: PinCache;
   readonly view: MemberView;
   readonly metrics: Metrics;
   readonly loops: Loops;
@@ -80,10 +82,9 @@ export class SettleLoop implements AsyncDisposable {
    * @throws Problem when a service of this peer does not answer.
    */
   async settleAll(roots: readonly Cid[]): Promise<void> {
-    const { client } = this.#deps;
     const { signal } = this.#stop;
     for (const root of roots) this.#noteStale(root);
-    const pins = await pinsToSettle(roots, client, { signal });
+    const pins = await pinsToSettle(roots, this.#deps, { signal });
     const gone = roots.filter((root) => !pins.some((pin) => pin.root === root));
     const rest = await this.#lookAtSmall(pins);
     await Promise.all(

@@ -1,10 +1,14 @@
 import { describe, expect, it } from '@jest/globals';
+import type { PeerClient } from '@shoal/chassis';
 import { discoveryRoutes, FileGone, FileNotFound, ServiceUnavailable } from '@shoal/protocol';
+import { PinCache } from '../../src/peers/pin-cache.ts';
 import { PinLookups } from '../../src/peers/pins.ts';
 import { cidOf, paperClient, pinOf } from '../paper.ts';
 
 describe('the pin of a file', () => {
   const signal = new AbortController().signal;
+  const lookups = (client: PeerClient) =>
+    new PinLookups({ client, cache: new PinCache() }, { signal });
   const hash = cidOf('a file');
 
   it('is waited for while discovery starts again', async () => {
@@ -14,7 +18,7 @@ describe('the pin of a file', () => {
       if (calls < 3) throw new ServiceUnavailable({ service: 'discovery' });
       return { pins: [pinOf('a file')] };
     };
-    const pins = new PinLookups(paperClient([[discoveryRoutes.findPins, findPins]]), { signal });
+    const pins = lookups(paperClient([[discoveryRoutes.findPins, findPins]]));
     expect(await pins.find(hash, { signal })).toEqual(pinOf('a file'));
   });
 
@@ -43,7 +47,7 @@ describe('the pin of a file', () => {
         },
       ],
     ]);
-    const pins = new PinLookups(client, { signal });
+    const pins = lookups(client);
     const found = await Promise.allSettled(
       ['a', 'b', 'far', 'deleted'].map((name) => pins.find(cidOf(name), { signal })),
     );
@@ -66,9 +70,7 @@ describe('the pin of a file', () => {
       [discoveryRoutes.findPins, () => ({ pins: [null] })],
       [discoveryRoutes.getPin, getPin],
     ]);
-    await expect(new PinLookups(client, { signal }).find(hash, { signal })).rejects.toBeInstanceOf(
-      FileNotFound,
-    );
+    await expect(lookups(client).find(hash, { signal })).rejects.toBeInstanceOf(FileNotFound);
     expect(calls).toBe(1);
   });
 });

@@ -6,6 +6,7 @@ import { Registry } from 'prom-client';
 import { createMetrics } from '../../src/metrics.ts';
 import type { Settled } from '../../src/settle/settle.ts';
 import { type SettleLoop, startSettleLoop } from '../../src/settle/settle-loop.ts';
+import { PinCache } from '../../src/peers/pin-cache.ts';
 import { countedHolders } from '../../src/peers/member-view.ts';
 import { bitsFor, cidOf, paperClient, type PaperMember, paperView, pinOf } from '../paper.ts';
 
@@ -50,6 +51,7 @@ function paperLoop(copies: Readonly<Record<string, number>>) {
   const kept: Cid[][] = [];
   const log = createLog('test', 'silent');
   const loop = startSettleLoop({
+    cache: new PinCache(),
     client,
     view: members.view,
     metrics: createMetrics(new Registry()),
