@@ -180,6 +180,21 @@ export class Pins {
     return this.#deps.ownClock.verdict() !== 'right' || futureOf(stamp, Date.now()) === undefined;
   }
 
+  /** Sends at once what gathers to be sent. */
+  flush(): void {
+    const { wire, metrics } = this.#deps;
+    const isHeardByAll = wire.engine().reachesAll();
+    for (const made of messagesOf(this.#unsent)) {
+      wire.broadcast('pins', made); // a member that misses it gets it by anti-entropy
+      if (isHeardByAll) continue;
+      for (const peerId of wire.engine().connected())
+        wire.request(peerId, { kind: 'pins-put', made }).catch(() => {
+          metrics.messages.inc({ kind: 'pins-put', outcome: 'failed' });
+        });
+    }
+    this.#unsent = [];
+  }
+
   /** Sets the metrics of pins by kind. */
   count(): void {
     const { store, metrics } = this.#deps;
@@ -329,21 +344,6 @@ export class Pins {
       this.#gathering = false;
       if (this.#unsent.length > 0) this.#spread([]);
     }, GATHER_MS).unref();
-  }
-
-  /** Sends at once what gathers to be sent. */
-  flush(): void {
-    const { wire, metrics } = this.#deps;
-    const isHeardByAll = wire.engine().reachesAll();
-    for (const made of messagesOf(this.#unsent)) {
-      wire.broadcast('pins', made); // a member that misses it gets it by anti-entropy
-      if (isHeardByAll) continue;
-      for (const peerId of wire.engine().connected())
-        wire.request(peerId, { kind: 'pins-put', made }).catch(() => {
-          metrics.messages.inc({ kind: 'pins-put', outcome: 'failed' });
-        });
-    }
-    this.#unsent = [];
   }
 
   #refuse(name: string | undefined, reason: string, from: PeerId): void {
