@@ -64,13 +64,17 @@ export async function runTask(task) {
   return counts;
 }
 
-/** Runs lanes of tasks side by side, the tasks of each lane one after another. Answers the sum of all counts. */
+/**
+ * Runs lanes of tasks side by side, the tasks of each lane one after another. Answers the sum of all counts, and
+ * all `failedFiles`.
+ */
 export async function runLanes(lanes) {
-  const totals = { passed: 0, failed: 0, skipped: 0 };
+  const totals = { passed: 0, failed: 0, skipped: 0, failedFiles: [] };
   const runLane = async (tasks) => {
     for (const task of tasks) {
       const counts = await (typeof task === 'function' ? task() : runTask(task));
-      for (const key of Object.keys(totals)) totals[key] += counts?.[key] ?? 0;
+      for (const key of ['passed', 'failed', 'skipped']) totals[key] += counts?.[key] ?? 0;
+      totals.failedFiles.push(...(counts?.failedFiles ?? []));
     }
   };
   await Promise.all(lanes.map(runLane));

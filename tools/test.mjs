@@ -27,6 +27,8 @@ import { runLanes, runTask } from './tasks.mjs';
 const BASE_IMAGE = 'node:24-bookworm-slim';
 /** Test files at once. Much of each is waiting, but three fill two cores and wait for each other. */
 const WORKERS = 2;
+/** Files that are asked once more, alone; when more failed it was not the machine. */
+const AGAIN_MAX = 4;
 setUp();
 buildPrograms();
 const folder = mkdtempSync(join(tmpdir(), 'shoal-counts-'));
@@ -37,15 +39,36 @@ if (args.length === 0) {
 }
 await openSharedSwarm();
 const totals = { passed: 0, failed: 0, skipped: 0 };
+let unstable = 0;
 for (const lanes of args.length === 0 ? everything() : [[[jest('jest', args)]]]) {
   const counts = await runLanes(lanes);
   for (const key of Object.keys(totals)) totals[key] += counts[key];
+  if (args.length === 0) await askAgain(counts.failedFiles);
 }
+if (unstable > 0)
+  stdout.write(`UNSTABLE ${unstable} failed among others and passed alone: read why, above\n`);
 if (!(await closeSharedSwarm())) totals.failed += 1;
 rmSync(folder, { recursive: true, force: true });
 const skipped = totals.skipped === 0 ? '' : `, ${totals.skipped} skipped`;
 stdout.write(`${totals.passed} passed, ${totals.failed} failed${skipped}\n`);
 exit(totals.failed === 0 && totals.passed > 0 ? 0 : 1);
+
+/**
+ * What failed beside everything else runs once more, alone: a test that fails there too failed (decision 29).
+ * The first failure stands in the output, and the run says how many there were.
+ */
+async function askAgain(files) {
+  if (files.length === 0 || files.length > AGAIN_MAX) return;
+  const first = files.reduce(
+    (sum, { passed, failed }) => ({ passed: sum.passed + passed, failed: sum.failed + failed }),
+    { passed: 0, failed: 0 },
+  );
+  const patterns = files.map(({ path }) => `${RegExp.escape(path)}$`);
+  const counts = await runTask(jest('alone', ['--maxWorkers=1', ...patterns]));
+  totals.passed += counts.passed - first.passed;
+  totals.failed += counts.failed - first.failed;
+  unstable += Math.max(0, first.failed - counts.failed);
+}
 
 /**
  * Stages of lanes: tests that wait for peers beside what only computes and, after that, the clients of others;

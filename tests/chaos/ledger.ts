@@ -14,6 +14,8 @@ export interface Ledger {
   /** One more trial, or several. */
   tried(what: string, count?: number): void;
   blame(fault: Fault, what: string): void;
+  /** The run shows neither that the promise holds nor that it is broken. */
+  doubt(why: string): void;
   /** A figure for the report; the last one under a name counts. */
   figure(name: string, value: number | string): void;
   /** One measurement of a series. */
@@ -25,6 +27,8 @@ export interface Ledger {
   /** The series so far, sorted. */
   samples(series: string): number[];
   readonly isClean: boolean;
+  /** Why it shows nothing; undefined when it does. */
+  readonly doubts: string | undefined;
 }
 
 export function createLedger(): Ledger {
@@ -33,6 +37,7 @@ export function createLedger(): Ledger {
   const told: string[] = [];
   const figures = new Map<string, number | string>();
   const series = new Map<string, number[]>();
+  let doubts: string | undefined;
   return {
     trials,
     counts,
@@ -43,6 +48,7 @@ export function createLedger(): Ledger {
       counts[fault] += 1;
       if (told.length < TOLD_MAX) told.push(`${fault}: ${what}`);
     },
+    doubt: (why) => void (doubts ??= why),
     figure: (name, value) => void figures.set(name, value),
     sample(name, value) {
       const values = series.get(name) ?? [];
@@ -52,6 +58,9 @@ export function createLedger(): Ledger {
     samples: (name) => (series.get(name) ?? []).toSorted((a, b) => a - b),
     get isClean() {
       return FAULTS.every((fault) => counts[fault] === 0);
+    },
+    get doubts() {
+      return doubts;
     },
   };
 }

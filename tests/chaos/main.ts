@@ -10,6 +10,7 @@ import { complaintsOf, lineOf, toJson } from './report.ts';
 import type { Scenario } from './rig.ts';
 import { ROTA, turnOf } from './rota.ts';
 import { runAll } from './run-all.ts';
+import type { Outcome } from './run-scenario.ts';
 import { SCENARIOS } from './scenarios/index.ts';
 
 /** Longest time for a run of a scenario, and rows of scenarios at one time. */
@@ -76,8 +77,10 @@ const outcomes = await runAll(scenarios, {
   lanes,
   logs,
   signal: stopping.signal,
-  onOutcome(outcome) {
-    for (const line of [lineOf(outcome), ...complaintsOf(outcome)]) say(line);
+  onOutcome: tell,
+  onNoise(outcome) {
+    tell(outcome);
+    say(`${outcome.id.padEnd(4)} once more`);
   },
 });
 if (json !== undefined) await writeFile(json, `${toJson(outcomes, { seed, form, startedAt })}\n`);
@@ -89,6 +92,10 @@ if (count('skipped') > 0) say(`${count('skipped')} skipped`);
 if (stopping.signal.aborted) say(String(stopping.signal.reason));
 say(`${count('pass')} passed, ${failed} failed`);
 process.exit(failed === 0 && !stopping.signal.aborted ? 0 : 1);
+
+function tell(outcome: Outcome): void {
+  for (const line of [lineOf(outcome), ...complaintsOf(outcome)]) say(line);
+}
 
 function chosen(only: string | undefined): readonly Scenario[] {
   if (only === undefined) return SCENARIOS;

@@ -15,6 +15,8 @@ export interface RunAllOptions extends RunOptions {
   /** Where the logs of a stage go that a scenario failed on. */
   readonly logs: string | undefined;
   readonly onOutcome: (outcome: Outcome) => void;
+  /** Told of a run that proved nothing, before it is repeated. */
+  readonly onNoise: (outcome: Outcome) => void;
 }
 
 /** Answers the outcomes in the order in which they came. */
@@ -55,7 +57,13 @@ async function runRow(
   await using open = new SharedStage();
   for (const scenario of row) {
     if (options.signal.aborted) break;
-    const outcome = await runOne(scenario, () => open.get(scenario), options);
+    let outcome = await runOne(scenario, () => open.get(scenario), options);
+    if (outcome.verdict === 'noise') {
+      // Whatever else ran on this machine may be over: what proves nothing is done once more, on a new stage.
+      options.onNoise(outcome);
+      await open[Symbol.asyncDispose]();
+      outcome = await runOne(scenario, () => open.get(scenario), options);
+    }
     onOutcome(outcome);
     if (outcome.verdict !== 'fail' && outcome.verdict !== 'noise') continue;
     if (options.logs !== undefined) await open.saveLogs(join(options.logs, scenario.id));

@@ -6,7 +6,7 @@ import { revive, type Rig, type Scenario } from './rig.ts';
 import { isUp, type Stage } from './stage.ts';
 import { purge } from './upkeep.ts';
 
-/** `noise`: it found faults where none were made, so what it finds proves nothing. */
+/** `noise`: it found faults where none were made, or had too little to judge, so what it finds proves nothing. */
 export type Verdict = 'pass' | 'fail' | 'noise' | 'skipped';
 
 export interface Outcome {
@@ -52,10 +52,15 @@ export async function runScenario(
       control,
       reason: controlError ?? 'faults without a fault being made',
     });
+  if (control.doubts !== undefined)
+    return outcome({ verdict: 'noise', control, reason: control.doubts });
   const ledger = createLedger();
   const error = await attempt(scenario, stage, options, { ledger, control, injected });
   if (error !== undefined) return outcome({ verdict: 'fail', control, ledger, reason: error });
-  return outcome({ verdict: ledger.isClean ? 'pass' : 'fail', control, ledger });
+  if (!ledger.isClean) return outcome({ verdict: 'fail', control, ledger });
+  if (ledger.doubts !== undefined)
+    return outcome({ verdict: 'noise', control, ledger, reason: ledger.doubts });
+  return outcome({ verdict: 'pass', control, ledger });
 }
 
 interface Attempt {
