@@ -1,10 +1,15 @@
 /**
  * Events of the swarm, between the services of this peer over its own Redis. Best effort: events are
- * hints, so nothing waits for them, and those of the time while Redis is away are lost.
+ * hints, so nothing waits for them, and those of the time while Redis is away are lost. A message is a list of events.
  */
 import { EVENTS_CHANNEL, SwarmEvent } from '@shoal/protocol';
 import type { Log } from '../process/log.ts';
 import { connectListening, connectRedis } from './connect.ts';
+
+/** Events gather this long for one message while nobody listens; for a listener those of one turn go together. */
+const UNHEARD_GATHER_MS = 500;
+/** Events that gather. Past it: more of them are lost, as hints may be. */
+const GATHERED_MAX = 4096;
 
 export interface Events extends Disposable {
   publish(event: SwarmEvent): void;
@@ -14,17 +19,31 @@ export interface Events extends Disposable {
 export function connectEvents(socket: string, log: Log): Events {
   const use = connectRedis(socket, log);
   const { redis } = use;
+  let gathered: SwarmEvent[] = [];
+  let isHeard = true;
+  let leaving: Disposable | undefined;
+  const flush = async (): Promise<void> => {
+    const events = gathered;
+    gathered = [];
+    leaving = undefined;
+    try {
+      isHeard = (await redis.publish(EVENTS_CHANNEL, JSON.stringify(events))) > 0;
+    } catch (err) {
+      log.debug({ err }, 'events not published');
+    }
+  };
   return {
     publish(event) {
-      if (redis.status !== 'ready') return;
-      // Not published when the schema refuses it, a name with control characters say.
-      const parsed = SwarmEvent.safeParse(event).data;
-      if (parsed === undefined) return;
-      redis
-        .publish(EVENTS_CHANNEL, JSON.stringify(parsed))
-        .catch((err: unknown) => log.debug({ err }, 'event not published'));
+      if (redis.status !== 'ready' || gathered.length >= GATHERED_MAX) return;
+      gathered.push(event);
+      leaving ??= isHeard
+        ? setImmediate(() => void flush())
+        : setTimeout(() => void flush(), UNHEARD_GATHER_MS).unref();
     },
-    [Symbol.dispose]: () => use[Symbol.dispose](),
+    [Symbol.dispose]() {
+      leaving?.[Symbol.dispose]();
+      use[Symbol.dispose]();
+    },
   };
 }
 
@@ -43,9 +62,9 @@ export function listenToEvents(
 ): Listening {
   const redis = connectListening(socket, log);
   redis.on('message', (_, message) => {
-    const event = readEvent(message);
-    if (event === undefined) log.warn('event refused');
-    else onEvent(event);
+    const { events, refused } = readEvents(message);
+    if (refused > 0) log.warn({ refused }, 'events refused');
+    for (const event of events) onEvent(event);
   });
   const ended = (err: unknown) => log.debug({ err }, 'subscription ended before it began');
   return {
@@ -55,11 +74,21 @@ export function listenToEvents(
   };
 }
 
-/** The event in a message; undefined for what is not one of ours. */
-export function readEvent(message: string): SwarmEvent | undefined {
+/** The events in a message, and how many parts of it are none of ours: a name with control characters, say. */
+export function readEvents(message: string): { events: SwarmEvent[]; refused: number } {
+  const parts = partsOf(message);
+  const events = parts
+    .map((part) => SwarmEvent.safeParse(part).data)
+    .filter((event) => event !== undefined);
+  return { events, refused: parts.length - events.length };
+}
+
+/** One that is no event of ours, for a message that is no list. */
+function partsOf(message: string): readonly unknown[] {
   try {
-    return SwarmEvent.safeParse(JSON.parse(message)).data;
+    const value: unknown = JSON.parse(message);
+    return Array.isArray(value) ? value : [undefined];
   } catch {
-    return undefined; // not JSON
+    return [undefined];
   }
 }

@@ -91,7 +91,7 @@ describe('deletion', () => {
     await eventually('the pin', () => b.find(root, false));
     const [reader, jobs] = [new Redis({ path: redis.socket }), new Redis({ path: redis.socket })];
     const events: SwarmEvent[] = [];
-    reader.on('message', (_, text) => events.push(SwarmEvent.parse(JSON.parse(text))));
+    reader.on('message', (_, text) => events.push(...SwarmEvent.array().parse(JSON.parse(text))));
     await reader.subscribe(EVENTS_CHANNEL);
     await jobs.flushall();
     await a.ask('DELETE', `/files/${root}`);
@@ -204,7 +204,7 @@ describe('a deleted file', () => {
     for (const { root } of pins) await eventually('the pin', () => b.find(root, false));
     const reader = new Redis({ path: redis.socket });
     const events: SwarmEvent[] = [];
-    reader.on('message', (_, text) => events.push(SwarmEvent.parse(JSON.parse(text))));
+    reader.on('message', (_, text) => events.push(...SwarmEvent.array().parse(JSON.parse(text))));
     await reader.subscribe(EVENTS_CHANNEL);
 
     const now = await a.ask('DELETE', `/files/${one}?now`);

@@ -39,7 +39,7 @@ async function startRedis(socket: string) {
 async function publish(socket: string, message: string): Promise<number> {
   const redis = new Redis({ path: socket });
   try {
-    return await redis.publish(EVENTS_CHANNEL, message);
+    return await redis.publish(EVENTS_CHANNEL, `[${message}]`);
   } finally {
     redis.disconnect();
   }
