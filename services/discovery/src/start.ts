@@ -75,9 +75,9 @@ export async function startDiscovery(
   return { origin, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
-type Ground = Awaited<ReturnType<typeof openGround>>;
-type Swarm = ReturnType<typeof createSwarm>;
-type Files = ReturnType<typeof startFiles>;
+export type Ground = Awaited<ReturnType<typeof openGround>>;
+export type Swarm = ReturnType<typeof createSwarm>;
+export type Files = ReturnType<typeof startFiles>;
 
 /** The base of all the rest: who we are, what is on disk, how others are reached. */
 async function openGround(
@@ -129,7 +129,7 @@ async function openGround(
 }
 
 /** The members of the swarm, and what we think of them and of ourselves. */
-function createSwarm(ground: Ground) {
+export function createSwarm(ground: Ground) {
   const { config, self, state, client, wire, address, storage, clock, metrics, log } = ground;
   const ownRun = new OwnRun(ground.incarnation);
   const outAfterMs = config.MEMBER_OUT_AFTER_MS;
@@ -154,17 +154,18 @@ function createSwarm(ground: Ground) {
     self,
     ownRun,
     client,
-    own: () => membership.own(),
+    own: () => membership.presence.own(),
     members: () =>
       membership
         .others()
         .filter(({ state: each }) => each === 'alive')
         .map(({ peerId, http }) => ({ peerId, origin: http.discovery })),
     learn: (records, from) => membership.believe(records, from),
-    outbid: async (above) => membership.reincarnate(await state.nextIncarnation(above + 1)),
+    outbid: async (above) =>
+      membership.presence.reincarnate(await state.nextIncarnation(above + 1)),
     setAside: (isAside) => {
       wire.engine().setAlone(isAside);
-      membership.announceSelf();
+      membership.presence.announce();
     },
     reconnect: () => {
       for (const peerId of wire.engine().connected()) void wire.engine().hangUp(peerId);
@@ -186,7 +187,7 @@ function createSwarm(ground: Ground) {
     draining: createDraining({
       state,
       metrics,
-      announceSelf: () => membership.announceSelf(),
+      announceSelf: () => membership.presence.announce(),
       log,
     }),
     join: new Join({
@@ -203,7 +204,7 @@ function createSwarm(ground: Ground) {
 }
 
 /** Which files are kept, who holds them, whose copies count, and so how safe files are. */
-function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableStack) {
+export function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableStack) {
   const { config, self, state, client, wire, storage, events, loops, metrics, log } = ground;
   const { membership, members, opinions, join: joining } = swarm;
   const { readHaveMap } = storage;
@@ -316,7 +317,7 @@ async function startServer(
 }
 
 /** From here on we announce ourselves to the others, and watch them. */
-async function startSpeaking(
+export async function startSpeaking(
   ground: Ground,
   swarm: Swarm,
   files: Files,
@@ -330,8 +331,8 @@ async function startSpeaking(
   stack.use(
     storage.watch({
       loops,
-      onMove: () => membership.announceSelf(),
-      onFigures: () => membership.announceFigures(),
+      onMove: () => membership.presence.announce(),
+      onFigures: () => membership.presence.announceFigures(),
     }),
   );
   stack.use(membership.start(loops));
@@ -346,6 +347,6 @@ async function startSpeaking(
     members().filter(({ state: each, isDistrusted }) => each === 'alive' && isDistrusted !== true);
   stack.use(startSurvey({ self, ...files, alive, metrics, loops }));
   stack.use(await startSavingMembers({ state, membership, isAside, loops, log }));
-  stack.defer(() => membership.leave());
+  stack.defer(() => membership.presence.leave());
   stack.defer(() => files.pins.flush());
 }

@@ -1,22 +1,22 @@
 /**
- * Presence: every peer signs a record of itself when its facts change, and broadcasts it; two peers that meet
+ * The members, as they said themselves: every peer signs a record of itself (`presence.ts`); two peers that meet
  * tell each other all records that they know (push-pull). Records are relayed as they were signed, so nobody can
  * speak for another. They say nothing of whether a member lives: that is for probes to find out (`failure.ts`),
  * and one that others take for gone signs a newer record. Whom to call is `join.ts`.
  */
-import assert from 'node:assert';
 import type { Log, Loops } from '@shoal/chassis';
-import type { Member, MemberRecord, PeerId, PeerRun } from '@shoal/protocol';
+import type { Member, MemberRecord, PeerId } from '@shoal/protocol';
 import { compareRecords, createMemberTable, type MemberTable, toMember } from '@shoal/swarm';
 import type { AgedRecord, MemberNews, Suspicion } from '../network/messages.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Refusals } from '../network/refusals.ts';
-import { isAuthentic, read, Signed, type Signer } from '../network/signed.ts';
+import { isAuthentic, read, Signed } from '../network/signed.ts';
 import type { Wire } from '../network/wire.ts';
 import { Changes, type OnChange } from './changes.ts';
 import { digestOf } from './digest.ts';
 import { News } from './news.ts';
-import { type OwnFacts, OwnRecord, type SignedRecord } from './own-record.ts';
+import type { OwnRecordDeps } from './own-record.ts';
+import { isOwnRun, Presence, RESIGN_MS } from './presence.ts';
 import { restoreMembers, type SavedMember, savedMembers } from './saved-member.ts';
 
 /** Up to this many members everybody is connected to everybody, and watched by everybody. */
@@ -30,25 +30,13 @@ const TTL_SLACK_MS = 500;
 const ROUNDS_MISSED = 3;
 /** A suspect has this many heartbeats to be heard of, and some milliseconds. */
 const HEARTBEATS_SUSPECT = 2;
-/** A record is signed again when it is this old, so that one that nobody signs any more is recognised by its age. */
-const RESIGN_MS = 10 * 60_000;
-/** A suspicion is refuted at most so often, however often somebody repeats it. */
-const REFUTE_MS = 1000;
 /** Tables are compared often while young, then rarely: by then all has been told. */
 const EXCHANGE_YOUNG_MS = 5000;
 const EXCHANGE_MS = 30_000;
 const YOUNG_MS = 60_000;
-/** Longest wait for the others to take our good-bye. */
-const LEAVE_TIMEOUT_MS = 500;
 
-export interface MembershipDeps {
-  readonly self: PeerId;
-  readonly incarnation: number;
-  /** Which run of this peer this is. */
-  readonly run: () => PeerRun;
-  readonly signer: Signer;
+export interface MembershipDeps extends OwnRecordDeps {
   readonly wire: Wire;
-  readonly facts: () => OwnFacts;
   readonly heartbeatMs: number;
   /** Time between two probes. */
   readonly pingMs: number;
@@ -65,19 +53,16 @@ export interface MembershipDeps {
 export class Membership {
   readonly table: MemberTable<Signed>;
   readonly clock: () => number;
+  /** What is said of this peer itself. */
+  readonly presence: Presence;
   readonly #deps: MembershipDeps;
   readonly #startedAtMs: number;
-  readonly #record: OwnRecord;
   readonly #changes: Changes;
   readonly #news: News;
   readonly #namesakes = new Set<(record: MemberRecord) => void>();
   #hasMet = false;
   readonly #suspicions = new Set<(suspicion: Suspicion) => void>();
   readonly #connected = new Set<PeerId>();
-  #refutedAtMs = -Infinity;
-  #signedAtMs: number;
-  /** Nothing is said any more after the good-bye. */
-  #phase: 'new' | 'started' | 'leaving' = 'new';
 
   constructor(deps: MembershipDeps) {
     const { self, incarnation, outAfterMs, clock, wire } = deps;
@@ -91,10 +76,14 @@ export class Membership {
       outAfterMs,
       version: incarnation,
     });
-    this.#record = new OwnRecord(deps);
-    this.#signedAtMs = clock();
     this.#news = new News({ clock, size: () => this.table.size() });
     this.#changes = new Changes({ ...deps, table: this.table });
+    this.presence = new Presence({
+      ...deps,
+      changes: this.#changes,
+      news: this.#news,
+      figuresMs: () => this.heartbeatMs(),
+    });
     wire.listen('members', Signed, (from, signed) => this.#learn({ signed, ageMs: 0 }, from));
     wire.on('connected', (peerId) => this.#connected.add(peerId));
     wire.on('disconnected', (peerId) => this.#connected.delete(peerId));
@@ -108,7 +97,7 @@ export class Membership {
       if (news !== undefined) this.hearNews(news, from);
       const ours = this.takeNews();
       return {
-        ...(nonce === undefined ? {} : { signed: this.#record.introduce(nonce) }),
+        ...(nonce === undefined ? {} : { signed: this.presence.introduce(nonce) }),
         ...(ours === undefined ? {} : { news: ours }),
       };
     });
@@ -129,12 +118,11 @@ export class Membership {
   /** All members with ourselves first. */
   list(): Member[] {
     const nowMs = this.clock();
-    const me: Member = { ...this.#record.draft(), state: 'alive', isSelf: true, seenMsAgo: 0 };
     const others = this.table.all().map((member) => ({
       ...toMember(member, nowMs, this.table.outInMs(member.record.peerId, nowMs)),
       ...this.#deps.opinionOf(member.record.peerId),
     }));
-    return [me, ...others];
+    return [this.presence.member(), ...others];
   }
 
   /** All members but ourselves. */
@@ -228,32 +216,9 @@ export class Membership {
     this.#hasMet = true;
   }
 
-  /** Our own record, as it was last signed. */
-  own(): SignedRecord {
-    return this.#record.current();
-  }
-
   /** Our own record with a nonce in it, which shows that we live, and those of all others. */
   introduce(nonce: string): { own: Signed; others: AgedRecord[] } {
-    return { own: this.#record.introduce(nonce), others: this.#othersAged() };
-  }
-
-  /** Goes on under a higher incarnation. */
-  reincarnate(incarnation: number): void {
-    this.#record.raise(incarnation);
-    this.announceSelf();
-  }
-
-  /** Our facts changed in a way that others should know now. */
-  announceSelf(): void {
-    this.#changes.noteOwn();
-    this.#broadcastSelf();
-  }
-
-  /** Our figures may have changed: others should know, though not at once. */
-  announceFigures(): void {
-    if (this.clock() - this.#signedAtMs < this.heartbeatMs() || !this.#record.isOutdated()) return;
-    this.#broadcastSelf();
+    return { own: this.presence.introduce(nonce), others: this.#othersAged() };
   }
 
   /** Takes in records from an earlier run: known, but not believed to be up. */
@@ -267,28 +232,17 @@ export class Membership {
     return savedMembers(this.table, this.clock);
   }
 
-  /** Says that this peer is here, and goes on saying so until disposed. */
+  /** Says that this peer is here, and meets the others, until disposed. */
   start(loops: Loops): Disposable {
     const { self, wire, log } = this.#deps;
-    assert(this.#phase === 'new', 'presence starts once');
-    this.#phase = 'started';
     this.#changes.count();
     const onFailure = (err: unknown) => log.debug({ err }, 'presence failed');
-    this.#broadcastSelf();
+    const stack = new DisposableStack();
+    stack.use(this.presence.start(loops, onFailure));
     // One side is enough: the other's answer comes with it.
     wire.on('connected', (peerId) => {
       if (self < peerId) this.exchange(peerId).catch(onFailure);
     });
-    const stack = new DisposableStack();
-    stack.use(
-      loops.start({
-        name: 'presence',
-        // A tenth of jitter keeps peers that started together from speaking together.
-        everyMs: () => RESIGN_MS * (0.9 + Math.random() / 10),
-        run: () => this.#broadcastSelf(),
-        onFailure,
-      }),
-    );
     const isYoung = () => this.clock() - this.#startedAtMs < YOUNG_MS;
     stack.use(
       loops.start({
@@ -305,43 +259,13 @@ export class Membership {
     return stack;
   }
 
-  /** Says good-bye, so that nobody has to find out. */
-  async leave(): Promise<void> {
-    const { wire, run } = this.#deps;
-    this.#phase = 'leaving';
-    this.#changes.close();
-    // The name is another process's: its members must not take it for gone.
-    if (run().isAside) return;
-    const signed = this.#record.renew({ isLeaving: true });
-    wire.broadcast('members', signed);
-    const records: AgedRecord[] = [{ signed, ageMs: 0 }];
-    const tell = (peerId: PeerId) =>
-      wire.request(peerId, { kind: 'exchange', records }, { timeoutMs: LEAVE_TIMEOUT_MS });
-    await Promise.allSettled(wire.engine().connected().map(tell));
-  }
-
-  #broadcastSelf(): void {
-    if (this.#phase === 'leaving') return;
-    this.#signedAtMs = this.clock();
-    this.#deps.wire.broadcast('members', this.#record.renew());
-  }
-
-  /** Others take us for gone, or suspect it: a newer record shows that they err. */
-  #refute(): void {
-    if (this.clock() - this.#refutedAtMs < REFUTE_MS || this.#phase === 'leaving') return;
-    this.#refutedAtMs = this.clock();
-    this.#broadcastSelf();
-    const { record, signed } = this.own();
-    this.#news.addRecord(record, signed);
-  }
-
   #hearSuspicion(suspicion: Suspicion): void {
     const { self } = this.#deps;
     const { peerId } = suspicion;
-    const known = peerId === self ? this.own().record : this.table.get(peerId)?.record;
+    const known = peerId === self ? this.presence.own().record : this.table.get(peerId)?.record;
     // Newer word of it is under way to them.
     if (known === undefined || compareRecords(suspicion, known) < 0) return;
-    if (peerId === self) return this.#refute();
+    if (peerId === self) return this.presence.refute();
     if (this.isWatched(peerId)) for (const listener of this.#suspicions) listener(suspicion);
     else this.suspect(peerId);
   }
@@ -365,7 +289,7 @@ export class Membership {
     from: PeerId,
     { isBelieved = false }: { readonly isBelieved?: boolean } = {},
   ): void {
-    const { self, run, refusals, metrics } = this.#deps;
+    const { self, refusals, metrics } = this.#deps;
     const said = read('member', signed);
     if (said.content === undefined) {
       metrics.messages.inc({ kind: 'record', outcome: 'malformed' });
@@ -374,8 +298,8 @@ export class Membership {
     }
     const record = said.content;
     if (record.peerId === self) {
-      const isOwn = record.run?.id === run().id;
-      if (isOwn && isGone) return this.#refute();
+      const isOwn = isOwnRun(record, this.#deps);
+      if (isOwn && isGone) return this.presence.refute();
       if (isOwn || !isAuthentic('member', record, signed)) return;
       for (const listener of this.#namesakes) listener(record);
       return;
@@ -408,11 +332,11 @@ export class Membership {
   /** Of the members that are up, as far as their records go. */
   #digest(): string {
     const up = this.table.all().filter(({ downAtMs }) => downAtMs === undefined);
-    return digestOf([this.own().record, ...up.map(({ record }) => record)]);
+    return digestOf([this.presence.own().record, ...up.map(({ record }) => record)]);
   }
 
   #everything(): AgedRecord[] {
-    return [{ signed: this.own().signed, ageMs: 0 }, ...this.#othersAged()];
+    return [{ signed: this.presence.own().signed, ageMs: 0 }, ...this.#othersAged()];
   }
 
   #othersAged(): AgedRecord[] {

@@ -14,30 +14,24 @@ export interface SignedRecord {
   readonly signed: Signed;
 }
 
+export interface OwnRecordDeps {
+  readonly self: PeerId;
+  readonly incarnation: number;
+  /** Which run of this peer this is. */
+  readonly run: () => PeerRun;
+  readonly facts: () => OwnFacts;
+  readonly signer: Pick<Signer, 'sign'>;
+}
+
 export class OwnRecord {
-  readonly #deps: {
-    readonly self: PeerId;
-    readonly run: () => PeerRun;
-    readonly facts: () => OwnFacts;
-    readonly signer: Signer;
-  };
+  readonly #deps: OwnRecordDeps;
   #incarnation: number;
   #seq = 0;
   #current: SignedRecord;
 
-  constructor({
-    incarnation,
-    ...deps
-  }: {
-    readonly self: PeerId;
-    readonly incarnation: number;
-    /** Which run of this peer this is. */
-    readonly run: () => PeerRun;
-    readonly facts: () => OwnFacts;
-    readonly signer: Signer;
-  }) {
+  constructor(deps: OwnRecordDeps) {
     this.#deps = deps;
-    this.#incarnation = incarnation;
+    this.#incarnation = deps.incarnation;
     this.#current = this.#sign(this.draft());
   }
 

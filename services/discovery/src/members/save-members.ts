@@ -19,7 +19,7 @@ export async function startSavingMembers({
     saveMembers(members: ReadonlyMap<PeerId, SavedMember>): Promise<void>;
     saveOwn(signed: Signed): Promise<void>;
   };
-  readonly membership: Pick<Membership, 'own' | 'saved'>;
+  readonly membership: Pick<Membership, 'presence' | 'saved'>;
   readonly isAside: () => boolean;
   readonly loops: Loops;
   readonly log: Log;
@@ -27,7 +27,7 @@ export async function startSavingMembers({
   const save = async (): Promise<void> => {
     await state.saveMembers(membership.saved());
     // Where the other process is must stay known here, for the next start.
-    if (!isAside()) await state.saveOwn(membership.own().signed);
+    if (!isAside()) await state.saveOwn(membership.presence.own().signed);
   };
   const onFailure = (err: unknown) => log.warn({ err }, 'members not saved');
   await save().catch(onFailure);

@@ -88,7 +88,7 @@ describe('a member that one can not reach', () => {
   ])('is not alive for a helper that brings %s', async (_, isSigned) => {
     const [one, far, liar] = (await network.addMany(3)) as [Node, Node, Node];
     const { own } = far.membership.introduce('an earlier nonce');
-    const signed = isSigned ? own : far.membership.own().signed;
+    const signed = isSigned ? own : far.membership.presence.own().signed;
     liar.wire.handle('probe', () => ({ signed }));
     far.state = 'frozen';
     await network.turns(6);
@@ -103,7 +103,7 @@ describe('a liar', () => {
   it('makes no suspect of a member that we watch: it is probed, and answers', async () => {
     const all = await network.addMany(5);
     const [liar, victim, ...others] = all as [Node, Node, ...Node[]];
-    const { incarnation, seq } = victim.membership.own().record;
+    const { incarnation, seq } = victim.membership.presence.own().record;
     const suspicions = [{ peerId: victim.peerId, incarnation, seq }];
     for (let time = 0; time < 5; time += 1) {
       for (const { peerId } of others)
@@ -120,19 +120,19 @@ describe('a liar', () => {
     const victim = others.find(
       ({ links, peerId }) => !links.has(near.peerId) && peerId !== near.peerId,
     ) as Node;
-    const { incarnation, seq } = victim.membership.own().record;
+    const { incarnation, seq } = victim.membership.presence.own().record;
     const suspicions = [{ peerId: victim.peerId, incarnation, seq }];
     await liar.wire.request(near.peerId, { kind: 'ping', news: { records: [], suspicions } });
     expect(stateOf(near, victim)).toBe('suspect');
     await network.turns(30);
     expect(statesOf(victim, all)).toEqual(['alive']);
-    expect(victim.membership.own().record.seq).toBeGreaterThan(seq);
+    expect(victim.membership.presence.own().record.seq).toBeGreaterThan(seq);
   });
 
   it('keeps no dead member alive by repeating its record', async () => {
     const all = await network.addMany(5);
     const [liar, dead, ...others] = all as [Node, Node, ...Node[]];
-    const { record, signed } = dead.membership.own();
+    const { record, signed } = dead.membership.presence.own();
     dead.state = 'dead';
     for (const each of all) if (each !== dead) network.disconnect(each, dead);
     for (const { membership } of others)
@@ -152,7 +152,7 @@ describe('a liar', () => {
 describe('a member that one takes for gone by mistake', () => {
   it('hears of it from the others, and comes back with a newer record', async () => {
     const [one, far, ...rest] = (await network.addMany(4)) as [Node, Node, ...Node[]];
-    const { record } = far.membership.own();
+    const { record } = far.membership.presence.own();
     network.cut(one, far);
     one.membership.table.declareDown(far.peerId, record.incarnation, network.nowMs);
     await network.turns(20);
@@ -161,6 +161,6 @@ describe('a member that one takes for gone by mistake', () => {
     let turns = 0;
     for (; turns < 30 && stateOf(one, far) !== 'alive'; turns += 1) await network.turns(1);
     expect(turns).toBeLessThan(30);
-    expect(far.membership.own().record.seq).toBeGreaterThan(record.seq);
+    expect(far.membership.presence.own().record.seq).toBeGreaterThan(record.seq);
   });
 });

@@ -107,7 +107,10 @@ export class Network {
   /** Adds that many that know each other, all connected to all, or to so many each. */
   async addMany(count: number, degree = count): Promise<Node[]> {
     const all = Array.from({ length: count }, () => this.add());
-    const records = all.map(({ membership }) => ({ signed: membership.own().signed, ageMs: 0 }));
+    const records = all.map(({ membership }) => ({
+      signed: membership.presence.own().signed,
+      ageMs: 0,
+    }));
     for (const { membership, peerId } of all) membership.learn(records, peerId);
     for (const [index, node] of all.entries())
       for (let step = 0; step < degree / 2; step += 1) {
