@@ -54,8 +54,8 @@ stdout.write(`${totals.passed} passed, ${totals.failed} failed${skipped}\n`);
 exit(totals.failed === 0 && totals.passed > 0 ? 0 : 1);
 
 /**
- * What failed beside everything else runs once more, alone: a test that fails there too failed (decision 29).
- * The first failure stands in the output, and the run says how many there were.
+ * Runs failed files once more, alone, after everything else: a test that fails there too failed (decision 29).
+ * The first failure stays in the output, and the run says how many there were.
  */
 async function askAgain(files) {
   if (files.length === 0 || files.length > AGAIN_MAX) return;

@@ -3,7 +3,14 @@
  * HTTP on their own ports, and over queues on the peer's Redis. The difference is the price of a
  * start, and that they fall together.
  */
-import { openService, type ServiceDefinition, type WriteLine } from '@shoal/chassis';
+import assert from 'node:assert';
+import {
+  createLog,
+  openService,
+  type ProgramDefinition,
+  type ServiceDefinition,
+  type WriteLine,
+} from '@shoal/chassis';
 import { chunker } from '@shoal/chunker';
 import { discovery } from '@shoal/discovery';
 import { gateway } from '@shoal/gateway';
@@ -41,3 +48,28 @@ export async function startServices(
   const running = starting.move();
   return { [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
+
+/** The five services as one program, for a machine that has little memory. */
+export const wholePeer: ProgramDefinition = {
+  name: 'peer',
+  configure(env) {
+    // All settings are read before anything starts.
+    const configured = START_ORDER.map((name) => ({ name, ...DEFINITIONS[name].configure(env) }));
+    const [first] = configured;
+    assert(first !== undefined, 'a peer has services');
+    const { config } = first;
+    return {
+      config,
+      async start() {
+        await using starting = new AsyncDisposableStack();
+        let origin = '';
+        for (const { name, start } of configured)
+          ({ origin } = starting.use(
+            await start(createLog(name, config.LOG_LEVEL, { peer: config.PEER_ID })),
+          ));
+        const running = starting.move();
+        return { origin, [Symbol.asyncDispose]: () => running.disposeAsync() };
+      },
+    };
+  },
+};

@@ -71,6 +71,8 @@ export interface PeerOptions {
   readonly runThrough?: readonly string[];
   /** The unit that can be killed alone: each service, as `shoal peer` runs them (the default), or the peer. */
   readonly processes?: 'per service' | 'per peer';
+  /** More options of `shoal peer`, where it is that which runs it. */
+  readonly launcherArgs?: readonly string[];
 }
 
 /** A peer that can be asked. */
@@ -224,11 +226,12 @@ interface At {
 
 function launcherCommand(
   { dataDir, keyFile, basePort, host }: At,
-  { seeds = [] }: PeerOptions,
+  { seeds = [], launcherArgs = [] }: PeerOptions,
 ): [string, ...string[]] {
   const args = [CLI_MAIN, 'peer', '--json', '--no-mdns', '--host', host];
   args.push('--data-dir', dataDir, '--key-file', keyFile, '--base-port', String(basePort));
   for (const seed of seeds) args.push('--seed', seed);
+  args.push(...launcherArgs);
   return [process.execPath, ...args];
 }
 

@@ -1,6 +1,6 @@
 import { ConfigError, EXIT_CONFIG } from './config.ts';
 import { createLog } from './log.ts';
-import type { ConfiguredService, ServiceDefinition } from './service.ts';
+import type { ConfiguredService, ProgramDefinition } from './service.ts';
 
 /**
  * Node ends a process that writes to a full disk by `console`, as lmdb does to say that the disk is full:
@@ -16,7 +16,7 @@ function outliveOutput(): void {
  * that tells configuration (78) from the rest (1).
  */
 export async function runService(
-  definition: ServiceDefinition,
+  definition: ProgramDefinition,
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<void> {
   outliveOutput();

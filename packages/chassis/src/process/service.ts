@@ -13,13 +13,18 @@ export interface RunningService extends AsyncDisposable {
   readonly origin: string;
 }
 
-export interface ServiceDefinition {
-  readonly name: Service;
+/** A program that `runService` runs. */
+export interface ProgramDefinition {
+  readonly name: string;
   /**
    * Reads the settings, and answers what starts the service with them.
    * @throws ConfigError
    */
   configure(env: Readonly<Record<string, string | undefined>>): ConfiguredService;
+}
+
+export interface ServiceDefinition extends ProgramDefinition {
+  readonly name: Service;
 }
 
 export interface ConfiguredService {

@@ -35,6 +35,8 @@ export interface SwarmPlan {
   readonly keyFile: string;
   /** Every client that reaches it may write, on a network too. */
   readonly isOpen?: boolean;
+  /** The services of each peer share one process. */
+  readonly isOneProcess?: boolean;
   /** How the command line is called. */
   readonly program?: string | undefined;
 }
@@ -150,6 +152,7 @@ export function peerPlans({
   dataDir,
   keyFile,
   isOpen = false,
+  isOneProcess = false,
   program = PROGRAM,
 }: SwarmPlan): PeerPlan[] {
   const ports = Array.from({ length: peers }, (_, index) =>
@@ -167,6 +170,7 @@ export function peerPlans({
       .map((other) => hostPort(dialable(host), other.libp2p)),
     hasMdns: false,
     isOpen,
+    isOneProcess,
     staysDownWhenKilled: true,
     revivedBy: `${program} swarm --revive ${index + 1} --data-dir ${shellWord(dataDir)}`,
   }));

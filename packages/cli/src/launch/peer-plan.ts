@@ -32,6 +32,8 @@ export interface PeerPlan {
   readonly isOpen?: boolean;
   /** The peer's key is put aside, and another one made. */
   readonly hasNewIdentity?: boolean;
+  /** Its services share one process: less memory, and what ends one ends all. */
+  readonly isOneProcess?: boolean;
   /** When all services are gone at once, the peer was killed on purpose: leave it down. */
   readonly staysDownWhenKilled: boolean;
   /** The line that brings it back then. */

@@ -95,7 +95,7 @@ export async function startProcesses(
   const { label, dataDir } = plan;
   await using starting = new AsyncDisposableStack();
   const children = new Map<ProcessName, Supervised>();
-  const wordsOf = new Map<ProcessName, () => string>();
+  const wordsOf = new Map<Supervised, () => string>();
   let isDown = false;
   let hasServed = false;
   const isServiceAlive = () => SERVICES.some((name) => children.get(name)?.pid !== undefined);
@@ -110,23 +110,22 @@ export async function startProcesses(
     return false;
   };
   // A setting that is refused is refused again: `untilReady` says so.
-  const isFinal = (name: ProcessName) =>
-    !hasServed && children.get(name)?.lastExitCode === EXIT_CONFIG;
+  const isFinal = ({ lastExitCode }: Supervised) => !hasServed && lastExitCode === EXIT_CONFIG;
   const say = (line: string) => deps.say(`${label}: ${line}`);
   const add = (
-    name: ProcessName,
+    name: ProcessName | 'services',
     start: (output: number | 'ignore') => ChildProcess,
   ): Supervised => {
     const log = starting.use(openLogFile(logPath(dataDir, name), { say }));
     const heard = hear(`${label} ${name}`, deps.echo);
     const words = () =>
       lastWords(deps.echo === undefined ? log.written() : heard.lines().join('\n'), { name });
-    const child = supervise(
+    const child: Supervised = supervise(
       { name, start: () => heard.listen(start(log.output())), lastWords: words },
-      { mayRestart: () => !isFinal(name) && mayRestart(), say, stopTimeoutMs: STOP_TIMEOUT_MS },
+      { mayRestart: () => !isFinal(child) && mayRestart(), say, stopTimeoutMs: STOP_TIMEOUT_MS },
     );
-    children.set(name, child);
-    wordsOf.set(name, words);
+    for (const each of name === 'services' ? SERVICES : [name]) children.set(each, child);
+    wordsOf.set(child, words);
     deps.started.add(child);
     return starting.use(child);
   };
@@ -134,7 +133,7 @@ export async function startProcesses(
   const failureOf = (child: Supervised): CommandFailure | undefined => {
     const { name, crashes, lastExitCode, lastEnd } = child;
     if (lastExitCode !== EXIT_CONFIG && crashes < START_CRASHES_MAX) return undefined;
-    const words = wordsOf.get(name as ProcessName)?.() ?? ''; // it was added under that name
+    const words = wordsOf.get(child)?.() ?? '';
     const why = words === '' ? readTail(logPath(dataDir, name)) : words;
     return new CommandFailure(
       `${name} of ${label} does not start (${lastEnd}): ${why}${deps.echo === undefined ? `\nits log: ${logPath(dataDir, name)}` : ''}`,
@@ -145,17 +144,21 @@ export async function startProcesses(
   );
   await waitForRedis(redis.socket, { failure: () => failureOf(server), signal });
   const mainOf = deps.mainOf ?? serviceMain;
-  const services = START_ORDER.map((service) => {
-    const child = add(service, (log) => {
+  const addNode = (name: Service | 'services', main: string) =>
+    add(name, (log) => {
       const output = deps.echo === undefined ? log : 'pipe';
-      return spawn(process.execPath, [...NODE_FLAGS, mainOf(service)], {
-        env: service === 'storage' ? { ...env, UV_THREADPOOL_SIZE: STORAGE_THREADS } : env,
+      const readsFiles = name === 'storage' || name === 'services';
+      return spawn(process.execPath, [...NODE_FLAGS, main], {
+        env: readsFiles ? { ...env, UV_THREADPOOL_SIZE: STORAGE_THREADS } : env,
         stdio: ['pipe', output, output], // stdin: how it notices that we are gone
         detached: true,
       });
     });
-    return [service, child] as const;
-  });
+  const one =
+    plan.isOneProcess === true ? addNode('services', programOf('packages/peer')) : undefined;
+  const services = START_ORDER.map(
+    (service) => [service, one ?? addNode(service, mainOf(service))] as const,
+  );
   const running = starting.move();
   return {
     pids: () =>

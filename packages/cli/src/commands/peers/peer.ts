@@ -27,6 +27,7 @@ export const peer = defineCommand({
   --seed HOST:PORT   libp2p address of a peer to join (may be given several times)
   --key-file F       swarm key (default: SWARM_KEY_FILE, else D/swarm.key, made when missing)
   --new-identity     become a new peer with the data in D, as a copy of another peer's must
+  --one-process      run the services in one process: half the memory, and what ends one ends all
   --no-mdns          don't look for peers on the local network
   --json             print one line of JSON when it is ready
   --verbose          show what the services log
@@ -42,6 +43,7 @@ The swarm key may be given as SWARM_KEY too (64 hex digits): it is then kept in 
     seed: { type: 'string', multiple: true, default: [] },
     'key-file': { type: 'string' },
     'new-identity': { type: 'boolean', default: false },
+    'one-process': { type: 'boolean', default: false },
     'no-mdns': { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
@@ -84,6 +86,7 @@ The swarm key may be given as SWARM_KEY too (64 hex digits): it is then kept in 
               seeds: values.seed,
               hasMdns: !values['no-mdns'],
               isOpen: values.open,
+              isOneProcess: values['one-process'],
               hasNewIdentity: values['new-identity'],
               staysDownWhenKilled: false,
             },

@@ -25,6 +25,7 @@ export const swarm = defineCommand({
   --data-dir D       where their data is (default: .shoal)
   --host H           address to listen on (default: 127.0.0.1)
   --open             on a network, let everyone who reaches it write; else writes need a token
+  --one-process      run each peer's services in one process: half the memory
   --revive I         bring peer I of the swarm that runs in D back, after it was killed
   --json             print one line of JSON once all peers see each other
   --verbose          show what the services log`,
@@ -34,6 +35,7 @@ export const swarm = defineCommand({
     'data-dir': { type: 'string', default: '.shoal' },
     host: { type: 'string', default: '127.0.0.1' },
     open: { type: 'boolean', default: false },
+    'one-process': { type: 'boolean', default: false },
     revive: { type: 'string' },
     json: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
@@ -56,7 +58,15 @@ export const swarm = defineCommand({
       logTo: values.verbose ? 'terminal' : 'files',
       launch: (deps, options) =>
         launchSwarm(
-          { peers, basePort, host: bareHost(values.host), dataDir, keyFile, isOpen: values.open },
+          {
+            peers,
+            basePort,
+            host: bareHost(values.host),
+            dataDir,
+            keyFile,
+            isOpen: values.open,
+            isOneProcess: values['one-process'],
+          },
           deps,
           options,
         ),
