@@ -9,7 +9,7 @@ import {
   type UpkeepReport,
 } from '@shoal/protocol';
 import { describeDrain } from '../src/commands/peers/drain.ts';
-import { filesTable } from '../src/commands/files/ls.ts';
+import { openFiles, openJson } from '../src/commands/files/ls.ts';
 import { stateOf } from '../src/commands/peers/peers.ts';
 import { createScrubWatch, describeScrub } from '../src/commands/peers/scrub.ts';
 import { healthReport } from '../src/commands/files/stat.ts';
@@ -143,24 +143,44 @@ describe('shoal stat', () => {
 
 describe('shoal ls', () => {
   it('says why copies lack only if some do, and marks a number that is not of now', () => {
-    expect(filesTable({ total: 1, files: [file] }, NOW_MS)).not.toContain('WHY');
+    expect(openFiles(NOW_MS)({ total: 1, files: [file] })).not.toContain('WHY');
     const unknown = {
       ...file,
       state: 'unknown' as const,
       causes: [{ kind: 'unanswered' as const, peers: [peerId], count: 1 }],
     };
-    const table = filesTable({ total: 2, files: [file, unknown] }, NOW_MS);
+    const table = openFiles(NOW_MS)({ total: 2, files: [file, unknown] });
     expect(table).toMatch(/CID +WHY\n/);
     expect(table).toMatch(/3\/3\? +unknown .*no answer from …/);
   });
 
   it('shows when files end only if one does', () => {
-    expect(filesTable({ total: 1, files: [file] }, NOW_MS)).not.toContain('EXPIRES');
+    expect(openFiles(NOW_MS)({ total: 1, files: [file] })).not.toContain('EXPIRES');
     const ending = { ...file, expiresAtMs: NOW_MS };
-    const table = filesTable({ total: 2, files: [file, ending] }, NOW_MS);
+    const table = openFiles(NOW_MS)({ total: 2, files: [file, ending] });
     expect(table).toMatch(/EXPIRES +CID\n/);
     expect(table).toMatch(/2 min +never +baf/);
     expect(table).toContain(formatTime(NOW_MS));
+  });
+
+  it('keeps the columns of the first page, with one for what a later page may need', () => {
+    const write = openFiles(NOW_MS);
+    const first = write({ total: 2, files: [file], next: '1.x' });
+    expect(first).toMatch(/EXPIRES +CID +WHY\n/);
+    const ending = { ...file, expiresAtMs: NOW_MS };
+    const second = write({ total: 2, files: [ending] });
+    expect(second.split('\n')).toHaveLength(2);
+    expect(second.indexOf(file.cid)).toBe(first.split('\n')[1]?.indexOf(file.cid));
+  });
+
+  it('is one answer as JSON, of however many pages', () => {
+    const write = openJson();
+    const text =
+      write({ total: 3, files: [file, file], next: '1.x' }) +
+      write({ total: 3, files: [], next: '1.y' }) +
+      write({ total: 3, files: [file] });
+    expect(JSON.parse(text)).toEqual({ total: 3, files: [file, file, file] });
+    expect(JSON.parse(openJson()({ total: 0, files: [] }))).toEqual({ total: 0, files: [] });
   });
 });
 

@@ -7,19 +7,38 @@ const PAGE_SIZE = 1000;
 
 export type FilesReply = z.infer<typeof discoveryRoutes.listFiles.reply>;
 
-/** All files; with `deleted` the deleted ones that can be brought back instead. @throws as `call` */
-export async function listFiles(
+interface Which {
+  /** The deleted files that can be brought back, instead. */
+  readonly deleted?: boolean;
+}
+
+/** All files, a page at a time, as the peer gives them. @throws as `call` */
+export async function* eachFilesPage(
   origin: string,
-  { deleted = false }: { readonly deleted?: boolean },
+  { deleted = false }: Which,
   options: CallOptions,
-): Promise<FilesReply> {
-  const files: FilesReply['files'] = [];
+): AsyncGenerator<FilesReply, void, undefined> {
   const which = deleted ? ({ deleted: 'true' } as const) : {};
   for (let after: string | undefined; ;) {
     const query = { limit: PAGE_SIZE, after, ...which };
-    const page = await call(origin, discoveryRoutes.listFiles, { query }, options);
-    files.push(...page.files);
+    const page: FilesReply = await call(origin, discoveryRoutes.listFiles, { query }, options);
+    yield page;
     after = page.next;
-    if (after === undefined) return { total: page.total, files };
+    if (after === undefined) return;
   }
+}
+
+/** All files at once. @throws as `call` */
+export async function listFiles(
+  origin: string,
+  which: Which,
+  options: CallOptions,
+): Promise<FilesReply> {
+  const files: FilesReply['files'] = [];
+  let total = 0;
+  for await (const page of eachFilesPage(origin, which, options)) {
+    files.push(...page.files);
+    total = page.total;
+  }
+  return { total, files };
 }

@@ -11,7 +11,7 @@ import {
   downloadCar,
   downloadFile,
   type FilesReply,
-  listFiles,
+  eachFilesPage,
   NoAnswer,
   partsOf,
   type Send,
@@ -95,9 +95,17 @@ export class Client implements AsyncDisposable {
     return this.#explained(sendBytes(this.peerUrl, route, reply, order, this.#slow(stop)));
   }
 
-  /** All files; with `deleted` the deleted ones that can be brought back instead. */
-  async listFiles(which: { readonly deleted: boolean }, stop: Stop): Promise<FilesReply> {
-    return this.#explained(listFiles(this.peerUrl, which, this.#options(stop)));
+  /** All files, a page at a time; with `deleted` the deleted ones that can be brought back instead. */
+  async *eachFilesPage(
+    which: { readonly deleted: boolean },
+    stop: Stop,
+  ): AsyncGenerator<FilesReply, void, undefined> {
+    const pages = eachFilesPage(this.peerUrl, which, this.#options(stop));
+    for (;;) {
+      const { value, done } = await this.#explained(pages.next());
+      if (done === true) return;
+      yield value;
+    }
   }
 
   /** A file; or the address of what has this hash, when it is a directory or another DAG. */

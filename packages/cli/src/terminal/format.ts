@@ -65,31 +65,43 @@ export function formatTable(
   rows: readonly string[][],
   columns?: number,
 ): string {
-  const all = shortened(
-    [heading, ...rows].map((cells) => cells.map(printable)),
-    columns,
-  );
-  const widths = heading.map((_, column) =>
-    Math.max(...all.map((cells) => widthOf(cells[column] ?? ''))),
-  );
-  return all
-    .map((cells) =>
-      cells
-        .map((cell, column) => cell + ' '.repeat((widths[column] ?? 0) - widthOf(cell)))
-        .join(GAP)
-        .trimEnd(),
-    )
-    .map((line) => `${line}\n`)
-    .join('');
+  return openTable(heading, columns)(rows);
 }
 
-function shortened(table: readonly string[][], columns: number | undefined): readonly string[][] {
-  if (columns === undefined) return table;
-  const widthAt = (index: number) => Math.max(...table.map((cells) => widthOf(cells[index] ?? '')));
-  const others = (table[0] ?? []).slice(1).map((_, index) => widthAt(index + 1) + GAP.length);
-  const left = columns - others.reduce((sum, width) => sum + width, 0);
-  const nameColumns = Math.max(NAME_COLUMNS_MIN, left);
-  return table.map(([name = '', ...cells]) => [fitMiddle(name, nameColumns), ...cells]);
+/** A table that comes in parts: the first one has the heading, and its widths are those of all. */
+export function openTable(
+  heading: readonly string[],
+  columns?: number,
+): (rows: readonly string[][]) => string {
+  let widths: readonly number[] | undefined;
+  return (rows) => {
+    const isFirst = widths === undefined;
+    const all = (isFirst ? [heading, ...rows] : rows).map((cells) => cells.map(printable));
+    widths ??= widthsOf(all, columns);
+    return all.map((cells) => lineOf(cells, widths ?? [], columns !== undefined)).join('');
+  };
+}
+
+function widthsOf(table: readonly string[][], columns: number | undefined): number[] {
+  const widths = (table[0] ?? []).map((_, column) =>
+    Math.max(...table.map((cells) => widthOf(cells[column] ?? ''))),
+  );
+  const [names = 0, ...others] = widths;
+  if (columns === undefined) return widths;
+  const left = columns - others.reduce((sum, width) => sum + width + GAP.length, 0);
+  return [Math.min(names, Math.max(NAME_COLUMNS_MIN, left)), ...others];
+}
+
+function lineOf(
+  [name = '', ...others]: readonly string[],
+  widths: readonly number[],
+  isShortened: boolean,
+): string {
+  const first = isShortened ? fitMiddle(name, widths[0] ?? 0) : name;
+  const cells = [first, ...others].map(
+    (cell, column) => cell + ' '.repeat(Math.max(0, (widths[column] ?? 0) - widthOf(cell))),
+  );
+  return `${cells.join(GAP).trimEnd()}\n`;
 }
 
 /** Facts one below the other, their names padded to the longest; an empty name goes on with the last. */

@@ -1,7 +1,7 @@
 import type { FilesReply } from '@shoal/sdk';
 import { askingCommand } from '../../call/asking-command.ts';
 import { whyText } from '../../files/file-state.ts';
-import { formatAge, formatBytes, formatTable, formatTime } from '../../terminal/format.ts';
+import { formatAge, formatBytes, formatTime, openTable } from '../../terminal/format.ts';
 
 /** Lists the files of the swarm: their copies, and why they are not as many as asked for. */
 export const ls = askingCommand({
@@ -14,60 +14,90 @@ export const ls = askingCommand({
   options: {
     deleted: { type: 'boolean', default: false },
   },
-  async run({ values, context, client, stop, print }) {
-    const reply = await client.listFiles({ deleted: values.deleted }, stop);
-    const table = values.deleted ? deletedTable : filesTable;
-    print(reply, table(reply, Date.now(), context.resultColumns?.()));
+  async run({ values, context, client, stop }) {
+    const pages = client.eachFilesPage({ deleted: values.deleted }, stop);
+    const write = values.json
+      ? openJson()
+      : (values.deleted ? openDeleted : openFiles)(Date.now(), context.resultColumns?.());
+    for await (const page of pages) context.out(write(page));
     return 0;
   },
 });
 
-/** The files as a table; the columns EXPIRES and WHY are there only when one of them needs it. */
-export function filesTable({ files }: FilesReply, nowMs: number, columns?: number): string {
-  const hasExpiry = files.some(({ expiresAtMs }) => expiresAtMs !== undefined);
-  const hasWhy = files.some((file) => whyText(file, nowMs) !== '');
-  return formatTable(
-    [
-      'NAME',
-      'SIZE',
-      'COPIES',
-      'STATE',
-      'AGE',
-      ...(hasExpiry ? ['EXPIRES'] : []),
-      'CID',
-      ...(hasWhy ? ['WHY'] : []),
-    ],
-    files.map((file) => [
-      file.name,
-      formatBytes(file.sizeBytes),
-      // A number that is not of now says so.
-      `${file.copies}/${file.replicas}${file.state === 'unknown' ? '?' : ''}`,
-      file.state,
-      formatAge(Math.max(0, nowMs - file.createdAtMs)),
-      ...(hasExpiry
-        ? [file.expiresAtMs === undefined ? 'never' : formatTime(file.expiresAtMs)]
-        : []),
-      file.cid,
-      ...(hasWhy ? [whyText(file, nowMs)] : []),
-    ]),
-    columns,
-  );
+/** Writes a page; the first one comes with the heading. */
+type WritePage = (page: FilesReply) => string;
+
+/** The pages as one answer, as if the peer had given all files at once. */
+export function openJson(): WritePage {
+  let isFirst = true;
+  return ({ total, files, next }) => {
+    const list = files.map((file) => JSON.stringify(file)).join(',');
+    const head = isFirst ? `{"total":${total},"files":[` : files.length === 0 ? '' : ',';
+    isFirst = false;
+    return `${head}${list}${next === undefined ? ']}\n' : ''}`;
+  };
+}
+
+/**
+ * The files as a table. The columns EXPIRES and WHY are there only when one of the first page needs it, or more pages
+ * follow.
+ */
+export function openFiles(nowMs: number, columns?: number): WritePage {
+  let write: ReturnType<typeof openTable> | undefined;
+  let hasExpiry = false;
+  let hasWhy = false;
+  return ({ files, next }) => {
+    if (write === undefined) {
+      const isMore = next !== undefined;
+      hasExpiry = isMore || files.some(({ expiresAtMs }) => expiresAtMs !== undefined);
+      hasWhy = isMore || files.some((file) => whyText(file, nowMs) !== '');
+      /** Room for what a later page may have. */
+      const roomy = (name: string, columns: number) => (isMore ? name.padEnd(columns) : name);
+      const expiry = hasExpiry ? [roomy('EXPIRES', formatTime(nowMs).length)] : [];
+      const sizes = [
+        roomy('SIZE', '1023.9 KiB'.length),
+        'COPIES',
+        roomy('STATE', 'spreading'.length),
+      ];
+      const heading = ['NAME', ...sizes, roomy('AGE', '99 min'.length), ...expiry, 'CID'];
+      if (hasWhy) heading.push('WHY');
+      write = openTable(heading, columns);
+    }
+    return write(
+      files.map((file) => [
+        file.name,
+        formatBytes(file.sizeBytes),
+        copiesOf(file),
+        file.state,
+        formatAge(Math.max(0, nowMs - file.createdAtMs)),
+        ...(hasExpiry
+          ? [file.expiresAtMs === undefined ? 'never' : formatTime(file.expiresAtMs)]
+          : []),
+        file.cid,
+        ...(hasWhy ? [whyText(file, nowMs)] : []),
+      ]),
+    );
+  };
 }
 
 /** Deleted files as a table: when they are purged by themselves, if their room is not needed before. */
-export function deletedTable({ files }: FilesReply, nowMs: number, columns?: number): string {
-  return formatTable(
-    ['NAME', 'SIZE', 'COPIES', 'DELETED', 'PURGED', 'CID'],
-    files.map((file) => [
-      file.name,
-      formatBytes(file.sizeBytes),
-      `${file.copies}/${file.replicas}${file.state === 'unknown' ? '?' : ''}`,
-      file.deletedAtMs === undefined
-        ? ''
-        : `${formatAge(Math.max(0, nowMs - file.deletedAtMs))} ago`,
-      file.purgeAtMs === undefined ? '' : formatTime(file.purgeAtMs),
-      file.cid,
-    ]),
-    columns,
-  );
+export function openDeleted(nowMs: number, columns?: number): WritePage {
+  const write = openTable(['NAME', 'SIZE', 'COPIES', 'DELETED', 'PURGED', 'CID'], columns);
+  return ({ files }) =>
+    write(
+      files.map((file) => [
+        file.name,
+        formatBytes(file.sizeBytes),
+        copiesOf(file),
+        file.deletedAtMs === undefined
+          ? ''
+          : `${formatAge(Math.max(0, nowMs - file.deletedAtMs))} ago`,
+        file.purgeAtMs === undefined ? '' : formatTime(file.purgeAtMs),
+        file.cid,
+      ]),
+    );
 }
+
+/** A number that is not of now says so. */
+const copiesOf = ({ copies, replicas, state }: FilesReply['files'][number]): string =>
+  `${copies}/${replicas}${state === 'unknown' ? '?' : ''}`;
