@@ -36,6 +36,8 @@ const REVIVAL_MS = 10_000;
  * Past it: it states what it knows by itself.
  */
 const JOINING_MAX_MS = 10_000;
+/** Whether a process listens at a seed, one question. */
+const KNOCK_TIMEOUT_MS = 1000;
 /** By then those on the local network that are up have answered the multicast question. */
 const NEIGHBOURS_ANSWER_MS = 5000;
 
@@ -65,6 +67,8 @@ export class Join {
     isTried: boolean;
     /** Whether one of them may be somebody else. */
     areOthers: boolean;
+    /** Whether a process listens at one of them, although no connection came about. */
+    isOneThere: boolean;
     /** Rounds in a row that ended without a connection. */
     lonelyRounds: number;
     dueAtMs: number;
@@ -79,6 +83,7 @@ export class Join {
     this.#seeds = {
       isTried: !hasSeeds,
       areOthers: hasSeeds,
+      isOneThere: false,
       lonelyRounds: 0,
       dueAtMs: 0,
       delayMs: RETRY_MIN_MS,
@@ -88,8 +93,9 @@ export class Join {
   /** Why this peer can't speak for the swarm yet. */
   whyNotReady(): string | undefined {
     if (!this.#seeds.isTried) return 'the seeds have not been asked yet';
-    const isConnected = this.#deps.wire.engine().connected().length > 0;
-    if (isConnected && this.isJoining()) return 'no member has answered yet whom it knows';
+    // One that is busy accepts, and may take longer than a dial waits: the others don't know of us yet.
+    const isOneThere = this.#deps.wire.engine().connected().length > 0 || this.#seeds.isOneThere;
+    if (isOneThere && this.isJoining()) return 'no member has answered yet whom it knows';
     return undefined;
   }
 
@@ -229,6 +235,9 @@ export class Join {
       .flatMap(({ record }) => record.libp2p);
     const unmet = addresses.filter((address) => !known.includes(address));
     await Promise.all(unmet.map((address) => this.#calls.call(address, [address])));
+    const isAlone = wire.engine().connected().length === 0;
+    const knock = isAlone && wire.engine().knock(unmet, { timeoutMs: KNOCK_TIMEOUT_MS });
+    seeds.isOneThere = (await knock) === 'open';
     seeds.isTried = true;
     // A stranger's key and a peer that is down look alike from here; a person should look at both.
     // The first rounds may come before the others are up.

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { discoveryRoutes, FileNotFound } from '@shoal/protocol';
@@ -53,6 +55,24 @@ describe('a swarm of discovery processes', () => {
     expect(await stranger.members()).toHaveLength(1);
     expect(await a.stateOf(stranger.peerId)).toBeUndefined();
     expect(await b.members()).toHaveLength(2);
+  });
+
+  it('is not ready while a seed is there that is too busy to answer, and then takes itself for alone', async () => {
+    const server = createServer().listen({ port: 0, host: '127.0.0.1' });
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo; // of a server that listens
+    try {
+      const peer = await start('a', { seeds: `127.0.0.1:${port}` });
+      const reasons = new Set<string>();
+      await eventually('ready', async () => {
+        const answer = await fetch(`${peer.origin}/readyz`);
+        if (!answer.ok) reasons.add(await answer.text());
+        return answer.ok;
+      });
+      expect([...reasons].join()).toMatch(/not been asked yet.*no member has answered yet/s);
+    } finally {
+      server.close();
+    }
   });
 
   it('sees a killed peer down at once and back after its restart', async () => {
