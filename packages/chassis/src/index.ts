@@ -5,6 +5,7 @@ export * from './process/config.ts';
 export * from './process/data-folder.ts';
 export * from './http/form-boundary.ts';
 export * from './process/identity.ts';
+export * from './process/deadline.ts';
 export * from './process/is-alive.ts';
 export * from './process/log.ts';
 export * from './process/metrics.ts';

@@ -183,7 +183,11 @@ function mountMarks({ mounting, store, listings }: RouteDeps): void {
   }));
 }
 
-function mountUpkeep({ mounting, upkeep }: RouteDeps): void {
+function mountUpkeep({ mounting, store, upkeep }: RouteDeps): void {
+  mount(mounting, routes.losses, async ({ query: { known, waitMs }, signal }) => {
+    await store.losses.changed(known, waitMs, signal);
+    return { losses: store.losses.count };
+  });
   mount(mounting, routes.upkeep, ({ signal }) => upkeep.report({ signal }));
   mount(mounting, routes.scrub, async () => upkeep.scrub());
   mount(mounting, routes.sweep, ({ query }) => upkeep.sweep({ isDryRun: query.dryRun }));

@@ -14,6 +14,7 @@ import {
 } from '@shoal/protocol';
 import { Agent, type Dispatcher } from 'undici';
 import type * as z from 'zod';
+import { Deadline } from '../process/deadline.ts';
 import { createByteClient } from './byte-client.ts';
 import type { ByteRequest } from './connection.ts';
 import type { Prover } from './proof.ts';
@@ -107,6 +108,7 @@ export function createPeerClient(deps: {
     body: Uint8Array | string | undefined,
     { signal, timeoutMs = CALL_TIMEOUT_MS }: { signal: AbortSignal; timeoutMs?: number },
   ): Promise<z.output<R>> => {
+    using deadline = new Deadline(timeoutMs, signal);
     const isJson = typeof body === 'string';
     let answer: Dispatcher.ResponseData;
     let text: string;
@@ -122,7 +124,7 @@ export function createPeerClient(deps: {
             : { 'content-type': isJson ? 'application/json' : 'application/octet-stream' }),
         },
         body: body ?? null,
-        signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+        signal: deadline.signal,
       });
       text = await answer.body.text();
     } catch (cause) {

@@ -51,6 +51,11 @@ export type CopyProofs = z.infer<typeof CopyProofs>;
 export const BlockPlace = z.object({ root: Cid, index: z.int().min(0).max(DAG_BLOCKS_MAX) });
 export type BlockPlace = z.infer<typeof BlockPlace>;
 
+/** Largest counter of losses: it begins below half of this, and no store loses so many blocks. */
+export const LOSSES_MAX = 2 ** 47;
+/** A peer's counter of blocks that stopped counting as copies. */
+export const Losses = z.int().min(0).max(LOSSES_MAX);
+
 export const StorageStats = z.object({
   blocks: z.int().nonnegative(),
   usedBytes: z.int().nonnegative(),
@@ -406,5 +411,20 @@ export const storageRoutes = {
     query: none,
     body: undefined,
     reply: StorageStats,
+  }),
+  losses: route({
+    service: 'storage',
+    audience: 'local',
+    method: 'GET',
+    path: '/losses',
+    summary:
+      'A counter that grows whenever a block stops counting as a copy here; waits up to `waitMs` for another one than `known`.',
+    params: none,
+    query: z.object({
+      known: z.coerce.number().int().min(-1).max(LOSSES_MAX).default(-1),
+      waitMs: z.coerce.number().int().min(0).max(30_000).default(0),
+    }),
+    body: undefined,
+    reply: z.object({ losses: Losses }),
   }),
 } as const;

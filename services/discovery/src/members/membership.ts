@@ -117,17 +117,16 @@ export class Membership {
 
   /** All members with ourselves first. */
   list(): Member[] {
-    const nowMs = this.clock();
-    const others = this.table.all().map((member) => ({
-      ...toMember(member, nowMs, this.table.outInMs(member.record.peerId, nowMs)),
-      ...this.#deps.opinionOf(member.record.peerId),
-    }));
-    return [this.presence.member(), ...others];
+    return [this.presence.member(), ...this.others()];
   }
 
   /** All members but ourselves. */
   others(): Member[] {
-    return this.list().filter(({ isSelf }) => !isSelf);
+    const nowMs = this.clock();
+    return this.table.all().map((member) => ({
+      ...toMember(member, nowMs, this.table.outInMs(member.record.peerId, nowMs)),
+      ...this.#deps.opinionOf(member.record.peerId),
+    }));
   }
 
   /** Whether some member told in this run whom it knows. */

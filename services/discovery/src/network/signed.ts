@@ -14,6 +14,7 @@ import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 
 import { RecentMap } from '@shoal/chassis';
 import { type PeerId, MemberRecord, Pin, refusalOf, SignedRecord } from '@shoal/protocol';
 import { base58btc } from 'multiformats/bases/base58';
+import { MEMBERS_MAX } from '@shoal/swarm';
 import * as z from 'zod';
 import { rootOf, treeOf } from './merkle.ts';
 
@@ -61,13 +62,18 @@ export type SignedBatch = z.infer<typeof SignedBatch>;
 
 /** Each pin of a batch, so that it can go its own ways. */
 export function pinsOf({ payloads, signature }: SignedBatch): SignedPin[] {
-  const { paths } = treeOf(payloads);
+  const { root, paths } = treeOf(payloads);
   return payloads.map((payload, at) => {
     const among = paths[at];
     assert(among !== undefined, 'each leaf has a path');
-    return { payload, signature, among: { ...among, hashes: [...among.hashes] } };
+    const signed = { payload, signature, among: { ...among, hashes: [...among.hashes] } };
+    knownRoots.set(signed, root);
+    return signed;
   });
 }
+
+/** Of pins whose paths were made here, so that they need not be walked again. */
+const knownRoots = new WeakMap<SignedPin, Buffer>();
 
 /** The kinds of things that are signed, and who must have signed each. */
 const KINDS = {
@@ -121,6 +127,19 @@ export type Read<K extends Kind> =
 
 /** Reads what was signed, within the bounds of its schema, without checking the signature. */
 export function read<K extends Kind>(kind: K, { payload }: Pick<Signed, 'payload'>): Read<K> {
+  if (kind !== 'member') return readAnew(kind, payload);
+  const known = knownRecords.get(payload) ?? readAnew('member', payload);
+  if (known.content !== undefined) knownRecords.set(payload, known);
+  return known as Read<K>; // of this very kind
+}
+
+/**
+ * Records of members that were read: two that meet tell each other all, and of a thousand almost all are known.
+ * Past it: the one that was met least recently is read again.
+ */
+const knownRecords = new RecentMap<string, Read<'member'>>({ max: 2 * MEMBERS_MAX });
+
+function readAnew<K extends Kind>(kind: K, payload: string): Read<K> {
   let value: unknown;
   try {
     value = JSON.parse(payload);
@@ -172,7 +191,7 @@ export function isAuthentic<K extends Kind>(
   const { payload, signature }: Signed = signed;
   if (!('among' in signed) || signed.among === undefined)
     return isSigned(message(kind, payload), signature, signer);
-  const root = rootOf(payload, signed.among);
+  const root = knownRoots.get(signed) ?? rootOf(payload, signed.among);
   if (root === undefined) return false;
   const name = `${signer}/${signature}/${root.toString('base64')}`;
   if (goodRoots.get(name) === true) return true;

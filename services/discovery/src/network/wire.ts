@@ -2,7 +2,7 @@
  * Typed messages over the engine. Mechanisms register here what they answer and what they listen to
  * before the engine starts; a message that does not parse is dropped and counted, never fatal.
  */
-import type { Log } from '@shoal/chassis';
+import { Deadline, type Log } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
 import type * as z from 'zod';
 import type { Engine, EngineEvents, Topic } from './engine.ts';
@@ -157,10 +157,8 @@ export function createWire({
     on: (event, listener) => void listeners[event].add(listener),
     onDiscovered: (listener) => void discovered.add(listener),
     async request(peerId, request, { timeoutMs = REQUEST_TIMEOUT_MS, signal } = {}) {
-      const deadline = AbortSignal.timeout(timeoutMs);
-      const bytes = await attached().request(peerId, encode(request), {
-        signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
-      });
+      using deadline = new Deadline(timeoutMs, signal);
+      const bytes = await attached().request(peerId, encode(request), deadline);
       const reply = take(decode(REPLIES[request.kind], bytes), peerId, `answer to ${request.kind}`);
       if (reply === undefined)
         throw new AnswerMalformed(`the answer to ${request.kind} is malformed`);

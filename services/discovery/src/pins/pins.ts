@@ -59,9 +59,16 @@ export interface PinsDeps {
   /** Hears of pins that replaced others, before the change is answered. */
   readonly changed: Pick<ChangedPins, 'note' | 'tell'>;
   /** `isForRoom`: it was purged because this peer needs its room. */
-  readonly onChange: (pin: Pin, old: Pin | undefined, why: { readonly isForRoom: boolean }) => void;
+  readonly onChange: (pin: Pin, old: Pin | undefined, how: Change) => void;
   readonly metrics: Metrics;
   readonly log: Log;
+}
+
+/** How a pin changed. */
+interface Change {
+  readonly isForRoom: boolean;
+  /** Whether the pins of all members were known here: one that came is new then. */
+  readonly isCurrent: boolean;
 }
 
 type NextPin = (old: Pin | undefined, maker: PinMaker) => Pin;
@@ -234,11 +241,12 @@ export class Pins {
         return made.map(({ pin }, at) => storedOf(pin, signed[at], Date.now()));
       },
     );
+    const isCurrent = this.#deps.compared.isCurrent();
     const pins = updates.map(({ old, now }) => {
       assert(now !== undefined, 'a pin that was made is stored');
       if (now === old) return now.pin;
       metrics.pinMerges.inc({ outcome: 'made' });
-      this.#noteChange(old?.pin, now.pin, { isForRoom });
+      this.#noteChange(old?.pin, now.pin, { isForRoom, isCurrent });
       return now.pin;
     });
     this.count();
@@ -280,12 +288,15 @@ export class Pins {
     const { store, compared, changed } = this.#deps;
     const isStored = new Map<SoundPin, boolean>();
     if (news.length === 0) return isStored;
+    const isCurrent = compared.isCurrent();
     const changes = news.map((each) => ({
       root: each.pin.root,
       next: (now: Pin | undefined) => {
         const isNews = !this.#isKnown(each.pin, now);
         isStored.set(each, isNews);
-        return isNews ? storedOf(each.pin, each.signed, this.#seenAtMs(each.pin)) : undefined;
+        return isNews
+          ? storedOf(each.pin, each.signed, seenAtMs(each.pin, { isCurrent }))
+          : undefined;
       },
     }));
     const updates = await store
@@ -297,7 +308,7 @@ export class Pins {
     for (const [at, { old }] of updates.entries()) {
       const each = news[at];
       if (each !== undefined && isStored.get(each) === true)
-        this.#noteChange(old?.pin, each.pin, { isForRoom: false });
+        this.#noteChange(old?.pin, each.pin, { isForRoom: false, isCurrent });
     }
     this.count();
     void changed.tell(); // it throws nothing
@@ -309,29 +320,16 @@ export class Pins {
     return known !== undefined && comparePins(pin, known) <= 0;
   }
 
-  /**
-   * When a file was deleted, as far as is known here. The date is by another peer's clock: a file was
-   * deleted before we heard of it, and just now if we knew all other pins when we did.
-   */
-  #seenAtMs({ deletedAtMs }: Pin): number {
-    const nowMs = Date.now();
-    return this.#deps.compared.isCurrent() ? nowMs : Math.min(deletedAtMs ?? Infinity, nowMs);
-  }
-
   /** Only after a pin is on disk: memory is never ahead of it. */
-  #noteChange(
-    old: Pin | undefined,
-    pin: Pin,
-    { isForRoom }: { readonly isForRoom: boolean },
-  ): void {
+  #noteChange(old: Pin | undefined, pin: Pin, how: Change): void {
     const { metrics, changed, onChange } = this.#deps;
     assert(old === undefined || old.root === pin.root, 'a pin follows one of its own root');
     if (old !== undefined) this.digest.toggle(old);
     if (old !== undefined) changed.note(pin.root);
     this.digest.toggle(pin);
     if (old !== undefined && isDeletedForNow(old) && pin.deleted && !isDeletedForNow(pin))
-      metrics.pinsPurged.inc({ why: isForRoom ? 'room' : 'asked' });
-    onChange(pin, old, { isForRoom });
+      metrics.pinsPurged.inc({ why: how.isForRoom ? 'room' : 'asked' });
+    onChange(pin, old, how);
   }
 
   /** Sends them: the first of a burst at once, the others of it some at a time. */
@@ -350,6 +348,15 @@ export class Pins {
     this.#deps.metrics.pinMerges.inc({ outcome: 'refused' });
     this.#deps.refusals.note({ what: 'pin', from, name, reason });
   }
+}
+
+/**
+ * When a file was deleted, as far as is known here. The date is by another peer's clock: a file was
+ * deleted before we heard of it, and just now if we knew all other pins when we did.
+ */
+function seenAtMs({ deletedAtMs }: Pin, { isCurrent }: Pick<Change, 'isCurrent'>): number {
+  const nowMs = Date.now();
+  return isCurrent ? nowMs : Math.min(deletedAtMs ?? Infinity, nowMs);
 }
 
 /** A pin as it is stored; the time of deletion matters only while the file can be brought back. */

@@ -51,8 +51,8 @@ export function startPins(deps: StartPinsDeps, stack: AsyncDisposableStack) {
   const common = { ...deps, compared, changed, checkName: () => deps.twins.check() };
   const pins = new Pins({
     ...common,
-    onChange: (pin, old, { isForRoom }) => {
-      ages.note(pin.root, compared.isCurrent());
+    onChange: (pin, old, { isForRoom, isCurrent }) => {
+      ages.note(pin.root, isCurrent);
       settleRequests.add(pin.root);
       events.publish(changeOf(pin, old, isForRoom));
     },

@@ -30,11 +30,15 @@ export interface BlockTable {
   readonly counts: BlockCounts;
 }
 
-/** @param visit Called with every row once, on the way: a second pass over a large index takes seconds. */
+/**
+ * @param visit Called with every row once, on the way: a second pass over a large index takes seconds.
+ * @param onLoss Called with the number of blocks that counted as copies before a change and don't after it.
+ */
 export function createBlockTable(
   index: BlockIndex,
   ballast: Ballast,
   visit: (row: BlockRow) => void,
+  onLoss: (blocks: number) => void = () => {},
 ): BlockTable {
   let counts = { blocks: 0, usedBytes: 0, damaged: 0, condemned: 0 };
   const lost = new Set<Digest>();
@@ -80,17 +84,31 @@ export function createBlockTable(
         await index.write(changes);
       }
       counts = next;
-      for (const digest of digests) lost.delete(digest);
+      let losses = 0;
+      for (const [at, digest] of [...digests].entries()) {
+        const was = before[at];
+        const isCopyStill = isCopy(
+          after.get(digest) ?? (remove.includes(digest) ? undefined : was),
+        );
+        if (isCopy(was) && !lost.has(digest) && !isCopyStill) losses += 1;
+        lost.delete(digest);
+      }
+      onLoss(losses);
     },
     lose(exclusive, digest) {
       exclusive.assertHeld();
       lost.add(digest);
+      onLoss(1);
     },
     get counts() {
       return counts;
     },
   };
 }
+
+/** Whether others count a block by what its record says; one that is about to go is no copy. */
+const isCopy = (record: BlockRecord | undefined): boolean =>
+  record !== undefined && !record.isDamaged && record.condemnedAtMs === 0;
 
 function tally(
   counts: { -readonly [Figure in keyof BlockCounts]: BlockCounts[Figure] },

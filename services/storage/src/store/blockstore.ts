@@ -21,6 +21,7 @@ import type { Judgement } from './operations/judge.ts';
 import type { DagBlock } from './operations/mark.ts';
 import type { PutWishes } from './operations/put.ts';
 import type { BlockParts } from './operations/read.ts';
+import type { Losses } from './state/losses.ts';
 
 export interface Blockstore extends AsyncDisposable {
   /**
@@ -84,6 +85,7 @@ export interface Blockstore extends AsyncDisposable {
   /** Figures over all records; they may be a moment old. */
   census(): Promise<Census>;
   stats(): Promise<StorageStats>;
+  readonly losses: Pick<Losses, 'count' | 'changed'>;
   /** By how many bytes they would not fit; 0 or less when they do. */
   lacking(wish: RoomWish): Promise<number>;
   /** Why nothing can be written; undefined when it can. */

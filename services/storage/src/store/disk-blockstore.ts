@@ -38,6 +38,7 @@ import { createRead } from './operations/read.ts';
 import { createRetire } from './operations/retire.ts';
 import { createSetAside } from './operations/set-aside.ts';
 import { Leases } from './state/leases.ts';
+import { Losses } from './state/losses.ts';
 import { Retired } from './state/retired.ts';
 import type { OperationParts, StoreParts } from './state/store-parts.ts';
 import { startStraySweep } from './strays.ts';
@@ -132,6 +133,7 @@ export async function openDiskBlockstore(options: DiskBlockstoreOptions): Promis
       const freeBytes = await room.free();
       return { blocks, usedBytes, freeBytes, capacityBytes, limit: room.limit(), domain };
     },
+    losses: storeParts.losses,
     lacking: (wish) => room.lacking(wish),
     async whyNotWritable() {
       if (putting.failure !== undefined) return putting.failure;
@@ -171,9 +173,15 @@ async function openParts(
   if (isDurable) for (const folder of [indexDir, dir, dirname(dir)]) await io.syncFolder(folder);
   const ballast = await openBallast(join(dir, 'ballast'));
   const restored: [Digest, Lease][] = [];
-  const table = createBlockTable(index, ballast, ([digest, { lease }]) => {
-    if (lease !== undefined) restored.push([digest, lease]);
-  });
+  const losses = new Losses();
+  const table = createBlockTable(
+    index,
+    ballast,
+    ([digest, { lease }]) => {
+      if (lease !== undefined) restored.push([digest, lease]);
+    },
+    (blocks) => losses.note(blocks),
+  );
   const room = await openRoom({
     folder: dir,
     capacityBytes: options.capacityBytes,
@@ -190,6 +198,7 @@ async function openParts(
     room,
     leases: new Leases(restored, { nowMs: uptimeMs() }),
     retired: new Retired(),
+    losses,
     onHealed() {
       news.healed += 1;
       metrics.blocksHealed.inc();

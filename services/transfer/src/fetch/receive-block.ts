@@ -3,7 +3,7 @@
  *
  * An answer whose length is not the block's is refused at its head, before a byte of it is taken.
  */
-import type { BufferPool, PeerClient, Target } from '@shoal/chassis';
+import { type BufferPool, Deadline, type PeerClient, type Target } from '@shoal/chassis';
 import { verify } from '@shoal/blocks';
 import {
   BLOCK_SIZE_MAX_BYTES,
@@ -78,11 +78,12 @@ export function createReceiveBlock({
       buffer = Buffer.allocUnsafeSlow(lengthBytes);
       return buffer;
     };
+    using deadline = new Deadline(timeoutMs, signal);
     try {
       await client.receive(target, routePath(storageRoutes.getBlock.path, { cid }), {
         onHead,
         stallMs,
-        signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+        signal: deadline.signal,
       });
       if (buffer === undefined) throw wrong();
       const bytes = (buffer as Buffer).subarray(0, bodyBytes);

@@ -11,7 +11,7 @@ import type { DagBlock } from './mark.ts';
 import { type RemovalReason, removeBlocks } from './remove.ts';
 
 export function createRetire(parts: OperationParts) {
-  const { table, leases, retired, alone } = parts;
+  const { table, leases, retired, losses, alone } = parts;
   return {
     /** Stops confirming blocks that are surplus to a pin of `replicas`; answers which it did. */
     retire: (blocks: readonly DagBlock[], replicas: number): Promise<boolean[]> =>
@@ -22,6 +22,7 @@ export function createRetire(parts: OperationParts) {
           const isLeased = leases.isHeld(digest);
           if (!mayRetire(record, { isLeased, isNode, replicas })) return false;
           retired.add(exclusive, digest);
+          losses.note();
           return true;
         }),
       ),

@@ -14,6 +14,7 @@ import type { BlockTable } from '../../index/block-table.ts';
 import type { Alone } from '../../index/commit-queue.ts';
 import type { Metrics } from '../../metrics.ts';
 import type { Leases } from './leases.ts';
+import type { Losses } from './losses.ts';
 import type { Retired } from './retired.ts';
 
 export interface StoreParts {
@@ -24,6 +25,7 @@ export interface StoreParts {
   readonly room: Room;
   readonly leases: Leases;
   readonly retired: Retired;
+  readonly losses: Losses;
   /** Called when a damaged block was put again. */
   readonly onHealed: () => void;
   /** Called when a block was set aside. */
