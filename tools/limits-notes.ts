@@ -282,7 +282,6 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Silence of a member that this peer probes (`HEARTBEATS_MISSED_MAX`, 3 heartbeats, or `ROUNDS_MISSED`, 3 rounds of probes, and half a second)',
       past: 'the member is down',
     },
-    'membership.ts LEAVE_TIMEOUT_MS': { what: 'Goodbye', past: 'the others find out' },
     'membership.ts FIGURES_PER_SECOND': {
       what: 'Records of which figures alone are new (`FIGURES_PER_SECOND`, 20, over all members)',
       past: 'in a larger swarm each member signs one more rarely',

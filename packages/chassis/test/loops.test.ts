@@ -2,7 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { LoopReport, LOOPS_MAX, StorageFull } from '@shoal/protocol';
 import { Registry } from 'prom-client';
-import { createLoopMetrics, createLoops, type Loops, type LoopTask } from '../src/process/loops.ts';
+import {
+  createLoopMetrics,
+  createLoops,
+  type Loops,
+  type LoopTask,
+  pauseOnGrid,
+} from '../src/process/loops.ts';
 
 let stack = new DisposableStack();
 afterEach(() => {
@@ -200,5 +206,18 @@ describe('the list', () => {
     const nameOf = (index: number) => `loop-${'a'.repeat(index + 1)}`;
     for (let index = 0; index < LOOPS_MAX; index += 1) loops.track(nameOf(index), () => 1);
     expect(() => loops.track('one-more', () => 1)).toThrow('more loops than a report takes');
+  });
+});
+
+describe('the pause of a loop', () => {
+  it('ends on a full second of its process, when that is within a tenth of it', () => {
+    const at = (pauseMs: number, nowMs: number, isFirst = false) =>
+      nowMs + pauseOnGrid(pauseMs, { nowMs, isFirst });
+    expect(at(1000, 5003)).toBe(6000); // a turn that took 3 ms
+    expect(at(1000, 5400)).toBe(6400);
+    expect(at(30_000, 5400)).toBe(35_000);
+    expect(at(1000, 5400, true)).toBe(7000);
+    expect(at(200, 5400, true)).toBe(5600);
+    expect(at(1500, 5000)).toBe(6500);
   });
 });

@@ -147,6 +147,7 @@ export function createSwarm(ground: Ground) {
     pingMs: config.DISCOVERY_PING_MS,
     outAfterMs,
     opinionOf: (peerId) => opinions.of(peerId),
+    losses: () => storage.losses.count,
   });
   opinions.onChange(() => membership.noteOpinion());
   membership.restore(state.loadMembers());
@@ -218,7 +219,10 @@ export function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableS
   const ask = createAsk({ self, wire, table: membership.table, answer, metrics, log });
   const undeleteMs = config.DISCOVERY_UNDELETE_MS;
   const pinning = startPins({ ...ground, ...swarm, store, reader, ask, undeleteMs }, stack);
-  const holding = startHolders({ ...ground, membership, ask, readHaveMap }, stack);
+  const holding = startHolders(
+    { ...ground, membership, ask, readHaveMap, ownLosses: storage.losses },
+    stack,
+  );
   membership.onChange((peerId, now) =>
     events.publish({ kind: 'member', atMs: Date.now(), peerId, state: now }),
   );
@@ -339,7 +343,10 @@ export async function startSpeaking(
   stack.use(twins.start(loops));
   const isAside = () => ownRun.isAside;
   const pingMs = config.DISCOVERY_PING_MS;
-  stack.use(startFailureDetector({ self, isAside, membership, wire, pingMs, loops, log }));
+  const onLosses = files.holders.noteLosses;
+  stack.use(
+    startFailureDetector({ self, isAside, membership, wire, onLosses, pingMs, loops, log }),
+  );
   stack.use(swarm.join.start(loops));
   stack.use(watchOwnClock({ ownClock, metrics, loops, log }));
   // No file is left to a member that can't be relied upon as its only watcher.

@@ -4,14 +4,16 @@
  */
 export class Deadline implements Disposable {
   readonly #over = new AbortController();
-  readonly #timer: NodeJS.Timeout;
+  readonly #timer: NodeJS.Timeout | undefined;
   readonly #signal: AbortSignal | undefined;
 
+  /** @param timeoutMs Infinity: only the signal ends it. */
   constructor(timeoutMs: number, signal?: AbortSignal) {
     this.#signal = signal;
-    this.#timer = setTimeout(() => {
-      this.#over.abort(new DOMException(`no end within ${timeoutMs} ms`, 'TimeoutError'));
-    }, timeoutMs).unref();
+    if (timeoutMs !== Infinity)
+      this.#timer = setTimeout(() => {
+        this.#over.abort(new DOMException(`no end within ${timeoutMs} ms`, 'TimeoutError'));
+      }, timeoutMs).unref();
     if (signal?.aborted === true) this.#onAbort();
     else signal?.addEventListener('abort', this.#onAbort, { once: true });
   }

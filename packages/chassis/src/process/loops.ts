@@ -126,6 +126,25 @@ export function createLoops({
   };
 }
 
+/** Loops of a second or more run together, on this grid: each time of its own would wake a peer at rest once more. */
+const GRID_MS = 1000;
+/** Of a pause: how much shorter or longer the grid may make it. */
+const GRID_SLACK = 0.1;
+
+/**
+ * The pause until the point of the grid next to its end, where that is near enough. The first pause of a loop may be any
+ * up to one longer, so that it gets onto the grid.
+ */
+export function pauseOnGrid(
+  pauseMs: number,
+  { nowMs, isFirst }: { readonly nowMs: number; readonly isFirst: boolean },
+): number {
+  if (pauseMs < GRID_MS) return pauseMs;
+  const points = (nowMs + pauseMs) / GRID_MS;
+  const onGridMs = (isFirst ? Math.ceil(points) : Math.round(points)) * GRID_MS - nowMs;
+  return isFirst || Math.abs(onGridMs - pauseMs) <= pauseMs * GRID_SLACK ? onGridMs : pauseMs;
+}
+
 function startTimer(
   { everyMs, run, firstAfterMs, onFailure }: LoopTask,
   record: LoopRecord,
@@ -135,6 +154,7 @@ function startTimer(
   const turn: Turn = { signal: stop.signal, beat: () => record.beat() };
   let timer: NodeJS.Timeout | undefined;
   let running: Promise<void> = Promise.resolve();
+  let isNew = true;
 
   const runOnce = async (): Promise<void> => {
     try {
@@ -150,9 +170,13 @@ function startTimer(
     assert(pauseMs >= 0, 'a loop pauses for no negative time');
     record.schedule(pauseMs);
     // The server keeps the process alive, not the background work.
-    timer = setTimeout(() => {
-      running = runOnce();
-    }, pauseMs).unref();
+    timer = setTimeout(
+      () => {
+        running = runOnce();
+      },
+      pauseOnGrid(pauseMs, { nowMs: performance.now(), isFirst: isNew }),
+    ).unref();
+    isNew = false;
   };
   const dispose = (): void => {
     stop.abort(new Error('stopping'));

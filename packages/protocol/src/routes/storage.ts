@@ -51,7 +51,7 @@ export type CopyProofs = z.infer<typeof CopyProofs>;
 export const BlockPlace = z.object({ root: Cid, index: z.int().min(0).max(DAG_BLOCKS_MAX) });
 export type BlockPlace = z.infer<typeof BlockPlace>;
 
-/** Largest counter of losses: it begins below half of this, and no store loses so many blocks. */
+/** Largest counter of losses: it begins below half of this, and no store loses as many blocks. Past it: refused. */
 export const LOSSES_MAX = 2 ** 47;
 /** A peer's counter of blocks that stopped counting as copies. */
 export const Losses = z.int().min(0).max(LOSSES_MAX);

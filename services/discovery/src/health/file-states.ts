@@ -52,15 +52,22 @@ export class FileStates {
     return { ...fixed, expiresAtMs, state, causes, copies, ...dated };
   }
 
-  /** Whether a member that could answer must be asked before a list shows this file. */
+  /** Where a file stands, if that is known well enough for a list; undefined when somebody must be asked before. */
+  settled(pin: Pin, members: readonly Member[]): Standing | undefined {
+    const standing = this.of(pin, members);
+    const { state, atMs = -Infinity } = standing;
+    const ageMs = this.#deps.holders.clock() - atMs;
+    return state === 'safe' && ageMs <= FRESH_SAFE_MS ? standing : undefined;
+  }
+
+  /** Whether a member that could answer must be asked of this file. */
   isStale(pin: Pin, members: readonly Member[]): boolean {
     const { holders } = this.#deps;
-    const freshMs = this.of(pin, members).state === 'safe' ? FRESH_SAFE_MS : FRESH_MOVING_MS;
     const nowMs = holders.clock();
     return members.some(({ peerId, state, isSelf }) => {
       if (isSelf || state !== 'alive') return false;
       const last = holders.last(pin.root, peerId);
-      return last?.isCurrent !== true || nowMs - last.atMs > freshMs;
+      return last?.isCurrent !== true || nowMs - last.atMs > FRESH_MOVING_MS;
     });
   }
 

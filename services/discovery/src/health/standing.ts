@@ -88,9 +88,9 @@ export function standingOf(pin: Pin, deps: StandingDeps): Standing {
   // If so, more copies at silent members change nothing.
   const isEnough = confirmed.copies >= pin.replicas;
   const counted = isEnough || silent.length === 0 ? confirmed : count(here);
-  const dates = (isEnough ? fresh : here).flatMap(({ last }) =>
-    last === undefined ? [] : [last.atMs],
-  );
+  // Enough copies rest on those who have some; whoever has none changes nothing about that.
+  const counting = isEnough ? fresh.filter(({ last }) => isHolder(pin, last)) : here;
+  const dates = counting.flatMap(({ last }) => (last === undefined ? [] : [last.atMs]));
   const atMs = dates.length === 0 ? undefined : Math.min(...dates);
   if (isEnough) return { ...counted, unproved, atMs, state: 'safe', causes: [] };
   // Members that it remembers may be up or gone; neither counts before one of them answered.

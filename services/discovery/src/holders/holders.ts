@@ -10,12 +10,15 @@
  * "Nothing" is a statement too. "I can't tell" is not one: it leaves the last one in place.
  *
  * Statements are claims. A proof of some of them is part of the same entry, with its own date.
+ *
+ * A peer counts its losses: while that number stands still, all that it said to hold it still holds, and is as young as the
+ * question for the number.
  */
 import { RecentMap } from '@shoal/chassis';
 import type { Cid, HaveAnswer, HaveMap, PeerId } from '@shoal/protocol';
 
-/** Roots remembered. */
-const ROOTS_MAX = 8192;
+/** Roots remembered, about 1.5 KB each in a swarm of five. */
+const ROOTS_MAX = 32_768;
 /** Have-maps remembered, all together, in characters. */
 const BITS_MAX_CHARS = 32 * 1024 * 1024;
 /** Peers whose last turn and clock are remembered: more than a swarm has members. */
@@ -51,6 +54,15 @@ interface Entry {
   readonly proof: Proof | undefined;
 }
 
+/** A peer's count of its losses. */
+interface Losses {
+  readonly losses: number;
+  /** Since when, at the latest, it was this number. */
+  readonly sinceMs: number;
+  /** When it was last asked for. */
+  readonly askedAtMs: number;
+}
+
 /** All peers' last statements on one root. */
 interface Said {
   readonly entries: Map<PeerId, Entry>;
@@ -72,6 +84,10 @@ export interface Holders {
   noteProof(root: Cid, peerId: PeerId, isProved: boolean | undefined): void;
   /** A peer's last statement on a root. */
   last(root: Cid, peerId: PeerId): Statement | undefined;
+  /** Notes a peer's counter of losses, asked for at that time; undefined when it does not tell. */
+  noteLosses(peerId: PeerId, losses: number | undefined, askedAtMs: number): void;
+  /** Up to when what a peer holds is known to be all there. */
+  renewedAtMs(peerId: PeerId): number | undefined;
   /** This peer went, or came back, perhaps with less: what it said is no longer current. */
   turn(peerId: PeerId): void;
   /** All current statements of a root that name some block. */
@@ -96,6 +112,13 @@ export function createHolders({
   const turns = new RecentMap<PeerId, number>({ max: PEERS_MAX });
   /** A lower bound on how far our clock is ahead of a peer's: it read its answer after our question. */
   const aheadMs = new RecentMap<PeerId, number>({ max: PEERS_MAX });
+  const lossesOf = new RecentMap<PeerId, Losses>({ max: PEERS_MAX });
+  /** The date of a statement: that of the last count of losses, if none came in since it was made. */
+  const renewed = (peerId: PeerId, { haveMap, atMs }: Entry): number => {
+    const losses = lossesOf.peek(peerId);
+    const isWhole = haveMap !== undefined && losses !== undefined && losses.sinceMs <= atMs;
+    return isWhole ? Math.max(atMs, losses.askedAtMs) : atMs;
+  };
   const isCurrent = (peerId: PeerId, { atMs }: Entry) => atMs >= (turns.peek(peerId) ?? -Infinity);
   /** An announcement may be old on arrival, say at a peer that was suspended. */
   const dateOf = (peerId: PeerId, { atMs, readAtMs }: NoteOptions): number => {
@@ -132,11 +155,23 @@ export function createHolders({
     last(root, peerId) {
       const entry = roots.peek(root)?.entries.get(peerId);
       if (entry === undefined) return undefined;
-      const { haveMap, atMs, proof } = entry;
+      const { haveMap, proof } = entry;
+      const atMs = renewed(peerId, entry);
       const proven = proof === undefined ? {} : { proof };
       return { haveMap, atMs, isCurrent: isCurrent(peerId, entry), ...proven };
     },
+    noteLosses(peerId, losses, askedAtMs) {
+      if (losses === undefined) return void lossesOf.delete(peerId);
+      const known = lossesOf.peek(peerId);
+      if (known !== undefined && known.askedAtMs > askedAtMs) return; // answers overtook each other
+      const isSame = known?.losses === losses;
+      // A loss came in before the answer did: only what is said from now on is about the time after it.
+      const sinceMs = isSame ? known.sinceMs : clock();
+      lossesOf.set(peerId, { losses, sinceMs, askedAtMs });
+    },
+    renewedAtMs: (peerId) => lossesOf.peek(peerId)?.askedAtMs,
     turn(peerId) {
+      lossesOf.delete(peerId);
       turns.set(peerId, clock());
       aheadMs.delete(peerId); // another process has another clock
     },
@@ -149,7 +184,7 @@ export function createHolders({
               {
                 peerId,
                 haveMap: entry.haveMap,
-                ageMs: Math.max(0, Math.round(nowMs - entry.atMs)),
+                ageMs: Math.max(0, Math.round(nowMs - renewed(peerId, entry))),
               },
             ],
       );

@@ -5,6 +5,7 @@
 import type { Log, Loops, PeerClient, Turn } from '@shoal/chassis';
 import { DOMAIN_UNKNOWN, SPACE_MAX_BYTES, storageRoutes, type StorageStats } from '@shoal/protocol';
 import { createOwnHaveMaps, type ReadHaveMap } from './own-have-maps.ts';
+import { OwnLosses } from './own-losses.ts';
 import type { State } from '../state/state.ts';
 
 const STATS_TIMEOUT_MS = 2000;
@@ -27,6 +28,7 @@ const NO_STATS: StorageStats = {
 export interface OwnStorage extends Disposable {
   /** The have-map of a DAG at this peer, or that it is unknown. */
   readHaveMap: ReadHaveMap;
+  readonly losses: Pick<OwnLosses, 'count'>;
   /** The last figures, from an earlier run if need be, as a member's record takes them. */
   space(): Omit<StorageStats, 'limit'>;
   /** Asks for figures until disposed; calls back when there are some, and when capacity or failure domain changed. */
@@ -44,6 +46,7 @@ export function createOwnStorage(deps: {
 }): OwnStorage {
   const { client, state, log } = deps;
   const haveMaps = createOwnHaveMaps({ client, log });
+  const losses = new OwnLosses();
   let stats = state.loadStats() ?? NO_STATS;
   /** Pause before they are asked for again. */
   let pauseMs = STATS_FIRST_MS;
@@ -63,18 +66,25 @@ export function createOwnStorage(deps: {
     return isMoved;
   };
   return {
+    losses,
     space: () => spaceOf(stats),
     readHaveMap: (root) => haveMaps.read(root),
-    watch: ({ loops, onMove, onFigures }) =>
-      loops.start({
-        name: 'storage-figures',
-        everyMs: () => pauseMs,
-        run: async (turn) => {
-          if (await poll(turn)) onMove();
-          else onFigures();
-        },
-        onFailure: (err) => log.debug({ err }, 'storage gives no figures'),
-      }),
+    watch({ loops, onMove, onFigures }) {
+      const stack = new AsyncDisposableStack();
+      stack.use(losses.follow({ client, loops, log }));
+      stack.use(
+        loops.start({
+          name: 'storage-figures',
+          everyMs: () => pauseMs,
+          run: async (turn) => {
+            if (await poll(turn)) onMove();
+            else onFigures();
+          },
+          onFailure: (err) => log.debug({ err }, 'storage gives no figures'),
+        }),
+      );
+      return stack;
+    },
     [Symbol.dispose]: () => haveMaps[Symbol.dispose](),
   };
 }

@@ -7,7 +7,9 @@ import type { Wire } from '../network/wire.ts';
 import { createAnnounce } from './announce.ts';
 import { createHolders, type Holders } from './holders.ts';
 import type { ReadHaveMap } from './own-have-maps.ts';
+import type { OwnLosses } from './own-losses.ts';
 import { createRefresh } from './refresh.ts';
+import { createRenew } from './renew.ts';
 import { createWant } from './want.ts';
 
 export interface StartHoldersDeps {
@@ -16,6 +18,7 @@ export interface StartHoldersDeps {
   readonly membership: Pick<Membership, 'onChange'>;
   readonly ask: AskAll;
   readonly readHaveMap: ReadHaveMap;
+  readonly ownLosses: Pick<OwnLosses, 'count'>;
   readonly events: Pick<Events, 'publish'>;
   /** Monotonic. */
   readonly clock: () => number;
@@ -34,7 +37,8 @@ export function startHolders(deps: StartHoldersDeps, stack: AsyncDisposableStack
         events.publish({ kind: 'holding', atMs: Date.now(), cid, peerId }),
     }),
   );
-  return { holders, want, announcing, refresh: createRefresh({ ...deps, want, holders }) };
+  const renew = createRenew({ ...deps, holders });
+  return { holders, want, announcing, renew, refresh: createRefresh({ ...deps, want, holders }) };
 }
 
 /** A member's statements are no longer current once it went, nor when it is back. */

@@ -29,8 +29,10 @@ const CALM_AFTER_PAUSE_MS = 3000;
 const SILENT_SHARE = 0.9;
 /** The same for a member that is not connected, which helpers have to ask: by then we had time to connect. */
 const UNLINKED_SILENT_SHARE = 5;
-/** Of the time between two probes: how long a member has to answer before others are asked to try. */
+/** Of the time between two probes: how long a member has to answer, at least, before the next turn asks others to try. */
 const ANSWER_SHARE = 0.5;
+/** The same until it counts as silent. */
+const SILENCE_SHARE = 1.5;
 /** Members that are asked to try. */
 const HELPERS = 3;
 /**
@@ -54,6 +56,8 @@ export interface FailureDeps {
   readonly isAside: () => boolean;
   readonly membership: Membership;
   readonly wire: Wire;
+  /** Hears what a member's answer said of its losses, and when it was asked. */
+  readonly onLosses?: (peerId: PeerId, losses: number | undefined, askedAtMs: number) => void;
   /** Time between two probes. */
   readonly pingMs: number;
   readonly loops: Loops;
@@ -81,14 +85,18 @@ export class FailureDetector {
   readonly #probing = new Set<PeerId>();
   /** When a member was last heard, or probed: the table's date counts what others proved, too. */
   readonly #dealtAtMs = new Map<PeerId, number>();
+  /**
+   * Probes that go on at a turn when they have no answer by then. Timers of their own would each wake a peer at rest once
+   * more, although almost all are answered at once.
+   */
+  readonly #waiting = new Set<{ readonly fromMs: number; readonly goOn: () => void }>();
   #helping = 0;
-  #lastTurnMs: number;
+  #lastTurnMs: number | undefined;
   #pausedAtMs = -Infinity;
 
   constructor(deps: FailureDeps) {
     const { membership, wire, log } = deps;
     this.#deps = deps;
-    this.#lastTurnMs = membership.clock();
     wire.handle('probe', (_, { peerId, nonce }) => this.#help(peerId, nonce));
     wire.on('heard', (peerId) => this.#hear(peerId));
     wire.on('disconnected', (peerId) => {
@@ -108,6 +116,7 @@ export class FailureDetector {
 
   stop(): void {
     this.#stop.abort(new Error('stopping'));
+    for (const { goOn } of this.#waiting) goOn();
   }
 
   /** Lets time pass in the table, and probes one member. */
@@ -115,12 +124,13 @@ export class FailureDetector {
     const { membership, isAside, wire, pingMs } = this.#deps;
     const { table, clock } = membership;
     const nowMs = clock();
-    const pausedMs = nowMs - this.#lastTurnMs - pingMs;
+    const pausedMs = nowMs - (this.#lastTurnMs ?? nowMs) - pingMs;
     this.#lastTurnMs = nowMs;
     if (pausedMs > PAUSE_MIN_MS) {
       table.forgive(pausedMs);
       this.#pausedAtMs = nowMs;
     }
+    for (const { fromMs, goOn } of this.#waiting) if (nowMs >= fromMs) goOn();
     const changed = table.tick(nowMs);
     for (const peerId of changed)
       if (table.get(peerId)?.state === 'down') void wire.engine().hangUp(peerId);
@@ -170,24 +180,40 @@ export class FailureDetector {
     const { pingMs, log } = this.#deps;
     const over = new AbortController();
     const signal = AbortSignal.any([this.#stop.signal, over.signal]);
-    const answerMs = pingMs * ANSWER_SHARE;
-    const direct = this.#ping(peerId, suspicion, { timeoutMs: answerMs + pingMs, signal }).catch(
+    const direct = this.#ping(peerId, suspicion, { timeoutMs: Infinity, signal }).catch(
       (err: unknown) => {
         log.debug({ err, member: peerId }, 'probe failed');
         return false;
       },
     );
+    const startMs = this.#deps.membership.clock();
     try {
-      const late = wait(answerMs, undefined, { signal, ref: false }).catch(() => undefined);
-      if ((await Promise.race([direct, late])) === true) return true;
+      const turn = this.#turnFrom(startMs + ANSWER_SHARE * pingMs, signal);
+      if ((await Promise.race([direct, turn])) === true) return true;
       const nonce = randomBytes(24).toString('base64url');
       const helped = this.#helpersFor(peerId).map(async (helper) =>
         this.#askHelper(helper, { peerId, nonce, signal }).catch(() => false),
       );
-      return await anyTrue([direct, ...helped]);
+      const known = anyTrue([direct, ...helped]);
+      const leftMs = startMs + SILENCE_SHARE * pingMs - this.#deps.membership.clock();
+      const late = wait(Math.max(0, leftMs), false, { signal, ref: false });
+      return await Promise.race([known, late.catch(() => false)]);
     } finally {
       over.abort(new Error('it is known'));
     }
+  }
+
+  /** Resolves with the first turn from then on, or when it is of no use any more. */
+  #turnFrom(fromMs: number, signal: AbortSignal): Promise<undefined> {
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    if (signal.aborted) resolve(undefined);
+    const waiting = { fromMs, goOn: () => resolve(undefined) };
+    this.#waiting.add(waiting);
+    signal.addEventListener('abort', waiting.goOn, { once: true });
+    return promise.finally(() => {
+      this.#waiting.delete(waiting);
+      signal.removeEventListener('abort', waiting.goOn);
+    });
   }
 
   async #ping(
@@ -200,8 +226,10 @@ export class FailureDetector {
     const news =
       suspicion === undefined ? membership.takeNews() : { records: [], suspicions: [suspicion] };
     const question = { kind: 'ping', ...(news === undefined ? {} : { news }) } as const;
+    const askedAtMs = membership.clock();
     const answer = await wire.request(peerId, question, options);
     this.#hear(peerId);
+    this.#deps.onLosses?.(peerId, answer.losses, askedAtMs);
     if (answer.news !== undefined) membership.hearNews(answer.news, peerId);
     return true;
   }

@@ -36,7 +36,7 @@ const REVIVAL_MS = 10_000;
  * Past it: it states what it knows by itself.
  */
 const JOINING_MAX_MS = 10_000;
-/** Whether a process listens at a seed, one question. */
+/** Whether a process listens at a seed, one question. Past it: the seed counts as away. */
 const KNOCK_TIMEOUT_MS = 1000;
 /** By then those on the local network that are up have answered the multicast question. */
 const NEIGHBOURS_ANSWER_MS = 5000;

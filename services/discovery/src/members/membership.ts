@@ -43,6 +43,8 @@ export interface MembershipDeps extends OwnRecordDeps {
   readonly outAfterMs: number;
   /** Monotonic clock that the table's times are on. */
   readonly clock: () => number;
+  /** Our own counter of losses, for the answers to probes; undefined when storage does not tell. */
+  readonly losses?: () => number | undefined;
   /** This peer's view of a member, beside the member's own record. */
   readonly opinionOf: (peerId: PeerId) => Pick<Member, 'proofs' | 'isDistrusted'>;
   readonly refusals: Refusals;
@@ -53,7 +55,7 @@ export interface MembershipDeps extends OwnRecordDeps {
 export class Membership {
   readonly table: MemberTable<Signed>;
   readonly clock: () => number;
-  /** What is said of this peer itself. */
+  /** Our own record, and how others hear of it. */
   readonly presence: Presence;
   readonly #deps: MembershipDeps;
   readonly #startedAtMs: number;
@@ -99,6 +101,7 @@ export class Membership {
       return {
         ...(nonce === undefined ? {} : { signed: this.presence.introduce(nonce) }),
         ...(ours === undefined ? {} : { news: ours }),
+        losses: deps.losses?.(),
       };
     });
     wire.handle('members-digest', (_, { digest }) => ({ isEqual: digest === this.#digest() }));

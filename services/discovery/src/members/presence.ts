@@ -17,7 +17,7 @@ import { OwnRecord, type OwnRecordDeps, type SignedRecord } from './own-record.t
 export const RESIGN_MS = 10 * 60_000;
 /** A suspicion is refuted at most so often, however often somebody repeats it. */
 const REFUTE_MS = 1000;
-/** Longest wait for the others to take our good-bye. */
+/** Longest wait for the others to take our good-bye. Past it: they find out. */
 const LEAVE_TIMEOUT_MS = 500;
 
 export interface PresenceDeps extends OwnRecordDeps {

@@ -7,6 +7,7 @@ import {
   DATE_MAX_MS,
   FileHash,
   HaveMap,
+  Losses,
   PeerId,
   refusalOf,
   TimeMs,
@@ -176,6 +177,8 @@ export const REPLIES = {
     /** Its record, with the nonce in it. */
     signed: Signed.optional(),
     news: MemberNews.optional(),
+    /** Its counter of blocks that stopped counting as copies; undefined when its storage doesn't tell. */
+    losses: Losses.optional(),
   }),
   /** Nothing when the member did not answer the helper either. */
   probe: z.object({ signed: Signed.optional() }),

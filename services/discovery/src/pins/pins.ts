@@ -36,7 +36,7 @@ import type { PinStore } from '../state/pin-store.ts';
 import type { StoredPin } from '../state/pin-tables.ts';
 
 /** After a message what is made gathers for this long, so that a burst is a few messages, and a transaction each at all others. */
-const GATHER_MS = 50;
+const GATHER_MS = 100;
 /** Longest wait of an upload for pins that others have for its root, while we may not know all pins. */
 const RECALL_TIMEOUT_MS = 500;
 

@@ -47,6 +47,34 @@ describe('holders', () => {
     expect(holders.last(root, A)?.proof).toBeUndefined();
   });
 
+  it('are renewed for as long as a peer counts no loss, but for what it did not have', () => {
+    const { time, holders } = tableAt();
+    const { root: other } = draft('y');
+    const dates = () => [root, other].map((each) => holders.last(each, A)?.atMs);
+    const count = (nowMs: number, losses: number | undefined, askedAtMs: number) => {
+      time.nowMs = nowMs;
+      holders.noteLosses(A, losses, askedAtMs);
+      return dates();
+    };
+    holders.note(root, A, haveMap(root, 3, [1]));
+    holders.note(other, A, undefined);
+    expect(count(10, 7, 9)).toEqual([0, 0]); // it may have lost it before it was first asked
+    holders.note(root, A, haveMap(root, 3, [1]));
+    expect(count(20, 7, 19)).toEqual([19, 0]);
+    expect(count(21, 7, 12)).toEqual([19, 0]); // an answer that was overtaken
+    expect(holders.of(root)).toMatchObject([{ ageMs: 2 }]);
+    expect(count(30, 8, 29)).toEqual([10, 0]);
+    expect(count(40, 8, 39)).toEqual([10, 0]); // said before the loss
+    holders.note(root, A, haveMap(root, 3, [1]));
+    expect(count(50, 8, 49)).toEqual([49, 0]);
+    expect(count(60, undefined, 59)).toEqual([40, 0]);
+    expect(count(70, 8, 69)).toEqual([40, 0]);
+    holders.note(root, A, haveMap(root, 3, [1]));
+    expect(count(80, 8, 79)).toEqual([79, 0]);
+    holders.turn(A);
+    expect(dates()).toEqual([70, 0]);
+  });
+
   it('keep what a peer said that went, and count it no more', () => {
     const { time, holders } = tableAt();
     const map = haveMap(root, 3, [1]);
@@ -113,7 +141,7 @@ describe('holders', () => {
 
   it('forget the roots told least recently', () => {
     const { holders } = tableAt();
-    const roots = Array.from({ length: 8193 }, (_, index) => draft(`file ${index}`).root);
+    const roots = Array.from({ length: 32_769 }, (_, index) => draft(`file ${index}`).root);
     for (const each of roots) holders.note(each, A, haveMap(each, 3, [0]));
     expect(holders.of(roots[0] ?? root)).toEqual([]);
     expect(holders.of(roots.at(-1) ?? root)).toHaveLength(1);

@@ -321,6 +321,7 @@ async function openStand() {
     self: me.peerId,
     editor,
     reader,
+    renew: async () => {},
     refresh: createRefresh({
       self: me.peerId,
       want,

@@ -55,6 +55,8 @@ export interface TestPeer extends AsyncDisposable {
   readonly held: Map<Cid, HaveMap>;
   /** Blocks that its storage confirms. */
   readonly blocks: Set<Cid>;
+  /** Its storage loses a file, and counts that. */
+  lose(root: Cid): void;
   /** Makes its storage wait before it says what it holds. */
   setStorageDelay(delayMs: number): void;
   readonly client: PeerClient;
@@ -87,6 +89,8 @@ export async function startPeer(
   const held = new Map<Cid, HaveMap>();
   const blocks = new Set<Cid>();
   let storageDelayMs = 0;
+  let losses = 1;
+  let noteLoss = Promise.withResolvers<void>();
   const storage = createServer({
     service: 'storage',
     log: createLog('storage', 'silent'),
@@ -102,6 +106,13 @@ export async function startPeer(
     capacityBytes: 100,
     domain: { host: 'test', disk: name },
   }));
+  mount(mounting, storageRoutes.losses, async ({ query: { known, waitMs }, signal: gone }) => {
+    if (known === losses)
+      await Promise.race([noteLoss.promise, wait(waitMs, undefined, { signal: gone })]).catch(
+        () => undefined,
+      );
+    return { losses };
+  });
   mount(mounting, storageRoutes.haveMaps, async ({ body: { roots } }) => {
     if (storageDelayMs > 0) await wait(storageDelayMs);
     return { haveMaps: roots.map((root) => held.get(root) ?? 'absent') };
@@ -175,6 +186,12 @@ export async function startPeer(
     held,
     blocks,
     setStorageDelay: (delayMs) => (storageDelayMs = delayMs),
+    lose(root) {
+      held.delete(root);
+      losses += 1;
+      noteLoss.resolve();
+      noteLoss = Promise.withResolvers();
+    },
     client,
     target,
     log: () => output,

@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { discoveryRoutes, FileNotFound } from '@shoal/protocol';
+import { batchesOf } from '@shoal/blocks';
+import { discoveryRoutes, FileNotFound, PINS_PER_CALL_MAX } from '@shoal/protocol';
 import { eventually, metric, startRedis } from '@shoal/testkit';
 import { Redis } from 'ioredis';
 import { draft, haveMap, type TestPeer, writeKey } from './peer.ts';
@@ -10,6 +11,7 @@ import { isIn, openPeers, type Peers, seedOf, seeEachOther } from './peers.ts';
 
 jest.setTimeout(60_000);
 const { signal } = new AbortController();
+const MESSAGES = 'shoal_discovery_messages_total';
 const sum = (numbers: readonly number[]) => numbers.reduce((one, other) => one + other, 0);
 
 let peers: Peers;
@@ -232,9 +234,54 @@ describe('pins', () => {
   });
 });
 
+describe('a list', () => {
+  it('asks of files once, and after that only whether somebody lost something', async () => {
+    const all = await startThree();
+    const [a, b, c] = all;
+    const drafts = Array.from({ length: 150 }, (_, index) => draft(`file ${index}`, 1));
+    for (const some of batchesOf(drafts, PINS_PER_CALL_MAX))
+      await a.client.call(
+        a.target,
+        discoveryRoutes.putPins,
+        { body: { drafts: some } },
+        { signal },
+      );
+    for (const { root } of drafts)
+      for (const { held } of [a, b]) held.set(root, haveMap(root, 1, [0]));
+    const asked = async () =>
+      sum(await Promise.all([a, b].map(({ origin }) => metric(origin, MESSAGES, { kind: 'ask' }))));
+    const list = async () =>
+      discoveryRoutes.listFiles.reply.parse(
+        await fetch(`${c.origin}/files?limit=1000`).then((reply) => reply.json()),
+      ).files;
+    await eventually('all pins', async () => (await list()).length === 150);
+    await eventually('all safe', async () => (await list()).every(({ state }) => state === 'safe'));
+    const before = await asked();
+    await wait(6000); // past the age at which an answer about a safe file is too old
+    const files = await list();
+    expect(files.every(({ state, copies }) => state === 'safe' && copies === 2)).toBe(true);
+    for (const { verifiedAtMs } of files)
+      expect(Date.now() - (verifiedAtMs ?? 0)).toBeLessThan(5000);
+    expect(await asked()).toBe(before);
+
+    const [{ root } = draft('none')] = drafts;
+    a.lose(root);
+    const lost = await eventually('the loss', async () =>
+      (await list()).find(({ cid, copies }) => cid === root && copies === 1),
+    );
+    expect(lost.state).not.toBe('safe');
+    expect(await asked()).toBeGreaterThan(before);
+    const others = (await list()).filter(({ cid }) => cid !== root);
+    expect(others.every(({ state, copies }) => state === 'safe' && copies === 2)).toBe(true);
+  });
+});
+
 describe('holdings', () => {
   it('are told by want, announcement, health and list', async () => {
     const [a, b, c] = await startThree();
+    await eventually('figures', async () =>
+      (await c.members()).every(({ capacityBytes }) => capacityBytes === 100),
+    );
     const { root } = await a.put(draft('one'));
     a.held.set(root, haveMap(root, 3, [0, 1, 2]));
     b.held.set(root, haveMap(root, 3, [0, 2]));

@@ -111,6 +111,7 @@ export async function startMember(
     wire: createWire({ metrics, refusals, log }),
     address: new OwnAddress(config, own),
     storage: {
+      losses: { count: 1 },
       readHaveMap: async (root) => ({ haveMap: held.get(root), readAtMs: Date.now() }),
       space: () => ({
         domain: { host, disk: host },
