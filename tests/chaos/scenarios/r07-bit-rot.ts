@@ -1,4 +1,4 @@
-import { MiB } from '@shoal/protocol';
+import { MiB, REPLICAS_DEFAULT } from '@shoal/protocol';
 import { eventually, type RunningPeer } from '@shoal/testkit';
 import { blockPath, chunkDigestsOf, isSound, listBlocks } from '../disks.ts';
 import { formatMs } from '../ledger.ts';
@@ -21,6 +21,7 @@ export const bitRot: Scenario = {
     const { peers } = rig.stage;
     const file = await add(rig, at(peers, 0), fileOf(rig, 'r7', FILE_SIZE_BYTES));
     const digests = await chunkDigestsOf(file);
+    await untilPlaced(rig, digests);
     for (let round = 0; round < rig.scale; round += 1) {
       const random = rig.random.fork(round);
       const peer = random.pick(peers);
@@ -32,6 +33,21 @@ export const bitRot: Scenario = {
     rig.ledger.figure('slowest round', formatMs(at(rig.ledger.samples('round').slice(-1), 0)));
   },
 };
+
+/** The peer that took the file in drops what belongs elsewhere; a block that is dropped can't be healed. */
+async function untilPlaced({ stage, signal }: Rig, digests: readonly string[]): Promise<void> {
+  await eventually(
+    'as many copies of each block as were asked for, and no more',
+    async () => {
+      signal.throwIfAborted();
+      const held = await Promise.all(stage.peers.map(listBlocks));
+      return digests.every(
+        (digest) => held.filter((blocks) => blocks.has(digest)).length === REPLICAS_DEFAULT,
+      );
+    },
+    { timeoutMs: SCRUB_TIMEOUT_MS },
+  );
+}
 
 /** Does each kind of harm to blocks of its own. Answers the digests of all blocks harmed. */
 async function damage(rig: Rig, peer: RunningPeer, candidates: string[]): Promise<string[]> {
