@@ -3,7 +3,7 @@
  * up in the order of its root's placement: so the sum over all members counts each file once, and no member
  * asks about all of them. When a watcher goes, the next in order takes over its files.
  */
-import { setTimeout as wait } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as wait } from 'node:timers/promises';
 import { partitionOf } from '@shoal/blocks';
 import type { Loops, Turn } from '@shoal/chassis';
 import type { Cid, FileEntry, Member, PeerId, Pin } from '@shoal/protocol';
@@ -62,12 +62,22 @@ export function createTally(since: Map<Cid, number>, nowMs: number) {
   };
 }
 
-/** Whether this member is the one that watches a file. */
-export function isWatcher(self: PeerId, root: Cid, alive: readonly Member[]): boolean {
+/** Answers whether this member is the one that watches a file. */
+export function watchedBy(self: PeerId, alive: readonly Member[]): (root: Cid) => boolean {
   const staying = alive.filter(({ draining }) => !draining);
-  const [first] = place(partitionOf(root), staying.length > 0 ? staying : alive);
-  // With no capacity in the swarm nothing is placed; then every member watches.
-  return first === undefined || first.peerId === self;
+  const candidates = staying.length > 0 ? staying : alive;
+  // Files of one partition have one order of members, which takes longer to work out than to look up.
+  const known = new Map<number, boolean>();
+  return (root) => {
+    const partition = partitionOf(root);
+    const before = known.get(partition);
+    if (before !== undefined) return before;
+    const [first] = place(partition, candidates);
+    // With no capacity in the swarm nothing is placed; then every member watches.
+    const isMine = first === undefined || first.peerId === self;
+    known.set(partition, isMine);
+    return isMine;
+  };
 }
 
 export function startSurvey(deps: {
@@ -85,18 +95,25 @@ export function startSurvey(deps: {
     const startedAtMs = Date.now();
     const tally = createTally(since, performance.now());
     let recoverableBytes = 0;
+    let isMine = watchedBy(self, alive());
+    /** Of several pages, as many as a question names. */
+    let mine: Pin[] = [];
     for (let after: string | undefined = ''; after !== undefined;) {
-      const members = alive();
       const page: { pins: Pin[]; next?: string } = reader.page(after, WANT_ROOTS_MAX, {
         orDeleted: true,
       });
-      const live = page.pins.filter(({ deleted }) => !deleted);
       for (const { deleted, sizeBytes } of page.pins) if (deleted) recoverableBytes += sizeBytes;
-      const mine = live.filter(({ root }) => isWatcher(self, root, members));
-      if (mine.length > 0) tally.add(await health.inspect(mine, signal));
+      mine.push(...page.pins.filter(({ deleted, root }) => !deleted && isMine(root)));
       beat();
       after = page.next;
-      if (after !== undefined && mine.length > 0) await wait(QUESTION_MS, undefined, { signal });
+      if (mine.length < WANT_ROOTS_MAX && after !== undefined) {
+        await nextTurn(); // requests come between two pages
+        continue;
+      }
+      if (mine.length > 0) tally.add(await health.inspect(mine, signal));
+      mine = [];
+      if (after !== undefined) await wait(QUESTION_MS, undefined, { signal });
+      isMine = watchedBy(self, alive());
     }
     const { files, belowTargetBytes, belowTargetAgeMs } = tally.finish();
     for (const [state, count] of Object.entries(files)) metrics.files.set({ state }, count);

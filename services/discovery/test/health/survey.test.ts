@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Cid, FileEntry, Member } from '@shoal/protocol';
-import { createTally, isWatcher } from '../../src/health/survey.ts';
+import { createTally, watchedBy } from '../../src/health/survey.ts';
 import { draft } from '../integration/peer.ts';
 
 const entry = (name: string, copies: number, state: FileEntry['state']): FileEntry => {
@@ -75,15 +75,15 @@ describe('a survey', () => {
     })) as unknown as Member[]; // what placement reads of them
     for (const name of ['a', 'b', 'c', 'd', 'e', 'f']) {
       const { root } = draft(name);
-      const watchers = members.filter(({ peerId }) => isWatcher(peerId, root, members));
+      const watchers = members.filter(({ peerId }) => watchedBy(peerId, members)(root));
       expect(watchers).toHaveLength(1);
       const rest = members.filter((member) => member !== watchers[0]);
-      expect(rest.filter(({ peerId }) => isWatcher(peerId, root, rest))).toHaveLength(1);
+      expect(rest.filter(({ peerId }) => watchedBy(peerId, rest)(root))).toHaveLength(1);
       const leaving = members.map((member) => ({ ...member, draining: member === watchers[0] }));
-      const heirs = leaving.filter(({ peerId }) => isWatcher(peerId, root, leaving));
-      expect(heirs).toEqual(rest.filter(({ peerId }) => isWatcher(peerId, root, rest)));
+      const heirs = leaving.filter(({ peerId }) => watchedBy(peerId, leaving)(root));
+      expect(heirs).toEqual(rest.filter(({ peerId }) => watchedBy(peerId, rest)(root)));
       const full = members.map((member) => ({ ...member, capacityBytes: 0 }));
-      expect(full.filter(({ peerId }) => isWatcher(peerId, root, full))).toHaveLength(3);
+      expect(full.filter(({ peerId }) => watchedBy(peerId, full)(root))).toHaveLength(3);
     }
   });
 });
