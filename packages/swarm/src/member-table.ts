@@ -81,7 +81,7 @@ export function createMemberTable<S>(settings: {
   /** Silence after which a member counts as down. */
   readonly ttlMs: (peerId: PeerId) => number;
   /** Time after which a suspect that nothing was heard of counts as down. */
-  readonly suspicionMs?: () => number;
+  readonly suspicionMs?: (peerId: PeerId) => number;
   /** Time after which a member that is down counts as out. */
   readonly outAfterMs: number;
   /** First version; start it past those of earlier runs, so that no waiter of theirs hangs. */
@@ -177,7 +177,7 @@ export function createMemberTable<S>(settings: {
       } of members.values()) {
         const { peerId } = record;
         const isSilent = nowMs - heardAtMs > ttlMs(peerId);
-        if (downAtMs === undefined && (isSilent || nowMs - suspectAtMs > suspicionMs())) {
+        if (downAtMs === undefined && (isSilent || nowMs - suspectAtMs > suspicionMs(peerId))) {
           change(peerId, goneAt(nowMs));
           changed.push(peerId);
         }

@@ -84,6 +84,6 @@ export class Calls {
     const { libp2p: addresses, incarnation } = member.record;
     const knock = await wire.engine().knock(addresses, { timeoutMs: KNOCK_TIMEOUT_MS });
     if (knock !== 'refused' || wire.isConnected(peerId)) return;
-    if (table.declareDown(peerId, incarnation, clock())) membership.noteChanges([peerId]);
+    membership.declareDown(peerId, incarnation);
   }
 }

@@ -108,6 +108,7 @@ export class FailureDetector {
     });
     membership.onSuspicion((suspicion) => {
       const { peerId } = suspicion;
+      if (!membership.isWatched(peerId)) return void this.#knockAt(peerId);
       const isUp = membership.table.get(peerId)?.state === 'alive';
       if (!isUp || this.#probing.has(peerId) || this.#probing.size >= CHECKS_MAX) return;
       void this.#probe(peerId, suspicion);
@@ -276,6 +277,22 @@ export class FailureDetector {
     }
   }
 
+  /** A member that we don't probe is a suspect: when nobody listens at its address, it is gone. */
+  async #knockAt(peerId: PeerId): Promise<void> {
+    const { membership, wire } = this.#deps;
+    const member = membership.table.get(peerId);
+    if (member?.state !== 'suspect' || this.#probing.has(peerId)) return;
+    if (this.#probing.size >= CHECKS_MAX) return;
+    const { libp2p: addresses, incarnation } = member.record;
+    this.#probing.add(peerId);
+    try {
+      const knock = await wire.engine().knock(addresses, { timeoutMs: KNOCK_TIMEOUT_MS });
+      if (knock === 'refused') membership.declareDown(peerId, incarnation);
+    } finally {
+      this.#probing.delete(peerId);
+    }
+  }
+
   #hear(peerId: PeerId): void {
     const { membership, wire } = this.#deps;
     if (!wire.isConnected(peerId)) return;
@@ -302,9 +319,8 @@ export class FailureDetector {
     }
     const knock = await wire.engine().knock(addresses, { timeoutMs: KNOCK_TIMEOUT_MS });
     if (stop.aborted || wire.isConnected(peerId)) return;
-    if (knock === 'refused') {
-      if (table.declareDown(peerId, incarnation, clock())) membership.noteChanges([peerId]);
-    } else if (clock() - this.#pausedAtMs > CALM_AFTER_PAUSE_MS) membership.suspect(peerId);
+    if (knock === 'refused') membership.declareDown(peerId, incarnation);
+    else if (clock() - this.#pausedAtMs > CALM_AFTER_PAUSE_MS) membership.suspect(peerId);
   }
 }
 

@@ -30,6 +30,8 @@ const TTL_SLACK_MS = 500;
 const ROUNDS_MISSED = 3;
 /** A suspect has this many heartbeats to be heard of, and some milliseconds. */
 const HEARTBEATS_SUSPECT = 2;
+/** One that we don't probe has longer: all that clears it is a newer record, which comes by way of others. */
+const HEARTBEATS_SUSPECT_AFAR = 5;
 /** Tables are compared often while young, then rarely: by then all has been told. */
 const EXCHANGE_YOUNG_MS = 5000;
 const EXCHANGE_MS = 30_000;
@@ -74,7 +76,10 @@ export class Membership {
     this.table = createMemberTable<Signed>({
       self,
       ttlMs: (peerId) => this.#ttlMs(peerId),
-      suspicionMs: () => deps.heartbeatMs * HEARTBEATS_SUSPECT + TTL_SLACK_MS,
+      suspicionMs: (peerId) => {
+        const heartbeats = this.isWatched(peerId) ? HEARTBEATS_SUSPECT : HEARTBEATS_SUSPECT_AFAR;
+        return deps.heartbeatMs * heartbeats + TTL_SLACK_MS;
+      },
       outAfterMs,
       version: incarnation,
     });
@@ -87,7 +92,11 @@ export class Membership {
       figuresMs: () => this.heartbeatMs(),
     });
     wire.listen('members', Signed, (from, signed) => this.#learn({ signed, ageMs: 0 }, from));
-    wire.on('connected', (peerId) => this.#connected.add(peerId));
+    wire.on('connected', (peerId) => {
+      this.#connected.add(peerId);
+      // It is watched from now on: as a member afar it may not have been heard of for long.
+      if (this.table.hear(peerId, clock())) this.noteChanges([peerId]);
+    });
     wire.on('disconnected', (peerId) => this.#connected.delete(peerId));
     wire.handle('exchange', (from, { records }) => {
       const known = this.#everything(); // before: what we thought of its sender is news to it
@@ -193,6 +202,14 @@ export class Membership {
     this.noteChanges([peerId]);
   }
 
+  /** The process of this incarnation is gone, as was seen here; those that don't see it will hear of it. */
+  declareDown(peerId: PeerId, incarnation: number): void {
+    if (!this.table.declareDown(peerId, incarnation, this.clock())) return;
+    const record = this.table.get(peerId)?.record;
+    if (record !== undefined) this.#news.addSuspicion(record);
+    this.noteChanges([peerId]);
+  }
+
   /** Takes in records that somebody told. */
   learn(records: readonly AgedRecord[], from: PeerId): void {
     for (const record of records) this.#learn(record, from);
@@ -268,8 +285,8 @@ export class Membership {
     // Newer word of it is under way to them.
     if (known === undefined || compareRecords(suspicion, known) < 0) return;
     if (peerId === self) return this.presence.refute();
-    if (this.isWatched(peerId)) for (const listener of this.#suspicions) listener(suspicion);
-    else this.suspect(peerId);
+    if (!this.isWatched(peerId)) this.suspect(peerId);
+    for (const listener of this.#suspicions) listener(suspicion);
   }
 
   /** Somebody takes a member for gone that we know to be up: it should sign a newer record. */
