@@ -1,3 +1,4 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import type { MemberState } from '@shoal/protocol';
 import { HEARTBEAT_MS, Network, type Node, PING_MS } from './network.ts';
@@ -96,6 +97,32 @@ describe('a member that one can not reach', () => {
     expect(stateOf(one, far)).toBe('suspect');
     await network.turns(2 * HEARTBEAT_TURNS + 4);
     expect(stateOf(one, far)).toBe('down');
+  });
+});
+
+describe('in a swarm that is too large for all to watch all', () => {
+  it('a member that is killed is down soon for those too that are not connected to it', async () => {
+    const all = await network.addMany(70, 24);
+    await network.turns(5);
+    const [killed, ...others] = all as [Node, ...Node[]];
+    expect(others.some(({ links }) => !links.has(killed.peerId))).toBe(true);
+    network.kill(killed);
+    await wait(500); // those who were connected call back before they believe it
+    for (let turn = 0; turn < 25; turn += 1) await network.turns(1);
+    expect(statesOf(killed, others)).toEqual(['down']);
+    for (const each of others) expect(statesOf(each, others)).toEqual(['alive']);
+  });
+
+  it('a member that connects is alive, however long ago it was heard of before', async () => {
+    const all = await network.addMany(70, 24);
+    const [one, ...others] = all as [Node, ...Node[]];
+    await network.turns(300); // longer than the silence for which a member that is watched counts as down
+    const afar = others.find(({ links }) => !links.has(one.peerId)) as Node; // each has 24 of 69
+    expect(stateOf(afar, one)).toBe('alive');
+    network.nowMs += PING_MS;
+    network.connect(one, afar);
+    for (const { detector } of [one, afar]) detector.turn(); // before a word came
+    expect([stateOf(afar, one), stateOf(one, afar)]).toEqual(['alive', 'alive']);
   });
 });
 

@@ -149,6 +149,15 @@ export class Network {
     this.connect(one, other);
   }
 
+  /** Its process ends: its connections break. */
+  kill(node: Node): void {
+    node.state = 'dead';
+    for (const peerId of node.links) {
+      const other = this.nodes.get(peerId);
+      if (other !== undefined) this.disconnect(node, other);
+    }
+  }
+
   /** Lets time pass: each peer that is up has its turn. */
   async turns(count: number): Promise<void> {
     for (let turn = 0; turn < count; turn += 1) {
@@ -179,7 +188,12 @@ export class Network {
       dial: async () => {
         throw new Error('nobody answers');
       },
-      knock: async () => 'silent',
+      knock: async (addresses) => {
+        const host = [...this.nodes.values()].find(({ membership }) =>
+          membership.presence.own().record.libp2p.some((each) => addresses.includes(each)),
+        );
+        return host?.state === 'dead' ? 'refused' : 'silent';
+      },
       broadcast: async (topic, bytes) => {
         for (const peerId of links) {
           const other = reach(peerId);

@@ -51,7 +51,7 @@ export class Network {
   /** Which side of a cut a host is on. */
   #sideOf: (peerId: PeerId) => number = () => 0;
   #broadcasts = 0;
-  readonly #pairs = new Map<string, number>();
+  readonly #pairs = new Map<PeerId, Map<PeerId, number>>();
 
   constructor(time: VirtualTime, random: Random) {
     this.#time = time;
@@ -123,11 +123,11 @@ export class Network {
 
   /** What is random of a pair of hosts, the same in both directions. */
   #shareOf(one: PeerId, other: PeerId): number {
-    const pair = one < other ? one + other : other + one;
-    const known = this.#pairs.get(pair);
+    const known = this.#pairs.get(one)?.get(other);
     if (known !== undefined) return known;
-    const share = this.#random.fork(pair).share();
-    this.#pairs.set(pair, share);
+    const share = this.#random.fork(one < other ? one + other : other + one).share();
+    const ofOne = this.#pairs.get(one) ?? new Map<PeerId, number>();
+    this.#pairs.set(one, ofOne.set(other, share));
     return share;
   }
 

@@ -18,6 +18,8 @@ const REST_MS = 120_000;
 const LOSS_MS = 180_000;
 const LOSS_SHARE = 0.05;
 const CUT_MS = 60_000;
+/** Of those times the brief form takes this share. */
+const BRIEF_SHARE = 0.25;
 /** Members that others are told to begin with. */
 const SEEDS = 3;
 
@@ -54,6 +56,7 @@ export interface SimulateOptions {
   readonly seed: string;
   readonly members: number;
   readonly folder: string;
+  readonly isBrief: boolean;
   readonly say: (line: string) => void;
 }
 
@@ -76,7 +79,10 @@ class Simulation {
   }
 
   async run(): Promise<SimulationReport> {
-    const { time, random, members, seed, say } = this.#options;
+    const { time, random, members, seed, isBrief, say } = this.#options;
+    const [calmMs, restMs, lossMs, cutMs] = [CALM_MS, REST_MS, LOSS_MS, CUT_MS].map((ms) =>
+      isBrief ? ms * BRIEF_SHARE : ms,
+    ) as [number, number, number, number]; // as many
     const starts = Array.from({ length: members }, (_, index) =>
       index < SEEDS ? 0 : random.fork(`start ${index}`).share() * STORM_MS,
     ).toSorted((one, other) => one - other);
@@ -88,11 +94,11 @@ class Simulation {
     const storm = this.#network.sent();
     say(`all know all after ${stormMs} ms, ${storm.messages} messages`);
 
-    await time.run(CALM_MS);
+    await time.run(calmMs);
     const before = this.#network.sentByKind();
-    await time.run(REST_MS);
+    await time.run(restMs);
     const rest = differenceOf(before, this.#network.sentByKind());
-    const perSecond = (members * REST_MS) / 1000;
+    const perSecond = (members * restMs) / 1000;
     say(`at rest ${(totalOf(rest).messages / perSecond).toFixed(2)} messages a second each`);
 
     const joined = await this.#start(members);
@@ -131,15 +137,15 @@ class Simulation {
     this.#wrong.down = 0;
     this.#wrong.suspect = 0;
     this.#network.lossShare = LOSS_SHARE;
-    await time.run(LOSS_MS);
+    await time.run(lossMs);
     this.#network.lossShare = 0;
     const { down: falseDeaths, suspect: falseSuspicions } = { ...this.#wrong };
     say(`under loss: ${falseDeaths} false deaths, ${falseSuspicions} suspicions`);
-    await time.run(CALM_MS);
+    await time.run(calmMs);
 
     const sides = new Map(this.#up.map(({ peerId }, index) => [peerId, index % 2]));
     this.#network.cut((peerId) => sides.get(peerId) ?? 0);
-    await time.run(CUT_MS);
+    await time.run(cutMs);
     this.#network.mend();
     const mendMs = await this.#untilAll(() => this.#knowsAllOthers());
     say(`after a cut: ${mendMs} ms`);

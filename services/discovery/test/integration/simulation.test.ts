@@ -1,0 +1,31 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { env } from 'node:process';
+import { promisify } from 'node:util';
+import { expect, it, jest } from '@jest/globals';
+import type { SimulationReport } from '../simulation/simulate.ts';
+
+/** Past a full mesh; more by hand (AGENTS.md). */
+const MEMBERS = Number(env['SIMULATION_MEMBERS'] ?? 72);
+const MAIN = join(import.meta.dirname, '../simulation/main.ts');
+
+jest.setTimeout(1_800_000);
+
+it(`a swarm of ${MEMBERS}, simulated, comes together, rests cheaply, and loses nobody that lives`, async () => {
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ['--no-warnings', MAIN, '--members', String(MEMBERS), '--brief'],
+    { env: { ...env, NODE_OPTIONS: '' }, maxBuffer: 2 ** 24 },
+  );
+  const report = JSON.parse(stdout) as SimulationReport;
+  expect(report.stormMs).toBeLessThan(5000);
+  expect(report.restMessages).toBeLessThan(3);
+  expect(report.joinMs).toBeLessThan(3000);
+  expect(report.pinMs).toBeLessThan(2000);
+  expect(report.deathMs).toBeLessThan(15_000);
+  expect(report.hangMs).toBeLessThan(60_000);
+  expect(report.wantFound).toBe(3);
+  expect(report.wantMs).toBeLessThan(1000);
+  expect(report.falseDeaths).toBe(0);
+  expect(report.mendMs).toBeLessThan(30_000);
+});
