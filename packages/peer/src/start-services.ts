@@ -54,18 +54,21 @@ export const wholePeer: ProgramDefinition = {
   name: 'peer',
   configure(env) {
     // All settings are read before anything starts.
-    const configured = START_ORDER.map((name) => ({ name, ...DEFINITIONS[name].configure(env) }));
+    const configured = START_ORDER.map((name) => ({
+      name,
+      service: DEFINITIONS[name].configure(env),
+    }));
     const [first] = configured;
     assert(first !== undefined, 'a peer has services');
-    const { config } = first;
+    const { config } = first.service;
     return {
       config,
       async start() {
         await using starting = new AsyncDisposableStack();
         let origin = '';
-        for (const { name, start } of configured)
+        for (const { name, service } of configured)
           ({ origin } = starting.use(
-            await start(createLog(name, config.LOG_LEVEL, { peer: config.PEER_ID })),
+            await service.start(createLog(name, config.LOG_LEVEL, { peer: config.PEER_ID })),
           ));
         const running = starting.move();
         return { origin, [Symbol.asyncDispose]: () => running.disposeAsync() };

@@ -343,9 +343,17 @@ export async function startSpeaking(
   stack.use(twins.start(loops));
   const isAside = () => ownRun.isAside;
   const pingMs = config.DISCOVERY_PING_MS;
-  const onLosses = files.holders.noteLosses;
   stack.use(
-    startFailureDetector({ self, isAside, membership, wire, onLosses, pingMs, loops, log }),
+    startFailureDetector({
+      self,
+      isAside,
+      membership,
+      wire,
+      onLosses: (peerId, losses, askedAtMs) => files.holders.noteLosses(peerId, losses, askedAtMs),
+      pingMs,
+      loops,
+      log,
+    }),
   );
   stack.use(swarm.join.start(loops));
   stack.use(watchOwnClock({ ownClock, metrics, loops, log }));

@@ -88,7 +88,7 @@ export function standingOf(pin: Pin, deps: StandingDeps): Standing {
   // If so, more copies at silent members change nothing.
   const isEnough = confirmed.copies >= pin.replicas;
   const counted = isEnough || silent.length === 0 ? confirmed : count(here);
-  // Enough copies rest on those who have some; whoever has none changes nothing about that.
+  // Enough copies rest on the members that have some: one that has none changes nothing about that.
   const counting = isEnough ? fresh.filter(({ last }) => isHolder(pin, last)) : here;
   const dates = counting.flatMap(({ last }) => (last === undefined ? [] : [last.atMs]));
   const atMs = dates.length === 0 ? undefined : Math.min(...dates);

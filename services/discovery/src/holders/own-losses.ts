@@ -1,6 +1,6 @@
 /**
  * How many blocks of ours stopped counting as copies, as storage counts them: it is asked, and answers when that changes.
- * While it does not answer nothing is known, and nobody is told.
+ * While it does not answer nothing is known, and nothing is said.
  */
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Log, Loops, PeerClient } from '@shoal/chassis';

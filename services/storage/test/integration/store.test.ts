@@ -277,6 +277,32 @@ describe('the storage service', () => {
     expect(await told()).toEqual(['absent']);
   });
 
+  it('counts each block that stops counting as a copy, and tells whoever waits for that', async () => {
+    const blocks = [10, 70 * KiB, 70 * KiB].map(newBlock);
+    const lossesOf = async (path = '/losses') =>
+      Number((await client.json('GET', path)).body['losses']);
+    const first = await lossesOf();
+    for (const { cid, bytes } of blocks) await client.put(cid, bytes);
+    const [small, large, other] = blocks.map(({ cid }) => cid) as [Cid, Cid, Cid];
+    expect(await lossesOf()).toBe(first);
+    const waiting = lossesOf(`/losses?known=${first}&waitMs=20000`);
+    expect(await client.retire([small], 1)).toEqual([true]);
+    expect(await waiting).toBe(first + 1);
+    await client.drop([small]); // it did not count any more
+    expect(await lossesOf()).toBe(first + 2); // its record is gone
+    await truncate(fileOf(large), 5);
+    expect(await client.check(large)).toBe('corrupt');
+    expect(await lossesOf()).toBe(first + 3);
+    await rm(fileOf(other));
+    expect((await client.get(other)).status).toBe(404);
+    expect(await lossesOf()).toBe(first + 4);
+    const sameMs = performance.now();
+    expect(await lossesOf(`/losses?known=${first + 4}&waitMs=300`)).toBe(first + 4);
+    expect(performance.now() - sameMs).toBeGreaterThan(250);
+    await restart();
+    expect(await lossesOf()).not.toBe(first + 4);
+  });
+
   it('takes a retirement back at a restart', async () => {
     const { cid, bytes } = newBlock(10);
     await client.put(cid, bytes);

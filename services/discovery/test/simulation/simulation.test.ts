@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import { env } from 'node:process';
 import { promisify } from 'node:util';
 import { expect, it, jest } from '@jest/globals';
-import type { SimulationReport } from '../simulation/simulate.ts';
+import type { SimulationReport } from './simulate.ts';
 
 /** Past a full mesh; more by hand (AGENTS.md). */
 const MEMBERS = Number(env['SIMULATION_MEMBERS'] ?? 72);
-const MAIN = join(import.meta.dirname, '../simulation/main.ts');
+const MAIN = join(import.meta.dirname, 'main.ts');
 
 jest.setTimeout(1_800_000);
 
