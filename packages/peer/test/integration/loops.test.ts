@@ -16,6 +16,7 @@ const LOOPS = {
     'failure-detector',
     'joining',
     'own-clock',
+    'own-losses',
     'pin-sync',
     'pin-sync-retries',
     'presence',

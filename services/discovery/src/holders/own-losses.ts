@@ -32,7 +32,7 @@ export class OwnLosses {
   }): Disposable {
     const stop = new AbortController();
     const { signal } = stop;
-    const loop = loops.track('own-losses', () => undefined);
+    const loop = loops.track('own-losses', () => WAIT_MS);
     const ask = async (): Promise<number> => {
       const args = { query: { known: this.#count ?? -1, waitMs: WAIT_MS } };
       const options = { signal, timeoutMs: WAIT_MS + LATE_MAX_MS };
