@@ -19,6 +19,12 @@ const IN_FLIGHT = 16;
 const PART = 1000;
 const LISTS = 5;
 const REST_SECONDS = 60;
+/** What the puts set off elsewhere. */
+const AFTERMATH_MS = 10_000;
+/** Between two lists: answers of the one before are not fresh any more. */
+const BETWEEN_LISTS_MS = 1500;
+/** As in `rest`. */
+const SETTLING_MS = 60_000;
 const CLI = join(import.meta.dirname, '../../packages/cli/dist/main.cjs');
 
 const dispatcher = new Agent({ connections: IN_FLIGHT });
@@ -58,7 +64,7 @@ for (let from = 0; from < files; from += PART) {
   rates.push(((end - from) * 1000) / tookMs);
   cpuMs.push(((usedSeconds() - before) * 1000) / (end - from));
 }
-await sleep(10_000);
+await sleep(AFTERMATH_MS);
 const list = async (limit: number): Promise<void> => {
   const answer = await request(`${second.gateway}/files?limit=${limit}`, { dispatcher });
   const reply = (await answer.body.json()) as { files: { state: string }[] };
@@ -70,7 +76,7 @@ const page = Math.min(1000, files);
 const listFirstMs = await timed(() => list(page));
 const listMs: number[] = [];
 for (let turn = 0; turn < LISTS; turn += 1) {
-  await sleep(1500);
+  await sleep(BETWEEN_LISTS_MS);
   listMs.push(await timed(() => list(page)));
 }
 const shoal = promisify(execFile);
@@ -82,7 +88,7 @@ const noteMemory = (): void => {
   for (const { id, kind } of run)
     memory.set(kind, Math.max(memory.get(kind) ?? 0, inMiB(memoryOf(id).pssBytes)));
 };
-await sleep(60_000);
+await sleep(SETTLING_MS);
 noteMemory();
 const before = usedSeconds();
 await sleep(REST_SECONDS * 1000);

@@ -5,7 +5,6 @@
  */
 import assert from 'node:assert';
 import {
-  createLog,
   openService,
   type ProgramDefinition,
   type ServiceDefinition,
@@ -54,24 +53,17 @@ export const wholePeer: ProgramDefinition = {
   name: 'peer',
   configure(env) {
     // All settings are read before anything starts.
-    const configured = START_ORDER.map((name) => ({
-      name,
-      service: DEFINITIONS[name].configure(env),
-    }));
-    const [first] = configured;
+    const [first] = START_ORDER.map((name) => DEFINITIONS[name].configure(env));
     assert(first !== undefined, 'a peer has services');
-    const { config } = first.service;
+    const { config } = first;
     return {
       config,
       async start() {
-        await using starting = new AsyncDisposableStack();
-        let origin = '';
-        for (const { name, service } of configured)
-          ({ origin } = starting.use(
-            await service.start(createLog(name, config.LOG_LEVEL, { peer: config.PEER_ID })),
-          ));
-        const running = starting.move();
-        return { origin, [Symbol.asyncDispose]: () => running.disposeAsync() };
+        const running = await startServices(env);
+        return {
+          origin: config.GATEWAY_URL,
+          [Symbol.asyncDispose]: () => running[Symbol.asyncDispose](),
+        };
       },
     };
   },

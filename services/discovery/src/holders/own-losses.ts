@@ -45,8 +45,8 @@ export class OwnLosses {
           this.#count = await loop.run(ask);
         } catch (err) {
           this.#count = undefined;
-          log.debug({ err }, 'storage does not tell its losses');
-          await wait(RETRY_MS, undefined, { signal, ref: false }).catch(() => undefined);
+          if (!signal.aborted) log.debug({ err }, 'storage does not tell its losses');
+          await wait(RETRY_MS, undefined, { signal, ref: false }).catch(() => undefined); // stopped: the loop's end
         }
     };
     void run();

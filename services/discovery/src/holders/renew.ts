@@ -3,6 +3,7 @@
  * still, the copies that it named before are there. So a list of any length costs a message for each member.
  */
 import type { PeerId } from '@shoal/protocol';
+import type { Membership } from '../members/membership.ts';
 import type { Wire } from '../network/wire.ts';
 import type { Holders } from './holders.ts';
 import type { OwnLosses } from './own-losses.ts';
@@ -20,11 +21,13 @@ export function createRenew({
   wire,
   holders,
   ownLosses,
+  membership,
 }: {
   readonly self: PeerId;
   readonly wire: Pick<Wire, 'request' | 'isConnected'>;
   readonly holders: Pick<Holders, 'noteLosses' | 'renewedAtMs' | 'clock'>;
   readonly ownLosses: Pick<OwnLosses, 'count'>;
+  readonly membership: Pick<Membership, 'hearNews'>;
 }): Renew {
   /** Single-flight: lists that come together share the questions. */
   const asking = new Map<PeerId, Promise<void>>();
@@ -32,8 +35,10 @@ export function createRenew({
     const askedAtMs = holders.clock();
     try {
       const options = { timeoutMs: ANSWER_TIMEOUT_MS };
-      const { losses } = await wire.request(peerId, { kind: 'ping' }, options);
+      const { losses, news } = await wire.request(peerId, { kind: 'ping' }, options);
       holders.noteLosses(peerId, losses, askedAtMs);
+      // They count as told.
+      if (news !== undefined) membership.hearNews(news, peerId);
     } catch {
       // Whether it is there is the failure detector's business.
     } finally {

@@ -15,7 +15,7 @@ import { createWant } from './want.ts';
 export interface StartHoldersDeps {
   readonly self: PeerId;
   readonly wire: Wire;
-  readonly membership: Pick<Membership, 'onChange'>;
+  readonly membership: Pick<Membership, 'onChange' | 'hearNews'>;
   readonly ask: AskAll;
   readonly readHaveMap: ReadHaveMap;
   readonly ownLosses: Pick<OwnLosses, 'count'>;

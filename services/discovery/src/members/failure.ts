@@ -268,7 +268,8 @@ export class FailureDetector {
     this.#helping += 1;
     try {
       const options = { timeoutMs: pingMs * ANSWER_SHARE, signal: this.#stop.signal };
-      const { signed } = await wire.request(peerId, { kind: 'ping', nonce }, options);
+      const { signed, news } = await wire.request(peerId, { kind: 'ping', nonce }, options);
+      if (news !== undefined) this.#deps.membership.hearNews(news, peerId);
       return signed === undefined ? {} : { signed };
     } catch {
       return {}; // it does not answer us either

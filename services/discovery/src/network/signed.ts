@@ -128,8 +128,11 @@ export type Read<K extends Kind> =
 /** Reads what was signed, within the bounds of its schema, without checking the signature. */
 export function read<K extends Kind>(kind: K, { payload }: Pick<Signed, 'payload'>): Read<K> {
   if (kind !== 'member') return readAnew(kind, payload);
-  const known = knownRecords.get(payload) ?? readAnew('member', payload);
-  if (known.content !== undefined) knownRecords.set(payload, known);
+  let known = knownRecords.get(payload);
+  if (known === undefined) {
+    known = readAnew('member', payload);
+    if (known.content !== undefined) knownRecords.set(payload, known);
+  }
   return known as Read<K>; // of this very kind
 }
 

@@ -84,16 +84,12 @@ export function createBlockTable(
         await index.write(changes);
       }
       counts = next;
-      let losses = 0;
-      for (const [at, digest] of [...digests].entries()) {
-        const was = before[at];
-        const isCopyStill = isCopy(
-          after.get(digest) ?? (remove.includes(digest) ? undefined : was),
-        );
-        if (isCopy(was) && !lost.has(digest) && !isCopyStill) losses += 1;
-        lost.delete(digest);
-      }
-      onLoss(losses);
+      // Each of them was removed or put: one that is not put is gone.
+      const gone = [...digests].filter(
+        (digest, at) => isCopy(before[at]) && !lost.has(digest) && !isCopy(after.get(digest)),
+      );
+      for (const digest of digests) lost.delete(digest);
+      onLoss(gone.length);
     },
     lose(exclusive, digest) {
       exclusive.assertHeld();
