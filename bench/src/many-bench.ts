@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { openTemporaryFolder, seededBytes } from '@shoal/testkit';
 import { Agent, request } from 'undici';
-import { startFivePeers } from './five-peers.ts';
+import { startBuiltPeers } from './built-peers.ts';
 import { writeResults } from './measure.ts';
 import { finelyUsedOf, inMiB, median, memoryOf, processesBelow } from './processes.ts';
 
@@ -29,7 +29,7 @@ const CLI = join(import.meta.dirname, '../../packages/cli/dist/main.cjs');
 
 const dispatcher = new Agent({ connections: IN_FLIGHT });
 await using folder = await openTemporaryFolder();
-await using swarm = await startFivePeers(folder.path);
+await using swarm = await startBuiltPeers(folder.path);
 const [first, second] = swarm.peers;
 if (first === undefined || second === undefined) throw new Error('there are five');
 const run = processesBelow(swarm.rootId).filter(({ kind }) => kind !== 'npm start');

@@ -1,15 +1,16 @@
 /**
- * `pnpm --filter @shoal/bench rest`: five peers that nobody asks for anything: CPU, wake-ups and memory of each kind
+ * `pnpm --filter @shoal/bench rest [seconds] [rounds] [peers]`: peers that nobody asks for anything: CPU, wake-ups and memory of each kind
  * of process, medians of several windows.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openTemporaryFolder } from '@shoal/testkit';
-import { startFivePeers } from './five-peers.ts';
+import { startBuiltPeers } from './built-peers.ts';
 import { writeResults } from './measure.ts';
 import { finelyUsedOf, inMiB, median, memoryOf, processesBelow, wakeUpsOf } from './processes.ts';
 
 const windowSeconds = Number(process.argv[2] ?? 60);
 const rounds = Number(process.argv[3] ?? 3);
+const peerCount = Number(process.argv[4] ?? 5);
 /** What a start leaves to do: first passes of loops, connections that are kept for half a minute. */
 const SETTLING_MS = 60_000;
 
@@ -23,7 +24,10 @@ interface Kind {
 }
 
 await using folder = await openTemporaryFolder();
-await using swarm = await startFivePeers(folder.path);
+await using swarm = await startBuiltPeers(folder.path, { peers: peerCount });
+console.error(
+  `${peerCount} peers see each other after ${(swarm.readyAfterMs / 1000).toFixed(1)} s`,
+);
 const processes = processesBelow(swarm.rootId).filter(({ kind }) => kind !== 'npm start');
 console.error(`${processes.length} processes run; they rest for ${SETTLING_MS / 1000} s`);
 await sleep(SETTLING_MS);
@@ -82,7 +86,13 @@ const result = {
 };
 console.table(rows);
 console.table(result);
-await writeResults('rest', { windowSeconds, rounds, ...result, kinds: rows });
+await writeResults(peerCount === 5 ? 'rest' : `rest-${peerCount}`, {
+  windowSeconds,
+  peerCount,
+  rounds,
+  ...result,
+  kinds: rows,
+});
 
 function newKind(): Kind {
   return { cpuPercent: [], wakeUpsPerSecond: [], pssMiB: [], rssMiB: [], processes: 0 };

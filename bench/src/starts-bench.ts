@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { openTemporaryFolder } from '@shoal/testkit';
 import { type CpuSeconds, cpuSecondsOf } from './cpu.ts';
-import { startFivePeers } from './five-peers.ts';
+import { startBuiltPeers } from './built-peers.ts';
 import { startBareServer, writeResults } from './measure.ts';
 import { median, processesBelow } from './processes.ts';
 
@@ -52,7 +52,7 @@ await writeResults('starts', { rounds, ...result });
 
 async function startOnce(): Promise<Start> {
   const startedAtMs = performance.now();
-  await using swarm = await startFivePeers(folder.path);
+  await using swarm = await startBuiltPeers(folder.path);
   const processes = processesBelow(swarm.rootId).filter(({ kind }) => kind !== 'guard of redis');
   const cpuSecondsByKind = cpuSecondsOf([swarm.rootId]); // npm and all that starts counts as launcher
   const [first] = swarm.peers;

@@ -1,4 +1,4 @@
-/** Five peers as `npm start` runs them, on ports of their own and in a folder of the caller's. */
+/** Peers as `npm start` runs them, on ports of their own and in a folder of the caller's. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import { processesBelow } from './processes.ts';
 const ROOT = join(import.meta.dirname, '..', '..');
 const BASE_PORT = 17_100;
 
-export interface FivePeers extends AsyncDisposable {
+export interface BuiltPeers extends AsyncDisposable {
   /** Of `npm`, below which everything runs. */
   readonly rootId: number;
   readonly peers: readonly { readonly gateway: string; readonly chunker: string }[];
@@ -18,9 +18,13 @@ export interface FivePeers extends AsyncDisposable {
 }
 
 /** @throws Error when it ends before the swarm is ready. */
-export async function startFivePeers(dataDir: string): Promise<FivePeers> {
+export async function startBuiltPeers(
+  dataDir: string,
+  { peers: count = 5 }: { readonly peers?: number } = {},
+): Promise<BuiltPeers> {
   const startedAtMs = performance.now();
   const options = ['--json', '--data-dir', dataDir, '--base-port', String(BASE_PORT)];
+  options.push('--peers', String(count));
   const child = spawn('npm', ['start', '--silent', '--', ...options], {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -34,7 +38,7 @@ export async function startFivePeers(dataDir: string): Promise<FivePeers> {
   ]);
   const readyAfterMs = performance.now() - startedAtMs;
   // What the launcher wrote a moment ago.
-  const { peers } = JSON.parse(line) as Pick<FivePeers, 'peers'>;
+  const { peers } = JSON.parse(line) as Pick<BuiltPeers, 'peers'>;
   const { pid: rootId } = child;
   if (rootId === undefined) throw new Error('npm is not running');
   return {
