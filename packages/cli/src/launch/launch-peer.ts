@@ -43,9 +43,11 @@ export interface LaunchedPeer extends AsyncDisposable {
 export interface OpenedPeer extends LaunchedPeer {
   /** The line that brings it back, of its plan. */
   readonly revivedBy: string | undefined;
+  /** Starts its processes, once; a peer that was revived before that runs already. @throws CommandFailure without Redis. */
+  start(options: { signal: AbortSignal }): Promise<void>;
   /**
    * Resolves when all services can serve.
-   * @throws SlowStart past `patienceMs`; CommandFailure when one of them never will.
+   * @throws SlowStart when for `patienceMs` no other service became ready; CommandFailure when one of them never will.
    */
   untilReady(options: { patienceMs?: number; signal: AbortSignal }): Promise<void>;
   /** Ends its processes, in order; it can be revived. */
@@ -65,21 +67,18 @@ export async function launchPeer(
   options: { signal: AbortSignal },
 ): Promise<LaunchedPeer> {
   await using starting = new AsyncDisposableStack();
-  const peer = starting.use(await openPeer(plan, deps, options));
+  const peer = starting.use(await openPeer(plan, deps));
+  await peer.start(options);
   await peer.untilReady(options);
   const running = starting.move();
   return { ...peer, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
 /**
- * Starts a peer, and leaves the waiting to the caller.
+ * Takes what a peer needs on this machine, and starts nothing yet.
  * @throws CommandFailure when a port, the data folder or a program is not to be had.
  */
-export async function openPeer(
-  plan: PeerPlan,
-  deps: LaunchDeps,
-  options: { signal: AbortSignal },
-): Promise<OpenedPeer> {
+export async function openPeer(plan: PeerPlan, deps: LaunchDeps): Promise<OpenedPeer> {
   const { label, dataDir, host, ports } = plan;
   const program = findRedisServer(deps.env);
   const runDir = openRunFolder(dataDir);
@@ -90,7 +89,7 @@ export async function openPeer(
   await checkPorts(ports, { host, whose: label, patienceMs });
   const socket = join(runDir, 'redis.sock');
   const described = describePeer(plan, { env: deps.env, socket });
-  const start = ({ signal }: { signal: AbortSignal }) =>
+  const startAll = ({ signal }: { signal: AbortSignal }) =>
     startProcesses(plan, { described, redis: { program, socket }, deps }, { signal });
 
   const closing = new AbortController();
@@ -102,7 +101,9 @@ export async function openPeer(
     await last?.[Symbol.asyncDispose]();
   };
   starting.defer(putDown);
-  processes = await start(options);
+  const start: OpenedPeer['start'] = async ({ signal }) => {
+    if (processes === undefined && !isReviving) processes = await startAll({ signal });
+  };
   const untilReady: OpenedPeer['untilReady'] = async ({
     patienceMs: ms = READY_TIMEOUT_MS,
     signal,
@@ -121,7 +122,7 @@ export async function openPeer(
       await putDown(); // what is left of it: its log files
       await checkPorts(ports, { host, whose: label, patienceMs: STOP_TIMEOUT_MS });
       const either = AbortSignal.any([signal, closing.signal]);
-      processes = await start({ signal: either });
+      processes = await startAll({ signal: either });
       await untilReady({ signal: either });
       deps.say(`${label} is back`);
     } catch (error) {
@@ -142,6 +143,7 @@ export async function openPeer(
     libp2p: described.libp2p,
     revivedBy: plan.revivedBy,
     pids: () => processes?.pids() ?? NONE,
+    start,
     untilReady,
     putDown,
     revive,

@@ -1,4 +1,5 @@
 /** Several peers on this machine, as real processes, each with data and a port range of its own. */
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { dialable, discoveryRoutes, hostPort } from '@shoal/protocol';
@@ -21,10 +22,15 @@ import { shellWord } from '../terminal/shell-word.ts';
  * Past it: it learns of the others from them.
  */
 const SEEDS_MAX = 4;
-/** Until all peers see each other. Past it: it is said, with the log to look in; the swarm goes on. */
+/**
+ * Peers that start at once: each is six processes, which wait for each other rather than for a processor.
+ * Past it: a peer starts when another is ready, or is slow.
+ */
+const STARTS_MAX = Math.max(5, 2 * availableParallelism());
+/** While no more peers are seen by one. Past it: it is said, with the log to look in; the swarm goes on. */
 const MEET_TIMEOUT_MS = 60_000;
 const MEET_POLL_MS = 100;
-/** Until all peers see each other. Past it: it is said, with the log to look in; the swarm goes on. */
+/** One question for the peers that one sees. Past it: it is asked again. */
 const PROBE_TIMEOUT_MS = 2000;
 
 export interface SwarmPlan {
@@ -61,27 +67,17 @@ export async function launchSwarm(
     meetMs = MEET_TIMEOUT_MS,
   }: {
     readonly signal: AbortSignal;
-    /** How long each peer is waited for, and how long for all to see each other. */
+    /** How long each service of a peer is waited for, and how long a peer that sees no more of the others. */
     readonly patienceMs?: number;
     readonly meetMs?: number;
   },
 ): Promise<LaunchedSwarm> {
   await using starting = new AsyncDisposableStack();
-  const opened = await openPeers({ ...plan, program: deps.program }, deps, { signal });
+  const opened = await openPeers({ ...plan, program: deps.program }, deps);
   starting.defer(async () => {
     await Promise.all(opened.map((peer) => peer[Symbol.asyncDispose]()));
   });
-  const failures = new Map<OpenedPeer, unknown>();
-  await Promise.all(
-    opened.map(async (peer) => {
-      try {
-        await peer.untilReady({ patienceMs, signal });
-      } catch (error) {
-        signal.throwIfAborted();
-        failures.set(peer, error);
-      }
-    }),
-  );
+  const failures = await startAll(opened, { patienceMs, signal });
   const peers = opened.filter((peer) => !failures.has(peer));
   const missing = opened.filter((peer) => failures.has(peer));
   const [first] = failures.values();
@@ -90,35 +86,43 @@ export async function launchSwarm(
   for (const [peer, failure] of failures)
     void followUp(peer, failure, deps, { signal: waiting.signal });
   starting.defer(() => waiting.abort(new Error('the swarm is being stopped')));
-  await Promise.all(
-    peers.map((peer) => untilAllSeen(peer, peers.length, deps, { meetMs, signal })),
-  );
+  // One after another: when the first sees all, most others do, and their questions would slow them down.
+  for (const peer of peers) await untilAllSeen(peer, peers.length, deps, { meetMs, signal });
   const running = starting.move();
   return { peers, missing, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
 /** Opens all peers, or none. */
-async function openPeers(
-  plan: SwarmPlan,
-  deps: LaunchDeps,
-  { signal }: { signal: AbortSignal },
-): Promise<OpenedPeer[]> {
-  const failed = new AbortController();
-  const either = AbortSignal.any([signal, failed.signal]);
+async function openPeers(plan: SwarmPlan, deps: LaunchDeps): Promise<OpenedPeer[]> {
   const results = await Promise.allSettled(
-    peerPlans(plan).map(async (peerPlan) => {
-      try {
-        return await openPeer(peerPlan, deps, { signal: either });
-      } catch (error) {
-        failed.abort(error); // the first failure is the one to tell; the other peers needn't go on
-        throw error;
-      }
-    }),
+    peerPlans(plan).map((peerPlan) => openPeer(peerPlan, deps)),
   );
   const opened = results.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
-  if (!either.aborted) return opened;
+  const refusal = results.find((each) => each.status === 'rejected');
+  if (refusal === undefined) return opened;
   await Promise.all(opened.map((peer) => peer[Symbol.asyncDispose]()));
-  throw either.reason;
+  throw refusal.reason;
+}
+
+/** Starts the peers, some at a time, and waits for each; those that did not become ready, with the reason. */
+async function startAll(
+  opened: readonly OpenedPeer[],
+  { patienceMs, signal }: { readonly patienceMs: number; readonly signal: AbortSignal },
+): Promise<Map<OpenedPeer, unknown>> {
+  const failures = new Map<OpenedPeer, unknown>();
+  const waiting = opened.values();
+  const startEach = async (): Promise<void> => {
+    for (const peer of waiting)
+      try {
+        await peer.start({ signal });
+        await peer.untilReady({ patienceMs, signal });
+      } catch (error) {
+        signal.throwIfAborted();
+        failures.set(peer, error);
+      }
+  };
+  await Promise.all(Array.from({ length: STARTS_MAX }, startEach));
+  return failures;
 }
 
 /** Reports the start of a peer that the others did not wait for. */
@@ -176,17 +180,21 @@ export function peerPlans({
   }));
 }
 
-/** Waits until a peer sees that many; past a while it says so, and goes on. */
+/** Waits until a peer sees that many; when for a while it sees no more than before, says so, and goes on. */
 async function untilAllSeen(
   peer: LaunchedPeer,
   count: number,
   { say }: LaunchDeps,
   { meetMs, signal }: { meetMs: number; signal: AbortSignal },
 ): Promise<void> {
-  const deadlineMs = performance.now() + meetMs;
-  for (;;) {
+  let deadlineMs = performance.now() + meetMs;
+  for (let most = 0; ;) {
     const alive = await countAlive(peer.origins.discovery, { signal });
     if (alive >= count) return;
+    if (alive > most) {
+      most = alive;
+      deadlineMs = performance.now() + meetMs;
+    }
     if (performance.now() > deadlineMs)
       return say(
         `${peer.label} sees ${alive} of ${count} peers after ${meetMs / 1000} s; its logs/discovery.log says why`,

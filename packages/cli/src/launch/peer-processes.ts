@@ -73,7 +73,7 @@ export interface PeerProcesses extends AsyncDisposable {
   readonly isDown: () => boolean;
   /**
    * Resolves when all services can serve.
-   * @throws SlowStart past `patienceMs`; CommandFailure when one of them never will.
+   * @throws SlowStart when for `patienceMs` no other service became ready; CommandFailure when one of them never will.
    */
   untilReady(options: { patienceMs: number; signal: AbortSignal }): Promise<void>;
 }
@@ -167,11 +167,11 @@ export async function startProcesses(
       ) as Record<ProcessName, number | undefined>, // all names are there
     isDown: () => isDown,
     async untilReady({ patienceMs, signal }) {
-      const deadlineMs = performance.now() + patienceMs;
       const failure = () =>
         services.map(([, child]) => failureOf(child)).find((each) => each !== undefined);
       // One after another, as they depend on each other: a gateway that is asked asks all others.
       for (const [service, child] of services) {
+        const deadlineMs = performance.now() + patienceMs;
         const at = { origin: origins[service], label, dataDir, deadlineMs, failure };
         await untilReady(child, at, { signal });
       }
