@@ -8,8 +8,9 @@ const commits = Array.from({ length: 4000 }, (_, index) =>
 );
 
 describe('the rota of chaos', () => {
-  it('has every scenario once', () => {
-    expect(ROTA.flat().toSorted()).toEqual(SCENARIOS.map(({ id }) => id).toSorted());
+  it('has every scenario once, but for those that are by hand', () => {
+    const played = SCENARIOS.filter(({ isByHand }) => isByHand !== true);
+    expect(ROTA.flat().toSorted()).toEqual(played.map(({ id }) => id).toSorted());
   });
 
   it('gives a commit the same turn and seed each time, and commits different seeds', () => {

@@ -68,7 +68,9 @@ process.on('uncaughtException', (error) => {
 });
 
 const ids =
-  scenarios.length === SCENARIOS.length ? '' : ` --only ${scenarios.map(({ id }) => id).join(',')}`;
+  turn === undefined && values.only === undefined
+    ? ''
+    : ` --only ${scenarios.map(({ id }) => id).join(',')}`;
 say(`seed ${seed}, ${form} form; again with: pnpm chaos --${form}${ids} --seed ${seed}`);
 const outcomes = await runAll(scenarios, {
   seed,
@@ -98,7 +100,7 @@ function tell(outcome: Outcome): void {
 }
 
 function chosen(only: string | undefined): readonly Scenario[] {
-  if (only === undefined) return SCENARIOS;
+  if (only === undefined) return SCENARIOS.filter(({ isByHand }) => isByHand !== true);
   const ids = only.split(',').map((id) => id.trim().toUpperCase());
   const unknown = ids.filter((id) => !SCENARIOS.some((scenario) => scenario.id === id));
   const known = SCENARIOS.map(({ id }) => id).join(', ');
@@ -124,7 +126,7 @@ function tellHistory(count: number): void {
   if (!Number.isInteger(count) || count < 1) refuse(USAGE);
   const commits = git('rev-list', `--max-count=${count}`, 'HEAD').trim().split('\n');
   const turns = commits.map((commit) => turnOf(commit).index);
-  for (const { id, promise, scale } of SCENARIOS) {
+  for (const { id, promise, scale } of chosen(undefined)) {
     const played = turns.filter((index) => ROTA[index]?.some((each) => each === id)).length;
     say(
       `${id.padEnd(4)} ${played} of ${commits.length} commits, N=${played * scale.short}  ${promise}`,

@@ -14,6 +14,8 @@ export interface Scenario<S extends Stage = Stage> {
   readonly open: Opener<S>;
   /** How much is tried in the short form and in the long one; what it counts is the scenario's own. */
   readonly scale: { readonly short: number; readonly long: number };
+  /** Too large for the rota of commits: it plays when it is named. */
+  readonly isByHand?: boolean;
   /** Why it can't run here, in words; undefined when it can. */
   whyNot?(): Promise<string | undefined>;
   run(rig: Rig<S>): Promise<void>;

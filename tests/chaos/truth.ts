@@ -5,7 +5,7 @@
  * The disks are looked at all the time, and every peer that is up is asked once a second; what it said is
  * judged once the looks reach past it. The rules are in truth-rules.ts.
  */
-import type { FileEntry } from '@shoal/protocol';
+import { discoveryRoutes, type FileEntry } from '@shoal/protocol';
 import { health, listFiles, type RunningPeer } from '@shoal/testkit';
 import { request } from 'undici';
 import { chunkDigestsOf } from './disks.ts';
@@ -192,6 +192,13 @@ function judgeSurvey(
   if (faults === undefined) return ledger.tried('surveys not judged');
   ledger.tried('surveys');
   if (faults.length > 0) ledger.blame('broken', `metrics of ${nameOf(peer)}: ${faults.join('; ')}`);
+}
+
+/** The state of each member as a peer lists it. */
+export async function statesAt({ discovery }: RunningPeer): Promise<ReadonlyMap<string, string>> {
+  const { body } = await request(`${discovery}${discoveryRoutes.listPeers.path}`);
+  const { peers } = discoveryRoutes.listPeers.reply.parse(await body.json());
+  return new Map(peers.map(({ peerId, state }) => [peerId, state]));
 }
 
 /** Digests of files, worked out once each; undefined until then, and for a file without large blocks. */

@@ -23,6 +23,8 @@ import {
 import { openTemporaryFolder } from './temporary-folder.ts';
 
 const MEET_TIMEOUT_MS = 60_000;
+/** Peers that start at once, as in `shoal swarm`: thirty together would wait for each other past any deadline. */
+const STARTS_MAX = 5;
 /** As `shoal swarm` does it. */
 const SEEDS_MAX = 4;
 
@@ -64,24 +66,30 @@ export async function startSwarm(
   const basePorts = new Set<number>();
   while (basePorts.size < count) basePorts.add(await findBasePort());
   const seeds = [...basePorts].map((basePort, index) => seedOf(basePort, optionsOf(index).host));
-  const started = await Promise.allSettled(
-    [...basePorts].map((basePort, index) => {
+  const waiting = [...basePorts].entries();
+  const failures: unknown[] = [];
+  const startEach = async (): Promise<void> => {
+    for (const [index, basePort] of waiting) {
       const own = optionsOf(index);
-      return startPeer({
-        dataDir: join(folder.path, `peer-${index + 1}`),
-        keyFile,
-        basePort,
-        // Any of them may be wiped later and has to find the others again.
-        seeds: seeds.filter((_, other) => other !== index).slice(0, SEEDS_MAX),
-        processes,
-        ...own,
-        env: { ...env, ...own.env },
-      });
-    }),
-  );
-  for (const result of started)
-    if (result.status === 'fulfilled') peers.push(starting.use(result.value));
-  for (const result of started) if (result.status === 'rejected') throw result.reason;
+      try {
+        const peer = await startPeer({
+          dataDir: join(folder.path, `peer-${index + 1}`),
+          keyFile,
+          basePort,
+          // Any of them may be wiped later and has to find the others again.
+          seeds: seeds.filter((_, other) => other !== index).slice(0, SEEDS_MAX),
+          processes,
+          ...own,
+          env: { ...env, ...own.env },
+        });
+        peers[index] = starting.use(peer);
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: STARTS_MAX }, startEach));
+  if (failures.length > 0) throw failures[0];
   await untilAllSee(peers, count);
   const running = starting.move();
   return {

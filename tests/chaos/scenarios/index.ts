@@ -17,6 +17,7 @@ import { drain } from './r16-drain.ts';
 import { sweepSafety } from './r17-sweep.ts';
 import { truth } from './r21-truth.ts';
 import { liars } from './r22-liars.ts';
+import { manyPeers } from './r30-thirty-peers.ts';
 
 export const SCENARIOS: readonly Scenario[] = [
   killAnyTwo,
@@ -36,4 +37,5 @@ export const SCENARIOS: readonly Scenario[] = [
   partition,
   clockSkew,
   diskFull,
+  manyPeers,
 ];
