@@ -37,6 +37,7 @@ async function countsOf(peer: Peer): Promise<Counts> {
           add(`${service} calls`, Number(value));
       }
       if (name === 'shoal_storage_commit_blocks_count') add('storage commits', Number(value));
+      if (name === 'shoal_discovery_transactions_total') add('discovery writes', Number(value));
       if (
         name === 'shoal_discovery_messages_total' &&
         /kind="(?:pins|ask|answer|holdings)/.test(labels)
@@ -89,7 +90,8 @@ describe('small files', () => {
     );
     for (const [at, cost] of costs.entries()) {
       const of = (what: string): number => cost[what] ?? 0;
-      // One transaction in the index, and one message of pins, for several files each.
+      // One transaction in each index, and one message of pins, for several files each.
+      expect(of('discovery writes')).toBeLessThan(FILES / 2);
       expect(of('storage commits')).toBeLessThan(FILES / 2);
       expect(of('discovery messages')).toBeLessThan(FILES / 2);
       expect(of('chunker calls')).toBe(at === 0 ? FILES : 0);

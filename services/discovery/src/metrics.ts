@@ -93,6 +93,11 @@ export function createMetrics() {
       buckets: [0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 10],
       registers,
     }),
+    transactions: new Counter({
+      name: 'shoal_discovery_transactions_total',
+      help: 'Writes to the state of this peer, of which some share a sync.',
+      registers,
+    }),
     pinMerges: new Counter({
       name: 'shoal_discovery_pin_merges_total',
       help: 'Pins received or made, by outcome.',

@@ -96,12 +96,11 @@ async function openGround(
   const clock = () => performance.now();
   const refusals = createRefusals({ clock, metrics, log });
   const state = stack.use(
-    openState(
-      join(config.PEER_DATA_DIR, 'discovery'),
-      Date.now,
-      (what, name, reason) => refusals.note({ what, from: undefined, name, reason }),
-      config.DISCOVERY_UNDELETE_MS,
-    ),
+    openState(join(config.PEER_DATA_DIR, 'discovery'), {
+      undeleteMs: config.DISCOVERY_UNDELETE_MS,
+      onRefused: (what, name, reason) => refusals.note({ what, from: undefined, name, reason }),
+      onTransaction: () => metrics.transactions.inc(),
+    }),
   );
   const own = ownEndpoints(config);
   const client = stack.use(createPeerClient({ prover, self, own }));

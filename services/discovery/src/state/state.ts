@@ -38,11 +38,20 @@ export interface State extends AsyncDisposable {
 
 export function openState(
   dir: string,
-  nowMs: () => number = Date.now,
-  /** Something on disk is out of bounds and was left out. */
-  onRefused: (what: 'member' | 'pin', name: string, reason: string) => void = () => {},
-  /** How long a deleted file can be brought back. */
-  undeleteMs = 0,
+  {
+    nowMs = Date.now,
+    undeleteMs = 0,
+    onRefused = () => {},
+    onTransaction = () => {},
+  }: {
+    readonly nowMs?: () => number;
+    /** How long a deleted file can be brought back. */
+    readonly undeleteMs?: number;
+    /** Something on disk is out of bounds and was left out. */
+    readonly onRefused?: (what: 'member' | 'pin', name: string, reason: string) => void;
+    /** Something is about to be written. */
+    readonly onTransaction?: () => void;
+  } = {},
 ): State {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const env = open({
@@ -55,7 +64,7 @@ export function openState(
   });
   // LMDB syncs its file, not the names of it and of its folder.
   for (const folder of [join(dir, 'state'), dir, dirname(dir)]) syncFolder(folder);
-  const transact = createTransact(env, dir);
+  const transact = createTransact(env, dir, { onTransaction });
   const members = env.openDB<SavedMember, string>({ name: 'members', encoding: 'json' });
   const meta = env.openDB<unknown, string>({ name: 'meta', encoding: 'json' });
   const room = openRoom({ env, meta, dir });

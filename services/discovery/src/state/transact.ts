@@ -20,8 +20,13 @@ const FULL_CODES: readonly unknown[] = [constants.errno.ENOSPC, constants.errno.
  */
 export type Transact = <T>(work: () => T) => Promise<T>;
 
-export function createTransact(env: RootDatabase, dir: string): Transact {
+export function createTransact(
+  env: RootDatabase,
+  dir: string,
+  { onTransaction }: { readonly onTransaction: () => void },
+): Transact {
   return async (work) => {
+    onTransaction();
     try {
       return await env.transaction(work);
     } catch (error) {

@@ -226,7 +226,7 @@ async function openStand() {
     stop: async () => {},
   };
   const wire = createWire({ metrics, refusals, log });
-  const state = stack.use(openState(folder.path, Date.now, undefined, 7 * DAY_MS));
+  const state = stack.use(openState(folder.path, { undeleteMs: 7 * DAY_MS }));
   let isCurrent = true;
   const signer = createSigner(me.privateKeyRaw);
   const membership = new Membership({

@@ -40,7 +40,7 @@ function pinOf(name: string, part: Partial<Pin> = {}): Pin {
 const store = (pin: Pin) => state.pins.update(pin.root, () => ({ pin, signed }));
 const listed = () => state.pins.newestRoots({ limit: 10 }).roots;
 const openHere = (undeleteMs = UNDELETE_MS): State =>
-  openState(folder.path, () => nowMs, undefined, undeleteMs);
+  openState(folder.path, { nowMs: () => nowMs, undeleteMs });
 const reopen = async (undeleteMs?: number) => {
   await state[Symbol.asyncDispose]();
   state = openHere(undeleteMs);
@@ -254,7 +254,7 @@ describe('a state', () => {
     await byTime.put([pin.createdAtMs, pin.root], true);
     await env.close();
 
-    state = openState(old.path, () => nowMs);
+    state = openState(old.path, { nowMs: () => nowMs });
     const whole: Pin = { ...pin, epoch: 0 };
     expect(state.pins.get(pin.root)).toEqual({ pin: whole, signed } satisfies StoredPin);
     expect([...state.pins.stampsIn(pinBucket(pin.root), '')]).toEqual([stampOf(whole)]);
@@ -262,7 +262,7 @@ describe('a state', () => {
     nowMs = 2000;
     expect((await state.pins.turn(10)).ended).toEqual([whole]);
     await state[Symbol.asyncDispose]();
-    state = openState(old.path, () => nowMs);
+    state = openState(old.path, { nowMs: () => nowMs });
     expect(state.pins.counts()).toEqual({ live: 0, deleted: 0, recoverable: 0 });
   });
 
@@ -285,7 +285,7 @@ describe('a state', () => {
 
     const named: string[] = [];
     const onRefused = (...words: readonly string[]) => void named.push(words.join(' '));
-    state = openState(old.path, () => nowMs, onRefused);
+    state = openState(old.path, { nowMs: () => nowMs, onRefused });
     expect(state.loadMembers()).toEqual([]);
     const faults = named.map((line) => line.split(': ')[0] ?? '').toSorted();
     const expected = [
@@ -300,7 +300,7 @@ describe('a state', () => {
     expect([...state.pins.stampsIn(pinBucket(endless.root), '')]).toEqual([]);
     named.length = 0;
     await state[Symbol.asyncDispose]();
-    state = openState(old.path, () => nowMs, onRefused);
+    state = openState(old.path, { nowMs: () => nowMs, onRefused });
     expect(named).toEqual([]);
     expect(listed()).toEqual([good.root]);
   });

@@ -86,7 +86,7 @@ export async function startMember(
   const metrics = createMetrics();
   const clock = () => performance.now();
   const refusals = createRefusals({ clock, metrics, log });
-  const state = stack.use(openState(join(folder, self), Date.now));
+  const state = stack.use(openState(join(folder, self)));
   waitForDisk(state.pins, time);
   const held = new Map<Cid, HaveMap>();
   const ground: Omit<Ground, 'prover'> = {
