@@ -4,7 +4,7 @@
  * Policy alone: what was measured comes in as arguments, the clock too. A peer costs what a block
  * from it takes now: its usual time, times the requests it already has. That decides between peers that
  * are as likely to have it; one that said so comes before one that is only guessed to, however fast. Two
- * failures in a row put a peer behind all others; wrong bytes put it last for a long while. Nobody is ever
+ * failures in a row put a peer behind all others, and each makes it look slower until it answers; wrong bytes put it last for a long while. Nobody is ever
  * left out: the last holder of a block is asked even when it lied before, since its bytes are verified anyway.
  * An honest "I don't have it" says nothing about how a peer answers, and is no failure.
  *
@@ -87,7 +87,6 @@ export interface Ranking {
   hedgeDelayMs(peer: PeerId): number;
   /** Takes one hedge from the budget; false when it is used up. */
   takeHedge(): boolean;
-  isBanned(peer: PeerId, nowMs: number): boolean;
 }
 
 export function createRanking(): Ranking {
@@ -173,7 +172,6 @@ export function createRanking(): Ranking {
       hedges += 1;
       return true;
     },
-    isBanned: (peer, nowMs) => nowMs < (scores.get(peer)?.bannedUntilMs ?? 0),
   };
 }
 

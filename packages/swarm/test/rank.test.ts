@@ -73,9 +73,9 @@ describe('ranking', () => {
     const ranking = createRanking();
     ranking.started(id('a'));
     ranking.ended(id('a'), 'corrupt', 10, 0);
-    expect(ranking.isBanned(id('a'), 1)).toBe(true);
+    expect(ranking.standing(id('a'), 1).tier).toBe(2);
     expect(names(ranking.order(candidates, 60_000))).toBe('bca');
-    expect(ranking.isBanned(id('a'), 11 * 60_000)).toBe(false);
+    expect(ranking.standing(id('a'), 11 * 60_000).tier).toBe(0);
   });
 
   it('does not blame a peer for a request that we cancelled', () => {

@@ -76,7 +76,7 @@ export function createMetrics(register: Registry) {
     }),
     retries: new Counter({
       name: 'shoal_transfer_retries_total',
-      help: 'Blocks asked of another provider because one failed.',
+      help: 'Requests for a block that failed, so that another provider was asked, if there was one.',
       registers,
     }),
     corruptBlocks,

@@ -28,7 +28,7 @@ export async function runService(
     process.exit(EXIT_CONFIG);
   }
   const { LAUNCHER_PID, LOG_LEVEL, PEER_ID, SHUTDOWN_TIMEOUT_MS } = configured.config;
-  const log = createLog(definition.name, LOG_LEVEL, { peer: PEER_ID });
+  const log = createLog(definition.name, LOG_LEVEL, { self: PEER_ID });
   const stop = new Promise<string>((resolve) => {
     let isAsked = false;
     const onSignal = (signal: string) => {

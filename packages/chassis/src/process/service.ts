@@ -66,7 +66,7 @@ export async function openService(
 ): Promise<RunningService> {
   const configured = definition.configure(env);
   const { config } = configured;
-  const log = createLog(definition.name, config.LOG_LEVEL, { peer: config.PEER_ID }, write);
+  const log = createLog(definition.name, config.LOG_LEVEL, { self: config.PEER_ID }, write);
   const running = await configured.start(log);
   log.info({ origin: running.origin }, 'listening');
   return {

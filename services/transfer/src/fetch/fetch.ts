@@ -110,6 +110,8 @@ interface Choice extends Standing {
   readonly group: 'own' | keyof Providers;
   /** Of how many it was chosen. */
   readonly providers: number;
+  /** The one that would have been asked in its place. */
+  readonly before?: Standing & { readonly peer: PeerId; readonly group: keyof Providers };
 }
 
 /** The member to ask next. */
@@ -128,8 +130,10 @@ function choose(
   ).filter(({ peerId }) => !tried.has(peerId));
   const nowMs = performance.now();
   const own = providers.find(({ member, doubt }) => member.isSelf && doubt === 0);
-  const chosen = own ?? ranking.order(providers, nowMs)[0];
+  const [first, second] = ranking.order(providers, nowMs);
+  const chosen = own ?? first;
   if (chosen === undefined) return undefined;
+  const passed = chosen === first ? second : first;
   const { peerId, member, group } = chosen;
   return {
     peerId,
@@ -137,6 +141,15 @@ function choose(
     group: member.isSelf ? 'own' : group,
     providers: providers.length,
     ...ranking.standing(peerId, nowMs),
+    ...(passed === undefined
+      ? {}
+      : {
+          before: {
+            peer: passed.peerId,
+            group: passed.group,
+            ...ranking.standing(passed.peerId, nowMs),
+          },
+        }),
   };
 }
 

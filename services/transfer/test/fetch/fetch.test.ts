@@ -193,6 +193,7 @@ describe('the peer that a block comes from', () => {
       tier: 0,
       costMs: 1,
       providers: 2,
+      before: { peer: peerOf(3), group: 'unsure', tier: 0 },
       isHedge: false,
       durationMs: expect.any(Number),
     });
