@@ -3,10 +3,10 @@
  * address, and takes those that end in `/` for directories), and by the conformance suite of IPFS
  * gateways (which looks for the links as Kubo's page writes them). No script; names are text.
  */
-import { visibleName } from '@shoal/protocol';
+import { fileNameFault, visibleName } from '@shoal/protocol';
 
 /** Grows with every change of the page: it is part of its ETag. */
-export const PAGE_VERSION = 2;
+export const PAGE_VERSION = 3;
 
 /** Nothing is loaded, run or sent from a listing. */
 export const PAGE_POLICY =
@@ -65,11 +65,20 @@ export function pageRow(
   // No address leads to these two names: every client takes them for steps on the way.
   const isStep = name === '.' || name === '..' || name === '';
   const named = isStep ? text : `<a href="${address}">${text}</a>`;
-  // The name is escaped twice, as on Kubo's page: the suite compares the link.
-  const own = `${path.prefix}/ipfs/${cid}?filename=${encodeURIComponent(escaped)}`;
+  const own = `${path.prefix}/ipfs/${cid}${filenameQuery(name)}`;
   const short = `${cid.slice(0, 4)}…${cid.slice(-6)}`;
   const hash = `<a class="ipfs-hash" translate="no" href="${own}">${short}</a>`;
   return `<tr><td>${named}</td><td>${hash}</td><td>${sizeText(treeSizeBytes)}</td></tr>\n`;
+}
+
+/**
+ * The name to save it under. It is escaped twice, as on Kubo's page: the suite compares the link. Where that would be
+ * longer than a name may be, it is escaped once, and left out when a file may not be called so.
+ */
+function filenameQuery(name: string): string {
+  const escaped = encodeURIComponent(name);
+  if (fileNameFault(escaped) === undefined) return `?filename=${encodeURIComponent(escaped)}`;
+  return fileNameFault(name) === undefined ? `?filename=${escaped}` : '';
 }
 
 /** From the last row to the end. */

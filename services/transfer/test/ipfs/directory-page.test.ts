@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { fileNameFault } from '@shoal/protocol';
 import fc from 'fast-check';
 import { pageHead, pageRow } from '../../src/ipfs/directory-page.ts';
 
@@ -32,6 +33,15 @@ describe('the page of a directory', () => {
     for (const address of addresses) expect(address).toMatch(/^\/shoal\/ipfs\//);
   });
 
+  it('names what is saved, also when the name is long in percent-encoding', () => {
+    expect(pageRow(path, { ...entry, name: 'ü' })).toContain('?filename=%25C3%25BC"');
+    const long = '漢'.repeat(80);
+    expect(pageRow(path, { ...entry, name: long })).toContain(
+      `?filename=${encodeURIComponent(long)}"`,
+    );
+    expect(pageRow(path, { ...entry, name: `${long}\n` })).toContain('/ipfs/bafkreiabcdef"');
+  });
+
   it('has no link for names that every client takes for a step', () => {
     for (const name of ['.', '..', ''])
       expect(pageRow(path, { ...entry, name })).toContain(`<td>${name}</td>`);
@@ -49,6 +59,9 @@ describe('the page of a directory', () => {
           const target = new URL(address, 'http://peer');
           expect(target.origin).toBe('http://peer');
           expect(target.pathname).toMatch(/^\/ipfs\/(bafyroot|bafkreiabcdef)/);
+          // What a gateway takes.
+          const filename = target.searchParams.get('filename');
+          if (filename !== null) expect(fileNameFault(filename)).toBeUndefined();
         }
       }),
       { seed: 20261122 },
