@@ -3,9 +3,15 @@
  * headers, they are kept as they are: a folder that is backed up must come back with the names it had.
  * Code that shows one makes such characters visible first.
  */
-/** Longest name, in bytes of UTF-8: what common file systems take. Past it: 400 `directory-invalid`. */
+/**
+ * Longest name, in bytes of UTF-8: what common file systems take. Never lower it: folders that are kept have such names.
+ * Past it: 400 `directory-invalid`; the command line leaves it out, lists it, and exits 1.
+ */
 export const ENTRY_NAME_MAX_BYTES = 255;
-/** Longest path, in bytes of UTF-8: what Linux takes. Past it: 400 `directory-invalid`. */
+/**
+ * Longest path, in bytes of UTF-8: what Linux takes.
+ * Past it: 400 `directory-invalid`; the command line leaves it out, lists it, and exits 1.
+ */
 export const PATH_SIZE_MAX_BYTES = 4096;
 /**
  * Folders above a file, at most. Each may be a HAMT of eight levels, and no walk of a DAG goes down
@@ -19,6 +25,8 @@ export const SYMLINK_TARGET_MAX_BYTES = 4095;
 /**
  * The fault of a name inside a directory, in words for a person; undefined when it has none:
  * POSIX forbids "/", NUL, "." and "..", and UTF-8 can't say half a character.
+ * Those who read kept folders ask it too (the command line's write-tree, TAR in and out): it must not become stricter,
+ * or they could not be fetched any more. A rule for new names alone goes into directory-tree.ts and list-folder.ts.
  */
 export function entryNameFault(name: string): string | undefined {
   if (name === '') return 'it is empty';

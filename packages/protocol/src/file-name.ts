@@ -2,8 +2,9 @@
  * How a file may be called: one path segment, shown as it is, safe in a header. Every way in checks a new
  * name here, by `FileName` in a route's schema or by `checkedName`, and refuses it as `file-name-invalid`.
  * Names that are read back (pins of other peers, what is on disk) are a `PinName`, which stays as lenient as
- * it ever was: a stricter rule for new names must not lose files that are kept. Names inside a directory
- * have a rule of their own, in entry-name.ts.
+ * it ever was: a stricter rule for new names must not lose files that are kept. `shoal get` saves one that is no
+ * `FileName` under its hash, and `?filename=` of a download refuses it. Names inside a directory have a rule of their
+ * own, in entry-name.ts.
  */
 import * as z from 'zod';
 import { hasControls } from './bounded.ts';
@@ -46,7 +47,7 @@ export function checkedName<Name extends string | undefined>(name: Name): Name {
   return name;
 }
 
-/** The rule for those who read schemas; its length is in characters there. */
+/** The rule for those who read schemas, in step with `fileNameFault`; its length is in characters there. */
 const NAME_SHAPE = {
   minLength: 1,
   maxLength: FILE_NAME_MAX_BYTES,

@@ -155,7 +155,7 @@ export type FileEntry = z.infer<typeof FileEntry>;
 export const ProofState = z.enum(['own', 'proved', 'sampled', 'claimed', 'failed']);
 export type ProofState = z.infer<typeof ProofState>;
 
-/** How safe a file is; every member that is up was asked just now. */
+/** How safe a file is; every member that is up was asked just now. Filled in discovery's health/examine.ts. */
 export const FileHealth = FileEntry.extend({
   /** The copies that answers to this very question confirm: less than `copies` when one is missing. */
   confirmed: z.int().nonnegative().default(0),

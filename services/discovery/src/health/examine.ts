@@ -1,4 +1,7 @@
-/** How safe one file is, in detail: all members are asked for it now, and to prove some of what they say. */
+/**
+ * How safe one file is, in detail: all members are asked for it now, and to prove some of what they say. Makes the
+ * answer of `FileHealth`, field by field.
+ */
 import { countBits, decodeBits } from '@shoal/blocks';
 import type { FileHealth, Member, PeerId, Pin, ProofState } from '@shoal/protocol';
 import type { Holders } from '../holders/holders.ts';

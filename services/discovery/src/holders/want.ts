@@ -20,8 +20,6 @@ export interface WantOptions {
 
 export interface Wanted {
   readonly asked: number;
-  /** Members that answered, with or without blocks. */
-  readonly answered: readonly PeerId[];
   readonly answers: readonly HaveAnswer[];
 }
 
@@ -48,7 +46,7 @@ export function createWant({ ask, holders }: { ask: AskAll; holders: Holders }):
         .filter(({ root }) => roots.includes(root))
         .map((haveMap): HaveAnswer => ({ peerId, haveMap, ageMs: 0 })),
     );
-    return { asked, answered: [...answers.keys()], answers: found };
+    return { asked, answers: found };
   };
 }
 
