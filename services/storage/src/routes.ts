@@ -25,7 +25,7 @@ import {
   createBodyReader,
 } from './serve/body.ts';
 import { createProveBlocks, OWN_WAITING_MAX } from './serve/prove-blocks.ts';
-import { createPutBlock } from './serve/put-block.ts';
+import { createPutOrMakeRoom } from './serve/put-or-make-room.ts';
 import { blockHeaders, sendBlock } from './serve/send-block.ts';
 import type { Blockstore } from './store/blockstore.ts';
 import type { Upkeep } from './upkeep/upkeep.ts';
@@ -49,7 +49,7 @@ export function mountRoutes(deps: RouteDeps): void {
 
 function mountWrites({ mounting, store, upkeep, metrics, limits }: RouteDeps): void {
   const withBody = createBodyReader(limits);
-  const put = createPutBlock({ store, makeRoom: upkeep.makeRoom });
+  const put = createPutOrMakeRoom({ store, makeRoom: upkeep.makeRoom });
   mount(mounting, routes.addBlock, ({ request, reply, query: { codec, lease }, caller }) =>
     withBody({ request: request.raw, response: reply.raw, caller }, BLOCK_SIZE_MAX_BYTES, (bytes) =>
       put({ hash: hashOf(bytes), codec, bytes }, { lease }),
@@ -127,7 +127,9 @@ function mountReads({ mounting, store, listings, upkeep, metrics, limits, log }:
   mount(mounting, routes.proveBlocks, async ({ body, query: { forGood }, caller }) =>
     proveBlocks(
       { nonce: body.nonce, asker: caller, holder: mounting.self, cids: body.cids },
-      (digest) => isConfirmed(digest, forGood),
+      // A copy that is about to be dropped is there until it is: who samples must not take that for a lie. Whoever
+      // drops its own asks for copies that stay.
+      (digest) => !forGood || isConfirmed(digest, forGood),
     ),
   );
   mount(mounting, routes.expectProofs, ({ body }) => expectProofs(body));

@@ -203,7 +203,7 @@ export const storageRoutes = {
     method: 'POST',
     path: '/blocks/prove',
     summary:
-      'Proves to the caller that these blocks are held here: a proof for each that haveBlocks would confirm, bound to the nonce and to both peers.',
+      'Proves to the caller that these blocks are here: a proof for each that is, bound to the nonce and to both peers; with ?forGood=true only for those that haveBlocks would confirm.',
     params: none,
     query: z.object({ forGood: YesNo.default(false) }),
     body: Cids.extend({ nonce: Nonce }),
