@@ -108,7 +108,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Peers with room that a 507 names',
       past: 'the less roomy are left out',
     },
-    'named-batches.ts BATCH_BLOCKS_MAX': {
+    'put-blocks.ts BATCH_BLOCKS_MAX': {
       what: 'Small blocks in one request to storage',
       past: 'another request',
     },
@@ -116,7 +116,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Pause between two tries to pin',
       past: 'does not grow further',
     },
-    'read-stream.ts QUEUED_BYTES_MAX': {
+    'read-body.ts QUEUED_BYTES_MAX': {
       what: 'Bytes read and not yet cut',
       past: 'the socket is paused',
     },
@@ -210,7 +210,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       past: 'refused: down; silent: a suspect',
     },
     'holders.ts BITS_MAX_CHARS': {
-      what: 'Holders remembered (`ROOTS_MAX`, 8192 files; `BITS_MAX_CHARS`, 32 Mi characters)',
+      what: 'Holders remembered (`ROOTS_MAX`, 32,768 files; `BITS_MAX_CHARS`, 32 Mi characters)',
       past: 'the least recently confirmed are forgotten, and asked for again',
     },
     'holders.ts LATE_MAX_MS': {
@@ -222,7 +222,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       past: 'what the longest unchanged one said before counts as current again; it is dated all the same',
     },
     'holders.ts ROOTS_MAX': {
-      what: 'Holders remembered (`ROOTS_MAX`, 8192 files; `BITS_MAX_CHARS`, 32 Mi characters)',
+      what: 'Holders remembered (`ROOTS_MAX`, 32,768 files; `BITS_MAX_CHARS`, 32 Mi characters)',
       past: 'the least recently confirmed are forgotten, and asked for again',
     },
     'is-held.ts ANSWERS_MAX': {
@@ -506,7 +506,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Bodies above 1 MiB, or of unknown size, at once',
       past: 'they wait, then as above',
     },
-    'put-block.ts ROOM_WAIT_MAX_MS': {
+    'put-or-make-room.ts ROOM_WAIT_MAX_MS': {
       what: 'Wait of a block for room that deleted files give up',
       past: '507 `storage-full`; the purge goes on',
     },
@@ -699,7 +699,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Walk of such a DAG without a byte to send',
       past: 'the same',
     },
-    'released-leases.ts RELEASED_MAX': {
+    'end-leases.ts RELEASED_MAX': {
       what: 'Released leases remembered',
       past: 'a late offer opens the lease again, until it is idle for long',
     },
@@ -749,7 +749,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       past: 'shared by client; 503 `overloaded`',
     },
     'start.ts IDLE_BUFFERS_MAX': { what: 'Buffers kept', past: 'given back to the system' },
-    'start.ts SETTLE_JOBS_MAX': {
+    'workers.ts SETTLE_JOBS_MAX': {
       what: 'Files settled at once, from the queue',
       past: 'they wait in Redis',
     },

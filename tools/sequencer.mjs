@@ -12,14 +12,20 @@ const { default: Sequencer } = require(
 
 /** Seconds, roughly, on two cores: of files that take far more than others of their level. */
 const LONG = {
-  'tests/swarm/repair.test.ts': 60,
-  'tests/swarm/drain.test.ts': 60,
+  'services/discovery/test/integration/swarm.test.ts': 110,
+  'packages/cli/test/integration/launch-peer.test.ts': 105,
+  'services/discovery/test/integration/pins.test.ts': 85,
+  'tests/swarm/drain.test.ts': 80,
   'tests/swarm/peer-loss.test.ts': 60,
-  'tests/swarm/round-trip.test.ts': 50,
-  'tests/swarm/reboot.test.ts': 40,
+  'tests/swarm/crashes.test.ts': 60,
+  'tests/swarm/directories.test.ts': 60,
+  'tests/swarm/repair.test.ts': 55,
+  'packages/cli/test/integration/launch-swarm.test.ts': 45,
+  'tests/swarm/round-trip.test.ts': 40,
   'tests/swarm/tus.test.ts': 40,
-  'tests/swarm/directories.test.ts': 35,
-  'services/discovery/test/integration/pins.test.ts': 50,
+  'packages/peer/test/integration/loops.test.ts': 35,
+  'services/discovery/test/integration/twins.test.ts': 25,
+  'services/chunker/test/integration/tus.test.ts': 25,
 };
 const LEVELS = { swarm: 20, conformance: 15, integration: 5, unit: 1 };
 

@@ -34,3 +34,6 @@ export const DAG_SIZE_MAX_BYTES = DAG_BLOCKS_MAX * BLOCK_SIZE_MAX_BYTES;
  * Past it: 400; our own lists are cut into several.
  */
 export const CIDS_PER_BATCH_MAX = 64;
+
+/** Small blocks that go in one body from the chunker to its peer's transfer service. Past it: the next body. */
+export const SMALL_BLOCKS_MAX = 256;

@@ -24,7 +24,7 @@ import { answerForm } from './kubo/answer-form.ts';
 import { importParts } from './kubo/import-parts.ts';
 import { isPlainFile, type NamedPart, openParts, type Parts } from './kubo/parts.ts';
 import type { Lines } from './request/answer-lines.ts';
-import { kindOf } from './request/read-body.ts';
+import { kindOf } from './request/form-files.ts';
 import { oneName } from './request/stated.ts';
 import type { PinningStop, TakeRequest } from './request/take-request.ts';
 import { upload } from './upload.ts';

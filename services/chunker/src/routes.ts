@@ -15,9 +15,10 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type * as z from 'zod';
 import type { IntakeDeps } from './intake/intake.ts';
 import { oneName, readAttributes, statedSha256 } from './request/stated.ts';
-import { expiryOf, formEntries, formFiles, rawFile } from './request/read-body.ts';
+import { formEntries, formFiles } from './request/form-files.ts';
+import { expiryOf, rawFile } from './request/read-body.ts';
 import { createTakeRequest } from './request/take-request.ts';
-import type { RequestLimits } from './request/admit.ts';
+import type { RequestLimits } from './request/take-request.ts';
 import { upload } from './upload.ts';
 import { uploadDirectory } from './directory/upload-directory.ts';
 

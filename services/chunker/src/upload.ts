@@ -22,6 +22,9 @@ export interface Uploaded extends ConfirmedDags {
   readonly treeSizesBytes: readonly number[];
 }
 
+/** Files of a form whose bytes came in and that are not durable yet. Past it: the next one's wait in the connection. */
+const UNDER_WAY_MAX = 64;
+
 interface ReceivedFile extends ReceivedDag {
   readonly intake: Intake;
   readonly treeSizeBytes: number;
@@ -36,28 +39,39 @@ export async function upload(
   deps: IntakeDeps,
   { signal }: { signal: AbortSignal },
 ): Promise<Uploaded> {
-  const received: ReceivedFile[] = [];
+  const receiving: Promise<ReceivedFile>[] = [];
+  let received: ReceivedFile[];
   try {
-    for await (const file of files) received.push(await receive(file, deps, { signal }));
+    for await (const file of files) {
+      const { promise: isRead, resolve: onRead } = Promise.withResolvers<void>();
+      const next = receive(file, deps, { signal, onRead });
+      next.catch(() => undefined); // heard of below
+      receiving.push(next);
+      await Promise.race([isRead, next]);
+      await receiving.at(-UNDER_WAY_MAX);
+    }
+    received = await Promise.all(receiving);
     signal.throwIfAborted(); // the last moment at which leaving keeps nothing
   } catch (error) {
-    for (const { intake } of received) intake.drop(error);
+    for (const end of await Promise.allSettled(receiving))
+      if (end.status === 'fulfilled') end.value.intake.drop(error);
     throw error;
   }
   const treeSizesBytes = received.map(({ treeSizeBytes }) => treeSizeBytes);
   return { ...(await pinAndConfirm(received, deps, { signal })), treeSizesBytes };
 }
 
-/** Cuts, stores and names one file. */
+/** Cuts, stores and names one file; `onRead` is called when the next one's bytes may come. */
 async function receive(
   { name, replicas, copies, expiresAtMs, expectedSha256, attributes, body }: IncomingFile,
   deps: IntakeDeps,
-  { signal }: { signal: AbortSignal },
+  { signal, onRead }: { signal: AbortSignal; onRead: () => void },
 ): Promise<ReceivedFile> {
   const intake = openIntake(deps, { name, replicas, copiesAtOnce: true }, { signal });
   return intake.fill(async () => {
     const { puts, received: onBytes, hold, progress } = intake;
     const file = await receiveFile(body(intake), { puts, attributes, onBytes, takesSmall: true });
+    onRead();
     const { root, sizeBytes, treeSizeBytes, sha256, blocks, only } = file;
     if (expectedSha256 !== undefined && expectedSha256 !== sha256)
       throw new DigestMismatch({ expected: expectedSha256, actual: sha256 });

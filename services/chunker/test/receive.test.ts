@@ -1,7 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from '@jest/globals';
 import { BodyIncomplete } from '@shoal/protocol';
-import { readStream } from '../src/request/read-stream.ts';
+import { readStream } from '../src/request/read-body.ts';
 
 const signal = new AbortController().signal;
 

@@ -1,12 +1,12 @@
 /** The HTTP face of transfer beside `/ipfs/`: every route of the contract, each a line over its mechanism. */
 import { mount, type Mounting, mountRaw, type PeerClient } from '@shoal/chassis';
-import { transferRoutes } from '@shoal/protocol';
-import { type createAcceptReplicas, endLease } from './copies/accept-replicas.ts';
+import { SMALL_BLOCKS_MAX, transferRoutes } from '@shoal/protocol';
+import type { createAcceptReplicas } from './copies/accept-replicas.ts';
 import type { createCopyBlocks } from './copies/copy-blocks.ts';
 import { readSentBlocks, type SentBlock } from './copies/sent-blocks.ts';
 import type { SpreadBlock, SpreadWishes } from './copies/spread-blocks.ts';
 import type { createTakeBlocks } from './copies/take-blocks.ts';
-import type { ReleasedLeases } from './copies/released-leases.ts';
+import { endLease, type ReleasedLeases } from './copies/end-leases.ts';
 import type { createGetMetalink, createGetTorrent } from './describe/describe-file.ts';
 import type { createDownload } from './download.ts';
 import type { Drain } from './leave/drain.ts';
@@ -35,7 +35,11 @@ export function mountRoutes(mounting: Mounting, handlers: Handlers): void {
   mountRaw(mounting, transferRoutes.getTorrent, handlers.getTorrent);
   mountRaw(mounting, transferRoutes.getMetalink, handlers.getMetalink);
   mount(mounting, transferRoutes.spreadBlocks, async ({ request, reply, query }) => {
-    const blocks = await readSentBlocks({ request: request.raw, response: reply.raw });
+    const blocks = await readSentBlocks({
+      request: request.raw,
+      response: reply.raw,
+      blocksMax: SMALL_BLOCKS_MAX,
+    });
     return { blocks: await handlers.spread(blocks, query) };
   });
   mount(mounting, transferRoutes.takeBlocks, handlers.takeBlocks);

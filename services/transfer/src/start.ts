@@ -16,8 +16,8 @@ import {
   readWriteToken,
 } from '@shoal/chassis';
 import { connectEvents } from '@shoal/chassis/events';
-import { createProducer, startWorker } from '@shoal/chassis/queue';
-import { CHUNK_SIZE_BYTES, type ReplicateProgress } from '@shoal/protocol';
+import { createProducer } from '@shoal/chassis/queue';
+import { CHUNK_SIZE_BYTES } from '@shoal/protocol';
 import { join } from 'node:path';
 import { createSender } from './answer/send-body.ts';
 import type { TransferConfig } from './config.ts';
@@ -25,10 +25,8 @@ import { createAcceptReplicas } from './copies/accept-replicas.ts';
 import { createCopyBlocks } from './copies/copy-blocks.ts';
 import { CopyProofs } from './copies/copy-proofs.ts';
 import { createIncoming } from './copies/incoming.ts';
-import { releaseEverywhere } from './copies/release.ts';
-import { ReleasedLeases } from './copies/released-leases.ts';
+import { ReleasedLeases } from './copies/end-leases.ts';
 import { createRepairs } from './copies/repairs.ts';
-import { replicate, type ReplicateDeps } from './copies/replicate.ts';
 import { spreadBlocks } from './copies/spread-blocks.ts';
 import { createTakeBlocks } from './copies/take-blocks.ts';
 import { createGetMetalink, createGetTorrent } from './describe/describe-file.ts';
@@ -52,12 +50,11 @@ import { PinLookups } from './peers/pins.ts';
 import { createReportCorrupt } from './peers/report-corrupt.ts';
 import { mountRoutes } from './routes.ts';
 import { settle } from './settle/settle.ts';
-import { type SettleLoop, startSettleLoop } from './settle/settle-loop.ts';
+import { startSettleLoop } from './settle/settle-loop.ts';
+import { startWorkers } from './workers.ts';
 
 /** Buffers kept for the next block; a busier moment's are given back. */
 const IDLE_BUFFERS_MAX = 16;
-/** Files settled at once from the queue; repairs have a limit of their own anyway. */
-const SETTLE_JOBS_MAX = 2;
 /** Kept of SHUTDOWN_TIMEOUT_MS for what follows the handing over: requests in flight, queues. */
 const CLOSING_MS = 2000;
 
@@ -188,9 +185,9 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
       metrics,
       log,
     }),
-    takeBlocks: createTakeBlocks({ client, view, incoming, metrics }),
+    takeBlocks: createTakeBlocks({ client, view, incoming, released, metrics }),
     spread: (blocks, wishes) =>
-      spreadBlocks(blocks, wishes, { client, view, proofs, metrics, log }, { signal }),
+      spreadBlocks(blocks, wishes, { client, view, proofs, released, metrics, log }, { signal }),
     copyBlocks: createCopyBlocks({ client, view, fetchBlock, repairs, log }),
     loop,
     cache,
@@ -240,38 +237,4 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
   });
   const running = stack.move(); // nothing failed: hand the resources to the caller
   return { origin, [Symbol.asyncDispose]: () => running.disposeAsync() };
-}
-
-/** Runs the jobs of uploads and pins, which come by queues. */
-function startWorkers(
-  { socket, replicateJobsMax }: { readonly socket: string; readonly replicateJobsMax: number },
-  {
-    released,
-    loop,
-    ...deps
-  }: ReplicateDeps & { readonly released: ReleasedLeases; readonly loop: SettleLoop },
-  stack: AsyncDisposableStack,
-  { signal }: { signal: AbortSignal },
-): void {
-  const { log } = deps;
-  stack.use(
-    startWorker('replicate', socket, log, replicateJobsMax, async (payload, job) => {
-      if (released.wasCompleted(payload.lease) !== undefined) return; // settling has taken over
-      // Progress that is lost costs nothing: the upload asks for the file's health as well.
-      const onProgress = (progress: ReplicateProgress) =>
-        void job
-          .updateProgress(progress)
-          .catch((err: unknown) => log.debug({ err }, 'progress not reported'));
-      await replicate(payload, deps, onProgress, { signal });
-    }),
-  );
-  stack.use(
-    startWorker('settle', socket, log, SETTLE_JOBS_MAX, ({ roots }) => loop.settleAll(roots)),
-  );
-  stack.use(
-    startWorker('release', socket, log, 1, (job) => {
-      released.note(job.lease, job.keep);
-      return releaseEverywhere(job, deps, { signal });
-    }),
-  );
 }

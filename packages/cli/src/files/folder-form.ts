@@ -10,6 +10,9 @@ const MEDIA_TYPES = {
   symlink: 'application/symlink',
 } as const;
 
+/** At least this much is sent at once, but for the end. */
+const PIECE_SIZE_BYTES = 64 * 1024;
+
 export interface FolderForm {
   readonly contentType: string;
   /** To be read once. */
@@ -68,7 +71,24 @@ export function folderForm(
     }
     yield Buffer.from(`--${boundary}--\r\n`);
   }
-  return { contentType: `multipart/form-data; boundary=${boundary}`, body: body() };
+  return { contentType: `multipart/form-data; boundary=${boundary}`, body: joined(body()) };
+}
+
+/** The same bytes in pieces of some size: a small file's three would each be a write to the connection. */
+async function* joined(
+  pieces: AsyncGenerator<Uint8Array, void, undefined>,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let open: Uint8Array[] = [];
+  let openBytes = 0;
+  for await (const piece of pieces) {
+    open.push(piece);
+    openBytes += piece.length;
+    if (openBytes < PIECE_SIZE_BYTES) continue;
+    yield open.length === 1 ? piece : Buffer.concat(open, openBytes);
+    open = [];
+    openBytes = 0;
+  }
+  if (openBytes > 0) yield Buffer.concat(open, openBytes);
 }
 
 /** As Kubo's clients write them: behind the field's name. */

@@ -79,8 +79,10 @@ export async function openSource(
     const size = Number(before.size);
     // A file that grows while it is sent is cut off where it ended at first; of a size of 0 nothing
     // follows.
-    const first = isFile ? await readUpTo(handle, READ_SIZE_BYTES) : new Uint8Array();
-    const isWhole = isFile && first.length < READ_SIZE_BYTES;
+    // One byte more than it has: a read that is not filled is its end. The sizes that /proc says mean nothing.
+    const firstBytes = size > 0 ? Math.min(size + 1, READ_SIZE_BYTES) : READ_SIZE_BYTES;
+    const first = isFile ? await readUpTo(handle, firstBytes) : new Uint8Array();
+    const isWhole = isFile && first.length < firstBytes;
     const limit = isFile && size > 0 ? size : Infinity;
     const sizeBytes = isWhole ? first.length : Number.isFinite(limit) ? limit : undefined;
     let endedEarly = false;

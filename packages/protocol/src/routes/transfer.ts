@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { YesNo } from '../bounded.ts';
-import { CIDS_PER_BATCH_MAX } from '../bytes.ts';
+import { CIDS_PER_BATCH_MAX, SMALL_BLOCKS_MAX } from '../bytes.ts';
 import { Cid, FileHash } from '../cid.ts';
 import { FileName, UncheckedName } from '../file-name.ts';
 import { Nonce } from '../copy-proof.ts';
@@ -115,11 +115,12 @@ export const transferRoutes = {
     method: 'POST',
     path: '/copies/small',
     summary:
-      'Stores small blocks, each a whole file, where placement says: a body of frames (see frames.ts). Answers for each how many peers made it durable and proved it, once those are `copies` of each block or no more can be had; the other copies follow.',
+      'Stores small blocks where placement says, under a lease, or, without one, as whole files that pins of that many replicas are about to reach: a body of frames (see frames.ts). Answers for each how many peers made it durable and proved it, once those are `copies` of each block or no more can be had; the other copies follow.',
     params: none,
     query: z.object({
       replicas: z.coerce.number().int().min(1).max(REPLICAS_MAX),
       copies: z.coerce.number().int().min(0).max(REPLICAS_MAX),
+      lease: Lease.optional(),
     }),
     body: BYTES,
     reply: z.object({
@@ -133,7 +134,7 @@ export const transferRoutes = {
               .max(REPLICAS_MAX + 1),
           }),
         )
-        .max(CIDS_PER_BATCH_MAX),
+        .max(SMALL_BLOCKS_MAX),
     }),
   }),
   takeBlocks: route({
@@ -142,11 +143,13 @@ export const transferRoutes = {
     method: 'POST',
     path: '/replicas/small',
     summary:
-      'Hands over small blocks, each a whole file that a pin of that many replicas is about to reach: a body of frames (see frames.ts). This peer makes them durable, and answers the CID and a proof of each.',
+      'Hands over small blocks, under a lease, or, without one, as whole files that pins of that many replicas are about to reach: a body of frames (see frames.ts). This peer makes them durable, and answers the CID and a proof of each.',
     params: none,
     query: z.object({
       replicas: z.coerce.number().int().min(1).max(REPLICAS_MAX),
       nonce: Nonce,
+      /** Unknown to earlier versions, which mark the blocks as about to be pinned. */
+      lease: Lease.optional(),
     }),
     body: BYTES,
     reply: z.object({ cids: z.array(Cid).max(CIDS_PER_BATCH_MAX), ...CopyProofs.shape }),

@@ -78,11 +78,9 @@ async function receive(
   if (first.done === true) throw new FileMissing({});
   const { wishes, path } = first.value;
   const name = wishes.name ?? path.split('/', 1).join();
-  const intake = openIntake(
-    deps,
-    { name, replicas: wishes.replicas, copiesAtOnce: true },
-    { signal },
-  );
+  const { replicas, copies } = wishes;
+  const spread = { replicas, copies: Math.min(copies, replicas) };
+  const intake = openIntake(deps, { name, replicas, copiesAtOnce: true, spread }, { signal });
   return intake.fill(async () => {
     const tree = createDirectoryTree({ name: wishes.name, entriesMax });
     const directory = { wishes, tree, intake };
@@ -125,7 +123,7 @@ async function receiveEntry(
   fill({ cid: node.cid, sizeBytes: 0, treeSizeBytes: node.bytes.length, blocks: 1 });
 }
 
-/** Builds the directories; from here on all blocks are durable. */
+/** Builds the directories; from here on all blocks are durable, here or at other peers. */
 async function finish(
   { wishes, tree, intake }: Directory,
   { withItems }: { readonly withItems: boolean },
@@ -151,7 +149,10 @@ async function finish(
   };
   const sorted = items.toSorted((a, b) => (a.path < b.path ? -1 : 1));
   const facts = { entries, treeSizeBytes, ...(withItems ? { items: sorted } : {}) };
-  return { dag: { draft, copies, isHere: true, hold, progress }, facts };
+  return {
+    dag: { draft, copies, isHere: false, spread: puts.copies, hold, progress },
+    facts,
+  };
 }
 
 /** The bytes of a short body; undefined when it is longer. */

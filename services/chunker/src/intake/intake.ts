@@ -15,7 +15,7 @@ import type { ConfirmDeps } from './confirm.ts';
 import type { Leases } from './end-leases.ts';
 import { type Hold, openHold } from './hold.ts';
 import type { Progress, ProgressEvents } from './progress.ts';
-import { type BlockPuts, createBlockPuts } from './put-blocks.ts';
+import { type BlockPuts, createBlockPuts, type SpreadWishes } from './put-blocks.ts';
 import type { PinBatches } from './put-pin.ts';
 import type { Replicator } from './replicate-jobs.ts';
 import type { Room } from './room.ts';
@@ -48,6 +48,8 @@ export interface IntakeWishes {
   readonly replicas: number;
   /** Whether leaves are copied as soon as they are durable; else once their DAG was judged. */
   readonly copiesAtOnce: boolean;
+  /** Copies that small blocks get on their way in; if undefined, they are stored here, and copied by jobs. */
+  readonly spread?: SpreadWishes;
 }
 
 /** Shared by the requests of one intake, of which a resumable upload has several. */
@@ -81,6 +83,7 @@ type OpenDeps = Pick<
   | 'client'
   | 'buffers'
   | 'leases'
+  | 'log'
   | 'metrics'
   | 'progressEvents'
   | 'putsMax'
@@ -91,11 +94,11 @@ type OpenDeps = Pick<
 /** Opens an intake; `signal` fires when its sender leaves. */
 export function openIntake(
   deps: OpenDeps,
-  { name, replicas, copiesAtOnce }: IntakeWishes,
+  { name, replicas, ...how }: IntakeWishes,
   { signal }: { signal: AbortSignal },
 ): Intake {
   const held = { hold: openHold(deps, { replicas }), progress: deps.progressEvents.open(name) };
-  return intakeOf(held, copiesAtOnce, deps, { signal });
+  return intakeOf(held, how, deps, { signal });
 }
 
 /** The intake of one more request under a hold that outlives it; `drop` is up to the hold's owner. */
@@ -104,12 +107,12 @@ export function resumeIntake(
   deps: OpenDeps,
   { signal }: { signal: AbortSignal },
 ): Omit<Intake, 'fill' | 'drop'> {
-  return intakeOf(held, true, deps, { signal });
+  return intakeOf(held, { copiesAtOnce: true }, deps, { signal });
 }
 
 function intakeOf(
   { hold, progress }: Held,
-  copiesAtOnce: boolean,
+  { copiesAtOnce, spread }: Pick<IntakeWishes, 'copiesAtOnce' | 'spread'>,
   deps: OpenDeps,
   { signal: sender }: { signal: AbortSignal },
 ): Intake {
@@ -120,6 +123,8 @@ function intakeOf(
       ...deps,
       onLeaf: (cid) => copiesAtOnce && hold.replication.add(cid),
       onFailure: (error) => failed.abort(error),
+      spread,
+      onSpread: () => hold.replication.spread(),
     },
     hold.lease,
     { signal, stopping: deps.stopping },

@@ -7,8 +7,6 @@ import { MiB } from '@shoal/protocol';
 
 /** A batch is closed before it grows past this: storage has most buffers of that size. */
 const BATCH_SIZE_BYTES = MiB;
-/** Blocks in a batch: storage writes a file for each. */
-const BATCH_BLOCKS_MAX = 512;
 /** Added to a block by its frame (frames.ts). */
 const FRAME_OVERHEAD_BYTES = 5;
 
@@ -21,6 +19,7 @@ export interface NamedBlock {
 export class NamedBatches {
   readonly #send: (blocks: readonly NamedBlock[]) => Promise<void>;
   readonly #track: (batch: Promise<void>) => void;
+  readonly #blocksMax: number;
   #open: NamedBlock[] = [];
   #openSizeBytes = 0;
   /** Settles with the last batch that was sent, after all before it. */
@@ -30,9 +29,11 @@ export class NamedBatches {
   constructor(
     send: (blocks: readonly NamedBlock[]) => Promise<void>,
     track: (batch: Promise<void>) => void,
+    { blocksMax }: { readonly blocksMax: number },
   ) {
     this.#send = send;
     this.#track = track;
+    this.#blocksMax = blocksMax;
   }
 
   async put(blocks: readonly NamedBlock[]): Promise<void> {
@@ -54,7 +55,7 @@ export class NamedBatches {
   #isFullFor(sizeBytes: number): boolean {
     const blocks = this.#open.length;
     return (
-      blocks >= BATCH_BLOCKS_MAX ||
+      blocks >= this.#blocksMax ||
       (blocks > 0 && this.#openSizeBytes + sizeBytes > BATCH_SIZE_BYTES)
     );
   }

@@ -33,7 +33,7 @@ export interface ConfirmedDags {
 }
 
 /**
- * Pins the DAGs and waits for their copies. `signal` ends the waiting, not the pins.
+ * Pins the DAGs, all at once, and waits for their copies. `signal` ends the waiting, not the pins.
  * @throws what `putPin` throws: then those without a pin are dropped.
  */
 export async function pinAndConfirm(
@@ -42,27 +42,17 @@ export async function pinAndConfirm(
   { signal }: { signal: AbortSignal },
 ): Promise<ConfirmedDags> {
   deps.onPinning?.();
-  const pinned: PinnedDag[] = [];
-  const pinnedHolds = new Set<Hold>();
+  const ends = await Promise.allSettled(received.map((dag) => pinDag(dag, deps)));
+  const pinned = ends.flatMap((end) => (end.status === 'fulfilled' ? [end.value] : []));
+  const failed = received.flatMap((dag, at) => {
+    const end = ends[at];
+    return end?.status === 'rejected' ? [{ dag, error: end.reason as unknown }] : [];
+  });
+  const pinnedHolds = new Set(pinned.map(({ hold }) => hold));
+  drop(failed, pinnedHolds, deps, { signal });
   try {
-    for (const dag of received) {
-      pinned.push(await pinDag(dag, deps));
-      pinnedHolds.add(dag.hold);
-    }
-  } catch (error) {
-    const rest = received.slice(pinned.length);
-    for (const { draft, progress } of rest)
-      countDropped({ progress, sizeBytes: draft.sizeBytes }, error, deps, { signal });
-    // The first of them is the one that failed; its hold ends as that one does, shared or not.
-    const doubtfulHold = error instanceof PinDoubtful ? rest[0]?.hold : undefined;
-    for (const hold of new Set(rest.map((dag) => dag.hold)))
-      if (!pinnedHolds.has(hold)) hold.giveUp({ mayBePinned: hold === doubtfulHold });
     await Promise.all([...pinnedHolds].map((hold) => hold.pinned()));
-    for (const hold of pinnedHolds) hold.close();
-    throw error;
-  }
-  await Promise.all([...pinnedHolds].map((hold) => hold.pinned()));
-  try {
+    if (failed[0] !== undefined) throw failed[0].error;
     const confirmed = await Promise.all(pinned.map((dag) => confirmDag(dag, deps, { signal })));
     return {
       files: confirmed.map(({ reply }) => reply),
@@ -72,6 +62,21 @@ export async function pinAndConfirm(
     // Whether or not the sender waited for its copies, what is pinned needs no lease elsewhere.
     for (const hold of pinnedHolds) hold.close();
   }
+}
+
+/** Lets go of what was not pinned; what shares its hold with something pinned goes with the next sweep. */
+function drop(
+  failed: readonly { readonly dag: ReceivedDag; readonly error: unknown }[],
+  pinnedHolds: ReadonlySet<Hold>,
+  deps: IntakeDeps,
+  { signal }: { signal: AbortSignal },
+): void {
+  for (const { dag, error } of failed)
+    countDropped({ ...dag, sizeBytes: dag.draft.sizeBytes }, error, deps, { signal });
+  const doubtful = failed.filter(({ error }) => error instanceof PinDoubtful);
+  const doubtfulHolds = new Set(doubtful.map(({ dag }) => dag.hold));
+  for (const hold of new Set(failed.map(({ dag }) => dag.hold)))
+    if (!pinnedHolds.has(hold)) hold.giveUp({ mayBePinned: doubtfulHolds.has(hold) });
 }
 
 /** Promises to keep a DAG: from here on it is listed, and every member hears of it. @throws as `putPin` */

@@ -2,18 +2,32 @@
  * The way of one upload's blocks into this peer's storage: a bounded number in flight, answered in the
  * order of the file, buffers given back in every case.
  *
- * Chunks go one by one and are hashed by storage alone; blocks whose names are known already go in batches.
+ * Chunks go one by one and are hashed by storage alone; blocks whose names are known already go in batches: to this
+ * peer's storage, or, where the upload waits for copies of all of them, to its transfer service, which stores each where
+ * it belongs.
  *
  * A put is never aborted when the upload fails: storage might finish it after the lease's end, and
  * the block would stay. So the few that are in flight are waited for, then the lease is ended.
  */
 import assert from 'node:assert/strict';
 import { type Chunk, codecOf } from '@shoal/blocks';
-import type { PeerClient } from '@shoal/chassis';
-import { type Cid, encodeFrames, type Lease, storageRoutes } from '@shoal/protocol';
+import type { Log, PeerClient } from '@shoal/chassis';
+import {
+  type Cid,
+  encodeFrames,
+  type Lease,
+  SMALL_BLOCKS_MAX,
+  storageRoutes,
+  transferRoutes,
+} from '@shoal/protocol';
 import type { Metrics } from '../metrics.ts';
 import type { ChunkBuffers } from './chunk-buffers.ts';
 import { type NamedBlock, NamedBatches } from './named-batches.ts';
+
+/** Blocks in a batch for our storage, which writes a file for each. */
+const BATCH_BLOCKS_MAX = 512;
+/** Longest wait for copies of a batch. Past it: it is stored here, and copied by jobs. */
+const SPREAD_TIMEOUT_MS = 15_000;
 
 export interface Leaf {
   readonly cid: Cid;
@@ -36,6 +50,15 @@ export interface BlockPuts {
   finish(): Promise<void>;
   /** Waits until nothing is in flight and every buffer is back. Never throws. */
   drain(): Promise<void>;
+  /** Fewest copies that were confirmed of a block, of those that are durable: 1 once a block is here alone. */
+  readonly copies: number;
+}
+
+/** Copies that named blocks get on their way in. */
+export interface SpreadWishes {
+  readonly replicas: number;
+  /** Copies of each to wait for. */
+  readonly copies: number;
 }
 
 interface SendDeps {
@@ -43,6 +66,7 @@ interface SendDeps {
   readonly metrics: Metrics;
   /** Called for each raw block once it is durable. */
   readonly onLeaf: (cid: Cid) => void;
+  readonly log: Log;
 }
 
 interface PutDeps extends SendDeps {
@@ -50,6 +74,9 @@ interface PutDeps extends SendDeps {
   readonly putsMax: number;
   /** Called at once when a put fails, so that the body is not read any further. */
   readonly onFailure: (error: unknown) => void;
+  readonly spread: SpreadWishes | undefined;
+  /** Called before members are given blocks under the lease. */
+  readonly onSpread: () => void;
 }
 
 export function createBlockPuts(
@@ -58,7 +85,8 @@ export function createBlockPuts(
   /** `signal` ends the waits of the upload, `stopping` the puts themselves. */
   { signal, stopping }: { signal: AbortSignal; stopping: AbortSignal },
 ): BlockPuts {
-  const { buffers, metrics, putsMax, onFailure } = deps;
+  const { buffers, metrics, putsMax, onFailure, spread } = deps;
+  let copies = spread?.replicas ?? 1;
   const held = new Set<Uint8Array>();
   /** Puts whose leaves were not given yet, in the order of the file. */
   const ungiven: Promise<Leaf>[] = [];
@@ -78,10 +106,24 @@ export function createBlockPuts(
     void ungiven.splice(0, count);
     return leaves;
   };
-  const batches = new NamedBatches(
-    (blocks) => sendBatch(blocks, lease, deps, { signal: stopping }),
-    track,
-  );
+  const storeBatch = async (blocks: readonly NamedBlock[]) => {
+    copies = 1;
+    await sendBatch(blocks, lease, deps, { signal: stopping });
+  };
+  const spreadBatch = async (blocks: readonly NamedBlock[], wishes: SpreadWishes) => {
+    deps.onSpread();
+    const confirmed = await sendSpread(blocks, { ...wishes, lease }, deps, { signal: stopping });
+    const isStored = (at: number) => (confirmed[at] ?? 0) > 0;
+    copies = Math.min(copies, ...confirmed.filter((_, at) => isStored(at)));
+    const rest = blocks.filter((_, at) => !isStored(at));
+    if (rest.length > 0) await storeBatch(rest);
+  };
+  const batches =
+    spread === undefined
+      ? new NamedBatches(storeBatch, track, { blocksMax: BATCH_BLOCKS_MAX })
+      : new NamedBatches((blocks) => spreadBatch(blocks, spread), track, {
+          blocksMax: SMALL_BLOCKS_MAX,
+        });
 
   return {
     async takeBuffer() {
@@ -91,7 +133,11 @@ export function createBlockPuts(
       return buffer;
     },
     giveBack,
+    get copies() {
+      return copies;
+    },
     async putLeaf({ buffer, bytes }) {
+      copies = 1;
       const put = sendLeaf(bytes, lease, deps, { signal: stopping }).finally(() =>
         giveBack(buffer),
       );
@@ -133,6 +179,30 @@ async function sendLeaf(
     return { cid, sizeBytes: bytes.length };
   } finally {
     timer();
+  }
+}
+
+/** Answers for each block how many peers have it; 0: it must be stored here. */
+async function sendSpread(
+  blocks: readonly NamedBlock[],
+  query: SpreadWishes & { readonly lease: Lease },
+  { client, metrics, log }: SendDeps,
+  { signal }: { signal: AbortSignal },
+): Promise<readonly number[]> {
+  const frames = blocks.map(({ cid, bytes }) => ({ codec: codecOf(cid), bytes }));
+  try {
+    const reply = await client.send(
+      client.own('transfer'),
+      transferRoutes.spreadBlocks,
+      { query, bytes: encodeFrames(frames) },
+      { signal, timeoutMs: SPREAD_TIMEOUT_MS },
+    );
+    for (const { codec } of frames) metrics.blocks.inc({ kind: codec === 'raw' ? 'leaf' : 'node' });
+    return reply.blocks.map(({ cid, copies }, at) => (cid === blocks[at]?.cid ? copies : 0));
+  } catch (err) {
+    signal.throwIfAborted();
+    log.debug({ err, blocks: blocks.length }, 'blocks not spread, storing them here');
+    return [];
   }
 }
 

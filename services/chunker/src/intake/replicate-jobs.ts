@@ -1,6 +1,6 @@
 /**
- * The jobs of an upload: `replicate` for each batch of leaves as they become durable, so that copies
- * are made while the body still comes in, and `release` when the upload is over.
+ * The jobs of an upload: `replicate` for each batch of leaves as they become durable, the first of them soon, so that
+ * copies are made while the body still comes in, and `release` when the upload is over.
  *
  * Redis may be away: a job that can't be queued is counted and forgotten, since the settle loop does
  * the same work from disk once the pin is there. Nothing here holds an upload up.
@@ -11,6 +11,11 @@ import { createProducer, watchQueue } from '@shoal/chassis/queue';
 import { type Cid, CIDS_PER_BATCH_MAX, type Lease, ReplicateProgress } from '@shoal/protocol';
 import type { Metrics } from '../metrics.ts';
 
+/**
+ * Leaves in an upload's first job; each next one has twice as many, up to a batch: copies of a small upload are made
+ * while it comes in, and a large one has few jobs.
+ */
+const FIRST_JOB_LEAVES = 4;
 /** Adds that Redis has not answered: past this it counts as away, and jobs are not even tried. */
 const UNANSWERED_ADDS_MAX = 64;
 /** Longest wait for Redis to answer an add before an upload's jobs are looked at. */
@@ -20,6 +25,8 @@ const ADD_WAIT_MAX_MS = 1000;
 export interface Replication {
   /** Counts a durable leaf; queues a job when a batch is full. */
   add(cid: Cid): void;
+  /** Members took blocks under the lease without a job: they must hear of the upload's end. */
+  spread(): void;
   /** Queues the rest. */
   finish(): void;
   /** Resolves when every job reported this many copies; pending forever when one was lost. */
@@ -86,11 +93,13 @@ export function startReplicator({
       const run = isResumed ? `${randomUUID()}-` : '';
       const copiesByJob = new Map<string, number>();
       let batch: Cid[] = [];
+      let isSpread = false;
       let onReport: (() => void) | undefined;
       listeners.set(lease, (jobId, copies) => {
         if (copiesByJob.has(jobId)) copiesByJob.set(jobId, copies);
         onReport?.();
       });
+      const batchMax = () => Math.min(CIDS_PER_BATCH_MAX, FIRST_JOB_LEAVES * 2 ** copiesByJob.size);
       const flush = () => {
         if (batch.length === 0) return;
         const cids = batch;
@@ -103,7 +112,10 @@ export function startReplicator({
       return {
         add(cid) {
           batch.push(cid);
-          if (batch.length === CIDS_PER_BATCH_MAX) flush();
+          if (batch.length >= batchMax()) flush();
+        },
+        spread() {
+          isSpread = true;
         },
         finish: flush,
         whenCopies(wanted) {
@@ -120,7 +132,7 @@ export function startReplicator({
           });
         },
         async release({ keep }) {
-          if (copiesByJob.size === 0 && !isResumed) return;
+          if (copiesByJob.size === 0 && !isResumed && !isSpread) return;
           const { promise: late, resolve } = Promise.withResolvers<void>();
           const timer = setTimeout(resolve, ADD_WAIT_MAX_MS);
           await Promise.race([Promise.all(adds), late]);

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { MiB, RequestInvalid } from '@shoal/protocol';
 import type { FastifyRequest } from 'fastify';
-import type { Stop } from '../request/admit.ts';
-import { type FormPart, formParts, kindOf } from '../request/read-body.ts';
+import type { Stop } from '../request/take-request.ts';
+import { type FormPart, formParts, kindOf } from '../request/form-files.ts';
 
 /** Bytes between two lines of progress. */
 const PROGRESS_BYTES = MiB;

@@ -1,20 +1,25 @@
-/** Where a request's files are: its whole body, or the `file` parts of its form. */
+/**
+ * A file as a whole body; and reading a body: piece by piece, with backpressure from storage; ended when the sender is gone or
+ * too slow.
+ *
+ * Pieces are taken from `data` events. `for await` over the stream would destroy it, and with it the
+ * socket that the answer must still go over, as soon as the loop is left.
+ */
+import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
 import type { Attributes } from '@shoal/blocks';
+import { createRateRule, type RateWatch, watchSender } from '@shoal/chassis';
 import {
   BodyIncomplete,
-  DirectoryInvalid,
-  MultipartMalformed,
+  BodyTooSlow,
   RequestInvalid,
   type Sha256,
-  UploadQuery,
+  type UploadQuery,
 } from '@shoal/protocol';
 import type { FastifyRequest } from 'fastify';
-import type { ItemKind } from '../directory/directory-tree.ts';
-import { formFault, type FormFile, readForm, watchParser } from './form.ts';
-import { fieldAttributes, oneName } from './stated.ts';
-import type { Stop } from './admit.ts';
-import { readStream } from './read-stream.ts';
-import type { DirectoryWishes, IncomingEntry } from '../directory/upload-directory.ts';
+
+/** Pieces waiting here past this size stop the stream: a few socket reads. */
+const QUEUED_BYTES_MAX = 256 * 1024;
 
 /** A file that is about to come in. */
 export interface IncomingFile {
@@ -54,151 +59,6 @@ export async function* rawFile(
   yield { ...wishes, body: (options) => rawBody(request, options) };
 }
 
-/** A form: each `file` part is a file. */
-export async function* formFiles(
-  request: FastifyRequest,
-  {
-    name: queryName,
-    expectedSha256,
-    ...query
-  }: FileWishes & { readonly name?: string | undefined },
-  { formFilesMax, ...stop }: Stop & { readonly formFilesMax: number },
-): AsyncGenerator<IncomingFile> {
-  let files = 0;
-  for await (const { part, fields, body } of formParts(request, {
-    filesMax: formFilesMax,
-    ...stop,
-  })) {
-    files += 1;
-    if (files > 1 && expectedSha256 !== undefined)
-      throw new RequestInvalid({
-        reason: 'Repr-Digest tells the sha-256 of one file, but the form has several',
-      });
-    yield {
-      name: oneName([queryName, ...fields.names, part.filename]),
-      expectedSha256,
-      expiresAtMs: query.expiresAtMs,
-      replicas: wish('replicas', fields.replicas) ?? query.replicas,
-      copies: wish('copies', fields.copies) ?? query.copies,
-      body,
-    };
-  }
-}
-
-/** Names of fields that hold files of a directory: ours, and those of Kubo's clients. */
-const ENTRY_FIELD = /^(?:file|dir)(?:-\d+)?(?:\?.*)?$/;
-
-/** A form: each part is a file, a folder or a symlink, by its media type; its file name is a path. */
-export async function* formEntries(
-  request: FastifyRequest,
-  {
-    isEncoded,
-    ...query
-  }: DirectoryWishes & {
-    /** Whether paths are percent-encoded. */
-    readonly isEncoded: boolean;
-  },
-  { entriesMax, ...stop }: Stop & { readonly entriesMax: number },
-): AsyncGenerator<IncomingEntry> {
-  const options = { filesMax: entriesMax, isFileField: (name: string) => ENTRY_FIELD.test(name) };
-  for await (const { part, fields, body } of formParts(request, { ...options, ...stop })) {
-    const names = [query.name, ...fields.names].filter((name) => name !== undefined);
-    yield {
-      path: pathOf(part, isEncoded),
-      attributes: fieldAttributes(part.fieldname),
-      kind: kindOf(part.mimetype),
-      wishes: {
-        name: names.length === 0 ? undefined : oneName(names),
-        replicas: wish('replicas', fields.replicas) ?? query.replicas,
-        copies: wish('copies', fields.copies) ?? query.copies,
-        expiresAtMs: query.expiresAtMs,
-      },
-      body,
-    };
-  }
-}
-
-/** As Kubo's clients mark what is no file. */
-export function kindOf(mediaType: string): ItemKind {
-  if (mediaType === 'application/x-directory') return 'directory';
-  return /^application\/(?:x-)?symlink$/.test(mediaType) ? 'symlink' : 'file';
-}
-
-function decodePath(path: string): string {
-  try {
-    return decodeURIComponent(path);
-  } catch (cause) {
-    const reason = 'it is not percent-encoded UTF-8, as ?encoded=true says';
-    throw new DirectoryInvalid({ path: path.slice(0, 255), reason }, { cause });
-  }
-}
-
-/** A file part of a form, and its bytes. */
-export interface FormPart extends FormFile {
-  readonly body: (options: { signal: AbortSignal }) => AsyncIterable<Uint8Array>;
-}
-
-/** The file parts of a form, one at a time; each must be read to its end before the next comes. */
-export async function* formParts(
-  request: FastifyRequest,
-  {
-    filesMax,
-    isFileField,
-    isEveryPartAFile,
-    signal,
-    abort,
-  }: Stop & {
-    readonly filesMax: number;
-    readonly isFileField?: ((name: string) => boolean) | undefined;
-    readonly isEveryPartAFile?: boolean | undefined;
-  },
-): AsyncGenerator<FormPart> {
-  let progress = 0;
-  let isAwaited = true;
-  using _parser = watchParser(
-    request,
-    { progress: () => progress, isAwaited: () => isAwaited },
-    abort,
-  );
-  for await (const file of readForm(request, {
-    filesMax,
-    isFileField,
-    isEveryPartAFile,
-    signal,
-    abort,
-  })) {
-    yield {
-      ...file,
-      async *body(options) {
-        try {
-          for await (const piece of readStream(file.part.file, options)) {
-            progress += 1;
-            isAwaited = false;
-            yield piece;
-            isAwaited = true;
-          }
-        } catch (error) {
-          throw partFault(error, request);
-        } finally {
-          isAwaited = false; // storing what came is our business
-        }
-      },
-    };
-    progress += 1;
-    isAwaited = true;
-  }
-}
-
-/** A wish that a form states in a field. @throws RequestInvalid */
-export function wish(name: 'replicas' | 'copies', text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  const parsed = UploadQuery.shape[name].safeParse(text);
-  if (parsed.success) return parsed.data;
-  throw new RequestInvalid({
-    reason: `the form field "${name}": ${parsed.error.issues[0]?.message ?? 'is not valid'}`,
-  });
-}
-
 /** @throws RequestInvalid for a time that is over: the file would be gone before it is there. */
 export function expiryOf({ expiresAt }: Pick<UploadQuery, 'expiresAt'>): number | undefined {
   if (expiresAt === undefined) return undefined;
@@ -207,22 +67,92 @@ export function expiryOf({ expiresAt }: Pick<UploadQuery, 'expiresAt'>): number 
   throw new RequestInvalid({ reason: `expiresAt=${expiresAt} is in the past` });
 }
 
-/** A part that ends early although the whole body came is the form's fault, not the line's. */
-function partFault(error: unknown, { raw }: FastifyRequest): unknown {
-  if (!(error instanceof BodyIncomplete) || !raw.complete) return formFault(error);
-  return new MultipartMalformed({ reason: 'a file in it is cut off' }, { cause: error });
+/**
+ * The pieces of a stream, in order. Leaves the stream paused, not destroyed, when it is given up.
+ * @throws BodyIncomplete when the stream ends before its time; whatever `signal` or the stream says.
+ */
+export async function* readStream(
+  stream: Readable,
+  { signal, expectedBytes }: { signal: AbortSignal; expectedBytes?: number | undefined },
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let pieces: Uint8Array[] = [];
+  let queuedBytes = 0;
+  let receivedBytes = 0;
+  let hasEnded = stream.readableEnded;
+  let failure: { readonly reason: unknown } | undefined;
+  let wake: (() => void) | undefined;
+
+  const onData = (piece: Uint8Array) => {
+    pieces.push(piece);
+    queuedBytes += piece.length;
+    receivedBytes += piece.length;
+    if (queuedBytes >= QUEUED_BYTES_MAX) stream.pause();
+    wake?.();
+  };
+  const onEnd = () => {
+    hasEnded = true;
+    wake?.();
+  };
+  const fail = (reason: unknown) => {
+    failure ??= { reason };
+    wake?.();
+  };
+  const onClose = () => {
+    if (!hasEnded) fail(new BodyIncomplete({ receivedBytes, expectedBytes }));
+  };
+  const onError = (error: NodeJS.ErrnoException) =>
+    error.code === 'ECONNRESET' ? onClose() : fail(error);
+  const onAbort = () => fail(signal.reason);
+
+  stream.on('data', onData).on('end', onEnd).on('error', onError).on('close', onClose);
+  signal.addEventListener('abort', onAbort);
+  if (signal.aborted) onAbort();
+  if (stream.destroyed) onClose();
+  try {
+    for (;;) {
+      // The rest of a body that failed is not wanted.
+      if (failure !== undefined) throw failure.reason;
+      if (pieces.length > 0) {
+        const ready = pieces;
+        pieces = [];
+        queuedBytes = 0;
+        yield* ready;
+      } else if (hasEnded) {
+        return;
+      } else {
+        const more = new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+        stream.resume();
+        await more;
+        wake = undefined;
+      }
+    }
+  } finally {
+    stream.off('data', onData).off('end', onEnd).off('close', onClose);
+    // A stream that is given up may still fail: that must not end the process.
+    if (hasEnded) stream.off('error', onError);
+    signal.removeEventListener('abort', onAbort);
+    if (!hasEnded) stream.pause();
+  }
 }
 
-/** A part says its path as its file name; the parser's types hide that it may have none. @throws DirectoryInvalid */
-function pathOf(
-  { filename }: { readonly filename: string | undefined },
-  isEncoded: boolean,
-): string {
-  if (filename === undefined)
-    throw new DirectoryInvalid({ path: '', reason: 'a part of the form has no file name' });
-  if (isEncoded) return decodePath(filename);
-  // The parser puts this for bytes that are no UTF-8: two such names would be one.
-  if (filename.includes('\ufffd'))
-    throw new DirectoryInvalid({ path: filename.slice(0, 255), reason: 'it is not valid UTF-8' });
-  return filename;
+/**
+ * Watches how a request's body moves, and calls `onSlow` when it is slower than the rule allows; what it
+ * gives tells whether it is too slow to keep its place while others wait.
+ */
+export function watchRate(
+  raw: IncomingMessage,
+  { bytesPerSecondMin, windowMs }: { bytesPerSecondMin: number; windowMs: number },
+  onSlow: (problem: InstanceType<typeof BodyTooSlow>) => void,
+): RateWatch {
+  const rule = createRateRule({ bytesPerSecondMin, windowMs, startedAtMs: performance.now() });
+  let isOver = false;
+  return watchSender(raw, {
+    onSample(sample) {
+      if (isOver || !rule.isTooSlow(sample)) return;
+      isOver = true;
+      onSlow(new BodyTooSlow({ bytesPerSecondMin }));
+    },
+  });
 }

@@ -26,8 +26,8 @@ import {
   explainFailure,
   refuseContentEncoding,
   type RequestLimits,
-} from '../request/admit.ts';
-import { readStream } from '../request/read-stream.ts';
+} from '../request/take-request.ts';
+import { readStream } from '../request/read-body.ts';
 import type { ResumableUpload } from '../resumable/upload-state.ts';
 import { newUploadId, type Resumables } from '../resumable/uploads.ts';
 import {

@@ -27,7 +27,7 @@ import type { Blockstore } from './blockstore.ts';
 import { createCensus } from './census.ts';
 import { createCheck } from './operations/check.ts';
 import { createCheckNotes } from './operations/check-notes.ts';
-import { commitPuts, type Put, type PutResult } from './operations/commit-puts.ts';
+import { commitPuts, type Put, type PutResult } from './operations/put.ts';
 import { createEndLease } from './operations/end-lease.ts';
 import { probe } from './operations/inspect.ts';
 import { createJoin } from './operations/join.ts';

@@ -16,11 +16,11 @@ import {
   storageRoutes,
   type transferRoutes,
 } from '@shoal/protocol';
-import { type Claim, type Incoming, storeBlock } from './incoming.ts';
+import type { Claim, Incoming } from './incoming.ts';
 import { type MemberView, targetOf } from '../peers/member-view.ts';
 import type { Metrics } from '../metrics.ts';
-import type { ReceiveBlock } from '../fetch/receive-block.ts';
-import type { ReleasedLeases } from './released-leases.ts';
+import { type ReceiveBlock, storeBlock } from '../fetch/receive-block.ts';
+import { endIfReleased, type ReleasedLeases } from './end-leases.ts';
 import type { ReportCorrupt } from '../peers/report-corrupt.ts';
 import type * as z from 'zod';
 
@@ -90,8 +90,7 @@ export function createAcceptReplicas(deps: {
           else await limit(() => pull(cid, claim, index));
         }),
       );
-      const isCompleted = deps.released.wasCompleted(lease);
-      if (isCompleted !== undefined) await endLease(lease, isCompleted, client, { signal });
+      await endIfReleased(lease, deps.released, client, { signal });
       const bits = encodeBits(held);
       if (nonce === undefined) return { bits };
       const args = { body: { nonce, asker: caller, holder: view.self, cids } };
@@ -119,15 +118,4 @@ async function leaseHeld(
     signal,
   });
   return decodeBits(bits, cids.length);
-}
-
-/** Ends a lease in our own storage; of one that is given up, what only it held is deleted. */
-export function endLease(
-  lease: Lease,
-  isCompleted: boolean,
-  client: PeerClient,
-  { signal }: { signal: AbortSignal },
-): Promise<{ deletedBlocks: number }> {
-  const args = { params: { lease }, query: { keep: isCompleted ? 'true' : 'false' } };
-  return client.call(client.own('storage'), storageRoutes.endLease, args, { signal });
 }

@@ -4,9 +4,8 @@
  * copied. An offer that finds a claim waits for its end; settling leaves the block to it and looks again
  * later, since a caller waits for the offer, and settling may be short of bandwidth.
  */
-import { type PeerClient, RecentMap } from '@shoal/chassis';
-import { type Cid, type Lease, storageRoutes } from '@shoal/protocol';
-import type { ReceivedBlock } from '../fetch/receive-block.ts';
+import { RecentMap } from '@shoal/chassis';
+import type { Cid } from '@shoal/protocol';
 
 /** Blocks remembered as arrived. Of older ones a second copy is made: work, not harm. */
 const ARRIVED_MAX = 16_384;
@@ -47,30 +46,4 @@ export function createIncoming(): Incoming {
     isComing: (cid, lookedAtMs) =>
       claims.has(cid) || (arrivals.peek(cid) ?? -Infinity) >= lookedAtMs,
   };
-}
-
-/**
- * Stores a block that was received, and gives its buffer back in any case. Our storage hashes what it is given
- * and refuses the rest, so nothing is stored that was not verified.
- * `isYielding`: it takes room from nothing else.
- * @throws BlockCorrupt, StorageFull, ServiceUnavailable
- */
-export async function storeBlock(
-  client: PeerClient,
-  cid: Cid,
-  block: ReceivedBlock,
-  lease: Lease | undefined,
-  { signal, isYielding = false }: { signal: AbortSignal; isYielding?: boolean },
-): Promise<void> {
-  const yields = isYielding ? ({ yields: 'true' } as const) : {};
-  try {
-    await client.send(
-      client.own('storage'),
-      storageRoutes.putBlock,
-      { params: { cid }, query: { lease, ...yields }, bytes: block.bytes },
-      { signal },
-    );
-  } finally {
-    block.release();
-  }
 }

@@ -8,9 +8,9 @@
 import { createLimit, type Log, type PeerClient, type TokenBucket } from '@shoal/chassis';
 import { type Cid, StorageFull } from '@shoal/protocol';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Incoming, storeBlock } from './incoming.ts';
+import type { Incoming } from './incoming.ts';
 import type { Metrics } from '../metrics.ts';
-import type { ReceivedBlock } from '../fetch/receive-block.ts';
+import { type ReceivedBlock, storeBlock } from '../fetch/receive-block.ts';
 
 /**
  * The outcome. Two sorts of blocks are neither copied nor failed: those that another task copies at

@@ -1,18 +1,11 @@
 /**
- * Small blocks that come in as one body of frames: each a whole file, sent by a service of this peer or by a member.
+ * Small blocks that come in as one body of frames, sent by a service of this peer or by a member.
  * They are named here by their hashes, and our storage names them again: nothing is stored under another name.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { hashBlock } from '@shoal/blocks';
+import { codecOf, hashBlock } from '@shoal/blocks';
 import { announcedSize, readBody } from '@shoal/chassis';
-import {
-  type Cid,
-  CIDS_PER_BATCH_MAX,
-  decodeFrames,
-  encodeFrames,
-  MiB,
-  RequestInvalid,
-} from '@shoal/protocol';
+import { type Cid, decodeFrames, encodeFrames, MiB, RequestInvalid } from '@shoal/protocol';
 
 /** Bytes of blocks in one body, frames included. Past it: 413 `body-too-large`. */
 const BODY_SIZE_MAX_BYTES = 2 * MiB;
@@ -29,16 +22,18 @@ export interface SentBlock {
 export async function readSentBlocks({
   request,
   response,
+  blocksMax,
 }: {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
+  readonly blocksMax: number;
 }): Promise<SentBlock[]> {
   try {
     const sizeMaxBytes = BODY_SIZE_MAX_BYTES;
     const buffer = Buffer.allocUnsafe(announcedSize(request, sizeMaxBytes) ?? sizeMaxBytes);
     const limits = { sizeMaxBytes, stallTimeoutMs: BODY_TIMEOUT_MS };
     const frames = decodeFrames(await readBody(request, buffer, limits));
-    if (frames.length === 0 || frames.length > CIDS_PER_BATCH_MAX)
+    if (frames.length === 0 || frames.length > blocksMax)
       throw new RequestInvalid({ reason: `it holds ${frames.length} blocks` });
     return frames.map(({ codec, bytes }) => ({ cid: hashBlock(codec, bytes), bytes }));
   } catch (error) {
@@ -48,6 +43,6 @@ export async function readSentBlocks({
   }
 }
 
-/** The body that a call with these blocks has. Only raw blocks are whole files. */
+/** The body that a call with these blocks has. */
 export const bodyOf = (blocks: readonly SentBlock[]): Uint8Array =>
-  encodeFrames(blocks.map(({ bytes }) => ({ codec: 'raw', bytes })));
+  encodeFrames(blocks.map(({ cid, bytes }) => ({ codec: codecOf(cid), bytes })));

@@ -1,16 +1,27 @@
 /**
- * Small blocks, each a whole file, on their way to the peers that placement names: the bytes ride in the offer, and
+ * Small blocks on their way to the peers that placement names, as whole files that are about to be pinned or under
+ * the lease of an upload that has many: the bytes ride in the offer, and
  * the answer, with its proof, is the confirmation. Ours is one of those peers or it is not; then the blocks are not
  * stored here at all, unless too few of the others take them.
  *
  * The caller is answered as soon as each block has the copies that it waits for; the rest goes on, and what that
  * misses settling finds, once the file is pinned.
  */
+import { batchesOf } from '@shoal/blocks';
 import type { Log, PeerClient } from '@shoal/chassis';
-import { type Cid, type Member, type PeerId, storageRoutes, transferRoutes } from '@shoal/protocol';
+import {
+  type Cid,
+  CIDS_PER_BATCH_MAX,
+  type Lease,
+  type Member,
+  type PeerId,
+  storageRoutes,
+  transferRoutes,
+} from '@shoal/protocol';
 import type { Metrics } from '../metrics.ts';
 import { ableHolders, type MemberView, targetOf } from '../peers/member-view.ts';
 import type { CopyProofs } from './copy-proofs.ts';
+import { endIfReleased, type ReleasedLeases } from './end-leases.ts';
 import { bodyOf, type SentBlock } from './sent-blocks.ts';
 
 /** Longest wait for a peer to take blocks. Past it: the next in the order is its stand-in. */
@@ -22,6 +33,7 @@ export interface SpreadDeps {
   readonly client: PeerClient;
   readonly view: MemberView;
   readonly proofs: CopyProofs;
+  readonly released: ReleasedLeases;
   readonly metrics: Metrics;
   readonly log: Log;
 }
@@ -31,6 +43,8 @@ export interface SpreadWishes {
   readonly replicas: number;
   /** Copies to wait for. */
   readonly copies: number;
+  /** It holds them until a pin does; if undefined, they are whole files that a pin reaches in a moment. */
+  readonly lease?: Lease | undefined;
 }
 
 /** Confirmed copies of a block. */
@@ -120,9 +134,11 @@ class Spread {
     const { metrics, log } = this.#deps;
     try {
       const taken = member.isSelf
-        ? await this.#storeHere(blocks)
-        : await this.#send(member, blocks);
-      if (taken < blocks.length) this.#failed.add(peerId);
+        ? [await this.#storeHere(blocks)]
+        : await Promise.all(
+            [...batchesOf(blocks, CIDS_PER_BATCH_MAX)].map((some) => this.#send(member, some)),
+          );
+      if (taken.reduce((sum, each) => sum + each, 0) < blocks.length) this.#failed.add(peerId);
     } catch (err) {
       this.#signal.throwIfAborted();
       this.#failed.add(peerId);
@@ -135,11 +151,11 @@ class Spread {
   async #send(member: Member, blocks: readonly SentBlock[]): Promise<number> {
     const { client, proofs, metrics } = this.#deps;
     const question = proofs.questionOf(member.peerId, blocks);
-    const { replicas } = this.#wishes;
+    const { replicas, lease } = this.#wishes;
     const answer = await client.send(
       targetOf(member, 'transfer', client),
       transferRoutes.takeBlocks,
-      { query: { replicas, nonce: question.nonce }, bytes: bodyOf(blocks) },
+      { query: { replicas, lease, nonce: question.nonce }, bytes: bodyOf(blocks) },
       { signal: this.#signal, timeoutMs: TAKE_TIMEOUT_MS },
     );
     const isProved = await question.check(
@@ -157,15 +173,18 @@ class Spread {
     const before = this.#storing;
     const storing = (async () => {
       await before?.catch(() => undefined); // its own caller hears of it
-      const { client, view } = this.#deps;
+      const { client, view, released } = this.#deps;
+      const { replicas, lease } = this.#wishes;
       const blocks = wanted.filter(({ cid }) => !this.#confirmed.get(cid)?.has(view.self));
       if (blocks.length === 0) return;
       await client.send(
         client.own('storage'),
         storageRoutes.addBlocks,
-        { query: { replicas: this.#wishes.replicas }, bytes: bodyOf(blocks) },
+        { query: lease === undefined ? { replicas } : { lease }, bytes: bodyOf(blocks) },
         { signal: this.#signal },
       );
+      if (lease !== undefined)
+        await endIfReleased(lease, released, client, { signal: this.#signal });
       this.#confirm(view.self, blocks);
     })();
     this.#storing = storing;

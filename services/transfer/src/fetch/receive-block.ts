@@ -10,6 +10,7 @@ import {
   BlockCorrupt,
   BlockNotFound,
   type Cid,
+  type Lease,
   routePath,
   storageRoutes,
 } from '@shoal/protocol';
@@ -94,4 +95,30 @@ export function createReceiveBlock({
       throw error;
     }
   };
+}
+
+/**
+ * Stores a block that was received, and gives its buffer back in any case. Our storage hashes what it is given
+ * and refuses the rest, so nothing is stored that was not verified.
+ * `isYielding`: it takes room from nothing else.
+ * @throws BlockCorrupt, StorageFull, ServiceUnavailable
+ */
+export async function storeBlock(
+  client: PeerClient,
+  cid: Cid,
+  block: ReceivedBlock,
+  lease: Lease | undefined,
+  { signal, isYielding = false }: { signal: AbortSignal; isYielding?: boolean },
+): Promise<void> {
+  const yields = isYielding ? ({ yields: 'true' } as const) : {};
+  try {
+    await client.send(
+      client.own('storage'),
+      storageRoutes.putBlock,
+      { params: { cid }, query: { lease, ...yields }, bytes: block.bytes },
+      { signal },
+    );
+  } finally {
+    block.release();
+  }
 }

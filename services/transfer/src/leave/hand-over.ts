@@ -18,7 +18,7 @@ import { listEntries, type Manifests } from '../file/manifests.ts';
 import type { CopyProofs } from '../copies/copy-proofs.ts';
 import { isTrusted, type MemberView } from '../peers/member-view.ts';
 import type { Metrics } from '../metrics.ts';
-import { releaseEverywhere } from '../copies/release.ts';
+import { releaseEverywhere } from '../copies/end-leases.ts';
 import { replicate } from '../copies/replicate.ts';
 import type { SettleLoop } from '../settle/settle-loop.ts';
 import { onlyHere } from './unsafe-blocks.ts';

@@ -13,7 +13,7 @@ import { Registry } from 'prom-client';
 import { createAcceptReplicas } from '../../src/copies/accept-replicas.ts';
 import { createIncoming } from '../../src/copies/incoming.ts';
 import { createMetrics } from '../../src/metrics.ts';
-import { ReleasedLeases } from '../../src/copies/released-leases.ts';
+import { ReleasedLeases } from '../../src/copies/end-leases.ts';
 import { createRepairs } from '../../src/copies/repairs.ts';
 import { createReceiveBlock } from '../../src/fetch/receive-block.ts';
 import { bitsFor, paperClient, paperView, peerOf } from '../paper.ts';

@@ -1,10 +1,18 @@
 import { describe, expect, it } from '@jest/globals';
 import { hashBlock, partitionOf, proveWhole } from '@shoal/blocks';
 import { createLog } from '@shoal/chassis';
-import { type Cid, decodeFrames, storageRoutes, transferRoutes } from '@shoal/protocol';
+import {
+  type Cid,
+  CIDS_PER_BATCH_MAX,
+  decodeFrames,
+  Lease,
+  storageRoutes,
+  transferRoutes,
+} from '@shoal/protocol';
 import { createPlacement } from '@shoal/swarm';
 import { Registry } from 'prom-client';
 import { CopyProofs } from '../../src/copies/copy-proofs.ts';
+import { ReleasedLeases } from '../../src/copies/end-leases.ts';
 import { type SentBlock } from '../../src/copies/sent-blocks.ts';
 import { spreadBlocks } from '../../src/copies/spread-blocks.ts';
 import { createMetrics } from '../../src/metrics.ts';
@@ -24,6 +32,8 @@ type Manner = 'takes' | 'refuses' | 'lies' | 'hangs';
 function swarmOf(manners: Readonly<Record<string, Manner>> = {}, members = FIVE) {
   const stored = new Map<string, Set<Cid>>();
   const calls: string[] = [];
+  const queries: Record<string, unknown>[] = [];
+  const ended: string[] = [];
   const store = (to: string, bytes: Uint8Array): Cid[] => {
     const held = stored.get(to) ?? new Set();
     stored.set(to, held);
@@ -39,6 +49,7 @@ function swarmOf(manners: Readonly<Record<string, Manner>> = {}, members = FIVE)
       storageRoutes.addBlocks,
       (call) => {
         calls.push('own');
+        queries.push(call.query);
         return { blocks: store('own', bytesOf(call)).map((cid) => ({ cid })) };
       },
     ],
@@ -46,6 +57,7 @@ function swarmOf(manners: Readonly<Record<string, Manner>> = {}, members = FIVE)
       transferRoutes.takeBlocks,
       async (call) => {
         calls.push(call.to);
+        queries.push(call.query);
         const manner = manners[call.to] ?? 'takes';
         if (manner === 'refuses') throw new Error('full');
         if (manner === 'hangs') await call.gone;
@@ -60,14 +72,19 @@ function swarmOf(manners: Readonly<Record<string, Manner>> = {}, members = FIVE)
       },
     ],
     [storageRoutes.haveBlocks, () => ({ bits: 'gA' })],
+    [storageRoutes.endLease, ({ query }) => (ended.push(`${query['keep']}`), { deletedBlocks: 0 })],
   ]);
   const { view } = paperView(members);
   const log = createLog('test', 'silent');
   const metrics = createMetrics(new Registry());
+  const released = new ReleasedLeases();
   const proofs = new CopyProofs({ client, self: peerOf(0), metrics, log });
-  const deps = { client, view, proofs, metrics, log };
+  const deps = { client, view, proofs, released, metrics, log };
   return {
     calls,
+    queries,
+    ended,
+    released,
     stored,
     holdersOf: (cid: Cid) => [...stored].filter(([, held]) => held.has(cid)).map(([name]) => name),
     /** The three peers that the block belongs to; `own` for ourselves. */
@@ -75,8 +92,8 @@ function swarmOf(manners: Readonly<Record<string, Manner>> = {}, members = FIVE)
       createPlacement([...view.asked()])(partitionOf(cid))
         .slice(0, 3)
         .map(({ isSelf, peerId }) => (isSelf ? 'own' : peerId)),
-    spread: (blocks: readonly SentBlock[], copies = 3) =>
-      spreadBlocks(blocks, { replicas: 3, copies }, deps, { signal }),
+    spread: (blocks: readonly SentBlock[], copies = 3, lease?: Lease) =>
+      spreadBlocks(blocks, { replicas: 3, copies, lease }, deps, { signal }),
   };
 }
 
@@ -88,6 +105,42 @@ const blockThat = (isOurs: boolean): SentBlock => {
     if (placed(block.cid).includes('own') === isOurs) return block;
   }
 };
+
+describe('small blocks under a lease', () => {
+  const lease = Lease.parse('5d8bd1a8-9c4f-4c5c-8c7d-0d3c5a0ae0a1');
+
+  it('are held by it at each peer, marked for no pin, and keep their codec', async () => {
+    const swarm = swarmOf();
+    const bytes = Buffer.from([]); // an empty DAG-PB node
+    const node = { cid: hashBlock('dag-pb', bytes), bytes };
+    expect(await swarm.spread([node, blockOf('a')], 3, lease)).toEqual([
+      { cid: node.cid, copies: 3 },
+      { cid: blockOf('a').cid, copies: 3 },
+    ]);
+    expect(swarm.queries.length).toBeGreaterThan(2);
+    for (const query of swarm.queries) expect(query['lease']).toBe(lease);
+    for (const at of swarm.calls.keys())
+      if (swarm.calls[at] === 'own') expect(swarm.queries[at]).not.toHaveProperty('replicas');
+  });
+
+  it('go to a peer in several calls when they are many', async () => {
+    const swarm = swarmOf();
+    const blocks = Array.from({ length: 200 }, (_, index) => blockOf(`file ${index}`));
+    const spread = await swarm.spread(blocks, 3, lease);
+    expect(spread.every(({ copies }) => copies === 3)).toBe(true);
+    for (const [name, held] of swarm.stored)
+      expect(swarm.calls.filter((to) => to === name)).toHaveLength(
+        name === 'own' ? 1 : Math.ceil(held.size / CIDS_PER_BATCH_MAX),
+      );
+  });
+
+  it('are let go here when the upload ended before they were stored', async () => {
+    const swarm = swarmOf();
+    swarm.released.note(lease, false);
+    await swarm.spread([blockThat(true)], 3, lease);
+    expect(swarm.ended).toEqual(['false']);
+  });
+});
 
 describe('small blocks', () => {
   it('go to the peers that placement names, one call to each, and nowhere else', async () => {

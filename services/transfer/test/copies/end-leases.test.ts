@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { ReleasedLeases } from '../../src/copies/released-leases.ts';
+import { ReleasedLeases } from '../../src/copies/end-leases.ts';
 
 const leaseOf = (index: number) => `00000000-0000-4000-8000-${String(index).padStart(12, '0')}`;
 

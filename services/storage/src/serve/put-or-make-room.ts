@@ -11,19 +11,19 @@ import type { PutWishes } from '../store/operations/put.ts';
 const ROOM_WAIT_MAX_MS = 10_000;
 
 /** @throws StorageFull, RequestInvalid as the store's `put` does. */
-export type PutBlock = (
+export type PutOrMakeRoom = (
   block: { readonly hash: Uint8Array; readonly codec: Codec; readonly bytes: Uint8Array },
   options: PutWishes & { readonly lease: Lease | undefined },
 ) => Promise<PutReply>;
 
-export function createPutBlock({
+export function createPutOrMakeRoom({
   store,
   makeRoom,
 }: {
   readonly store: Pick<Blockstore, 'put'>;
   /** Answers whether there is room for that many bytes now. */
   readonly makeRoom: (wish: RoomWish) => Promise<boolean>;
-}): PutBlock {
+}): PutOrMakeRoom {
   return async ({ hash, codec, bytes }, { lease, ...wishes }) => {
     const { isYielding = false, replicas } = wishes;
     const put = () => store.put(digestOfHash(hash), bytes, lease, wishes);
