@@ -51,32 +51,7 @@ export interface RecordNews {
 /** The effect of a record: `stale` nothing, `refreshed` figures only, the rest a change worth reporting. */
 export type Learnt = 'stale' | 'refreshed' | 'updated' | 'joined' | 'returned' | 'left';
 
-export interface MemberTable<S> {
-  /** Grows whenever a state changes, or something in a record that placement or dialling uses. */
-  readonly version: () => number;
-  learn(news: RecordNews & { readonly signed: S }, nowMs: number): Learnt;
-  /** Whether a record would change anything: asked before the costly check of its signature. */
-  isNews(news: RecordNews): boolean;
-  /** A time-out: alive becomes suspect. */
-  suspect(peerId: PeerId, nowMs: number): boolean;
-  /** A refusal: the process of this incarnation is gone. */
-  declareDown(peerId: PeerId, incarnation: number, nowMs: number): boolean;
-  /** It answered: a suspect is alive again; never revives a member that is down. */
-  hear(peerId: PeerId, nowMs: number): boolean;
-  /** Lets time do its work; answers whose state changed. */
-  tick(nowMs: number): PeerId[];
-  /** Of a member that is down: how long until it counts as out. */
-  outInMs(peerId: PeerId, nowMs: number): number | undefined;
-  /** We ourselves stood still this long: nobody may be blamed for the silence. */
-  forgive(pausedMs: number): void;
-  get(peerId: PeerId): KnownMember<S> | undefined;
-  /** All members but ourselves. */
-  all(): KnownMember<S>[];
-  /** How many they are. */
-  size(): number;
-}
-
-export function createMemberTable<S>(settings: {
+export interface MemberTableSettings {
   readonly self: PeerId;
   /** Silence after which a member counts as down. */
   readonly ttlMs: (peerId: PeerId) => number;
@@ -87,122 +62,161 @@ export function createMemberTable<S>(settings: {
   /** First version; start it past those of earlier runs, so that no waiter of theirs hangs. */
   readonly version: number;
   readonly membersMax?: number;
-}): MemberTable<S> {
-  const { self, ttlMs, outAfterMs, membersMax = MEMBERS_MAX } = settings;
-  const { suspicionMs = () => Infinity } = settings;
-  const members = new Map<PeerId, KnownMember<S>>();
-  let version = settings.version;
-
-  const put = (member: KnownMember<S>, isChange: boolean): void => {
-    members.set(member.record.peerId, member);
-    if (isChange) version += 1;
-  };
-  const change = (peerId: PeerId, part: Partial<KnownMember<S>>): void => {
-    const old = members.get(peerId);
-    if (old !== undefined) put({ ...old, ...part }, true);
-  };
-  const makeRoom = (): boolean => {
-    if (members.size < membersMax) return true;
-    const gone = [...members.values()].filter(({ downAtMs }) => downAtMs !== undefined);
-    const oldest = gone.toSorted((a, b) => Number(a.downAtMs) - Number(b.downAtMs))[0];
-    return oldest !== undefined && members.delete(oldest.record.peerId);
-  };
-
-  const goneAt = (nowMs: number) =>
-    ({ state: 'down', downAtMs: nowMs, suspectAtMs: undefined, isSeenDown: true }) as const;
-  const graceOf = ({ leaving }: MemberRecord) => outAfterMs * (leaving ? LEAVE_GRACE_FACTOR : 1);
-
-  return {
-    version: () => version,
-    get: (peerId) => members.get(peerId),
-    all: () => [...members.values()],
-    size: () => members.size,
-    isNews({ record, seenAtMs, isDirect = false }) {
-      if (record.peerId === self) return false;
-      const old = members.get(record.peerId);
-      if (old === undefined) return true;
-      const order = compareRecords(record, old.record);
-      // The same record again, from somebody else, says no more than before; else a relay could keep a dead
-      // member alive with it. Of one that is only known from an earlier run any word is better than none.
-      const isHearsay = old.downAtMs !== undefined && !old.isSeenDown;
-      return order > 0 || (order === 0 && (isDirect || isHearsay) && seenAtMs > old.heardAtMs);
-    },
-    learn(news, nowMs) {
-      const { record, signed, isSaidGone = false } = news;
-      const { peerId } = record;
-      const seenAtMs = Math.min(news.seenAtMs, nowMs);
-      if (!this.isNews({ ...news, seenAtMs })) return 'stale';
-      const isFresh = nowMs - seenAtMs <= ttlMs(peerId) && !record.leaving && !isSaidGone;
-      const old = members.get(peerId);
-      if (old === undefined) {
-        if (!makeRoom()) return 'stale';
-        const state = isFresh ? 'alive' : stateOfGone(record);
-        const downAtMs = isFresh ? undefined : seenAtMs;
-        const base = { record, signed, seenAtMs, heardAtMs: seenAtMs, suspectAtMs: undefined };
-        put({ ...base, state, downAtMs, isSeenDown: false }, true);
-        return isFresh ? 'joined' : 'updated';
-      }
-      const { member, isChange, learnt } = afterNews(old, news, { isFresh, seenAtMs, nowMs });
-      put(member, isChange);
-      return learnt;
-    },
-    suspect(peerId, nowMs) {
-      if (members.get(peerId)?.state !== 'alive') return false;
-      change(peerId, { state: 'suspect', suspectAtMs: nowMs });
-      return true;
-    },
-    declareDown(peerId, incarnation, nowMs) {
-      const member = members.get(peerId);
-      if (member === undefined || member.downAtMs !== undefined) return false;
-      if (member.record.incarnation !== incarnation) return false;
-      change(peerId, goneAt(nowMs));
-      return true;
-    },
-    hear(peerId, nowMs) {
-      const member = members.get(peerId);
-      if (member === undefined || member.downAtMs !== undefined) return false;
-      const isCleared = member.state === 'suspect';
-      const heardAtMs = Math.max(nowMs, member.heardAtMs);
-      put({ ...member, heardAtMs, state: 'alive', suspectAtMs: undefined }, isCleared);
-      return isCleared;
-    },
-    tick(nowMs) {
-      const changed: PeerId[] = [];
-      for (const {
-        record,
-        state,
-        heardAtMs,
-        suspectAtMs = Infinity,
-        downAtMs,
-      } of members.values()) {
-        const { peerId } = record;
-        const isSilent = nowMs - heardAtMs > ttlMs(peerId);
-        if (downAtMs === undefined && (isSilent || nowMs - suspectAtMs > suspicionMs(peerId))) {
-          change(peerId, goneAt(nowMs));
-          changed.push(peerId);
-        }
-        if (downAtMs !== undefined && state === 'down' && nowMs - downAtMs > graceOf(record)) {
-          change(peerId, { state: 'out' });
-          changed.push(peerId);
-        }
-      }
-      return changed;
-    },
-    outInMs(peerId, nowMs) {
-      const member = members.get(peerId);
-      if (member?.state !== 'down' || member.downAtMs === undefined) return undefined;
-      return Math.max(0, Math.ceil(member.downAtMs + graceOf(member.record) - nowMs));
-    },
-    forgive(pausedMs) {
-      for (const [peerId, member] of members)
-        if (member.downAtMs === undefined) {
-          const { heardAtMs, suspectAtMs } = member;
-          const later = suspectAtMs === undefined ? undefined : suspectAtMs + pausedMs;
-          members.set(peerId, { ...member, heardAtMs: heardAtMs + pausedMs, suspectAtMs: later });
-        }
-    },
-  };
 }
+
+export class MemberTable<S> {
+  readonly #settings: Required<MemberTableSettings>;
+  readonly #members = new Map<PeerId, KnownMember<S>>();
+  #version: number;
+
+  constructor(settings: MemberTableSettings) {
+    this.#settings = { suspicionMs: () => Infinity, membersMax: MEMBERS_MAX, ...settings };
+    this.#version = settings.version;
+  }
+
+  /** Grows whenever a state changes, or something in a record that placement or dialling uses. */
+  version(): number {
+    return this.#version;
+  }
+
+  get(peerId: PeerId): KnownMember<S> | undefined {
+    return this.#members.get(peerId);
+  }
+
+  /** All members but ourselves. */
+  all(): KnownMember<S>[] {
+    return [...this.#members.values()];
+  }
+
+  /** How many they are. */
+  size(): number {
+    return this.#members.size;
+  }
+
+  /** Whether a record would change anything: asked before the costly check of its signature. */
+  isNews({ record, seenAtMs, isDirect = false }: RecordNews): boolean {
+    if (record.peerId === this.#settings.self) return false;
+    const old = this.#members.get(record.peerId);
+    if (old === undefined) return true;
+    const order = compareRecords(record, old.record);
+    // The same record again, from somebody else, says no more than before; else a relay could keep a dead
+    // member alive with it. Of one that is only known from an earlier run any word is better than none.
+    const isHearsay = old.downAtMs !== undefined && !old.isSeenDown;
+    return order > 0 || (order === 0 && (isDirect || isHearsay) && seenAtMs > old.heardAtMs);
+  }
+
+  learn(news: RecordNews & { readonly signed: S }, nowMs: number): Learnt {
+    const { record, signed, isSaidGone = false } = news;
+    const { peerId } = record;
+    const seenAtMs = Math.min(news.seenAtMs, nowMs);
+    if (!this.isNews({ ...news, seenAtMs })) return 'stale';
+    const isFresh =
+      nowMs - seenAtMs <= this.#settings.ttlMs(peerId) && !record.leaving && !isSaidGone;
+    const old = this.#members.get(peerId);
+    if (old === undefined) {
+      if (!this.#makeRoom()) return 'stale';
+      const state = isFresh ? 'alive' : stateOfGone(record);
+      const downAtMs = isFresh ? undefined : seenAtMs;
+      const base = { record, signed, seenAtMs, heardAtMs: seenAtMs, suspectAtMs: undefined };
+      this.#put({ ...base, state, downAtMs, isSeenDown: false }, true);
+      return isFresh ? 'joined' : 'updated';
+    }
+    const { member, isChange, learnt } = afterNews(old, news, { isFresh, seenAtMs, nowMs });
+    this.#put(member, isChange);
+    return learnt;
+  }
+
+  /** A time-out: alive becomes suspect. */
+  suspect(peerId: PeerId, nowMs: number): boolean {
+    if (this.#members.get(peerId)?.state !== 'alive') return false;
+    this.#change(peerId, { state: 'suspect', suspectAtMs: nowMs });
+    return true;
+  }
+
+  /** A refusal: the process of this incarnation is gone. */
+  declareDown(peerId: PeerId, incarnation: number, nowMs: number): boolean {
+    const member = this.#members.get(peerId);
+    if (member === undefined || member.downAtMs !== undefined) return false;
+    if (member.record.incarnation !== incarnation) return false;
+    this.#change(peerId, goneAt(nowMs));
+    return true;
+  }
+
+  /** It answered: a suspect is alive again; never revives a member that is down. */
+  hear(peerId: PeerId, nowMs: number): boolean {
+    const member = this.#members.get(peerId);
+    if (member === undefined || member.downAtMs !== undefined) return false;
+    const isCleared = member.state === 'suspect';
+    const heardAtMs = Math.max(nowMs, member.heardAtMs);
+    this.#put({ ...member, heardAtMs, state: 'alive', suspectAtMs: undefined }, isCleared);
+    return isCleared;
+  }
+
+  /** Lets time do its work; answers whose state changed. */
+  tick(nowMs: number): PeerId[] {
+    const { ttlMs, suspicionMs } = this.#settings;
+    const changed: PeerId[] = [];
+    for (const member of this.#members.values()) {
+      const { record, state, heardAtMs, suspectAtMs = Infinity, downAtMs } = member;
+      const { peerId } = record;
+      const isSilent = nowMs - heardAtMs > ttlMs(peerId);
+      if (downAtMs === undefined && (isSilent || nowMs - suspectAtMs > suspicionMs(peerId))) {
+        this.#change(peerId, goneAt(nowMs));
+        changed.push(peerId);
+      }
+      if (downAtMs !== undefined && state === 'down' && nowMs - downAtMs > this.#graceOf(record)) {
+        this.#change(peerId, { state: 'out' });
+        changed.push(peerId);
+      }
+    }
+    return changed;
+  }
+
+  /** Of a member that is down: how long until it counts as out. */
+  outInMs(peerId: PeerId, nowMs: number): number | undefined {
+    const member = this.#members.get(peerId);
+    if (member?.state !== 'down' || member.downAtMs === undefined) return undefined;
+    return Math.max(0, Math.ceil(member.downAtMs + this.#graceOf(member.record) - nowMs));
+  }
+
+  /** We ourselves stood still this long: nobody may be blamed for the silence. */
+  forgive(pausedMs: number): void {
+    for (const [peerId, member] of this.#members)
+      if (member.downAtMs === undefined) {
+        const { heardAtMs, suspectAtMs } = member;
+        const later = suspectAtMs === undefined ? undefined : suspectAtMs + pausedMs;
+        this.#members.set(peerId, {
+          ...member,
+          heardAtMs: heardAtMs + pausedMs,
+          suspectAtMs: later,
+        });
+      }
+  }
+
+  #put(member: KnownMember<S>, isChange: boolean): void {
+    this.#members.set(member.record.peerId, member);
+    if (isChange) this.#version += 1;
+  }
+
+  #change(peerId: PeerId, part: Partial<KnownMember<S>>): void {
+    const old = this.#members.get(peerId);
+    if (old !== undefined) this.#put({ ...old, ...part }, true);
+  }
+
+  #makeRoom(): boolean {
+    if (this.#members.size < this.#settings.membersMax) return true;
+    const gone = this.all().filter(({ downAtMs }) => downAtMs !== undefined);
+    const oldest = gone.toSorted((a, b) => Number(a.downAtMs) - Number(b.downAtMs))[0];
+    return oldest !== undefined && this.#members.delete(oldest.record.peerId);
+  }
+
+  #graceOf({ leaving }: MemberRecord): number {
+    return this.#settings.outAfterMs * (leaving ? LEAVE_GRACE_FACTOR : 1);
+  }
+}
+
+const goneAt = (nowMs: number) =>
+  ({ state: 'down', downAtMs: nowMs, suspectAtMs: undefined, isSeenDown: true }) as const;
 
 /** The state of a known member after a newer record. */
 function afterNews<S>(

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { MemberRecord, PeerId } from '@shoal/protocol';
 import fc from 'fast-check';
-import { createMemberTable, DEATH_SLACK_MS } from '../src/member-table.ts';
+import { DEATH_SLACK_MS, MemberTable } from '../src/member-table.ts';
 
 const SELF = 'self' as PeerId;
 const A = 'a' as PeerId;
@@ -29,7 +29,7 @@ function record(part: Partial<MemberRecord> = {}): MemberRecord {
 }
 
 const open = (membersMax = 10) =>
-  createMemberTable<string>({
+  new MemberTable<string>({
     self: SELF,
     ttlMs: () => TTL_MS,
     outAfterMs: OUT_MS,
@@ -129,7 +129,7 @@ describe('a member', () => {
   it('that stays a suspect for too long is down, however young its last sign of life is', () => {
     const suspicionMs = () => 1000;
     const settings = { self: SELF, outAfterMs: OUT_MS, version: 0, suspicionMs };
-    const table = createMemberTable<string>({ ...settings, ttlMs: () => TTL_MS });
+    const table = new MemberTable<string>({ ...settings, ttlMs: () => TTL_MS });
     table.learn(news({}, 0), 0);
     table.suspect(A, 10);
     table.forgive(500);

@@ -6,7 +6,7 @@
  */
 import type { Log, Loops } from '@shoal/chassis';
 import type { Member, MemberRecord, PeerId } from '@shoal/protocol';
-import { compareRecords, createMemberTable, type MemberTable, toMember } from '@shoal/swarm';
+import { compareRecords, MemberTable, toMember } from '@shoal/swarm';
 import type { AgedRecord, MemberNews, Suspicion } from '../network/messages.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Refusals } from '../network/refusals.ts';
@@ -73,7 +73,7 @@ export class Membership {
     this.#deps = deps;
     this.clock = clock;
     this.#startedAtMs = clock();
-    this.table = createMemberTable<Signed>({
+    this.table = new MemberTable<Signed>({
       self,
       ttlMs: (peerId) => this.#ttlMs(peerId),
       suspicionMs: (peerId) => {
