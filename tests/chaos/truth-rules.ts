@@ -41,6 +41,10 @@ export function faultsOf(
   const named = (kind: FileEntry['causes'][number]['kind']): readonly string[] =>
     causes.flatMap((cause) => (cause.kind === kind && 'peers' in cause ? cause.peers : []));
   const unanswered = named('unanswered');
+  // A cause names some peers and counts all.
+  const isEachNamed = causes.every(
+    (cause) => !('peers' in cause) || cause.peers.length === cause.count,
+  );
   const isJoining = causes.some(({ kind }) => kind === 'joining');
   // A small block has no file of its own: a file with one may have fewer copies than the others show.
   const isSeenWhole = entry.blocks <= digests.length;
@@ -52,7 +56,7 @@ export function faultsOf(
   if (copies > most) faults.push(`more than the ${most} that could be read`);
   const isBelow = copies < Math.min(least, replicas);
   if (isBelow && state !== 'unknown') faults.push(`less than the ${least} there all the time`);
-  if (isBelow && state === 'unknown' && !isJoining) {
+  if (isBelow && state === 'unknown' && !isJoining && isEachNamed) {
     const others = leastOf(new Set(unanswered));
     if (copies < Math.min(others, replicas))
       faults.push(`less than the ${others} at peers that it does not say are silent`);

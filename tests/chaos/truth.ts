@@ -39,8 +39,11 @@ interface Waiting {
   judge(): void;
 }
 
-/** Watches all acknowledged files at every peer that is up, until stopped. */
-export function watchTruth(rig: Rig): { stop(): Promise<void> } {
+/** Watches all acknowledged files at these peers, by default at all, while they are up, until stopped. */
+export function watchTruth(
+  rig: Rig,
+  peers: readonly RunningPeer[] = rig.stage.peers,
+): { stop(): Promise<void> } {
   const { stage, ledger, model } = rig;
   const stopping = new AbortController();
   const signal = AbortSignal.any([rig.signal, stopping.signal]);
@@ -140,7 +143,7 @@ export function watchTruth(rig: Rig): { stop(): Promise<void> } {
   };
   const watching = (async () => {
     await takeLook();
-    await Promise.all([keepLooking(), ...stage.peers.map(keepAsking)]);
+    await Promise.all([keepLooking(), ...peers.map(keepAsking)]);
     for (const endMs = Date.now() + SLACK_MS; Date.now() <= endMs;) await takeLook();
     judge(Infinity);
     const judged = ledger.trials.get('truth samples') ?? 0;

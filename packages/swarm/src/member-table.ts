@@ -32,11 +32,16 @@ export interface KnownMember<S> {
   readonly heardAtMs: number;
   /** When it became a suspect; undefined while it is none. */
   readonly suspectAtMs: number | undefined;
+  /** The newest record under which it did not answer: only a newer one clears it. */
+  readonly suspectUnder?: RecordOrder | undefined;
   /** When it went down; undefined while it is up. */
   readonly downAtMs: number | undefined;
   /** It went down by what was seen here, and not by hearsay: see `isNews`. */
   readonly isSeenDown: boolean;
 }
+
+/** Orders the records of one peer. */
+export type RecordOrder = Pick<MemberRecord, 'incarnation' | 'seq'>;
 
 /** A record, and what is known of the moment in which it was young. */
 export interface RecordNews {
@@ -126,11 +131,17 @@ export class MemberTable<S> {
     return learnt;
   }
 
-  /** A time-out: alive becomes suspect. */
-  suspect(peerId: PeerId, nowMs: number): boolean {
-    if (this.#members.get(peerId)?.state !== 'alive') return false;
-    this.#change(peerId, { state: 'suspect', suspectAtMs: nowMs });
-    return true;
+  /** A time-out: alive becomes suspect. @param under The record that somebody else had of it, if that is newer. */
+  suspect(peerId: PeerId, nowMs: number, under?: RecordOrder): boolean {
+    const member = this.#members.get(peerId);
+    if (member?.state !== 'alive' && member?.state !== 'suspect') return false;
+    const { record, state, suspectUnder = record } = member;
+    const isNewer = under !== undefined && compareRecords(under, suspectUnder) > 0;
+    const order = isNewer ? under : suspectUnder;
+    if (state === 'alive')
+      this.#change(peerId, { state: 'suspect', suspectAtMs: nowMs, suspectUnder: order });
+    else if (isNewer) this.#put({ ...member, suspectUnder: order }, false);
+    return state === 'alive';
   }
 
   /** A refusal: the process of this incarnation is gone. */
@@ -148,7 +159,8 @@ export class MemberTable<S> {
     if (member === undefined || member.downAtMs !== undefined) return false;
     const isCleared = member.state === 'suspect';
     const heardAtMs = Math.max(nowMs, member.heardAtMs);
-    this.#put({ ...member, heardAtMs, state: 'alive', suspectAtMs: undefined }, isCleared);
+    const cleared = { state: 'alive', suspectAtMs: undefined, suspectUnder: undefined } as const;
+    this.#put({ ...member, heardAtMs, ...cleared }, isCleared);
     return isCleared;
   }
 
@@ -216,7 +228,13 @@ export class MemberTable<S> {
 }
 
 const goneAt = (nowMs: number) =>
-  ({ state: 'down', downAtMs: nowMs, suspectAtMs: undefined, isSeenDown: true }) as const;
+  ({
+    state: 'down',
+    downAtMs: nowMs,
+    suspectAtMs: undefined,
+    suspectUnder: undefined,
+    isSeenDown: true,
+  }) as const;
 
 /** The state of a known member after a newer record. */
 function afterNews<S>(
@@ -254,19 +272,17 @@ function afterNews<S>(
     const member = { ...base, state: stateOfGone(record), downAtMs: nowMs, isSeenDown: true };
     return { member, isChange: true, learnt: 'left' };
   }
-  const isCleared = old.state === 'suspect' && isFresh && isNewer;
+  const isRefuted = compareRecords(record, old.suspectUnder ?? old.record) > 0;
+  const isCleared = old.state === 'suspect' && isFresh && isRefuted;
   const state = isCleared ? 'alive' : old.state;
   const isChange = isCleared || isMaterial(old.record, record);
-  const suspectAtMs = isCleared ? undefined : old.suspectAtMs;
-  const member = { ...base, state, suspectAtMs, downAtMs: undefined };
+  const { suspectAtMs, suspectUnder } = isCleared ? {} : old;
+  const member = { ...base, state, suspectAtMs, suspectUnder, downAtMs: undefined };
   return { member, isChange, learnt: isChange ? 'updated' : 'refreshed' };
 }
 
 /** The order of two records of one peer: above 0 when `a` is the newer. */
-export function compareRecords(
-  a: Pick<MemberRecord, 'incarnation' | 'seq'>,
-  b: Pick<MemberRecord, 'incarnation' | 'seq'>,
-): number {
+export function compareRecords(a: RecordOrder, b: RecordOrder): number {
   return a.incarnation - b.incarnation || a.seq - b.seq;
 }
 

@@ -194,11 +194,11 @@ export class Membership {
     for (const suspicion of suspicions) this.#hearSuspicion(suspicion);
   }
 
-  /** A member does not answer: it is a suspect, and the others will hear of it. */
-  suspect(peerId: PeerId): void {
-    if (!this.table.suspect(peerId, this.clock())) return;
-    const record = this.table.get(peerId)?.record;
-    if (record !== undefined) this.#news.addSuspicion(record);
+  /** A member does not answer: it is a suspect, and the others will hear of it. @param under As the table takes it. */
+  suspect(peerId: PeerId, under?: Suspicion): void {
+    if (!this.table.suspect(peerId, this.clock(), under)) return;
+    const { record, suspectUnder } = this.table.get(peerId) ?? {};
+    if (record !== undefined) this.#news.addSuspicion({ ...record, ...suspectUnder });
     this.noteChanges([peerId]);
   }
 
@@ -285,7 +285,7 @@ export class Membership {
     // Newer word of it is under way to them.
     if (known === undefined || compareRecords(suspicion, known) < 0) return;
     if (peerId === self) return this.presence.refute();
-    if (!this.isWatched(peerId)) this.suspect(peerId);
+    if (!this.isWatched(peerId)) this.suspect(peerId, suspicion);
     for (const listener of this.#suspicions) listener(suspicion);
   }
 
