@@ -127,8 +127,8 @@ function mountReads({ mounting, store, listings, upkeep, metrics, limits, log }:
   mount(mounting, routes.proveBlocks, async ({ body, query: { forGood }, caller }) =>
     proveBlocks(
       { nonce: body.nonce, asker: caller, holder: mounting.self, cids: body.cids },
-      // A copy that is about to be dropped is there until it is: who samples must not take that for a lie. Whoever
-      // drops its own asks for copies that stay.
+      // A copy that is about to be dropped is there until it is: a sample must not take that for a lie. A peer
+      // that drops its own asks for copies that stay.
       (digest) => !forGood || isConfirmed(digest, forGood),
     ),
   );

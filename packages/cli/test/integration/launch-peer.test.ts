@@ -8,22 +8,31 @@ import { once } from 'node:events';
 import { env } from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { type Service, SERVICES } from '@shoal/protocol';
 import { type LaunchDeps, launchPeer } from '../../src/launch/launch-peer.ts';
 import type { PeerPlan } from '../../src/launch/peer-plan.ts';
 import { arePortsFree, portsOf } from '../../src/launch/ports.ts';
 import { askForRevival } from '../../src/launch/revival.ts';
 import { ensureSwarmKey } from '../../src/launch/swarm-key.ts';
+import { buildIdleService } from '../fixtures/build-idle-service.ts';
 
 const { signal } = new AbortController();
-const IDLE_SERVICE = new URL('../fixtures/idle-service.ts', import.meta.url).href;
 const LAUNCH_PEER = new URL('../../src/launch/launch-peer.ts', import.meta.url).href;
 
 let folder: string;
+/** Built once for all tests. */
+let idleService: string;
+let programs: string;
 let said: string[];
 let plan: PeerPlan;
 let deps: LaunchDeps;
+
+beforeAll(async () => {
+  programs = await mkdtemp(join(tmpdir(), 'shoal-test-'));
+  idleService = await buildIdleService(programs);
+});
+afterAll(() => rm(programs, { recursive: true }));
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'shoal-test-'));
@@ -33,7 +42,7 @@ beforeEach(async () => {
   for (const service of SERVICES)
     await writeFile(
       join(mains, `${service}.mjs`),
-      `import { runIdle } from ${JSON.stringify(IDLE_SERVICE)};\nawait runIdle('${service}', process.env);\n`,
+      `import { runIdle } from ${JSON.stringify(idleService)};\nawait runIdle('${service}', process.env);\n`,
     );
   const keyFile = join(folder, 'swarm.key');
   ensureSwarmKey(keyFile);

@@ -4,26 +4,35 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { env } from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { SERVICES } from '@shoal/protocol';
 import type { LaunchDeps } from '../../src/launch/launch-peer.ts';
 import { launchSwarm, type SwarmPlan } from '../../src/launch/launch-swarm.ts';
 import { arePortsFree, PORTS_PER_PEER } from '../../src/launch/ports.ts';
 import { askForRevival } from '../../src/launch/revival.ts';
 import { ensureSwarmKey } from '../../src/launch/swarm-key.ts';
+import { buildIdleService } from '../fixtures/build-idle-service.ts';
 
-const IDLE_SERVICE = new URL('../fixtures/idle-service.ts', import.meta.url).href;
 const { signal } = new AbortController();
 /** Their discovery knows of nobody, so meeting is not waited for. */
 const LIMITS = { meetMs: 0, signal };
 const PEERS = 2;
 
 let folder: string;
+/** Built once for all tests. */
+let idleService: string;
+let programs: string;
 /** Once this file is there, peer 2 is as good as the other. */
 let mended: string;
 let said: string[];
 let deps: LaunchDeps;
 let plan: SwarmPlan;
+
+beforeAll(async () => {
+  programs = await mkdtemp(join(tmpdir(), 'shoal-test-'));
+  idleService = await buildIdleService(programs);
+});
+afterAll(() => rm(programs, { recursive: true }));
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'shoal-test-'));
@@ -56,7 +65,7 @@ async function writePrograms(body: string): Promise<void> {
     await writeFile(
       join(folder, `${service}.mjs`),
       `import { existsSync } from 'node:fs';
-import { runIdle } from ${JSON.stringify(IDLE_SERVICE)};
+import { runIdle } from ${JSON.stringify(idleService)};
 const service = '${service}';
 const isFaulty = () => service === 'storage' && process.env.PEER_DATA_DIR.endsWith('peer-2') && !existsSync(${JSON.stringify(mended)});
 ${body}

@@ -15,7 +15,7 @@ import type { ConfirmDeps } from './confirm.ts';
 import type { Leases } from './end-leases.ts';
 import { type Hold, openHold } from './hold.ts';
 import type { Progress, ProgressEvents } from './progress.ts';
-import { type BlockPuts, createBlockPuts, type SpreadWishes } from './put-blocks.ts';
+import { BlockPuts, type SpreadWishes } from './put-blocks.ts';
 import type { PinBatches } from './put-pin.ts';
 import type { Replicator } from './replicate-jobs.ts';
 import type { Room } from './room.ts';
@@ -118,7 +118,7 @@ function intakeOf(
 ): Intake {
   const failed = new AbortController();
   const signal = AbortSignal.any([sender, failed.signal]);
-  const puts = createBlockPuts(
+  const puts = new BlockPuts(
     {
       ...deps,
       onLeaf: (cid) => copiesAtOnce && hold.replication.add(cid),

@@ -34,26 +34,6 @@ export interface Leaf {
   readonly sizeBytes: number;
 }
 
-export interface BlockPuts {
-  takeBuffer(): Uint8Array | Promise<Uint8Array>;
-  /** Takes a buffer back that is not needed after all. */
-  giveBack(buffer: Uint8Array): void;
-  /** Sends a chunk; waits when enough are in flight. Gives the oldest leaves that became durable. */
-  putLeaf(chunk: Chunk): Promise<Leaf[]>;
-  /** Waits for all chunks; gives those leaves that were not given yet. */
-  finishLeaves(): Promise<Leaf[]>;
-  /** After a failure: waits for what is in flight; gives the leaves before the first that failed. */
-  rescueLeaves(): Promise<Leaf[]>;
-  /** Sends blocks in batches, one batch at a time; small rests wait for `finish`. */
-  putNamed(blocks: readonly NamedBlock[]): Promise<void>;
-  /** Waits until every named block is durable. */
-  finish(): Promise<void>;
-  /** Waits until nothing is in flight and every buffer is back. Never throws. */
-  drain(): Promise<void>;
-  /** Fewest copies that were confirmed of a block, of those that are durable: 1 once a block is here alone. */
-  readonly copies: number;
-}
-
 /** Copies that named blocks get on their way in. */
 export interface SpreadWishes {
   readonly replicas: number;
@@ -79,85 +59,119 @@ interface PutDeps extends SendDeps {
   readonly onSpread: () => void;
 }
 
-export function createBlockPuts(
-  deps: PutDeps,
-  lease: Lease,
-  /** `signal` ends the waits of the upload, `stopping` the puts themselves. */
-  { signal, stopping }: { signal: AbortSignal; stopping: AbortSignal },
-): BlockPuts {
-  const { buffers, metrics, putsMax, onFailure, spread } = deps;
-  let copies = spread?.replicas ?? 1;
-  const held = new Set<Uint8Array>();
+export class BlockPuts {
+  readonly #deps: PutDeps;
+  readonly #lease: Lease;
+  readonly #signals: { readonly signal: AbortSignal; readonly stopping: AbortSignal };
+  readonly #held = new Set<Uint8Array>();
   /** Puts whose leaves were not given yet, in the order of the file. */
-  const ungiven: Promise<Leaf>[] = [];
-  const inFlight = new Set<Promise<unknown>>();
+  readonly #ungiven: Promise<Leaf>[] = [];
+  readonly #inFlight = new Set<Promise<unknown>>();
+  readonly #batches: NamedBatches;
+  #copies: number;
 
-  const giveBack = (buffer: Uint8Array) => {
-    if (held.delete(buffer)) buffers.giveBack(buffer);
+  /** @param signals `signal` ends the waits of the upload, `stopping` the puts themselves. */
+  constructor(
+    deps: PutDeps,
+    lease: Lease,
+    signals: { readonly signal: AbortSignal; readonly stopping: AbortSignal },
+  ) {
+    this.#deps = deps;
+    this.#lease = lease;
+    this.#signals = signals;
+    const { spread } = deps;
+    this.#copies = spread?.replicas ?? 1;
+    this.#batches = new NamedBatches(
+      (blocks) => (spread === undefined ? this.#store(blocks) : this.#spread(blocks, spread)),
+      (batch) => this.#track(batch),
+      { blocksMax: spread === undefined ? BATCH_BLOCKS_MAX : SMALL_BLOCKS_MAX },
+    );
+  }
+
+  /** Fewest copies that were confirmed of a block, of those that are durable: 1 once a block is here alone. */
+  get copies(): number {
+    return this.#copies;
+  }
+
+  async takeBuffer(): Promise<Uint8Array> {
+    const { buffers, metrics } = this.#deps;
+    const buffer = await buffers.take({ signal: this.#signals.signal });
+    this.#held.add(buffer);
     metrics.buffers.set(buffers.inUse);
-  };
-  const track = (put: Promise<unknown>) => {
-    inFlight.add(put);
-    put.catch(onFailure).finally(() => inFlight.delete(put));
-  };
-  /** When one of them fails, all stay ungiven. */
-  const giveOldest = async (count: number): Promise<Leaf[]> => {
-    const leaves = await Promise.all(ungiven.slice(0, count));
-    void ungiven.splice(0, count);
-    return leaves;
-  };
-  const storeBatch = async (blocks: readonly NamedBlock[]) => {
-    copies = 1;
-    await sendBatch(blocks, lease, deps, { signal: stopping });
-  };
-  const spreadBatch = async (blocks: readonly NamedBlock[], wishes: SpreadWishes) => {
-    deps.onSpread();
-    const confirmed = await sendSpread(blocks, { ...wishes, lease }, deps, { signal: stopping });
-    const isStored = (at: number) => (confirmed[at] ?? 0) > 0;
-    copies = Math.min(copies, ...confirmed.filter((_, at) => isStored(at)));
-    const rest = blocks.filter((_, at) => !isStored(at));
-    if (rest.length > 0) await storeBatch(rest);
-  };
-  const batches =
-    spread === undefined
-      ? new NamedBatches(storeBatch, track, { blocksMax: BATCH_BLOCKS_MAX })
-      : new NamedBatches((blocks) => spreadBatch(blocks, spread), track, {
-          blocksMax: SMALL_BLOCKS_MAX,
-        });
+    return buffer;
+  }
 
-  return {
-    async takeBuffer() {
-      const buffer = await buffers.take({ signal });
-      held.add(buffer);
-      metrics.buffers.set(buffers.inUse);
-      return buffer;
-    },
-    giveBack,
-    get copies() {
-      return copies;
-    },
-    async putLeaf({ buffer, bytes }) {
-      copies = 1;
-      const put = sendLeaf(bytes, lease, deps, { signal: stopping }).finally(() =>
-        giveBack(buffer),
-      );
-      track(put);
-      ungiven.push(put);
-      return giveOldest(Math.max(ungiven.length - putsMax + 1, 0));
-    },
-    finishLeaves: () => giveOldest(ungiven.length),
-    async rescueLeaves() {
-      const ends = await Promise.allSettled(ungiven);
-      const failedAt = ends.findIndex(({ status }) => status === 'rejected');
-      return giveOldest(failedAt < 0 ? ends.length : failedAt);
-    },
-    putNamed: (blocks) => batches.put(blocks),
-    finish: () => batches.finish(),
-    async drain() {
-      await Promise.allSettled(inFlight);
-      for (const buffer of held) giveBack(buffer);
-    },
-  };
+  /** Takes a buffer back that is not needed after all. */
+  giveBack(buffer: Uint8Array): void {
+    const { buffers, metrics } = this.#deps;
+    if (this.#held.delete(buffer)) buffers.giveBack(buffer);
+    metrics.buffers.set(buffers.inUse);
+  }
+
+  /** Sends a chunk; waits when enough are in flight. Gives the oldest leaves that became durable. */
+  async putLeaf({ buffer, bytes }: Chunk): Promise<Leaf[]> {
+    this.#copies = 1;
+    const sending = sendLeaf(bytes, this.#lease, this.#deps, { signal: this.#signals.stopping });
+    const put = sending.finally(() => this.giveBack(buffer));
+    this.#track(put);
+    this.#ungiven.push(put);
+    return await this.#giveOldest(Math.max(this.#ungiven.length - this.#deps.putsMax + 1, 0));
+  }
+
+  /** Waits for all chunks; gives those leaves that were not given yet. */
+  finishLeaves(): Promise<Leaf[]> {
+    return this.#giveOldest(this.#ungiven.length);
+  }
+
+  /** After a failure: waits for what is in flight; gives the leaves before the first that failed. */
+  async rescueLeaves(): Promise<Leaf[]> {
+    const ends = await Promise.allSettled(this.#ungiven);
+    const failedAt = ends.findIndex(({ status }) => status === 'rejected');
+    return await this.#giveOldest(failedAt < 0 ? ends.length : failedAt);
+  }
+
+  /** Sends blocks in batches, one batch at a time; small rests wait for `finish`. */
+  putNamed(blocks: readonly NamedBlock[]): Promise<void> {
+    return this.#batches.put(blocks);
+  }
+
+  /** Waits until every named block is durable. */
+  finish(): Promise<void> {
+    return this.#batches.finish();
+  }
+
+  /** Waits until nothing is in flight and every buffer is back. Never throws. */
+  async drain(): Promise<void> {
+    await Promise.allSettled(this.#inFlight);
+    for (const buffer of this.#held) this.giveBack(buffer);
+  }
+
+  #track(put: Promise<unknown>): void {
+    this.#inFlight.add(put);
+    put.catch(this.#deps.onFailure).finally(() => this.#inFlight.delete(put));
+  }
+
+  /** When one of them fails, all stay ungiven. */
+  async #giveOldest(count: number): Promise<Leaf[]> {
+    const leaves = await Promise.all(this.#ungiven.slice(0, count));
+    void this.#ungiven.splice(0, count);
+    return leaves;
+  }
+
+  async #store(blocks: readonly NamedBlock[]): Promise<void> {
+    this.#copies = 1;
+    await sendBatch(blocks, this.#lease, this.#deps, { signal: this.#signals.stopping });
+  }
+
+  async #spread(blocks: readonly NamedBlock[], wishes: SpreadWishes): Promise<void> {
+    this.#deps.onSpread();
+    const query = { ...wishes, lease: this.#lease };
+    const copies = await sendSpread(blocks, query, this.#deps, { signal: this.#signals.stopping });
+    const isStored = (at: number) => (copies[at] ?? 0) > 0;
+    this.#copies = Math.min(this.#copies, ...copies.filter((_, at) => isStored(at)));
+    const rest = blocks.filter((_, at) => !isStored(at));
+    if (rest.length > 0) await this.#store(rest);
+  }
 }
 
 async function sendLeaf(
