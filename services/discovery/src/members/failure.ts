@@ -18,7 +18,7 @@ import type { PeerId } from '@shoal/protocol';
 import type { Suspicion } from '../network/messages.ts';
 import { isAuthentic, read } from '../network/signed.ts';
 import type { Wire } from '../network/wire.ts';
-import type { Membership } from './membership.ts';
+import { FULL_MESH_MAX, type Membership } from './membership.ts';
 import { shuffle } from './shuffle.ts';
 
 /** A turn that comes this late means that we stood still. */
@@ -33,6 +33,8 @@ const UNLINKED_SILENT_SHARE = 5;
 const ANSWER_SHARE = 0.5;
 /** The same until it counts as silent. */
 const SILENCE_SHARE = 1.5;
+/** In a large swarm, one of so many turns is that of the member that was silent for longest: each has its turn. */
+const TURNS_IN_ORDER = 4;
 /** Members that are asked to try. */
 const HELPERS = 3;
 /**
@@ -91,6 +93,7 @@ export class FailureDetector {
    */
   readonly #waiting = new Set<{ readonly fromMs: number; readonly goOn: () => void }>();
   #helping = 0;
+  #turns = 0;
   #lastTurnMs: number | undefined;
   #pausedAtMs = -Infinity;
 
@@ -141,11 +144,16 @@ export class FailureDetector {
     if (next !== undefined) void this.#probe(next);
   }
 
-  /** The member that was silent for longest, if that is long enough. */
+  /**
+   * The member that was silent for longest, if that is long enough. In a large swarm, where some members have far more
+   * connections than others and so take far longer for a round, most turns choose one at random: else those that
+   * one with few connections had dealt with lately would all come to it late.
+   */
   #next(nowMs: number): PeerId | undefined {
     const { membership, wire, pingMs } = this.#deps;
     const connected = new Set(wire.engine().connected());
-    let next: PeerId | undefined;
+    const due: PeerId[] = [];
+    let longest: PeerId | undefined;
     let sinceMs = Infinity;
     for (const { record, heardAtMs, downAtMs } of membership.table.all()) {
       const { peerId } = record;
@@ -154,10 +162,14 @@ export class FailureDetector {
       if (!isLinked && !membership.isWatched(peerId)) continue;
       const dealtAtMs = this.#dealtAtMs.get(peerId) ?? (isLinked ? -Infinity : heardAtMs);
       const silentMs = pingMs * (isLinked ? SILENT_SHARE : UNLINKED_SILENT_SHARE);
-      if (dealtAtMs < sinceMs && nowMs - dealtAtMs >= silentMs)
-        [next, sinceMs] = [peerId, dealtAtMs];
+      if (nowMs - dealtAtMs < silentMs) continue;
+      due.push(peerId);
+      if (dealtAtMs < sinceMs) [longest, sinceMs] = [peerId, dealtAtMs];
     }
-    return next;
+    this.#turns += 1;
+    const isInOrder =
+      membership.table.size() <= FULL_MESH_MAX || this.#turns % TURNS_IN_ORDER === 0;
+    return isInOrder ? longest : due[Math.floor(Math.random() * due.length)];
   }
 
   /** @param suspicion What somebody else says of it: it should hear that, and sign a newer record. */
