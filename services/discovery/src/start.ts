@@ -13,11 +13,13 @@ import {
   mountLoops,
   openClients,
   openIdentity,
+  openPeerTls,
   openProver,
   ownEndpoints,
   ownHostNames,
   readSwarmKey,
   readWriteToken,
+  targetAt,
 } from '@shoal/chassis';
 import { connectEvents } from '@shoal/chassis/events';
 import { createProducer } from '@shoal/chassis/queue';
@@ -104,7 +106,8 @@ async function openGround(
     ),
   );
   const own = ownEndpoints(config);
-  const client = stack.use(createPeerClient({ prover, self, own }));
+  const tls = openPeerTls(config, log);
+  const client = stack.use(createPeerClient({ prover, self, own, tls }));
   return {
     config,
     log,
@@ -112,6 +115,7 @@ async function openGround(
     privateKeyRaw: identity.privateKeyRaw,
     swarmKey,
     prover,
+    tls,
     signer: createSigner(identity.privateKeyRaw),
     metrics,
     loops,
@@ -139,6 +143,7 @@ export function createSwarm(ground: Ground) {
     run: () => ownRun.read(),
     facts: () => ({
       ...address.facts(),
+      tls: config.PEER_TLS === 'on',
       version: VERSION,
       draining: state.isDraining(),
       ...storage.space(),
@@ -160,7 +165,7 @@ export function createSwarm(ground: Ground) {
       membership
         .others()
         .filter(({ state: each }) => each === 'alive')
-        .map(({ peerId, http }) => ({ peerId, origin: http.discovery })),
+        .map((member) => targetAt(member, 'discovery')),
     learn: (records, from) => membership.believe(records, from),
     outbid: async (above) =>
       membership.presence.reincarnate(await state.nextIncarnation(above + 1)),
@@ -291,7 +296,7 @@ async function startServer(
   files: Files,
   stack: AsyncDisposableStack,
 ): Promise<string> {
-  const { config, log, self, prover, client, clock, address, loops, metrics } = ground;
+  const { config, log, self, prover, tls, client, clock, address, loops, metrics } = ground;
   const { members, join: joining } = swarm;
   const token = readWriteToken(config);
   const app = createServer({
@@ -302,6 +307,7 @@ async function startServer(
     hostNames: ownHostNames(config),
     writeToken: token,
     clients: openClients(config, { token, prover }),
+    peers: tls && { tls, handshakes: metrics.tlsHandshakes },
   });
   stack.defer(() => app.close());
   const mounting = { app, prover, self };
