@@ -183,6 +183,14 @@ export function createSwarm(ground: Ground) {
     log,
   });
   membership.onOwnName((record) => twins.see(record));
+  membership.onChange((member, now) => {
+    const hasTls = membership.table.get(member)?.record.tls;
+    if (now !== 'alive' || hasTls === (config.PEER_TLS === 'on')) return;
+    log.warn(
+      { member },
+      `this member has PEER_TLS=${hasTls === true ? 'on' : 'off'} and this peer has not: they give each other no blocks; set the same at all peers`,
+    );
+  });
   return {
     ownRun,
     opinions,

@@ -1,8 +1,11 @@
 /** One port that speaks TLS to peers and plain HTTP to everybody, as members, strangers and clients find it. */
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { connect as connectPlain, createServer as createPlainServer, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { ProofRefused, ServiceUnavailable } from '@shoal/protocol';
 import type { PeerClient } from '../../src/index.ts';
@@ -168,6 +171,21 @@ describe('plain HTTP on the same port', () => {
     secure.destroy();
   });
 
+  it('is heard in time by a sender whose body is not wanted, by TLS too', async () => {
+    const body = Buffer.alloc(4 * 1024 * 1024);
+    const head = `POST /peer HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: ${body.length}\r\n\r\n`;
+    for (const socket of [
+      connectPlain(service.port, '127.0.0.1'),
+      await dial(service.port, member),
+    ]) {
+      await new Promise((resolve) =>
+        socket.write(Buffer.concat([Buffer.from(head), body]), resolve),
+      );
+      expect(String((await once(socket, 'data'))[0])).toMatch(/^HTTP\/1.1 40[45] /);
+      socket.destroy();
+    }
+  });
+
   it('has a fault in no connection that is opened and left', async () => {
     for (const leave of ['end', 'destroy', 'resetAndDestroy'] as const) {
       const socket = connectPlain(service.port, '127.0.0.1').on('error', () => {});
@@ -250,11 +268,23 @@ describe('a stranger', () => {
     }
   });
 
+  it('gets no further when certificates were told not to matter', async () => {
+    const script = fileURLToPath(new URL('../tls/with-unchecked-certificates.ts', import.meta.url));
+    const env = { ...process.env, NODE_TLS_REJECT_UNAUTHORIZED: '0' };
+    const { stdout } = await promisify(execFile)(process.execPath, [script], { env });
+    expect(JSON.parse(stdout)).toEqual({
+      member: 200,
+      nobody: null,
+      stranger: 401,
+      impostor: 'WrongPeer',
+    });
+  }, 20_000);
+
   it('is not let in by an older TLS', async () => {
     const before = await service.handshakes('failed');
     await expect(
       dial(service.port, member, { maxVersion: 'TLSv1.2', minVersion: 'TLSv1.2' }),
-    ).rejects.toThrow();
+    ).rejects.toThrow(/protocol version|reset|closed/);
     while ((await service.handshakes('failed')) === before) await sleep(10);
   });
 });
@@ -301,5 +331,6 @@ describe('a service that stops', () => {
       once((each as Socket | TLSSocket).on('error', () => {}).resume(), 'close'),
     );
     await Promise.all([stopping[Symbol.asyncDispose](), ...all]);
+    expect(stopping.app.server.listening).toBe(false);
   }, 4000);
 });
