@@ -125,7 +125,6 @@ export function openConnection(
     const exchange = current;
     if (exchange === undefined) return fail(new Error('bytes that nobody asked for'));
     exchange.hasBegun = true;
-    socket.setTimeout(exchange.request.stallMs);
     try {
       if (exchange.leftBytes === undefined) readHead(exchange, buffer.subarray(0, sizeBytes));
       else readBody(exchange, buffer, sizeBytes);

@@ -1,6 +1,6 @@
 /**
- * What is worth a line in the log, once in a while: who is refused comes again every second. The metric beside it
- * counts them all.
+ * A line in the log once in a while: callers that are refused come again every second. The metric beside it counts
+ * them all.
  */
 import { RecentMap } from './recent-map.ts';
 

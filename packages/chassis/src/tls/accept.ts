@@ -2,11 +2,11 @@
  * Lets peers in by TLS on the port on which everybody else speaks plain HTTP: the first byte of a connection tells
  * which it is, as no request begins like a TLS record. The same HTTP server answers both.
  *
- * It stands before the server's `connection` event, so that all who listen to that see the socket that carries HTTP, and
+ * It works ahead of the server's `connection` event, so that all listeners of that see the socket that carries HTTP, and
  * see it once. Rejected: a second port, which every firewall, map of a container and member record would have to know;
  * and a proxy in front, which copies every byte.
  *
- * Who calls is decided by the key in the certificate, and remembered for the connection: see `memberAt`. A peer that
+ * The caller is decided by the key in the certificate, and remembered for the connection: see `memberAt`. A peer that
  * doesn't prove that it belongs to the swarm may ask what is public, as over plain HTTP.
  */
 import type { Server as HttpServer } from 'node:http';
@@ -40,7 +40,7 @@ const HANDSHAKE_TIMEOUT_MS = 5000;
  */
 const HANDSHAKES_MAX = 256;
 
-/** Who opened a connection, where that is by TLS, and by a peer that proved on it that it belongs to the swarm. */
+/** The callers of connections by TLS that proved on them that they belong to the swarm. */
 const members = new WeakMap<Socket, PeerId>();
 
 /** The member that opened a connection; undefined for plain ones, and for peers that are none. */
@@ -124,7 +124,7 @@ export function acceptPeers(
   };
 }
 
-/** Calls back with the proof that stands before the first request, once that or something else is here. */
+/** Calls back with the proof that precedes the first request, once that or something else is here. */
 function readMemberLine(socket: TLSSocket, onRead: (proof: string | undefined) => void): void {
   let head = Buffer.alloc(0);
   const read = () => {
@@ -205,7 +205,7 @@ class Handshakes {
   }
 }
 
-/** What is worth a line: not what any port scan does. */
+/** Those that any port scan leads to are not worth a line. */
 const SENTENCES: Readonly<Partial<Record<HandshakeOutcome, string>>> = {
   stranger:
     'a peer came by TLS and did not prove that it belongs to the swarm: it has another swarm key, or is none of ours',

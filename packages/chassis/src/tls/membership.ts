@@ -1,5 +1,5 @@
 /**
- * Who may come in, once TLS has shown who it is. Today: who knows the swarm key. `isMember` is all that has to change
+ * Decides who may come in, once TLS has shown who it is. Today: peers that know the swarm key. `isMember` is all that has to change
  * when a signed roster of members takes that key's place.
  *
  * The proof is an HMAC over TLS's exporter of this very connection, both peer ids, and who called. So it is worth
@@ -10,7 +10,7 @@ import { MEMBER_EXPORTER, memberMessage, type PeerId } from '@shoal/protocol';
 import type { TLSSocket } from 'node:tls';
 
 export interface Membership {
-  /** What this peer says on a connection that it opened. @param exporter See `exporterOf`. */
+  /** The word of this peer on a connection that it opened. @param exporter See `exporterOf`. */
   prove(target: PeerId, exporter: Uint8Array): string;
   /**
    * Whether the peer that opened a connection to us belongs to the swarm.
@@ -39,6 +39,6 @@ export function createMembership(swarmKey: Uint8Array, self: PeerId): Membership
   };
 }
 
-/** What is of this connection alone, and known to both of its ends. */
+/** Bytes that only the two ends of this connection know, and that no other connection has. */
 export const exporterOf = (socket: TLSSocket): Uint8Array =>
   socket.exportKeyingMaterial(MEMBER_EXPORTER.sizeBytes, MEMBER_EXPORTER.label, Buffer.alloc(0));

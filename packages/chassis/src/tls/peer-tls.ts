@@ -1,8 +1,8 @@
 /**
- * What a peer needs to speak TLS with others: its certificate, and the rules that hold at both ends.
+ * A peer's side of TLS with others: its certificate, and the rules that hold at both ends.
  *
  * TLS 1.3 alone, and signatures by Ed25519 alone, as that is what peer ids are. Sessions are never resumed: a ticket
- * stands for the certificate that it was given for, whoever shows it, and the client sees none at all. Node's
+ * counts as the certificate that it was given for, in any hands, and the client sees none at all. Node's
  * `authorized` decides nothing here, for or against: it is about certificate authorities, which there are none of, and
  * NODE_TLS_REJECT_UNAUTHORIZED changes it.
  */
