@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { connect as connectPlain, createServer as createPlainServer, type Socket } from 'node:net';
+import { env as ownEnv, execPath } from 'node:process';
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -270,8 +271,8 @@ describe('a stranger', () => {
 
   it('gets no further when certificates were told not to matter', async () => {
     const script = fileURLToPath(new URL('../tls/with-unchecked-certificates.ts', import.meta.url));
-    const env = { ...process.env, NODE_TLS_REJECT_UNAUTHORIZED: '0' };
-    const { stdout } = await promisify(execFile)(process.execPath, [script], { env });
+    const env = { ...ownEnv, NODE_TLS_REJECT_UNAUTHORIZED: '0' };
+    const { stdout } = await promisify(execFile)(execPath, [script], { env });
     expect(JSON.parse(stdout)).toEqual({
       member: 200,
       nobody: null,
