@@ -63,7 +63,10 @@ const ROOMS: Readonly<Record<string, { ground: readonly string[]; rooms: readonl
   },
   'packages/blocks': { ground: ['cid', 'read-cid'], rooms: ['dag'] },
   'packages/swarm': { ground: [], rooms: [] },
-  'packages/chassis': { ground: [], rooms: ['process', 'redis', 'shares', 'client', 'http'] },
+  'packages/chassis': {
+    ground: [],
+    rooms: ['process', 'redis', 'shares', 'tls', 'client', 'http'],
+  },
   'packages/sdk': { ground: [], rooms: [] },
   'packages/cli': {
     ground: ['command', 'context', 'failure', 'options'],

@@ -36,7 +36,7 @@ const PARTS = {
     Registry: ['lib/registry.js'],
     collectDefaultMetrics: ['lib/defaultMetrics.js', LATE],
   },
-  undici: { Agent: ['lib/dispatcher/agent.js'] },
+  undici: { Agent: ['lib/dispatcher/agent.js'], Pool: ['lib/dispatcher/pool.js'] },
 };
 
 /** Side effects of such a package's index. */

@@ -12,7 +12,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
 import { decode as decodeNode } from '@ipld/dag-pb';
 import { decodeFrames, SPACE_MAX_BYTES } from '@shoal/protocol';
-import { eventually, isRunning, type RunningPeer, signalProcess } from '@shoal/testkit';
+import { acceptAs, eventually, isRunning, type RunningPeer, signalProcess } from '@shoal/testkit';
 import { base32 } from 'multiformats/bases/base32';
 import { CID } from 'multiformats/cid';
 import { create as createDigest } from 'multiformats/hashes/digest';
@@ -85,7 +85,7 @@ export async function startLying(peer: RunningPeer, lie: Lie): Promise<LyingStor
     const isJson = request.headers['content-type']?.includes('json') === true;
     const body = (isJson ? JSON.parse(raw.toString()) : {}) as Json;
     const cids = (body['cids'] ?? []) as string[];
-    const [caller] = String(request.headers['shoal-proof']).split(' ').slice(1);
+    const caller = callerOf(request);
     const [, , part = ''] = pathname.split('/');
     // Its own services are told the truth about manifests, or they would not fetch them.
     const has = (cid: string) =>
@@ -150,6 +150,7 @@ export async function startLying(peer: RunningPeer, lie: Lie): Promise<LyingStor
       (error: unknown) => response.writeHead(500).end(String(error)),
     );
   });
+  const callerOf = acceptAs(server, peer);
   // A killed process may hold its port a moment longer, until its last thread is gone.
   await eventually('the port is free', async () => {
     server.listen(Number(new URL(peer.storage).port), '127.0.0.1');

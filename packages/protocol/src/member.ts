@@ -79,6 +79,8 @@ export const MemberRecord = z.object({
   /** Multiaddrs that other peers can dial. */
   libp2p: z.array(Multiaddr).max(16),
   http: Endpoints,
+  /** Whether other peers must call those by TLS; absent where they are called plainly. */
+  tls: z.boolean().default(false),
   domain: FailureDomain,
   version: label(32),
   /** Space the operator gave to blocks: the weight in placement, so it is configured, not measured. */

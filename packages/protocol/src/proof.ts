@@ -1,11 +1,31 @@
 /**
- * How a peer proves to another that it knows the swarm key, on plain HTTP.
+ * How a peer proves to another that it belongs to the swarm: once for each connection over TLS, where the certificate
+ * says who it is; with each request on plain HTTP, as among the services of one peer, and on wires that are trusted.
  *
- * The proof is an HMAC over what is asked, by whom, of whom. It is bound to its target, so a peer
+ * The proof of a request is an HMAC over what is asked, by whom, of whom. It is bound to its target, so a peer
  * that receives one can't use it elsewhere. It has no time in it, because peers' clocks may be a day
  * apart: a copied proof repeats the same idempotent request at the same peer and nothing else.
- * Mutual TLS, when added, takes over confidentiality.
+ *
+ * The proof of a connection is an HMAC over what TLS exports of it, which no other connection has.
  */
+
+/** Begins the line that the caller sends first within TLS, before any request: it goes on with an HMAC in base64url. */
+export const MEMBER_LINE = 'shoal-member v1 ';
+/** The line with the HMAC and a line feed. No request begins like it: methods are in capitals. */
+export const MEMBER_LINE_BYTES = MEMBER_LINE.length + 43 + 1;
+/** What TLS exports of a connection for it (RFC 8446 §7.5), with an empty context. */
+export const MEMBER_EXPORTER = { label: 'EXPORTER-shoal-member', sizeBytes: 32 } as const;
+
+/** The text under the HMAC of a connection: one line each, in this order. `exporter` is hex. */
+export function memberMessage(connection: {
+  /** The peer that called. */
+  readonly source: string;
+  readonly target: string;
+  readonly exporter: string;
+}): string {
+  const { source, target, exporter } = connection;
+  return ['shoal-member-v1', 'caller', source, target, exporter].join('\n');
+}
 
 /** Request header that carries `v1 <source peer id> <hmac in base64url>`. */
 export const PROOF_HEADER = 'shoal-proof';

@@ -6,8 +6,8 @@ import type * as z from 'zod';
 import type { Service } from './member.ts';
 
 /**
- * The callers that a route admits. `public`: every client that reaches the port. `peer`: callers that prove the swarm
- * key. `local`: only the services of this same peer.
+ * The callers that a route admits. `public`: every client that reaches the port. `peer`: members of the
+ * swarm, by TLS. `local`: only the services of this same peer.
  */
 export type Audience = 'public' | 'peer' | 'local';
 

@@ -24,6 +24,7 @@ function record(part: Partial<MemberRecord> = {}): MemberRecord {
     blocks: 0,
     leaving: false,
     draining: false,
+    tls: true,
     ...part,
   };
 }

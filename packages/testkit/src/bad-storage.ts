@@ -6,6 +6,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { acceptAs } from './accept-as.ts';
 import { eventually } from './eventually.ts';
 import { isRunning, signalProcess } from './processes.ts';
 import type { RunningPeer } from './start-peer.ts';
@@ -58,6 +59,7 @@ export async function turnBad(peer: RunningPeer, manner: BadManner): Promise<Bad
     requests += 1;
     BAD_MANNERS[manner](request, response);
   });
+  acceptAs(server, peer);
   // A killed process may hold its port a moment longer, until its last thread is gone.
   await eventually('the port is free', async () => {
     server.listen(Number(new URL(peer.storage).port), '127.0.0.1');

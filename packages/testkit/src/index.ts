@@ -1,3 +1,4 @@
+export * from './accept-as.ts';
 export * from './bad-storage.ts';
 export * from './crash-states.ts';
 export * from './eventually.ts';

@@ -1,4 +1,4 @@
-import { createLoopMetrics, createRegistry } from '@shoal/chassis';
+import { createHandshakeCounter, createLoopMetrics, createRegistry } from '@shoal/chassis';
 import type { MemberState } from '@shoal/protocol';
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
@@ -9,6 +9,7 @@ export function createMetrics() {
   return {
     registry,
     loops: createLoopMetrics('discovery', registry),
+    tlsHandshakes: createHandshakeCounter('discovery', registry),
     members: new Gauge({
       name: 'shoal_discovery_members',
       help: 'Members of the swarm as this peer sees them, itself included.',

@@ -13,11 +13,13 @@ import {
   mountLoops,
   openClients,
   openIdentity,
+  openPeerTls,
   openProver,
   ownEndpoints,
   ownHostNames,
   readSwarmKey,
   readWriteToken,
+  targetAt,
 } from '@shoal/chassis';
 import { connectEvents } from '@shoal/chassis/events';
 import { createProducer } from '@shoal/chassis/queue';
@@ -103,7 +105,8 @@ async function openGround(
     }),
   );
   const own = ownEndpoints(config);
-  const client = stack.use(createPeerClient({ prover, self, own }));
+  const tls = openPeerTls(config, log);
+  const client = stack.use(createPeerClient({ prover, self, own, tls }));
   return {
     config,
     log,
@@ -111,6 +114,7 @@ async function openGround(
     privateKeyRaw: identity.privateKeyRaw,
     swarmKey,
     prover,
+    tls,
     signer: createSigner(identity.privateKeyRaw),
     metrics,
     loops,
@@ -138,6 +142,7 @@ export function createSwarm(ground: Ground) {
     run: () => ownRun.read(),
     facts: () => ({
       ...address.facts(),
+      tls: config.PEER_TLS === 'on',
       version: VERSION,
       draining: state.isDraining(),
       ...storage.space(),
@@ -159,7 +164,7 @@ export function createSwarm(ground: Ground) {
       membership
         .others()
         .filter(({ state: each }) => each === 'alive')
-        .map(({ peerId, http }) => ({ peerId, origin: http.discovery })),
+        .map((member) => targetAt(member, 'discovery')),
     learn: (records, from) => membership.believe(records, from),
     outbid: async (above) =>
       membership.presence.reincarnate(await state.nextIncarnation(above + 1)),
@@ -177,6 +182,14 @@ export function createSwarm(ground: Ground) {
     log,
   });
   membership.onOwnName((record) => twins.see(record));
+  membership.onChange((member, now) => {
+    const hasTls = membership.table.get(member)?.record.tls;
+    if (now !== 'alive' || hasTls === (config.PEER_TLS === 'on')) return;
+    log.warn(
+      { member },
+      `this member has PEER_TLS=${hasTls === true ? 'on' : 'off'} and this peer has not: they give each other no blocks; set the same at all peers`,
+    );
+  });
   return {
     ownRun,
     opinions,
@@ -290,7 +303,7 @@ async function startServer(
   files: Files,
   stack: AsyncDisposableStack,
 ): Promise<string> {
-  const { config, log, self, prover, client, clock, address, loops, metrics } = ground;
+  const { config, log, self, prover, tls, client, clock, address, loops, metrics } = ground;
   const { members, join: joining } = swarm;
   const token = readWriteToken(config);
   const app = createServer({
@@ -301,6 +314,7 @@ async function startServer(
     hostNames: ownHostNames(config),
     writeToken: token,
     clients: openClients(config, { token, prover }),
+    peers: tls && { tls, handshakes: metrics.tlsHandshakes },
   });
   stack.defer(() => app.close());
   const mounting = { app, prover, self };

@@ -1,4 +1,4 @@
-import { createLoopMetrics } from '@shoal/chassis';
+import { createHandshakeCounter, createLoopMetrics } from '@shoal/chassis';
 import { Counter, Histogram, type Registry } from 'prom-client';
 
 /** Everything this service measures. Labels are small closed sets: never a CID, a peer id or a path. */
@@ -6,6 +6,7 @@ export function createMetrics(register: Registry) {
   const registers = [register];
   return {
     loops: createLoopMetrics('storage', register),
+    tlsHandshakes: createHandshakeCounter('storage', register),
     blocksWritten: new Counter({
       name: 'shoal_storage_blocks_written_total',
       help: 'Blocks that were put here, by how it ended.',

@@ -10,6 +10,7 @@ import {
   createServer,
   type Log,
   mountLoops,
+  openPeerTls,
   openProver,
   ownEndpoints,
   ownHostNames,
@@ -60,8 +61,9 @@ export async function startStorage(
   const readNode = (cid: Cid) => readNodeFrom(store, cid);
   const listings = createDagListings({ readNode, blocksMax: config.STORAGE_LISTING_BLOCKS_MAX });
   const prover = openProver(config);
+  const tls = openPeerTls(config, log);
   const client = stack.use(
-    createPeerClient({ prover, self: config.PEER_ID, own: ownEndpoints(config) }),
+    createPeerClient({ prover, self: config.PEER_ID, own: ownEndpoints(config), tls }),
   );
   const upkeep = stack.use(
     await startUpkeep({
@@ -93,6 +95,7 @@ export async function startStorage(
       whyNotReady: () => store.whyNotWritable(),
       hostNames: ownHostNames(config),
       writeToken: readWriteToken(config),
+      peers: tls && { tls, handshakes: metrics.tlsHandshakes },
     }),
     (server) => server.close(),
   );

@@ -1,4 +1,4 @@
-import { createLoopMetrics } from '@shoal/chassis';
+import { createHandshakeCounter, createLoopMetrics } from '@shoal/chassis';
 import type { QueueName } from '@shoal/protocol';
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
@@ -22,6 +22,7 @@ export function createMetrics(register: Registry) {
   for (const outcome of ['proved', 'failed'] as const) copyProofs.inc({ outcome }, 0);
   return {
     loops: createLoopMetrics('transfer', register),
+    tlsHandshakes: createHandshakeCounter('transfer', register),
     downloads: new Counter({
       name: 'shoal_transfer_downloads_total',
       help: 'Bodies sent to readers (files, CARs, listings), by how they ended.',

@@ -10,6 +10,7 @@ import {
   type Log,
   mountLoops,
   openClients,
+  openPeerTls,
   openProver,
   ownEndpoints,
   ownHostNames,
@@ -69,7 +70,8 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
   const metrics = createMetrics(registry);
   const loops = createLoops({ metrics: metrics.loops, log });
   const prover = openProver(config);
-  const client = stack.use(createPeerClient({ prover, self, own: ownEndpoints(config) }));
+  const tls = openPeerTls(config, log);
+  const client = stack.use(createPeerClient({ prover, self, own: ownEndpoints(config), tls }));
   const socket = config.REDIS_SOCKET;
   const events = stack.use(connectEvents(socket, log));
   const view = stack.use(
@@ -165,6 +167,7 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
       hostNames: ownHostNames(config),
       writeToken: token,
       clients: openClients(config, { token, prover }),
+      peers: tls && { tls, handshakes: metrics.tlsHandshakes },
     }),
     (server) => server.close(),
   );

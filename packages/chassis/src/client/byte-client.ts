@@ -29,13 +29,13 @@ interface Origin {
   open: number;
 }
 
-/** @param connectionsMax To one origin. */
+/** @param connectionsMax To one origin, and over TLS to one peer there. */
 export function createByteClient(connectionsMax: number, connectTimeoutMs: number): ByteClient {
   const origins = new Map<string, Origin>();
   const sockets = new Set<Socket>();
 
-  const open = (name: string, origin: Origin): Connection => {
-    const connection = openConnection(name, {
+  const open = (request: ByteRequest, name: string, origin: Origin): Connection => {
+    const connection = openConnection(request, {
       connectTimeoutMs,
       onFree(freed) {
         origin.idle.push(freed);
@@ -47,6 +47,7 @@ export function createByteClient(connectionsMax: number, connectTimeoutMs: numbe
         const at = origin.idle.indexOf(closed);
         if (at >= 0) origin.idle.splice(at, 1);
         origin.waiting.shift()?.();
+        if (origin.open === 0 && origin.waiting.length === 0) origins.delete(name);
       },
     });
     origin.open += 1;
@@ -54,14 +55,16 @@ export function createByteClient(connectionsMax: number, connectTimeoutMs: numbe
     return connection;
   };
 
-  const takeConnection = async (name: string, signal: AbortSignal): Promise<Connection> => {
-    let origin = origins.get(name);
-    if (origin === undefined) origins.set(name, (origin = { idle: [], waiting: [], open: 0 }));
+  const takeConnection = async (request: ByteRequest): Promise<Connection> => {
+    const { secure, signal } = request;
+    const name = `${secure?.peerId ?? 'plain'} ${request.origin}`;
     for (;;) {
       signal.throwIfAborted();
+      const origin = origins.get(name) ?? { idle: [], waiting: [], open: 0 };
+      origins.set(name, origin);
       const idle = origin.idle.pop();
       if (idle !== undefined) return idle;
-      if (origin.open < connectionsMax) return open(name, origin);
+      if (origin.open < connectionsMax) return open(request, name, origin);
       const { waiting } = origin;
       await new Promise<void>((resolve) => {
         const go = () => {
@@ -84,7 +87,7 @@ export function createByteClient(connectionsMax: number, connectTimeoutMs: numbe
   return {
     async get(request) {
       for (;;) {
-        const connection = await takeConnection(request.origin, request.signal);
+        const connection = await takeConnection(request);
         if (request.signal.aborted) connection.free(); // no event will tell: it was before we listened
         request.signal.throwIfAborted();
         if ((await exchangeOn(connection, request)) === 'done') return;

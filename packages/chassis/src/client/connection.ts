@@ -2,7 +2,10 @@
  * A connection of the byte client (byte-client.ts): one request at a time, whose answer is read from the
  * socket into the request's own buffer.
  */
-import { connect, type Socket } from 'node:net';
+import { connect, type OnReadOpts, type Socket } from 'node:net';
+import type { PeerId } from '@shoal/protocol';
+import { connectToPeer, hostAndPort } from '../tls/connect.ts';
+import type { PeerTls } from '../tls/peer-tls.ts';
 
 /** Headers of a block's answer. Past it: the connection is closed; the next provider is asked. */
 const HEAD_SIZE_MAX_BYTES = 16 * 1024;
@@ -19,8 +22,15 @@ const DISCARD_SIZE_MAX_BYTES = SCRATCH_SIZE_BYTES;
  */
 const IDLE_TIMEOUT_MS = 30_000;
 
+export interface Secure {
+  readonly peerId: PeerId;
+  readonly tls: PeerTls;
+}
+
 export interface ByteRequest {
   readonly origin: string;
+  /** The peer that must be there, and our side of TLS; undefined: plainly. */
+  readonly secure: Secure | undefined;
   /** Path with query. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
@@ -62,34 +72,48 @@ export interface ConnectionOptions {
   readonly onClose: (connection: Connection) => void;
 }
 
-/** Connects; the first request may be started at once. */
+/** Connects; the first request may be started at once, and is sent when the connection is ready for it. */
 export function openConnection(
-  originName: string,
+  { origin, secure }: Pick<ByteRequest, 'origin' | 'secure'>,
   { connectTimeoutMs, onFree, onClose }: ConnectionOptions,
 ): Connection {
-  const { hostname, port } = new URL(originName);
   const scratch = Buffer.allocUnsafeSlow(SCRATCH_SIZE_BYTES);
   let current: Exchange | undefined;
   let exchanges = 0;
+  /** Over TLS: once it is certain who is there. */
+  let isReady = false;
 
-  const socket = connect({
-    host: hostname.replace(/^\[|\]$/g, ''),
-    port: Number(port === '' ? 80 : port),
-    noDelay: true,
-    onread: {
-      // Asked before each read: the body's own place when it is known, the scratch otherwise.
-      buffer: () => {
-        const into = current?.into;
-        const left = current?.leftBytes;
-        if (current === undefined || into === undefined || left === undefined) return scratch;
-        return into.subarray(current.filledBytes, current.filledBytes + left);
-      },
-      callback: (sizeBytes, buffer) => {
-        onBytes(sizeBytes, buffer);
-        return true;
-      },
+  const onread: OnReadOpts = {
+    // Asked before each read: the body's own place when it is known, the scratch otherwise.
+    buffer: () => {
+      const into = current?.into;
+      const left = current?.leftBytes;
+      if (current === undefined || into === undefined || left === undefined) return scratch;
+      return into.subarray(current.filledBytes, current.filledBytes + left);
     },
-  });
+    callback: (sizeBytes, buffer) => {
+      onBytes(sizeBytes, buffer);
+      return true;
+    },
+  };
+  const onReady = (): void => {
+    isReady = true;
+    if (current === undefined) socket.setTimeout(IDLE_TIMEOUT_MS);
+    else send(current.request);
+  };
+  const socket: Socket =
+    secure === undefined
+      ? connect({ ...hostAndPort(origin), noDelay: true, onread }, onReady)
+      : connectToPeer({ peerId: secure.peerId, origin }, secure.tls, { onReady, onread });
+
+  const send = ({ path, headers, stallMs }: ByteRequest): void => {
+    socket.setTimeout(stallMs);
+    const lines = Object.entries(headers).map(([key, value]) => `${key}: ${value}\r\n`);
+    socket.write(
+      `GET ${path} HTTP/1.1\r\nhost: ${new URL(origin).host}\r\n${lines.join('')}\r\n`,
+      'latin1',
+    );
+  };
 
   const fail = (error: Error): void => {
     socket.destroy();
@@ -101,7 +125,6 @@ export function openConnection(
     const exchange = current;
     if (exchange === undefined) return fail(new Error('bytes that nobody asked for'));
     exchange.hasBegun = true;
-    socket.setTimeout(exchange.request.stallMs);
     try {
       if (exchange.leftBytes === undefined) readHead(exchange, buffer.subarray(0, sizeBytes));
       else readBody(exchange, buffer, sizeBytes);
@@ -126,27 +149,18 @@ export function openConnection(
     fail(new Error('the connection closed'));
     onClose(connection);
   });
-  socket.once('connect', () => {
-    socket.setTimeout(current === undefined ? IDLE_TIMEOUT_MS : current.request.stallMs);
-  });
 
   const connection: Connection = {
     socket,
     isReused: () => exchanges > 1,
     free() {
-      if (!socket.connecting) socket.setTimeout(IDLE_TIMEOUT_MS);
+      if (isReady) socket.setTimeout(IDLE_TIMEOUT_MS);
       onFree(connection);
     },
     start(exchange) {
       current = exchange;
       exchanges += 1;
-      const { path, headers, origin: name, stallMs } = exchange.request;
-      if (!socket.connecting) socket.setTimeout(stallMs);
-      const lines = Object.entries(headers).map(([key, value]) => `${key}: ${value}\r\n`);
-      socket.write(
-        `GET ${path} HTTP/1.1\r\nhost: ${new URL(name).host}\r\n${lines.join('')}\r\n`,
-        'latin1',
-      );
+      if (isReady) send(exchange.request);
     },
   };
   return connection;

@@ -1,7 +1,7 @@
 /**
- * The one door to other services, our own and other peers'. Every call carries the proof, has a
- * deadline, follows no redirect, and goes only to an address from a signed member record (or from
- * our own configuration). Mutual TLS will be added here and nowhere else.
+ * The one door to other services, our own and other peers'. Every call has a deadline, follows no redirect, and goes
+ * only to an address from a signed member record (or from our own configuration). Own services get the proof with each
+ * request; other peers are called by TLS, where the connection proves both ends, unless PEER_TLS is off.
  */
 import {
   type BYTES,
@@ -15,9 +15,12 @@ import {
 import { Agent, type Dispatcher } from 'undici';
 import type * as z from 'zod';
 import { Deadline } from '../process/deadline.ts';
+import type { PeerTls } from '../tls/peer-tls.ts';
 import { createByteClient } from './byte-client.ts';
 import type { ByteRequest } from './connection.ts';
+import { createPeerPools } from './peer-pools.ts';
 import type { Prover } from './proof.ts';
+import type { Target } from './target.ts';
 
 /**
  * Connections to one origin: more gave nothing on loopback (docs/decisions).
@@ -38,12 +41,6 @@ const KEEP_ALIVE_MS = 30_000;
  * Past it: 503 `service-unavailable`.
  */
 export const CALL_TIMEOUT_MS = 15_000;
-
-/** Where and to whom a call goes: an origin, and the peer that must be there. */
-export interface Target {
-  readonly peerId: PeerId;
-  readonly origin: string;
-}
 
 export interface PeerClient extends AsyncDisposable {
   /** A service of this very peer. */
@@ -85,21 +82,42 @@ export function createPeerClient(deps: {
   readonly prover: Prover;
   readonly self: PeerId;
   readonly own: Readonly<Record<Service, string>>;
+  /** By which other peers are called; without it they are called plainly, with the proof. */
+  readonly tls?: PeerTls | undefined;
 }): PeerClient {
-  const agent = new Agent({
+  const options = {
     connections: CONNECTIONS_PER_ORIGIN,
     pipelining: 1,
     keepAliveTimeout: KEEP_ALIVE_MS,
     keepAliveMaxTimeout: KEEP_ALIVE_MS,
-    connect: { timeout: CONNECT_TIMEOUT_MS },
     maxResponseSize: ANSWER_MAX_BYTES,
     // Each call has a deadline of its own. With these undici's clock would tick twice a second for as long as
     // one waits, and one always does: the long poll for members.
     headersTimeout: 0,
     bodyTimeout: 0,
-  });
-
+  };
+  const agent = new Agent({ ...options, connect: { timeout: CONNECT_TIMEOUT_MS } });
+  const secure = deps.tls && {
+    tls: deps.tls,
+    pools: createPeerPools(deps.tls, { ...options, connectTimeoutMs: CONNECT_TIMEOUT_MS }),
+  };
   const bytes = createByteClient(CONNECTIONS_PER_ORIGIN, CONNECT_TIMEOUT_MS);
+
+  const ownOrigins = new Set(Object.values(deps.own));
+  /** By TLS to other peers, and to another process under our own identity; undefined: plainly, with the proof. */
+  const secureWay = ({ peerId, origin, hasTls }: Target, service: Service): typeof secure => {
+    if (peerId === deps.self && ownOrigins.has(origin)) return undefined;
+    if (secure !== undefined && hasTls === false)
+      throw new ServiceUnavailable(
+        { service },
+        {
+          cause: new Error(
+            `${peerId} at ${origin} has PEER_TLS=off, and this peer talks plainly to none: set it to on there, or to off at all peers`,
+          ),
+        },
+      );
+    return secure;
+  };
 
   const request = async <R extends z.ZodType>(
     target: Target,
@@ -108,17 +126,19 @@ export function createPeerClient(deps: {
     body: Uint8Array | string | undefined,
     { signal, timeoutMs = CALL_TIMEOUT_MS }: { signal: AbortSignal; timeoutMs?: number },
   ): Promise<z.output<R>> => {
+    const way = secureWay(target, service);
     using deadline = new Deadline(timeoutMs, signal);
     const isJson = typeof body === 'string';
     let answer: Dispatcher.ResponseData;
     let text: string;
     try {
-      answer = await agent.request({
+      answer = await (way?.pools.to(target) ?? agent).request({
         origin: target.origin,
         path,
         method: method as Dispatcher.HttpMethod,
         headers: {
-          ...deps.prover.prove(target.peerId, { method, path, body: isJson ? body : undefined }),
+          ...(way === undefined &&
+            deps.prover.prove(target.peerId, { method, path, body: isJson ? body : undefined })),
           ...(body === undefined
             ? {}
             : { 'content-type': isJson ? 'application/json' : 'application/octet-stream' }),
@@ -149,16 +169,20 @@ export function createPeerClient(deps: {
       ),
     send: (target, route, { params, query, bytes }, options) =>
       request(target, route, routePath(route.path, params ?? {}, query), bytes, options),
-    receive: (target, path, options) =>
-      bytes.get({
+    async receive(target, path, options) {
+      const way = secureWay(target, 'storage');
+      const { peerId, origin } = target;
+      await bytes.get({
         ...options,
-        origin: target.origin,
+        origin,
         path,
-        headers: deps.prover.prove(target.peerId, { method: 'GET', path }),
-      }),
+        secure: way && { peerId, tls: way.tls },
+        headers: way === undefined ? deps.prover.prove(peerId, { method: 'GET', path }) : {},
+      });
+    },
     async [Symbol.asyncDispose]() {
       bytes[Symbol.dispose]();
-      await agent.destroy();
+      await Promise.all([agent.destroy(), secure?.pools[Symbol.asyncDispose]()]);
     },
   };
 }

@@ -1,4 +1,4 @@
-/** Making and checking the proof of `protocol/proof.ts`. */
+/** Making and checking the proof of a request (`protocol/proof.ts`), for plain HTTP. */
 import { createHash, createHmac, createSecretKey, hkdfSync, timingSafeEqual } from 'node:crypto';
 import { join } from 'node:path';
 import { PROOF_HEADER, PeerId, ProofRefused, proofMessage } from '@shoal/protocol';
@@ -25,12 +25,13 @@ export interface Prover {
 
 /** The prover of a service, from the settings that all services share. @throws ConfigError */
 export function openProver(
-  config: Pick<PeerConfig, 'PEER_ID' | 'PEER_DATA_DIR' | 'SWARM_KEY_FILE'>,
+  config: Pick<PeerConfig, 'PEER_ID' | 'PEER_DATA_DIR' | 'SWARM_KEY_FILE' | 'PEER_TLS'>,
 ): Prover {
   return createProver(
     readSwarmKey(config.SWARM_KEY_FILE),
     config.PEER_ID,
     readLocalSecret(config.PEER_DATA_DIR),
+    { takesOthers: config.PEER_TLS === 'off' },
   );
 }
 
@@ -45,7 +46,17 @@ const EMPTY_SHA256 = createHash('sha256').digest('hex');
  * The HMAC keys are derived, so that libp2p's use of the swarm key and ours stay apart. Among the
  * services of one peer the key is that peer's own secret: a member can't pass for another's service.
  */
-export function createProver(swarmKey: Uint8Array, self: PeerId, localSecret: Uint8Array): Prover {
+export function createProver(
+  swarmKey: Uint8Array,
+  self: PeerId,
+  localSecret: Uint8Array,
+  {
+    takesOthers = true,
+  }: {
+    /** Whether proofs of other members are taken: not where those must come by TLS. */
+    readonly takesOthers?: boolean;
+  } = {},
+): Prover {
   // As a key object: node would prepare a bare key anew for every block (12 µs, not 3).
   const derive = (secret: Uint8Array, info: string) =>
     createSecretKey(Buffer.from(hkdfSync('sha256', secret, '', info, 32)));
@@ -66,11 +77,21 @@ export function createProver(swarmKey: Uint8Array, self: PeerId, localSecret: Ui
       [PROOF_HEADER]: `v1 ${self} ${sign(self, target, request).toString('base64url')}`,
     }),
     check(header, request) {
-      if (header === undefined) throw new ProofRefused({ reason: `${PROOF_HEADER} is missing` });
+      if (header === undefined)
+        throw new ProofRefused({
+          reason: takesOthers
+            ? `${PROOF_HEADER} is missing`
+            : 'the connection is not one by TLS on which a member proved itself',
+        });
       const [version, source, mac] = header.split(' ');
       const parsed = PeerId.safeParse(source);
       if (version !== 'v1' || !parsed.success || mac === undefined)
         throw new ProofRefused({ reason: `${PROOF_HEADER} is malformed` });
+      if (!takesOthers && parsed.data !== self)
+        throw new ProofRefused({
+          reason:
+            'this peer takes nothing from others by plain HTTP: set PEER_TLS=on at the peer that called, or off at this one',
+        });
       const expected = sign(parsed.data, self, request);
       const given = Buffer.from(mac, 'base64url');
       if (given.length !== expected.length || !timingSafeEqual(given, expected))

@@ -12,6 +12,7 @@ import type { FastifyRequest } from 'fastify';
 import { addressShare, clientAddress, listNetworks } from '../process/client-address.ts';
 import type { PeerConfig } from '../process/config.ts';
 import { type Prover, readLocalSecret } from '../client/proof.ts';
+import { memberAt } from '../tls/accept.ts';
 import { isSameToken } from './write-token.ts';
 
 declare module 'fastify' {
@@ -58,7 +59,7 @@ export function createClients({
   readonly localSecret: Uint8Array;
   readonly trustedProxies: readonly string[];
   readonly token: string | undefined;
-  /** Recognises members and own services by their proof; a request without one goes by its address. */
+  /** Recognises own services, and members on plain HTTP, by their proof; without one it goes by the address. */
   readonly prover?: Prover | undefined;
 }): Clients {
   const proxies = listNetworks(trustedProxies);
@@ -77,8 +78,10 @@ export function createClients({
     const isProven = given.length === expected.length && timingSafeEqual(given, expected);
     return version === 'v1' && isProven ? client.slice(0, CLIENT_LENGTH_MAX) : undefined;
   };
-  /** A member, or a service of our own; only where the proof covers all that was sent. */
-  const provenPeer = ({ method, url, headers }: FastifyRequest): string | undefined => {
+  /** A member, or a service of our own; on plain HTTP only where the proof covers all that was sent. */
+  const provenPeer = ({ method, url, headers, socket }: FastifyRequest): string | undefined => {
+    const member = memberAt(socket);
+    if (member !== undefined) return `peer ${member}`;
     const header = headers[PROOF_HEADER];
     if (prover === undefined || typeof header !== 'string' || !/^(?:GET|HEAD)$/.test(method))
       return undefined;

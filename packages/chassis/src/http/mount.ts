@@ -1,6 +1,7 @@
 /**
- * Puts a route of `protocol` on a server. The audience decides what guards the handler:
- * nothing for `public`, the swarm proof for `peer`, the proof of this very peer for `local`.
+ * Puts a route of `protocol` on a server. The audience decides what guards the handler: nothing for `public`; for
+ * `peer` a TLS connection of a member, or the proof of the request where the prover takes it; the proof of this very
+ * peer for `local`.
  */
 import {
   BYTES,
@@ -15,6 +16,7 @@ import {
 import type { FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify';
 import * as z from 'zod';
 import type { Prover } from '../client/proof.ts';
+import { memberAt } from '../tls/accept.ts';
 import type { Server } from './server.ts';
 
 /** The reason that a request's signal gives: nobody waits for the answer any more. */
@@ -100,6 +102,8 @@ export function mountRaw<
   };
   const admit = ({ audience }: typeof route, request: FastifyRequest, text?: string): PeerId => {
     if (audience === 'public') return self;
+    const member = memberAt(request.socket);
+    if (audience === 'peer' && member !== undefined) return member;
     const header = request.headers[PROOF_HEADER];
     const caller = prover.check(typeof header === 'string' ? header : undefined, {
       method: request.method,

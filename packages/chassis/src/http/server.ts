@@ -26,6 +26,7 @@ import { endAfterReading, lingerAfterEarlyAnswers } from './linger.ts';
 import { createRequestHistogram } from '../process/metrics.ts';
 import { describeRoutes } from './openapi.ts';
 import { refuseForeignPages } from './origin.ts';
+import { type Accepting, acceptPeers } from '../tls/accept.ts';
 import { refuseUnknownRoutes } from './unknown-route.ts';
 import { watchConnections } from './watch-connections.ts';
 import { guardWrites } from './write-token.ts';
@@ -60,13 +61,15 @@ export interface ServerOptions {
   readonly writeToken?: string | undefined;
   /** Tells whose requests they are; without it, by the address of the connection. */
   readonly clients?: Clients | undefined;
+  /** Lets other peers in by TLS, on the same port; without it TLS is not spoken. */
+  readonly peers?: Accepting | undefined;
 }
 
 export type Server = FastifyInstance;
 
 /** Builds the server; `listen` is the caller's. */
 export function createServer(options: ServerOptions): Server {
-  const { service, log, registry, whyNotReady, hostNames, writeToken, clients } = options;
+  const { service, log, registry, whyNotReady, hostNames, writeToken, clients, peers } = options;
   const app: FastifyInstance = fastify({
     loggerInstance: log,
     // A line for each block would cost more than the block: /metrics counts requests instead.
@@ -127,8 +130,10 @@ export function createServer(options: ServerOptions): Server {
     if (!raw.complete) void reply.header('connection', 'close'); // the sender then stops
   });
   const connections = watchConnections(app.server);
+  const accepted = peers === undefined ? undefined : acceptPeers(app.server, { ...peers, log });
   app.addHook('preClose', async () => {
     isStopping = true;
+    accepted?.endIdle();
     connections.endIdle();
     linger.hurry();
   });

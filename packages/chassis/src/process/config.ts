@@ -36,6 +36,11 @@ export const PeerConfig = z.object({
   WRITE_TOKEN_FILE: z.string().optional(),
   /** Whether every client that reaches the ports may write, on a network too, as long as no token is given. */
   WRITE_OPEN: z.stringbool().default(false),
+  /**
+   * Whether peers talk to each other by TLS; `off` is for wires that nobody else is on, and must be so at all peers: one
+   * that has it on talks plainly to none.
+   */
+  PEER_TLS: z.enum(['on', 'off']).default('on'),
   /** Unix socket of this peer's own Redis. */
   REDIS_SOCKET: z.string().min(1),
   /** Address that the HTTP servers listen on. The default lets nobody in from outside. */

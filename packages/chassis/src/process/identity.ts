@@ -24,7 +24,43 @@ export interface Identity {
 }
 
 /** Identity multihash (0x00), 36 bytes; protobuf: key type Ed25519, 32 bytes of data. */
-const PEER_ID_PREFIX = Uint8Array.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20);
+const PEER_ID_PREFIX = Buffer.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20);
+const KEY_SIZE_BYTES = 32;
+
+/** The peer whose public key this is. @param publicKey Ed25519 */
+export function peerIdOf(publicKey: KeyObject): PeerId {
+  const raw = Buffer.from(String(publicKey.export({ format: 'jwk' }).x), 'base64url');
+  return PeerId.parse(base58btc.baseEncode(Buffer.concat([PEER_ID_PREFIX, raw])));
+}
+
+/** The public key that a peer id is; undefined when it holds another kind of key. */
+export function publicKeyOf(peerId: PeerId): KeyObject | undefined {
+  const id = Buffer.from(base58btc.baseDecode(peerId));
+  const raw = id.subarray(PEER_ID_PREFIX.length);
+  const isEd25519 = PEER_ID_PREFIX.equals(id.subarray(0, PEER_ID_PREFIX.length));
+  if (!isEd25519 || raw.length !== KEY_SIZE_BYTES) return undefined;
+  const x = raw.toString('base64url');
+  return createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
+}
+
+/** @param privateKeyRaw Seed and public key, as in `Identity`. */
+export function privateKeyOf(privateKeyRaw: Uint8Array): KeyObject {
+  const raw = Buffer.from(privateKeyRaw);
+  const d = raw.subarray(0, KEY_SIZE_BYTES).toString('base64url');
+  const x = raw.subarray(KEY_SIZE_BYTES).toString('base64url');
+  return createPrivateKey({ key: { kty: 'OKP', crv: 'Ed25519', d, x }, format: 'jwk' });
+}
+
+/** The identity whose private key this is. @throws ConfigError when it is another kind of key */
+export function identityOf(key: KeyObject, file = 'the key'): Identity {
+  if (key.asymmetricKeyType !== 'ed25519')
+    throw new ConfigError(`${file} is not an Ed25519 key; restore it or remove it`);
+  const { d, x } = key.export({ format: 'jwk' });
+  return {
+    peerId: peerIdOf(createPublicKey(key)),
+    privateKeyRaw: Buffer.concat([d, x].map((part) => Buffer.from(String(part), 'base64url'))),
+  };
+}
 
 /**
  * Opens the key in `file`, or makes one there. Two processes that race end with the same key.
@@ -84,17 +120,4 @@ function createKey(file: string): KeyObject {
     rmSync(draft, { force: true });
   }
   return createPrivateKey(readFileSync(file));
-}
-
-function identityOf(key: KeyObject, file: string): Identity {
-  const { x } = createPublicKey(key).export({ format: 'jwk' });
-  const { d, crv } = key.export({ format: 'jwk' });
-  if (crv !== 'Ed25519' || d === undefined || x === undefined)
-    throw new ConfigError(`${file} is not an Ed25519 key; restore it or remove it`);
-  const publicKey = Buffer.from(x, 'base64url');
-  const name = base58btc.baseEncode(Buffer.concat([PEER_ID_PREFIX, publicKey]));
-  return {
-    peerId: PeerId.parse(name),
-    privateKeyRaw: Buffer.concat([Buffer.from(d, 'base64url'), publicKey]),
-  };
 }

@@ -1,38 +1,49 @@
 import { once } from 'node:events';
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { createByteClient } from '../../src/client/byte-client.ts';
+import { newPeer } from '../tls/stand.ts';
 
 const HEAD = 'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n';
 const MiB = 1024 * 1024;
+const [here, there] = [newPeer(), newPeer()];
+const SECURE = { peerId: there.peerId, tls: here.tls };
 
-/** A server that answers each request on a connection as it is told. */
-async function serve(answer: (socket: Socket, turn: number) => void) {
-  let connections = 0;
-  const sockets = new Set<Socket>();
-  const server: Server = createServer((socket) => {
-    connections += 1;
-    sockets.add(socket);
-    socket.on('error', () => undefined); // the client hangs up on bad answers, as it should
-    let turn = 0;
-    socket.on('data', (data) => {
-      if (data.includes('\r\n\r\n')) answer(socket, (turn += 1));
-    });
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return {
-    origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    connections: () => connections,
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-      await once(server, 'close');
-    },
-  };
-}
+describe.each([
+  ['plainly', undefined],
+  ['over TLS', SECURE],
+])('the byte client, %s', (_, secure) => {
+  /** A server that answers each request on a connection as it is told. */
+  async function serve(answer: (socket: Socket, turn: number) => void) {
+    let connections = 0;
+    const sockets = new Set<Socket>();
+    const onConnection = (socket: Socket) => {
+      connections += 1;
+      sockets.add(socket);
+      socket.on('error', () => undefined); // the client hangs up on bad answers, as it should
+      let turn = 0;
+      socket.on('data', (data) => {
+        if (data.includes('\r\n\r\n')) answer(socket, (turn += 1));
+      });
+    };
+    const server =
+      secure === undefined
+        ? createServer(onConnection)
+        : createTlsServer(there.tls.serverOptions, onConnection);
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return {
+      origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+      connections: () => connections,
+      async [Symbol.asyncDispose]() {
+        for (const socket of sockets) socket.destroy();
+        server.close();
+        await once(server, 'close');
+      },
+    };
+  }
 
-describe('the byte client', () => {
   const client = createByteClient(2, 500);
   afterEach(() => client[Symbol.dispose]());
   const get = async (
@@ -42,6 +53,7 @@ describe('the byte client', () => {
     const heads: [number, number][] = [];
     await client.get({
       origin,
+      secure,
       path: '/blocks/x',
       headers: { a: 'b' },
       onHead: (status, sizeBytes) => {

@@ -145,7 +145,7 @@ export const MethodNotAllowed = defineProblem({
   detail: ({ method, path, allow }) => `${path} has no ${method}; it takes ${allow}`,
 });
 
-/** A route between peers was called without the proof of the swarm key, or by the wrong peer. */
+/** A route between peers was called by none that proved to be a member, plainly where TLS is a must, or by the wrong peer. */
 export const ProofRefused = defineProblem({
   type: 'problems/proof-refused',
   title: 'Proof refused',

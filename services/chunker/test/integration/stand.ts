@@ -224,6 +224,7 @@ export async function openStand(
       blocks: 0,
       leaving: false,
       draining: false,
+      tls: true,
       state: 'alive',
       isSelf: index === 0,
       seenMsAgo: 0,

@@ -13,25 +13,18 @@ import { hkdfSync } from 'node:crypto';
 import type { ConnectionEncrypter, ConnectionProtector } from '@libp2p/interface';
 import { noise, type NoiseComponents } from '@libp2p/noise';
 import { byteStream } from '@libp2p/utils';
-import type { Log } from '@shoal/chassis';
+import { type Log, Seldom } from '@shoal/chassis';
 import type { Metrics } from '../metrics.ts';
 
 /**
  * The version of all that peers say to each other: docs/protocol.md has the list of versions, and when this is
  * raised. 1 was the wire under a pre-shared key, which said no version.
  */
-export const WIRE_VERSION = 2;
+export const WIRE_VERSION = 3;
 
 /** Six letters that no other protocol begins with, then the version as u16. */
 const GREETING = Buffer.from('shoal\n');
 const GREETING_BYTES = GREETING.byteLength + 2;
-/** The same host is named in the log again after this long. */
-const QUIET_MS = 10 * 60_000;
-/**
- * Hosts whose refusal was logged and is remembered.
- * Past it: the oldest is logged again.
- */
-const HOSTS_MAX = 256;
 
 export interface Handshake {
   /** Runs first on every connection; libp2p has a place there for a protector, which this is not. */
@@ -75,20 +68,13 @@ function createRefused({
   readonly metrics: Pick<Metrics, 'handshakesRefused'>;
   readonly log: Pick<Log, 'warn'>;
 }): Refused {
-  const toldAtMs = new Map<string, number>();
+  const seldom = new Seldom();
   return (reason, connection, sentence) => {
     metrics.handshakesRefused.inc({ reason });
     const { remoteAddr } = connection as { readonly remoteAddr?: { toString(): string } }; // of a socket's end
     const address = String(remoteAddr);
     const [, , host = ''] = address.split('/');
-    const nowMs = performance.now();
-    const key = `${reason} ${host}`;
-    if (nowMs - (toldAtMs.get(key) ?? -Infinity) < QUIET_MS) return;
-    toldAtMs.delete(key); // back to the end: the oldest goes first
-    toldAtMs.set(key, nowMs);
-    const [oldest] = toldAtMs.keys();
-    if (toldAtMs.size > HOSTS_MAX && oldest !== undefined) toldAtMs.delete(oldest);
-    log.warn({ address }, sentence);
+    if (seldom.isDue(`${reason} ${host}`)) log.warn({ address }, sentence);
   };
 }
 

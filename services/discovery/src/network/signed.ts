@@ -10,18 +10,15 @@
  * of their texts. They travel as one batch; each can be relayed alone later, with its path to that root.
  */
 import assert from 'node:assert';
-import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
-import { RecentMap } from '@shoal/chassis';
+import { type KeyObject, sign, verify } from 'node:crypto';
+import { privateKeyOf, publicKeyOf, RecentMap } from '@shoal/chassis';
 import { type PeerId, MemberRecord, Pin, refusalOf, SignedRecord } from '@shoal/protocol';
-import { base58btc } from 'multiformats/bases/base58';
 import { MEMBERS_MAX } from '@shoal/swarm';
 import * as z from 'zod';
 import { rootOf, treeOf } from './merkle.ts';
 
 /** Parsed public keys kept: one a member, and some. */
 const KEYS_MAX = 2048;
-/** The prefix of the key in an Ed25519 peer id: multihash and protobuf headers. */
-const PEER_ID_PREFIX = Buffer.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20);
 
 /**
  * Signatures of batches that were found good, so that the pins of one that come alone cost one check.
@@ -96,9 +93,7 @@ export interface Signer {
 
 /** Signs with the peer's own key: seed and public key, 32 bytes each. */
 export function createSigner(privateKeyRaw: Uint8Array): Signer {
-  const d = Buffer.from(privateKeyRaw.subarray(0, 32)).toString('base64url');
-  const x = Buffer.from(privateKeyRaw.subarray(32)).toString('base64url');
-  const key = createPrivateKey({ key: { kty: 'OKP', crv: 'Ed25519', d, x }, format: 'jwk' });
+  const key = privateKeyOf(privateKeyRaw);
   return {
     sign(kind, content) {
       const payload = JSON.stringify(KINDS[kind].schema.parse(content));
@@ -206,7 +201,7 @@ export function isAuthentic<K extends Kind>(
 const goodRoots = new RecentMap<string, true>({ max: ROOTS_MAX });
 
 function isSigned(text: Buffer, signature: string, signer: PeerId): boolean {
-  const key = publicKeyOf(signer);
+  const key = keyOf(signer);
   return key !== undefined && verify(null, text, key, Buffer.from(signature, 'base64url'));
 }
 
@@ -216,15 +211,8 @@ const batchMessage = (root: Buffer) => Buffer.concat([Buffer.from('shoal-pins-v2
 
 const keys = new RecentMap<PeerId, KeyObject>({ max: KEYS_MAX });
 
-function publicKeyOf(peerId: PeerId): KeyObject | undefined {
-  const known = keys.get(peerId);
-  if (known !== undefined) return known;
-  const id = base58btc.baseDecode(peerId);
-  const raw = id.subarray(PEER_ID_PREFIX.length);
-  if (raw.length !== 32 || !PEER_ID_PREFIX.equals(id.subarray(0, PEER_ID_PREFIX.length)))
-    return undefined;
-  const x = Buffer.from(raw).toString('base64url');
-  const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
-  keys.set(peerId, key);
+function keyOf(peerId: PeerId): KeyObject | undefined {
+  const key = keys.get(peerId) ?? publicKeyOf(peerId);
+  if (key !== undefined) keys.set(peerId, key);
   return key;
 }

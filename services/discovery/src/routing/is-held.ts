@@ -8,7 +8,7 @@
  * is found the moment after its upload. Concurrent questions for one block share a search (single-flight).
  */
 import { decodeBits, digestOf } from '@shoal/blocks';
-import { type Log, type PeerClient, RecentMap, Shares } from '@shoal/chassis';
+import { type Log, type PeerClient, RecentMap, Shares, targetAt } from '@shoal/chassis';
 import { type Cid, type Member, type Pin, storageRoutes } from '@shoal/protocol';
 import type { Metrics } from '../metrics.ts';
 
@@ -45,9 +45,7 @@ export function createFindBlock(deps: {
   const answers = new RecentMap<string, boolean>({ max: ANSWERS_MAX, clock });
 
   const has = async (member: Member, cid: Cid, signal: AbortSignal): Promise<boolean> => {
-    const target = member.isSelf
-      ? client.own('storage')
-      : { peerId: member.peerId, origin: member.http.storage };
+    const target = member.isSelf ? client.own('storage') : targetAt(member, 'storage');
     try {
       const options = { signal, timeoutMs: HAVE_TIMEOUT_MS };
       const { bits } = await client.call(

@@ -3,7 +3,7 @@
  * names the blocks, computes what the right proofs are, and compares.
  */
 import { randomBytes } from 'node:crypto';
-import type { Log, PeerClient, Target } from '@shoal/chassis';
+import { type Log, type PeerClient, type Target, targetAt } from '@shoal/chassis';
 import {
   type BlockPlace,
   type Cid,
@@ -76,7 +76,7 @@ export class ProofClient {
     const options = { signal, timeoutMs: CALL_TIMEOUT_MS };
     for (const cid of cids.slice(0, REPORTS_MAX))
       this.#client
-        .call(storageOf(member), storageRoutes.checkBlock, { params: { cid } }, options)
+        .call(targetAt(member, 'storage'), storageRoutes.checkBlock, { params: { cid } }, options)
         .catch((err: unknown) => this.#log.debug({ err, cid }, 'unproved copy not reported'));
   }
 
@@ -127,7 +127,7 @@ export class ProofClient {
     try {
       const args = { body: { nonce, cids } };
       const { proofs } = await this.#client.call(
-        storageOf(member),
+        targetAt(member, 'storage'),
         storageRoutes.proveBlocks,
         args,
         options,
@@ -170,5 +170,3 @@ function compare({ place, cid }: Named, expected = NO_PROOF, given = NO_PROOF): 
   if (given === expected) return { place, cid, outcome: 'proved' };
   return { place, cid, outcome: given === NO_PROOF ? 'denied' : 'failed' };
 }
-
-const storageOf = ({ peerId, http }: Member): Target => ({ peerId, origin: http.storage });

@@ -1,7 +1,7 @@
 /** Asks a discovery service who it is; what it answers is signed over a nonce of ours, hence not a replay. */
 import { randomBytes } from 'node:crypto';
-import type { PeerClient } from '@shoal/chassis';
-import { discoveryRoutes, type MemberRecord, type PeerId } from '@shoal/protocol';
+import type { PeerClient, Target } from '@shoal/chassis';
+import { discoveryRoutes, type MemberRecord } from '@shoal/protocol';
 import type { AgedRecord } from '../network/messages.ts';
 import { isAuthentic, read, type Signed } from '../network/signed.ts';
 
@@ -17,7 +17,7 @@ export interface Met {
 
 /** @throws Error when no process answers there, or not with the key of this peer. */
 export async function meet(
-  { peerId, origin }: { readonly peerId: PeerId; readonly origin: string },
+  target: Target,
   {
     client,
     introduction,
@@ -31,13 +31,13 @@ export async function meet(
 ): Promise<Met> {
   const nonce = randomBytes(24).toString('base64url');
   const { own: answer, others } = await client.call(
-    { peerId, origin },
+    target,
     discoveryRoutes.meet,
     { body: { nonce, record: introduction } },
     { signal, timeoutMs: CALL_TIMEOUT_MS },
   );
   const record = read('member', answer).content;
   const isLive = record?.run?.nonce === nonce && isAuthentic('member', record, answer);
-  if (!isLive || record.peerId !== peerId) throw new Error('another peer answers there');
+  if (!isLive || record.peerId !== target.peerId) throw new Error('another peer answers there');
   return { record, others };
 }

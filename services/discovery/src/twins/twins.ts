@@ -18,7 +18,14 @@
  * not silence us. A record of a twin from before it was found gone is such an old one too. Starts are ordered
  * by incarnation: with a clock that is behind, on another machine, the copy may count as the earlier one.
  */
-import { type Log, type Loops, type PeerClient, RecentMap } from '@shoal/chassis';
+import {
+  type Log,
+  type Loops,
+  type PeerClient,
+  RecentMap,
+  type Target,
+  targetAt,
+} from '@shoal/chassis';
 import { IdentityInUse, type MemberRecord, type PeerId, type TwinReport } from '@shoal/protocol';
 import { compareRecords } from '@shoal/swarm';
 import type { Metrics } from '../metrics.ts';
@@ -49,7 +56,7 @@ export interface TwinsDeps {
   /** Our own record as it is signed now. */
   readonly own: () => { readonly record: MemberRecord; readonly signed: Signed };
   /** Where discovery services of members that are up answer. */
-  readonly members: () => readonly { readonly peerId: PeerId; readonly origin: string }[];
+  readonly members: () => readonly Target[];
   readonly learn: (records: readonly AgedRecord[], from: PeerId) => void;
   /** Makes our records newer than this incarnation. */
   readonly outbid: (incarnation: number) => Promise<void>;
@@ -175,15 +182,13 @@ export class Twins {
   }
 
   async #look(): Promise<void> {
-    const { self, ownRun, clock, nowMs, heartbeatMs, log } = this.#deps;
+    const { ownRun, clock, nowMs, heartbeatMs, log } = this.#deps;
     const seenBeforeMs = clock() - HEARTBEATS_GONE * heartbeatMs();
     for (const { record } of this.#runs.noteGone({ seenBeforeMs, wallMs: nowMs() }))
       log.info({ twin: record.http.gateway }, 'the other process under this identity is gone');
     this.#decide();
     const results = await Promise.allSettled(
-      this.#runs
-        .present()
-        .map(({ record }) => this.#meet({ peerId: self, origin: record.http.discovery })),
+      this.#runs.present().map(({ record }) => this.#meet(targetAt(record, 'discovery'))),
     );
     // A twin may be out of our reach, and not out of the members'.
     const isLost = ownRun.isAside && results.some(({ status }) => status === 'rejected');
@@ -194,17 +199,17 @@ export class Twins {
 
   /** Meets the process where a record of ours leads, at most once in a heartbeat: members relay any number. */
   async #ask(record: MemberRecord): Promise<void> {
-    const { self, own, clock, heartbeatMs, log } = this.#deps;
+    const { own, clock, heartbeatMs, log } = this.#deps;
     const origin = record.http.discovery;
     const lastMs = this.#calledAtMs.peek(origin) ?? -Infinity;
     if (origin === own().record.http.discovery || clock() - lastMs < heartbeatMs()) return;
     this.#calledAtMs.set(origin, clock());
-    await this.#meet({ peerId: self, origin }).catch((err: unknown) =>
+    await this.#meet(targetAt(record, 'discovery')).catch((err: unknown) =>
       log.debug({ err, origin }, 'no twin answers where an earlier run was'),
     );
   }
 
-  async #meet(target: { readonly peerId: PeerId; readonly origin: string }): Promise<void> {
+  async #meet(target: Target): Promise<void> {
     const { self, ownRun, client, own, learn } = this.#deps;
     const { signal } = this.#stop;
     const introduction = own().signed;

@@ -13,6 +13,7 @@ import {
   createProver,
   createRegistry,
   createServer,
+  identityOf,
   mountRaw,
 } from '@shoal/chassis';
 import { readJob } from '@shoal/chassis/queue';
@@ -24,7 +25,7 @@ import {
   FileHealth,
   HaveMap,
   MemberRecord,
-  PeerId,
+  type PeerId,
   PeersReply,
   Pin,
   QUEUES,
@@ -38,7 +39,6 @@ import {
   transferRoutes,
 } from '@shoal/protocol';
 import { openTemporaryFolder } from '@shoal/testkit';
-import { base58btc } from 'multiformats/bases/base58';
 import * as z from 'zod';
 import { createAnnounce } from '../../src/holders/announce.ts';
 import { createAsk } from '../../src/network/ask.ts';
@@ -90,12 +90,8 @@ interface Liar {
 }
 
 function createPeer(): Liar {
-  const { privateKey: key, publicKey } = generateKeyPairSync('ed25519');
-  const seed = Buffer.from(String(key.export({ format: 'jwk' }).d), 'base64url');
-  const raw = Buffer.from(String(publicKey.export({ format: 'jwk' }).x), 'base64url');
-  const prefix = Uint8Array.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20);
-  const peerId = PeerId.parse(base58btc.baseEncode(Buffer.concat([prefix, raw])));
-  return { peerId, key, privateKeyRaw: Buffer.concat([seed, raw]) };
+  const { privateKey: key } = generateKeyPairSync('ed25519');
+  return { ...identityOf(key), key };
 }
 
 /** Signs whatever it is given, as a member that lies does. */
@@ -150,6 +146,7 @@ function memberOf({ peerId }: Liar, part: { [name: string]: Json } = {}): { [nam
     blocks: 1,
     leaving: false,
     draining: false,
+    tls: true,
     run: { id: 'r', sinceMs: 1, isAside: false, nonce: 'n' },
     ...part,
   };
@@ -189,9 +186,9 @@ const mapOf = (root: string, blocks = 3): { [name: string]: Json } => ({
 /** What a peer says of itself, apart from what membership adds. */
 function factsOf(record: Json): OwnFacts {
   const { libp2p, http, domain, version, ...rest } = MemberRecord.parse(record);
-  const { capacityBytes, usedBytes, freeBytes, blocks, draining } = rest;
+  const { capacityBytes, usedBytes, freeBytes, blocks, draining, tls } = rest;
   const space = { capacityBytes, usedBytes, freeBytes, blocks };
-  return { libp2p, http, domain, version, draining, ...space };
+  return { libp2p, http, domain, version, draining, tls, ...space };
 }
 
 /** The mechanisms of one peer, and the lie that its only neighbour answers every question with. */

@@ -9,7 +9,7 @@ import { tcp } from '@libp2p/tcp';
 import { lpStream } from '@libp2p/utils';
 import { yamux } from '@libp2p/yamux';
 import { multiaddr } from '@multiformats/multiaddr';
-import { createLog } from '@shoal/chassis';
+import { createLog, identityOf } from '@shoal/chassis';
 import { eventually } from '@shoal/testkit';
 import { createLibp2p } from 'libp2p';
 import { createMetrics } from '../../src/metrics.ts';
@@ -37,12 +37,11 @@ interface Member {
 
 async function open(key: Uint8Array = swarmKey): Promise<Member> {
   const { privateKey } = generateKeyPairSync('ed25519');
-  const { d, x } = privateKey.export({ format: 'jwk' });
   const metrics = createMetrics();
   const asked: string[] = [];
   let log = '';
   const engine = await startLibp2p({
-    privateKeyRaw: Buffer.concat([d, x].map((part) => Buffer.from(String(part), 'base64url'))),
+    privateKeyRaw: identityOf(privateKey).privateKeyRaw,
     swarmKey: key,
     listen: ['/ip4/127.0.0.1/tcp/0'],
     mdns: false,
@@ -208,7 +207,7 @@ describe('a member', () => {
     const [metrics, log] = [createMetrics(), createLog('test', 'silent')];
     const options = { swarmKey, metrics, log };
     const { connectionProtector } = createHandshake(options);
-    const { connectionEncrypters } = createHandshake({ ...options, wireVersion: 3 });
+    const { connectionEncrypters } = createHandshake({ ...options, wireVersion: WIRE_VERSION + 1 });
     const liar = await openStranger({ connectionProtector, connectionEncrypters });
     expect(await outcomeOf(liar.node.dial(multiaddr(member.address), { signal: soon() }))).toBe(
       'refused',

@@ -1,12 +1,11 @@
 /** Real discovery processes, and a member that has the swarm's key and signs what no honest one would. */
-import { generateKeyPairSync, type KeyObject, randomUUID, sign } from 'node:crypto';
+import { generateKeyPairSync, randomUUID, sign } from 'node:crypto';
 import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { createLog, readSwarmKey } from '@shoal/chassis';
-import { ClockWrong, discoveryRoutes, PeerId } from '@shoal/protocol';
+import { createLog, identityOf, readSwarmKey } from '@shoal/chassis';
+import { ClockWrong, discoveryRoutes, type PeerId } from '@shoal/protocol';
 import { eventually } from '@shoal/testkit';
-import { base58btc } from 'multiformats/bases/base58';
 import { createMetrics } from '../../src/metrics.ts';
 import type { Engine } from '../../src/network/engine.ts';
 import { startLibp2p } from '../../src/network/libp2p-engine.ts';
@@ -31,13 +30,10 @@ interface Liar extends AsyncDisposable {
 }
 
 async function startLiar(target: TestPeer): Promise<Liar> {
-  const { privateKey: key, publicKey } = generateKeyPairSync('ed25519');
-  const jwk = (part: 'd' | 'x', from: KeyObject) =>
-    Buffer.from(String(from.export({ format: 'jwk' })[part]), 'base64url');
-  const raw = jwk('x', publicKey);
-  const prefix = Uint8Array.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20);
+  const { privateKey: key } = generateKeyPairSync('ed25519');
+  const { peerId, privateKeyRaw } = identityOf(key);
   const engine = await startLibp2p({
-    privateKeyRaw: Buffer.concat([jwk('d', key), raw]),
+    privateKeyRaw,
     swarmKey: readSwarmKey(peers.keyFile),
     listen: ['/ip4/127.0.0.1/tcp/0'],
     audience: () => [],
@@ -54,7 +50,7 @@ async function startLiar(target: TestPeer): Promise<Liar> {
   });
   await engine.dial([`/ip4/127.0.0.1/tcp/${target.libp2pPort}`], { signal });
   return {
-    peerId: PeerId.parse(base58btc.baseEncode(Buffer.concat([prefix, raw]))),
+    peerId,
     engine,
     sign(kind, content) {
       const payload = JSON.stringify(content);

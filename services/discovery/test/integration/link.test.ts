@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
-import { createLog } from '@shoal/chassis';
+import { createLog, identityOf } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
 import { eventually } from '@shoal/testkit';
 import { createMetrics } from '../../src/metrics.ts';
@@ -28,8 +28,6 @@ const deadline = () => AbortSignal.timeout(10_000);
 
 async function open(): Promise<Node> {
   const { privateKey } = generateKeyPairSync('ed25519');
-  const { d, x } = privateKey.export({ format: 'jwk' });
-  const raw = Buffer.concat([d, x].map((part) => Buffer.from(String(part), 'base64url')));
   const node: Omit<Node, 'engine'> & { engine?: Engine } = {
     news: [],
     asked: [],
@@ -37,7 +35,7 @@ async function open(): Promise<Node> {
     answer: async (body) => body,
   };
   node.engine = await startLibp2p({
-    privateKeyRaw: raw,
+    privateKeyRaw: identityOf(privateKey).privateKeyRaw,
     swarmKey,
     listen: ['/ip4/127.0.0.1/tcp/0'],
     mdns: false,

@@ -8,8 +8,10 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { env as ownEnv } from 'node:process';
 import { createBits, encodeBits, hashBlock, setBit } from '@shoal/blocks';
 import {
+  createHandshakeCounter,
   createLog,
   createPeerClient,
+  createPeerTls,
   createProver,
   createRegistry,
   createServer,
@@ -84,19 +86,25 @@ export async function startPeer(
 ): Promise<TestPeer> {
   const { folder, name, keyFile } = options;
   const dir = join(folder, name);
-  const { peerId } = openIdentity(join(dir, 'identity.key'));
+  const identity = openIdentity(join(dir, 'identity.key'));
+  const { peerId } = identity;
   const prover = createProver(readSwarmKey(keyFile), peerId, readLocalSecret(dir));
   const held = new Map<Cid, HaveMap>();
   const blocks = new Set<Cid>();
   let storageDelayMs = 0;
   let losses = 1;
   let noteLoss = Promise.withResolvers<void>();
+  const registry = createRegistry('storage');
   const storage = createServer({
     service: 'storage',
     log: createLog('storage', 'silent'),
-    registry: createRegistry('storage'),
+    registry,
     whyNotReady: () => undefined,
     hostNames: [],
+    peers: {
+      tls: createPeerTls(identity, readSwarmKey(keyFile)),
+      handshakes: createHandshakeCounter('storage', registry),
+    },
   });
   const mounting = { app: storage, prover, self: peerId };
   mount(mounting, storageRoutes.stats, async () => ({

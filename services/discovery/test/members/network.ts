@@ -4,9 +4,8 @@
  */
 import { generateKeyPairSync } from 'node:crypto';
 import { setImmediate as nextTick } from 'node:timers/promises';
-import { createLog, createLoops } from '@shoal/chassis';
-import { PeerId } from '@shoal/protocol';
-import { base58btc } from 'multiformats/bases/base58';
+import { createLog, createLoops, identityOf } from '@shoal/chassis';
+import type { PeerId } from '@shoal/protocol';
 import { FailureDetector } from '../../src/members/failure.ts';
 import { Membership } from '../../src/members/membership.ts';
 import { createMetrics } from '../../src/metrics.ts';
@@ -20,7 +19,6 @@ export const PING_MS = 1000;
 /** Two of them is the time that a suspect has. */
 export const HEARTBEAT_MS = 10 * PING_MS;
 const log = createLog('discovery', 'silent');
-const PEER_ID_PREFIX = Uint8Array.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20);
 
 export interface Node {
   readonly peerId: PeerId;
@@ -40,12 +38,7 @@ export class Network {
 
   add(): Node {
     const { privateKey } = generateKeyPairSync('ed25519');
-    const { d, x } = privateKey.export({ format: 'jwk' });
-    const [seed, raw] = [d, x].map((part) => Buffer.from(String(part), 'base64url'));
-    const privateKeyRaw = Buffer.concat([seed ?? '', raw ?? ''].map((part) => Buffer.from(part)));
-    const self = PeerId.parse(
-      base58btc.baseEncode(Buffer.concat([PEER_ID_PREFIX, privateKeyRaw.subarray(32)])),
-    );
+    const { peerId: self, privateKeyRaw } = identityOf(privateKey);
     const metrics = createMetrics();
     const clock = () => this.nowMs;
     const refusals = createRefusals({ clock, metrics, log });
@@ -73,6 +66,7 @@ export class Network {
         freeBytes: 1,
         blocks: 0,
         draining: false,
+        tls: true,
       }),
       heartbeatMs: HEARTBEAT_MS,
       pingMs: PING_MS,

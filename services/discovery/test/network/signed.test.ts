@@ -1,7 +1,7 @@
 import { generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
-import { PeerId, type Pin } from '@shoal/protocol';
-import { base58btc } from 'multiformats/bases/base58';
+import { identityOf } from '@shoal/chassis';
+import type { PeerId, Pin } from '@shoal/protocol';
 import {
   createSigner,
   isAuthentic,
@@ -14,12 +14,9 @@ import {
 import { draft } from '../integration/peer.ts';
 
 function createPeer() {
-  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
-  const seed = Buffer.from(String(privateKey.export({ format: 'jwk' }).d), 'base64url');
-  const raw = Buffer.from(String(publicKey.export({ format: 'jwk' }).x), 'base64url');
-  const prefix = Uint8Array.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20);
-  const peerId = PeerId.parse(base58btc.baseEncode(Buffer.concat([prefix, raw])));
-  return { peerId, key: privateKey, signer: createSigner(Buffer.concat([seed, raw])) };
+  const { privateKey } = generateKeyPairSync('ed25519');
+  const { peerId, privateKeyRaw } = identityOf(privateKey);
+  return { peerId, key: privateKey, signer: createSigner(privateKeyRaw) };
 }
 const pinOf = (origin: PeerId, name = 'x'): Pin => ({
   ...draft(name),

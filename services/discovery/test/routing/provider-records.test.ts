@@ -1,22 +1,14 @@
 import { describe, expect, it } from '@jest/globals';
 import { generateKeyPairSync } from 'node:crypto';
-import { base58btc } from 'multiformats/bases/base58';
-import { type Member, PeerId, ROUTING_RECORDS_MAX } from '@shoal/protocol';
+import { identityOf } from '@shoal/chassis';
+import { type Member, ROUTING_RECORDS_MAX } from '@shoal/protocol';
 import { gatewayAddress, toRecords } from '../../src/routing/provider-records.ts';
-
-function newPeerId(): PeerId {
-  const { x } = generateKeyPairSync('ed25519').publicKey.export({ format: 'jwk' });
-  const head = Uint8Array.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20);
-  return PeerId.parse(
-    base58btc.baseEncode(Buffer.concat([head, Buffer.from(String(x), 'base64url')])),
-  );
-}
 
 function member(gateway: string): Member {
   const origin = 'http://127.0.0.1:1';
   return {
     v: 1,
-    peerId: newPeerId(),
+    peerId: identityOf(generateKeyPairSync('ed25519').privateKey).peerId,
     incarnation: 1,
     seq: 1,
     libp2p: [],
@@ -29,6 +21,7 @@ function member(gateway: string): Member {
     blocks: 0,
     leaving: false,
     draining: false,
+    tls: true,
     state: 'alive',
     isSelf: false,
     seenMsAgo: 0,

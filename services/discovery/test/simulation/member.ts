@@ -2,18 +2,17 @@
  * A member of a simulated swarm: the product's own wiring of discovery (start.ts) on a simulated network, with its
  * state in LMDB on a real disk. What it holds is stated here; there are no services beside it.
  */
-import { createHash, createPrivateKey, createPublicKey } from 'node:crypto';
+import { createHash, createPrivateKey, type KeyObject } from 'node:crypto';
 import { join } from 'node:path';
-import { createLog, createLoops, type PeerClient } from '@shoal/chassis';
+import { createLog, createLoops, identityOf, type PeerClient } from '@shoal/chassis';
 import {
   type Cid,
   type HaveMap,
-  PeerId,
+  type PeerId,
   SERVICES,
   ServiceUnavailable,
   transferRoutes,
 } from '@shoal/protocol';
-import { base58btc } from 'multiformats/bases/base58';
 import { DiscoveryConfig } from '../../src/config.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { OwnAddress } from '../../src/network/own-address.ts';
@@ -35,7 +34,6 @@ import type { Network } from './network.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
 const LIBP2P_PORT = 4001;
-const PEER_ID_PREFIX = Uint8Array.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20);
 /** Before the 32 bytes of an Ed25519 key in PKCS #8 (RFC 8410). */
 const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
 const log = createLog('discovery', 'silent');
@@ -66,10 +64,7 @@ export async function startMember(
   { seed, index, seeds, folder, time }: MemberOptions,
 ): Promise<SimulatedMember> {
   await using stack = new AsyncDisposableStack();
-  const privateKeyRaw = keyOf(`${seed}/${index}`);
-  const self = PeerId.parse(
-    base58btc.baseEncode(Buffer.concat([PEER_ID_PREFIX, privateKeyRaw.subarray(32)])),
-  );
+  const { peerId: self, privateKeyRaw } = identityOf(keyOf(`${seed}/${index}`));
   const host = addressOf(index);
   const own = endpointsOf(host);
   const config = DiscoveryConfig.parse({
@@ -89,7 +84,7 @@ export async function startMember(
   const state = stack.use(openState(join(folder, self)));
   waitForDisk(state.pins, time);
   const held = new Map<Cid, HaveMap>();
-  const ground: Omit<Ground, 'prover'> = {
+  const ground: Omit<Ground, 'prover' | 'tls'> = {
     config,
     log,
     self,
@@ -169,14 +164,11 @@ function waitForDisk(pins: PinStore, time: VirtualTime): void {
   ) => time.whileBusy(updateAll(changes, seal));
 }
 
-/** Seed and public key. */
-function keyOf(name: string): Buffer {
+function keyOf(name: string): KeyObject {
   const seed = createHash('sha256').update(name).digest();
-  const key = createPrivateKey({
+  return createPrivateKey({
     key: Buffer.concat([PKCS8_PREFIX, seed]),
     format: 'der',
     type: 'pkcs8',
   });
-  const { x } = createPublicKey(key).export({ format: 'jwk' });
-  return Buffer.concat([seed, Buffer.from(String(x), 'base64url')]);
 }

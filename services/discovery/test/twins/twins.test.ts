@@ -42,6 +42,7 @@ function recordOf(run: PeerRun, part: Partial<MemberRecord> = {}): MemberRecord 
     blocks: 0,
     leaving: false,
     draining: false,
+    tls: true,
     run,
     ...part,
   };

@@ -4,8 +4,15 @@
  * time for a block is bounded.
  */
 import type { ServerResponse } from 'node:http';
+import { TLSSocket } from 'node:tls';
 import type { BlockBytes } from '../disk/block-record.ts';
 import type { Metrics } from '../metrics.ts';
+
+/**
+ * Head and block go to TLS as one, for which they are copied into another buffer; the size is a guess.
+ * Past it: the head goes first, by itself.
+ */
+const COPIED_SIZE_MAX_BYTES = 64 * 1024;
 
 /** How the bytes of a block are described, also to HEAD. */
 export const blockHeaders = (sizeBytes: number) => ({
@@ -35,5 +42,7 @@ export function sendBlock(
     block[Symbol.dispose]();
   });
   response.writeHead(200, blockHeaders(block.bytes.length));
+  if (response.socket instanceof TLSSocket && block.bytes.length > COPIED_SIZE_MAX_BYTES)
+    response.flushHeaders();
   response.end(block.bytes);
 }

@@ -1,5 +1,12 @@
 /** The members as transfers see them: who is asked for a block, whom it is placed on, whose copies count. */
-import { type Log, type Loops, MemberTable, type PeerClient, type Target } from '@shoal/chassis';
+import {
+  type Log,
+  type Loops,
+  MemberTable,
+  type PeerClient,
+  type Target,
+  targetAt,
+} from '@shoal/chassis';
 import { partitionOf } from '@shoal/blocks';
 import type { Cid, Member, PeerId, Service } from '@shoal/protocol';
 import { createPlacement, domainKey } from '@shoal/swarm';
@@ -71,9 +78,7 @@ export function targetOf(
   service: Service,
   client: Pick<PeerClient, 'own'>,
 ): Target {
-  return member.isSelf
-    ? client.own(service)
-    : { peerId: member.peerId, origin: member.http[service] };
+  return member.isSelf ? client.own(service) : targetAt(member, service);
 }
 
 /** A short name: it is remembered with every settled file. */
