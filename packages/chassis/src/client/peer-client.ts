@@ -15,6 +15,7 @@ import {
 import { Agent, type Dispatcher } from 'undici';
 import type * as z from 'zod';
 import { Deadline } from '../process/deadline.ts';
+import { orAborted } from '../process/or-aborted.ts';
 import type { PeerTls } from '../tls/peer-tls.ts';
 import { createByteClient } from './byte-client.ts';
 import type { ByteRequest } from './connection.ts';
@@ -132,7 +133,7 @@ export function createPeerClient(deps: {
     let answer: Dispatcher.ResponseData;
     let text: string;
     try {
-      answer = await (way?.pools.to(target) ?? agent).request({
+      const asking = (way?.pools.to(target) ?? agent).request({
         origin: target.origin,
         path,
         method: method as Dispatcher.HttpMethod,
@@ -146,6 +147,9 @@ export function createPeerClient(deps: {
         body: body ?? null,
         signal: deadline.signal,
       });
+      // undici ends a request that has no connection yet with the attempt to get one, of which others may come before;
+      // it sends nothing of one whose signal has fired.
+      answer = await orAborted(asking, deadline.signal);
       text = await answer.body.text();
     } catch (cause) {
       signal.throwIfAborted();

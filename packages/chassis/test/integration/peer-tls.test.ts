@@ -1,7 +1,12 @@
 /** One port that speaks TLS to peers and plain HTTP to everybody, as members, strangers and clients find it. */
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { connect as connectPlain, createServer as createPlainServer, type Socket } from 'node:net';
+import {
+  type AddressInfo,
+  connect as connectPlain,
+  createServer as createPlainServer,
+  type Socket,
+} from 'node:net';
 import { env as ownEnv, execPath } from 'node:process';
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -37,6 +42,23 @@ describe('a member', () => {
         caller: member.peerId,
       });
     expect(await service.handshakes('member')).toBeLessThan(before + 5); // connections are kept
+  });
+
+  it('waits no longer for a peer that stands still than each call says, however many there are', async () => {
+    let connections = 0;
+    const still = createPlainServer(() => void (connections += 1)).listen(0, '127.0.0.1');
+    await once(still, 'listening');
+    const { port } = still.address() as AddressInfo; // of a server that listens
+    await using own = clientOf(member);
+    const there = { ...target(), origin: `http://127.0.0.1:${port}` };
+    const calls = Array.from({ length: 100 }, () =>
+      own.call(there, whoami('peer'), {}, { signal, timeoutMs: 200 }),
+    );
+    for (const end of await Promise.allSettled(calls))
+      expect(end).toMatchObject({ reason: expect.any(ServiceUnavailable) });
+    // All ended with their own time: the first attempts to connect were still under way.
+    expect(connections).toBeLessThanOrEqual(8);
+    still.close();
   });
 
   it('asks over several connections at once', async () => {

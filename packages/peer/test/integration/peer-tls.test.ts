@@ -64,7 +64,7 @@ describe('two peers', () => {
   it('of which one has it off give each other none, and both say why', async () => {
     const { swarm, one, two } = await startTwo('on', 'off');
     await using _ = swarm;
-    expect((await toldBy(one)).toSorted()).toEqual([false, true]);
+    expect((await toldBy(one)).filter((isTold) => isTold)).toHaveLength(1);
     for (const [here, there] of [
       [one, two],
       [two, one],

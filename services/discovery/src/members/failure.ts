@@ -33,7 +33,7 @@ const UNLINKED_SILENT_SHARE = 5;
 const ANSWER_SHARE = 0.5;
 /** The same until it counts as silent. */
 const SILENCE_SHARE = 1.5;
-/** In a large swarm, one of so many turns is that of the member that was silent for longest: each has its turn. */
+/** In a large swarm, one of this many turns is that of the member that was silent for longest: each has its turn. */
 const TURNS_IN_ORDER = 4;
 /** Members that are asked to try. */
 const HELPERS = 3;
