@@ -127,6 +127,21 @@ describe('a member', () => {
     expect(table.get(A)?.state).toBe('down');
   });
 
+  it('that is a suspect is cleared by a newer record than it was suspected under, and by no other', () => {
+    const table = open();
+    table.learn(news({ seq: 1 }, 0), 0);
+    // Somebody else had record 3 of it, which comes here only now.
+    expect(table.suspect(A, 10, { incarnation: 1, seq: 3 })).toBe(true);
+    table.learn(news({ seq: 3 }, 20), 20);
+    expect(table.get(A)).toMatchObject({ state: 'suspect', record: { seq: 3 } });
+    // A later suspicion counts, also of one that is a suspect already.
+    expect(table.suspect(A, 30, { incarnation: 1, seq: 4 })).toBe(false);
+    table.learn(news({ seq: 4 }, 40), 40);
+    expect(table.get(A)?.state).toBe('suspect');
+    table.learn(news({ seq: 5 }, 50), 50);
+    expect(table.get(A)).toMatchObject({ state: 'alive', suspectUnder: undefined });
+  });
+
   it('that stays a suspect for too long is down, however young its last sign of life is', () => {
     const suspicionMs = () => 1000;
     const settings = { self: SELF, outAfterMs: OUT_MS, version: 0, suspicionMs };

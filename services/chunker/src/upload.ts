@@ -40,14 +40,17 @@ export async function upload(
   { signal }: { signal: AbortSignal },
 ): Promise<Uploaded> {
   const receiving: Promise<ReceivedFile>[] = [];
+  const failures: unknown[] = [];
   let received: ReceivedFile[];
   try {
     for await (const file of files) {
       const { promise: isRead, resolve: onRead } = Promise.withResolvers<void>();
       const next = receive(file, deps, { signal, onRead });
-      next.catch(() => undefined); // heard of below
+      next.catch((error: unknown) => failures.push(error));
       receiving.push(next);
       await Promise.race([isRead, next]);
+      // Of a file before it: the rest of the form is not read for nothing.
+      if (failures.length > 0) throw failures[0];
       await receiving.at(-UNDER_WAY_MAX);
     }
     received = await Promise.all(receiving);

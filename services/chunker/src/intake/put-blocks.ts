@@ -18,16 +18,14 @@ import {
   type Lease,
   SMALL_BLOCKS_MAX,
   storageRoutes,
-  transferRoutes,
 } from '@shoal/protocol';
 import type { Metrics } from '../metrics.ts';
 import type { ChunkBuffers } from './chunk-buffers.ts';
 import { type NamedBlock, NamedBatches } from './named-batches.ts';
+import { sendSmall } from './small-files.ts';
 
 /** Blocks in a batch for our storage, which writes a file for each. */
 const BATCH_BLOCKS_MAX = 512;
-/** Longest wait for copies of a batch. Past it: it is stored here, and copied by jobs. */
-const SPREAD_TIMEOUT_MS = 15_000;
 
 export interface Leaf {
   readonly cid: Cid;
@@ -203,16 +201,12 @@ async function sendSpread(
   { client, metrics, log }: SendDeps,
   { signal }: { signal: AbortSignal },
 ): Promise<readonly number[]> {
-  const frames = blocks.map(({ cid, bytes }) => ({ codec: codecOf(cid), bytes }));
   try {
-    const reply = await client.send(
-      client.own('transfer'),
-      transferRoutes.spreadBlocks,
-      { query, bytes: encodeFrames(frames) },
-      { signal, timeoutMs: SPREAD_TIMEOUT_MS },
-    );
-    for (const { codec } of frames) metrics.blocks.inc({ kind: codec === 'raw' ? 'leaf' : 'node' });
-    return reply.blocks.map(({ cid, copies }, at) => (cid === blocks[at]?.cid ? copies : 0));
+    const copies = await sendSmall(blocks, query, client, { signal });
+    for (const [at, { cid }] of blocks.entries())
+      if ((copies[at] ?? 0) > 0)
+        metrics.blocks.inc({ kind: codecOf(cid) === 'raw' ? 'leaf' : 'node' });
+    return copies;
   } catch (err) {
     signal.throwIfAborted();
     log.debug({ err, blocks: blocks.length }, 'blocks not spread, storing them here');

@@ -3,6 +3,7 @@
  * together to this peer's transfer service, which stores each where it belongs and answers how many peers have made
  * it durable. A failure between that and the pin leaves blocks that no pin reaches, for the sweep.
  */
+import { codecOf } from '@shoal/blocks';
 import { Gather, type Log, type PeerClient } from '@shoal/chassis';
 import {
   type Cid,
@@ -12,6 +13,7 @@ import {
   MiB,
   transferRoutes,
 } from '@shoal/protocol';
+import type * as z from 'zod';
 
 /** A file up to this size is small. Past it: it is stored under a lease, and copied by jobs. */
 export const SMALL_FILE_MAX_BYTES = 64 * KiB;
@@ -21,12 +23,36 @@ const BATCH_SIZE_MAX_BYTES = MiB;
 const WAIT_MAX_MS = 50;
 /** Batches of one kind under way at once: one waits for the slowest of its holders. Past it: files wait for a batch. */
 const BATCHES_MAX = 2;
-/** Longest wait for copies. Past it: the file is stored as any other is. */
+/** Longest wait for copies. Past it: they are stored here, and copied by jobs. */
 const SPREAD_TIMEOUT_MS = 15_000;
 
 interface SmallFile {
   readonly cid: Cid;
   readonly bytes: Uint8Array;
+}
+
+/**
+ * Hands small blocks to this peer's transfer service, as whole files or under a lease. Answers for each how many peers
+ * made it durable and proved it, 0 for none that is known.
+ * @throws Problem when transfer can't, or does not answer.
+ */
+export async function sendSmall(
+  blocks: readonly SmallFile[],
+  query: z.input<typeof transferRoutes.spreadBlocks.query>,
+  client: PeerClient,
+  { signal }: { signal: AbortSignal },
+): Promise<number[]> {
+  const frames = blocks.map(({ cid, bytes }) => ({ codec: codecOf(cid), bytes }));
+  const reply = await client.send(
+    client.own('transfer'),
+    transferRoutes.spreadBlocks,
+    { query, bytes: encodeFrames(frames) },
+    { signal, timeoutMs: SPREAD_TIMEOUT_MS },
+  );
+  return blocks.map(({ cid }, at) => {
+    const said = reply.blocks[at];
+    return said?.cid === cid ? said.copies : 0;
+  });
 }
 
 export class SmallFiles {
@@ -85,12 +111,6 @@ export class SmallFiles {
     files: readonly SmallFile[],
     query: { readonly replicas: number; readonly copies: number },
   ): Promise<number[]> {
-    const { blocks } = await this.#client.send(
-      this.#client.own('transfer'),
-      transferRoutes.spreadBlocks,
-      { query, bytes: encodeFrames(files.map(({ bytes }) => ({ codec: 'raw', bytes }))) },
-      { signal: this.#stopping, timeoutMs: SPREAD_TIMEOUT_MS },
-    );
-    return blocks.map(({ cid, copies }, at) => (cid === files[at]?.cid ? copies : 0));
+    return await sendSmall(files, query, this.#client, { signal: this.#stopping });
   }
 }
