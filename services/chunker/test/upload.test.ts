@@ -1,7 +1,7 @@
 import { expect, it } from '@jest/globals';
 import type { IncomingFile } from '../src/request/read-body.ts';
 import { upload } from '../src/upload.ts';
-import { paper } from './paper.ts';
+import { paper } from './intake/paper.ts';
 
 const { signal } = new AbortController();
 const FILES = 50;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { ServiceUnavailable, StorageFull } from '@shoal/protocol';
-import { openIntake } from '../src/intake/intake.ts';
-import { pinAndConfirm } from '../src/intake/pin-and-confirm.ts';
+import { openIntake } from '../../src/intake/intake.ts';
+import { pinAndConfirm } from '../../src/intake/pin-and-confirm.ts';
 import { paper } from './paper.ts';
 
 const { signal } = new AbortController();

@@ -1,9 +1,9 @@
 import { hashBlock } from '@shoal/blocks';
 import { createLog, createRegistry, type PeerClient } from '@shoal/chassis';
 import { CHUNK_SIZE_BYTES } from '@shoal/protocol';
-import { openHold } from '../src/intake/hold.ts';
-import type { IntakeDeps } from '../src/intake/intake.ts';
-import { createMetrics } from '../src/metrics.ts';
+import { openHold } from '../../src/intake/hold.ts';
+import type { IntakeDeps } from '../../src/intake/intake.ts';
+import { createMetrics } from '../../src/metrics.ts';
 
 const { signal } = new AbortController();
 

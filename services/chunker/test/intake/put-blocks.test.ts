@@ -2,8 +2,8 @@ import { describe, expect, it } from '@jest/globals';
 import { hashBlock } from '@shoal/blocks';
 import { createLog, createRegistry, type PeerClient } from '@shoal/chassis';
 import { type Cid, decodeFrames, Lease, ServiceUnavailable } from '@shoal/protocol';
-import { BlockPuts } from '../src/intake/put-blocks.ts';
-import { createMetrics } from '../src/metrics.ts';
+import { BlockPuts } from '../../src/intake/put-blocks.ts';
+import { createMetrics } from '../../src/metrics.ts';
 
 const { signal } = new AbortController();
 const lease = Lease.parse('5d8bd1a8-9c4f-4c5c-8c7d-0d3c5a0ae0a1');

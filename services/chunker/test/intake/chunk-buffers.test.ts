@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { createChunkBuffers } from '../src/intake/chunk-buffers.ts';
+import { createChunkBuffers } from '../../src/intake/chunk-buffers.ts';
 
 const signal = new AbortController().signal;
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { createLog, type PeerClient } from '@shoal/chassis';
 import { MiB, ServiceUnavailable, StorageFull, storageRoutes } from '@shoal/protocol';
-import { createRoom } from '../src/intake/room.ts';
+import { createRoom } from '../../src/intake/room.ts';
 
 const { signal } = new AbortController();
 
