@@ -26,9 +26,9 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   'packages/protocol': [],
   'packages/blocks': ['protocol'],
   'packages/swarm': ['protocol'],
-  'packages/chassis': ['protocol'],
+  'packages/chassis': ['protocol', 'swarm'],
   'packages/sdk': ['protocol', 'blocks'],
-  'packages/cli': ['protocol', 'blocks', 'sdk', 'chassis'],
+  'packages/cli': ['protocol', 'blocks', 'swarm', 'sdk', 'chassis'],
   // The one part that imports services.
   'packages/peer': ['protocol', 'chassis', 'cli', ...SERVICES],
   'packages/testkit': ['protocol', 'blocks', 'sdk', 'chassis', 'cli'],
@@ -65,7 +65,7 @@ const ROOMS: Readonly<Record<string, { ground: readonly string[]; rooms: readonl
   'packages/swarm': { ground: [], rooms: [] },
   'packages/chassis': {
     ground: [],
-    rooms: ['process', 'redis', 'shares', 'tls', 'client', 'http'],
+    rooms: ['process', 'redis', 'shares', 'roster', 'tls', 'client', 'http'],
   },
   'packages/sdk': { ground: [], rooms: [] },
   'packages/cli': {

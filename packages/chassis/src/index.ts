@@ -26,6 +26,7 @@ export * from './client/proof.ts';
 export * from './http/proxy-path.ts';
 export * from './shares/rate-rule.ts';
 export * from './shares/recent-map.ts';
+export * from './roster/index.ts';
 export * from './process/run.ts';
 export * from './http/read-body.ts';
 export * from './http/server.ts';

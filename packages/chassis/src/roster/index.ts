@@ -1,0 +1,5 @@
+export * from './keys.ts';
+export * from './record.ts';
+export * from './roster.ts';
+export * from './roster-file.ts';
+export * from './signed-text.ts';
