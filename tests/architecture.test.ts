@@ -28,7 +28,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   'packages/swarm': ['protocol'],
   'packages/chassis': ['protocol', 'swarm'],
   'packages/sdk': ['protocol', 'blocks'],
-  'packages/cli': ['protocol', 'blocks', 'swarm', 'sdk', 'chassis'],
+  'packages/cli': ['protocol', 'blocks', 'sdk', 'chassis'],
   // The one part that imports services.
   'packages/peer': ['protocol', 'chassis', 'cli', ...SERVICES],
   'packages/testkit': ['protocol', 'blocks', 'sdk', 'chassis', 'cli'],
@@ -59,7 +59,7 @@ const ROOMS: Readonly<Record<string, { ground: readonly string[]; rooms: readonl
       'pin',
       'route',
     ],
-    rooms: ['problems', 'routes', 'http'],
+    rooms: ['rights', 'problems', 'routes', 'http'],
   },
   'packages/blocks': { ground: ['cid', 'read-cid'], rooms: ['dag'] },
   'packages/swarm': { ground: [], rooms: [] },

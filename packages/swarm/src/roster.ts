@@ -1,6 +1,6 @@
 /**
- * What a roster amounts to: a pure function of the set of its records, so that all who have the same records agree,
- * in whatever order they came. A removal wins for ever. Signatures were checked before.
+ * The reading of a roster: a pure function of the set of its records, so that all who have the same records agree,
+ * in whatever order they came. A removal wins forever. Signatures were checked before.
  *
  * Owners form a tree: each was added by one before it, or by the recovery key. Whom an owner stems from may remove it;
  * so of two that remove each other at most one has the right to.
@@ -43,7 +43,7 @@ export interface RosterView {
   readonly members: ReadonlyMap<PeerId, RosterMember>;
   readonly removed: ReadonlyMap<PeerId, Removal>;
   readonly invites: ReadonlyMap<KeyId, Invite>;
-  /** Who revoked each token: the record counts when that is an owner, or a key that its grants come from. */
+  /** By each token's key, the keys that revoked it: the record counts when that is an owner, or a key that its grants come from. */
   readonly revoked: ReadonlyMap<KeyId, ReadonlySet<KeyId>>;
   /** The records that count; what is in none of these may be forgotten. */
   readonly inForce: ReadonlySet<RecordId>;
@@ -87,7 +87,7 @@ export function readRoster(
   const admit = (peerId: PeerId, member: RosterMember): void => {
     const known = members.get(peerId);
     if (removed.has(peerId)) return;
-    // Who was added twice has the rights of both.
+    // A peer that was added twice has the rights of both.
     const mayChange = known?.mayChange === 'any' ? 'any' : member.mayChange;
     const name = names.get(peerId)?.name ?? known?.name ?? member.name;
     members.set(peerId, { ...(known ?? member), name, mayChange });

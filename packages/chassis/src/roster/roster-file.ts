@@ -18,7 +18,7 @@ import { syncFolder } from '../process/sync-folder.ts';
 import { Roster } from './roster.ts';
 
 const FILE = 'roster.json';
-/** Several changes at once are read as one. */
+/** Several changes at once are read as one. Past it: a later change is read by itself. */
 const SETTLE_MS = 20;
 
 /**

@@ -4,13 +4,13 @@
  * that never saw it.
  */
 import * as z from 'zod';
-import { TimeMs } from './bounded.ts';
-import { DAG_SIZE_MAX_BYTES } from './bytes.ts';
-import { Cid } from './cid.ts';
-import { SignedRecord } from './member.ts';
+import { TimeMs } from '../bounded.ts';
+import { DAG_SIZE_MAX_BYTES } from '../bytes.ts';
+import { Cid } from '../cid.ts';
+import { SignedRecord } from '../member.ts';
 import { GivenName, KeyId, RecordId } from './roster.ts';
 
-/** What every token of this kind begins with. */
+/** The first characters of every token of this kind. */
 export const TOKEN_PREFIX = 'shoal1.';
 /** Grants from an owner down to a token. Past it: the token is refused. */
 export const GRANTS_MAX = 4;
@@ -33,14 +33,14 @@ export const Grant = z.object({
   may: z.array(Right).min(1).max(Right.options.length),
   /** For one file, or one folder and what is in it; without it for all. */
   only: Cid.optional(),
-  /** Bytes of files that it put, kept at one time: those of a drop box. */
+  /** Bytes of files that it put, kept at once: those of a drop box. */
   maxBytes: z.int().min(0).max(DAG_SIZE_MAX_BYTES).optional(),
   expiresAtMs: TimeMs.optional(),
   atMs: TimeMs,
 });
 export type Grant = z.infer<typeof Grant>;
 
-/** What a token's text holds, as JSON in base64url after the prefix. */
+/** The content of a token's text, as JSON in base64url after the prefix. */
 export const TokenContent = z.object({
   /** Of the private key, 32 bytes in base64url. */
   seed: z

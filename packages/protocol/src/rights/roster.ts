@@ -4,8 +4,8 @@
  * A swarm without a genesis record has no roster: who knows the swarm key belongs to it.
  */
 import * as z from 'zod';
-import { label, TimeMs } from './bounded.ts';
-import { PeerId } from './cid.ts';
+import { label, TimeMs } from '../bounded.ts';
+import { PeerId } from '../cid.ts';
 
 /**
  * Records in a roster: at half a KB each what a peer reads in a moment.
@@ -23,7 +23,7 @@ const STANDING_MAX = 200;
 export const KeyId = PeerId;
 export type KeyId = PeerId;
 
-/** What a record is known by: the sha-256 of its text, in base64url. */
+/** The id of a record: the sha-256 of its text, in base64url. */
 export const RecordId = z
   .string()
   .length(43)
@@ -64,7 +64,7 @@ export const RosterRecord = z.discriminatedUnion('kind', [
   Genesis,
   /** By an owner, or by the recovery key. */
   z.object({ ...fields, kind: z.literal('add-owner'), key: KeyId, name: GivenName }),
-  /** By an owner that it stems from, or by the recovery key. What it signed is void, but for what `stands`. */
+  /** By an owner that it stems from, or by the recovery key. Its records are void, but for those in `stands`. */
   z.object({
     ...fields,
     kind: z.literal('remove-owner'),
@@ -79,7 +79,7 @@ export const RosterRecord = z.discriminatedUnion('kind', [
     name: GivenName.optional(),
     mayChange: MayChange,
   }),
-  /** By an owner: whoever has the private key that belongs to `key` may join by way of one member. */
+  /** By an owner: the holder of the private key that belongs to `key` may join by way of one member. */
   z.object({
     ...fields,
     kind: z.literal('invite'),
@@ -121,6 +121,6 @@ export const RosterRecord = z.discriminatedUnion('kind', [
 ]);
 export type RosterRecord = z.infer<typeof RosterRecord>;
 
-/** What the holder of an invitation signs with its key, and so with no other peer's id. */
+/** The text that the holder of an invitation signs with its key, and so with no other peer's id. */
 export const joinMessage = (swarm: RecordId, peerId: PeerId): string =>
   `shoal-join-v1\n${swarm}\n${peerId}`;
