@@ -370,7 +370,6 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Settle jobs that wait for Redis',
       past: 'dropped; the next look at every file finds them',
     },
-    'signed.ts KEYS_MAX': { what: 'Public keys kept', past: 'parsed again' },
     'standing.ts ANSWER_AGE_MAX_MS': {
       what: 'Age of an answer that tells of now',
       past: 'the file is `unknown`, with the number and its date, unless enough copies are confirmed without it',

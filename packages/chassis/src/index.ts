@@ -33,7 +33,7 @@ export * from './http/server.ts';
 export * from './process/service.ts';
 export * from './shares/seldom.ts';
 export * from './shares/shares.ts';
-export * from './process/sync-folder.ts';
+export * from './process/durable-files.ts';
 export * from './tls/handshake-counter.ts';
 export * from './tls/index.ts';
 export * from './shares/token-bucket.ts';

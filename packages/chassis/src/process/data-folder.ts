@@ -2,10 +2,10 @@
  * The form of a peer's data folder, as a number in its file `form`: a program that is older than the folder says so and
  * touches nothing, instead of reading half of it. docs/protocol.md has the list, and the rule for the next one.
  */
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError } from './config.ts';
-import { syncFolder } from './sync-folder.ts';
+import { replaceFile } from './durable-files.ts';
 
 /** Pins that are signed in batches. Folders of form 1 have no file that says so, and are read as they are. */
 export const DATA_FORM = 2;
@@ -43,18 +43,12 @@ function readForm(dir: string): number {
   return Number(form);
 }
 
-/** Whole or not at all, also when the power fails or another service of this peer does the same. */
 function writeForm(dir: string): void {
-  const draft = join(dir, `${FILE}.${process.pid}.${Date.now()}`);
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   try {
-    writeFileSync(draft, `${DATA_FORM}\n`, { flush: true });
-    renameSync(draft, join(dir, FILE));
-    syncFolder(dir);
+    replaceFile(join(dir, FILE), `${DATA_FORM}\n`);
   } catch (error) {
     // A peer whose disk is full still serves what it has; the next start marks it.
     if (!FULL_CODES.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
-  } finally {
-    rmSync(draft, { force: true });
   }
 }

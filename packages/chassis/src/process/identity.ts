@@ -15,7 +15,7 @@ import { dirname } from 'node:path';
 import { PeerId } from '@shoal/protocol';
 import { base58btc } from 'multiformats/bases/base58';
 import { ConfigError } from './config.ts';
-import { syncFolder } from './sync-folder.ts';
+import { syncFolder } from './durable-files.ts';
 
 export interface Identity {
   readonly peerId: PeerId;

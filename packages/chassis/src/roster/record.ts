@@ -1,7 +1,6 @@
 /** Signing and checking one record of the roster. */
-import { sign } from 'node:crypto';
 import {
-  joinMessage,
+  joinText,
   type PeerId,
   RecordId,
   refusalOf,
@@ -9,7 +8,7 @@ import {
   SignedRecord,
 } from '@shoal/protocol';
 import type { CheckedRecord } from '@shoal/swarm';
-import { hashOfText, isSignature, isSignedBy, signText } from './signed-text.ts';
+import { hashOfText, isSignedBy, signText } from './signed-text.ts';
 import type { KeyPair } from './keys.ts';
 
 /** A record without what every one has. */
@@ -30,7 +29,7 @@ export const recordIdOf = ({ payload }: Pick<SignedRecord, 'payload'>): RecordId
 
 /** The proof in a join: that who joins under this id has the invitation. */
 export const proveJoin = (swarm: RecordId, peerId: PeerId, invite: KeyPair): string =>
-  sign(null, Buffer.from(joinMessage(swarm, peerId)), invite.privateKey).toString('base64url');
+  signText('join', joinText(swarm, peerId), invite.privateKey).signature;
 
 export type ReadRecord =
   | { readonly checked: CheckedRecord; readonly reason?: undefined }
@@ -59,4 +58,4 @@ export function readRecord(value: unknown): ReadRecord {
 const refused = (reason: string): ReadRecord => ({ checked: undefined, reason });
 
 const isProven = ({ swarm, peerId, invite, proof }: RosterRecord & { kind: 'join' }): boolean =>
-  isSignature(Buffer.from(joinMessage(swarm, peerId)), proof, invite);
+  isSignedBy('join', { payload: joinText(swarm, peerId), signature: proof }, invite);

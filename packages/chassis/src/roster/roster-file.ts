@@ -1,20 +1,12 @@
 /**
- * The roster on disk: `roster.json` in the peer's data folder, which discovery writes, and the peer's other services read
+ * The roster on disk: `roster.json` in the peer's data folder, which one process writes and the peer's services read
  * when it changes. A removed peer must be refused by all of them at once, so none keeps a copy of its own.
  */
-import {
-  closeSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  watch,
-  writeSync,
-} from 'node:fs';
+import { readFileSync, watch } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError } from '../process/config.ts';
 import type { Log } from '../process/log.ts';
-import { syncFolder } from '../process/sync-folder.ts';
+import { replaceFile } from '../process/durable-files.ts';
 import { Roster } from './roster.ts';
 
 const FILE = 'roster.json';
@@ -61,19 +53,12 @@ export function watchRosterFile(
 }
 
 /** Writes the records that count; they are on disk when it returns. */
-export function saveRoster(peerDataDir: string, roster: Roster): void {
-  const file = join(peerDataDir, FILE);
-  const draft = `${file}.${process.pid}`;
-  const fd = openSync(draft, 'w', 0o600);
-  try {
-    writeSync(fd, `${JSON.stringify({ v: 1, records: roster.records() })}\n`);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-  renameSync(draft, file);
-  syncFolder(peerDataDir);
-}
+export const saveRoster = (peerDataDir: string, roster: Roster): void =>
+  replaceFile(
+    join(peerDataDir, FILE),
+    `${JSON.stringify({ v: 1, records: roster.records() })}\n`,
+    0o600,
+  );
 
 function readInto(roster: Roster, file: string): void {
   let text: string;

@@ -1,12 +1,6 @@
 /** The roster of one peer: its records, and what they amount to. */
 import { createHash } from 'node:crypto';
-import {
-  type PeerId,
-  type RecordId,
-  ROSTER_RECORDS_MAX,
-  type RosterRecord,
-  type SignedRecord,
-} from '@shoal/protocol';
+import { type PeerId, type RecordId, ROSTER_RECORDS_MAX, type SignedRecord } from '@shoal/protocol';
 import { type CheckedRecord, readRoster, type RosterView } from '@shoal/swarm';
 import { readRecord } from './record.ts';
 
@@ -21,10 +15,15 @@ interface Entry extends CheckedRecord {
 }
 
 export class Roster {
+  readonly #recordsMax: number;
   readonly #entries = new Map<RecordId, Entry>();
   readonly #listeners = new Set<(view: RosterView) => void>();
   #view: RosterView = readRoster([], undefined);
   #digest: string | undefined;
+
+  constructor({ recordsMax = ROSTER_RECORDS_MAX }: { readonly recordsMax?: number } = {}) {
+    this.#recordsMax = recordsMax;
+  }
 
   get view(): RosterView {
     return this.#view;
@@ -58,11 +57,6 @@ export class Roster {
     return this.#entries.get(id)?.signed;
   }
 
-  /** The contents of all that count, the latest last by their own dates. */
-  contents(): RosterRecord[] {
-    return [...this.#entries.values()].map(({ record }) => record).sort((a, b) => a.atMs - b.atMs);
-  }
-
   /** The same for two peers whose rosters are the same. */
   digest(): string {
     this.#digest ??= createHash('sha256').update(this.ids().join('\n')).digest('base64url');
@@ -83,7 +77,13 @@ export class Roster {
       const signed = value as SignedRecord; // as readRecord finds it, or it is refused
       const { checked, reason } = readRecord(value);
       if (checked === undefined) refused.push({ record: 'a record', reason });
-      else if (!this.#entries.has(checked.id))
+      else if (this.#entries.has(checked.id)) continue;
+      else if (this.#entries.size + fresh.length >= this.#recordsMax)
+        refused.push({
+          record: `${checked.record.kind} ${checked.id}`,
+          reason: `the roster has ${this.#recordsMax} records`,
+        });
+      else
         fresh.push({
           ...checked,
           signed: { payload: signed.payload, signature: signed.signature },
@@ -96,7 +96,7 @@ export class Roster {
     const added: Entry[] = [];
     for (const each of fresh) {
       const { id, record } = each;
-      const reason = this.#whyNot(each, view, added.length);
+      const reason = whyNot(each, view);
       if (reason === undefined) added.push(each);
       else refused.push({ record: `${record.kind} ${id}`, reason });
     }
@@ -108,15 +108,13 @@ export class Roster {
     for (const listener of this.#listeners) listener(view);
     return { added: added.map(({ signed }) => signed), refused };
   }
+}
 
-  #whyNot({ id, record }: CheckedRecord, view: RosterView, addedCount: number): string | undefined {
-    if (view.swarmId === undefined)
-      return 'this swarm has no owner: who knows its key belongs to it (see shoal own)';
-    if (record.kind === 'genesis' ? id !== view.swarmId : record.swarm !== view.swarmId)
-      return `it is of another swarm; this one is ${view.swarmId}`;
-    if (!view.inForce.has(id)) return `${record.by} has no right to that, or it was done before`;
-    if (this.#entries.size + addedCount >= ROSTER_RECORDS_MAX)
-      return `the roster has ${ROSTER_RECORDS_MAX} records`;
-    return undefined;
-  }
+function whyNot({ id, record }: CheckedRecord, view: RosterView): string | undefined {
+  if (view.swarmId === undefined)
+    return 'this swarm has no owner: who knows its key belongs to it (see shoal own)';
+  if (record.kind === 'genesis' ? id !== view.swarmId : record.swarm !== view.swarmId)
+    return `it is of another swarm; this one is ${view.swarmId}`;
+  if (!view.inForce.has(id)) return `${record.by} has no right to that, or it was done before`;
+  return undefined;
 }

@@ -1,14 +1,15 @@
 /**
- * Texts that a key signed: Ed25519 (RFC 8032) over `shoal-<kind>-v1`, a newline, and the text, which travels as it is. Keys are
- * spelled as peer ids are, so that nothing is looked up.
+ * Texts that a key signed, such as records of members, pins, and records of the roster: Ed25519 (RFC 8032) over
+ * `shoal-<kind>-v1`, a newline, and the text, which travels as it is. Keys are spelled as peer ids are, so that
+ * nothing is looked up.
  */
 import { createHash, type KeyObject, sign, verify } from 'node:crypto';
 import type { KeyId, SignedRecord } from '@shoal/protocol';
 import { publicKeyOf } from '../process/identity.ts';
 import { RecentMap } from '../shares/recent-map.ts';
 
-/** Parsed public keys kept. Past it: the one that was met least recently is parsed again, 0.05 ms. */
-const KEYS_MAX = 1024;
+/** Parsed public keys kept: one a member, and some. Past it: the one that was met least recently is parsed again, 0.05 ms. */
+const KEYS_MAX = 2048;
 
 export function signText(kind: string, payload: string, key: KeyObject): SignedRecord {
   return { payload, signature: sign(null, message(kind, payload), key).toString('base64url') };

@@ -90,7 +90,7 @@ export const RosterRecord = z.discriminatedUnion('kind', [
     expiresAtMs: TimeMs,
     mayChange: MayChange,
   }),
-  /** By the inviter, which counts uses; the proof is by the invitation's key, over `joinMessage`. */
+  /** By the inviter, which counts uses; the proof is by the invitation's key, over `joinText`. */
   z.object({
     ...fields,
     kind: z.literal('join'),
@@ -121,6 +121,5 @@ export const RosterRecord = z.discriminatedUnion('kind', [
 ]);
 export type RosterRecord = z.infer<typeof RosterRecord>;
 
-/** The text that the holder of an invitation signs with its key, and so with no other peer's id. */
-export const joinMessage = (swarm: RecordId, peerId: PeerId): string =>
-  `shoal-join-v1\n${swarm}\n${peerId}`;
+/** The text that the holder of an invitation signs with its key: it is good for this peer's id alone. */
+export const joinText = (swarm: RecordId, peerId: PeerId): string => `${swarm}\n${peerId}`;

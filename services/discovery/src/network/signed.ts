@@ -10,15 +10,12 @@
  * of their texts. They travel as one batch; each can be relayed alone later, with its path to that root.
  */
 import assert from 'node:assert';
-import { type KeyObject, sign, verify } from 'node:crypto';
-import { privateKeyOf, publicKeyOf, RecentMap } from '@shoal/chassis';
+import { sign } from 'node:crypto';
+import { isSignature, isSignedBy, privateKeyOf, RecentMap, signText } from '@shoal/chassis';
 import { type PeerId, MemberRecord, Pin, refusalOf, SignedRecord } from '@shoal/protocol';
 import { MEMBERS_MAX } from '@shoal/swarm';
 import * as z from 'zod';
 import { rootOf, treeOf } from './merkle.ts';
-
-/** Parsed public keys kept: one a member, and some. */
-const KEYS_MAX = 2048;
 
 /**
  * Signatures of batches that were found good, so that the pins of one that come alone cost one check.
@@ -96,9 +93,7 @@ export function createSigner(privateKeyRaw: Uint8Array): Signer {
   const key = privateKeyOf(privateKeyRaw);
   return {
     sign(kind, content) {
-      const payload = JSON.stringify(KINDS[kind].schema.parse(content));
-      const signature = sign(null, message(kind, payload), key).toString('base64url');
-      return { payload, signature };
+      return signText(kind, JSON.stringify(KINDS[kind].schema.parse(content)), key);
     },
     signPins(pins) {
       assert(pins.length <= PINS_PER_BATCH_MAX, 'a batch is small enough for one message');
@@ -187,32 +182,16 @@ export function isAuthentic<K extends Kind>(
   // As above: `signerOf` takes the content of this very kind.
   const signer = (KINDS[kind].signerOf as (content: Content<K>) => PeerId)(content);
   const { payload, signature }: Signed = signed;
-  if (!('among' in signed) || signed.among === undefined)
-    return isSigned(message(kind, payload), signature, signer);
+  if (!('among' in signed) || signed.among === undefined) return isSignedBy(kind, signed, signer);
   const root = knownRoots.get(signed) ?? rootOf(payload, signed.among);
   if (root === undefined) return false;
   const name = `${signer}/${signature}/${root.toString('base64')}`;
   if (goodRoots.get(name) === true) return true;
-  const isGood = isSigned(batchMessage(root), signature, signer);
+  const isGood = isSignature(batchMessage(root), signature, signer);
   if (isGood) goodRoots.set(name, true);
   return isGood;
 }
 
 const goodRoots = new RecentMap<string, true>({ max: ROOTS_MAX });
 
-function isSigned(text: Buffer, signature: string, signer: PeerId): boolean {
-  const key = keyOf(signer);
-  return key !== undefined && verify(null, text, key, Buffer.from(signature, 'base64url'));
-}
-
-const message = (kind: Kind, payload: string) => Buffer.from(`shoal-${kind}-v1\n${payload}`);
-
 const batchMessage = (root: Buffer) => Buffer.concat([Buffer.from('shoal-pins-v2\n'), root]);
-
-const keys = new RecentMap<PeerId, KeyObject>({ max: KEYS_MAX });
-
-function keyOf(peerId: PeerId): KeyObject | undefined {
-  const key = keys.get(peerId) ?? publicKeyOf(peerId);
-  if (key !== undefined) keys.set(peerId, key);
-  return key;
-}
