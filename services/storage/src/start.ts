@@ -15,6 +15,7 @@ import {
   ownEndpoints,
   ownHostNames,
   readWriteToken,
+  watchRosterFile,
 } from '@shoal/chassis';
 import type { Cid } from '@shoal/protocol';
 import type { StorageConfig } from './config.ts';
@@ -60,8 +61,9 @@ export async function startStorage(
   watchStore(registry, store);
   const readNode = (cid: Cid) => readNodeFrom(store, cid);
   const listings = createDagListings({ readNode, blocksMax: config.STORAGE_LISTING_BLOCKS_MAX });
-  const prover = openProver(config);
-  const tls = openPeerTls(config, log);
+  const { roster } = stack.use(watchRosterFile(config.PEER_DATA_DIR, log));
+  const prover = openProver(config, roster);
+  const tls = openPeerTls(config, log, roster);
   const client = stack.use(
     createPeerClient({ prover, self: config.PEER_ID, own: ownEndpoints(config), tls }),
   );

@@ -15,6 +15,7 @@ import {
   ownEndpoints,
   ownHostNames,
   readWriteToken,
+  watchRosterFile,
 } from '@shoal/chassis';
 import { connectEvents } from '@shoal/chassis/events';
 import { createProducer } from '@shoal/chassis/queue';
@@ -69,8 +70,9 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
   const registry = createRegistry('transfer');
   const metrics = createMetrics(registry);
   const loops = createLoops({ metrics: metrics.loops, log });
-  const prover = openProver(config);
-  const tls = openPeerTls(config, log);
+  const { roster } = stack.use(watchRosterFile(config.PEER_DATA_DIR, log));
+  const prover = openProver(config, roster);
+  const tls = openPeerTls(config, log, roster);
   const client = stack.use(createPeerClient({ prover, self, own: ownEndpoints(config), tls }));
   const socket = config.REDIS_SOCKET;
   const events = stack.use(connectEvents(socket, log));

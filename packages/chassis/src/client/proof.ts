@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { PROOF_HEADER, PeerId, ProofRefused, proofMessage } from '@shoal/protocol';
 import { type PeerConfig, readSwarmKey } from '../process/config.ts';
 import { openIdentity } from '../process/identity.ts';
+import type { Roster } from '../roster/roster.ts';
 
 export interface ProvenRequest {
   readonly method: string;
@@ -26,12 +27,13 @@ export interface Prover {
 /** The prover of a service, from the settings that all services share. @throws ConfigError */
 export function openProver(
   config: Pick<PeerConfig, 'PEER_ID' | 'PEER_DATA_DIR' | 'SWARM_KEY_FILE' | 'PEER_TLS'>,
+  roster?: Roster,
 ): Prover {
   return createProver(
     readSwarmKey(config.SWARM_KEY_FILE),
     config.PEER_ID,
     readLocalSecret(config.PEER_DATA_DIR),
-    { takesOthers: config.PEER_TLS === 'off' },
+    { takesOthers: config.PEER_TLS === 'off', roster },
   );
 }
 
@@ -52,9 +54,12 @@ export function createProver(
   localSecret: Uint8Array,
   {
     takesOthers = true,
+    roster,
   }: {
     /** Whether proofs of other members are taken: not where those must come by TLS. */
     readonly takesOthers?: boolean;
+    /** Where there is one, the key alone makes nobody a member. */
+    readonly roster?: Roster | undefined;
   } = {},
 ): Prover {
   // As a key object: node would prepare a bare key anew for every block (12 µs, not 3).
@@ -92,6 +97,8 @@ export function createProver(
           reason:
             'this peer takes nothing from others by plain HTTP: set PEER_TLS=on at the peer that called, or off at this one',
         });
+      if (parsed.data !== self && roster?.hasMember(parsed.data) === false)
+        throw new ProofRefused({ reason: `${parsed.data} is not on the roster of this swarm` });
       const expected = sign(parsed.data, self, request);
       const given = Buffer.from(mac, 'base64url');
       if (given.length !== expected.length || !timingSafeEqual(given, expected))

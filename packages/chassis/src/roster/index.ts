@@ -1,3 +1,4 @@
+export * from './compared-mark.ts';
 export * from './keys.ts';
 export * from './record.ts';
 export * from './roster.ts';
