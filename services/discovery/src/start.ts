@@ -14,6 +14,7 @@ import {
   openClients,
   openIdentity,
   openPeerTls,
+  watchRosterFile,
   openProver,
   ownEndpoints,
   ownHostNames,
@@ -92,7 +93,8 @@ async function openGround(
   if (identity.peerId !== self)
     throw new ConfigError(`PEER_ID is ${self}, but the key in PEER_DATA_DIR is ${identity.peerId}`);
   const swarmKey = readSwarmKey(config.SWARM_KEY_FILE);
-  const prover = openProver(config);
+  const { roster } = stack.use(watchRosterFile(config.PEER_DATA_DIR, log));
+  const prover = openProver(config, roster);
   const metrics = createMetrics();
   const loops = createLoops({ metrics: metrics.loops, log });
   const clock = () => performance.now();
@@ -105,7 +107,7 @@ async function openGround(
     }),
   );
   const own = ownEndpoints(config);
-  const tls = openPeerTls(config, log);
+  const tls = openPeerTls(config, log, roster);
   const client = stack.use(createPeerClient({ prover, self, own, tls }));
   return {
     config,
