@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { label, Multiaddr, Origin, TimeMs } from './bounded.ts';
 import { PeerId } from './cid.ts';
+import { GivenName } from './rights/roster.ts';
 
 /** The five services of a peer, in the order of their ports (`base + index`). */
 export const SERVICES = ['gateway', 'chunker', 'storage', 'transfer', 'discovery'] as const;
@@ -109,6 +110,8 @@ export type MemberState = z.infer<typeof MemberState>;
 export const Member = MemberRecord.extend({
   state: MemberState,
   isSelf: z.boolean(),
+  /** That people gave it; members without one are told apart by their ids. */
+  name: GivenName.optional(),
   /** Milliseconds since the last sign of life; a member signs a new record when its figures change. */
   seenMsAgo: TimeMs,
   /** How long it has been down or out. */

@@ -7,9 +7,10 @@ import type { Service } from './member.ts';
 
 /**
  * The callers that a route admits. `public`: every client that reaches the port. `peer`: members of the
- * swarm, by TLS. `local`: only the services of this same peer.
+ * swarm, by TLS. `any-peer`: whoever proves by TLS which peer it is, member or not: how a machine joins. `local`: only
+ * the services of this same peer.
  */
-export type Audience = 'public' | 'peer' | 'local';
+export type Audience = 'public' | 'peer' | 'any-peer' | 'local';
 
 /** Marks a body or reply that is plain bytes, streamed, not JSON. */
 export const BYTES = 'bytes';

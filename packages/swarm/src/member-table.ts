@@ -164,6 +164,13 @@ export class MemberTable<S> {
     return isCleared;
   }
 
+  /** It belongs to the swarm no more: nothing is known of it from now on. */
+  remove(peerId: PeerId): boolean {
+    const isKnown = this.#members.delete(peerId);
+    if (isKnown) this.#version += 1;
+    return isKnown;
+  }
+
   /** Lets time do its work; answers whose state changed. */
   tick(nowMs: number): PeerId[] {
     const { ttlMs, suspicionMs } = this.#settings;

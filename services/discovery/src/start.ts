@@ -14,7 +14,6 @@ import {
   openClients,
   openIdentity,
   openPeerTls,
-  watchRosterFile,
   openProver,
   ownEndpoints,
   ownHostNames,
@@ -45,9 +44,13 @@ import type { Answer, Question } from './network/messages.ts';
 import { numericHost, OwnAddress } from './network/own-address.ts';
 import { createRefusals } from './network/refusals.ts';
 import { createSigner } from './network/signed.ts';
-import { createWire } from './network/wire.ts';
+import { createWire, type Gate } from './network/wire.ts';
 import { createPinReader } from './pins/pin-reader.ts';
 import { startPins } from './pins/start-pins.ts';
+import { Admit } from './roster/admit.ts';
+import { RosterKeeper } from './roster/roster-keeper.ts';
+import { mountRoster } from './roster/roster-routes.ts';
+import { RosterSync } from './roster/roster-sync.ts';
 import { openState } from './state/state.ts';
 import { mountRoutes } from './routes.ts';
 import { createFindBlock } from './routing/is-held.ts';
@@ -93,9 +96,12 @@ async function openGround(
   if (identity.peerId !== self)
     throw new ConfigError(`PEER_ID is ${self}, but the key in PEER_DATA_DIR is ${identity.peerId}`);
   const swarmKey = readSwarmKey(config.SWARM_KEY_FILE);
-  const { roster } = stack.use(watchRosterFile(config.PEER_DATA_DIR, log));
-  const prover = openProver(config, roster);
   const metrics = createMetrics();
+  const keeper = stack.use(
+    new RosterKeeper({ self, peerDataDir: config.PEER_DATA_DIR, metrics, log }),
+  );
+  const { roster } = keeper;
+  const prover = openProver(config, roster);
   const loops = createLoops({ metrics: metrics.loops, log });
   const clock = () => performance.now();
   const refusals = createRefusals({ clock, metrics, log });
@@ -126,12 +132,20 @@ async function openGround(
     client,
     events: stack.use(connectEvents(config.REDIS_SOCKET, log)),
     producer: stack.use(createProducer('settle', config.REDIS_SOCKET, log)),
-    wire: createWire({ metrics, refusals, log }),
+    keeper,
+    roster,
+    wire: createWire({ metrics, refusals, log, gate: gateOf(keeper) }),
     address: new OwnAddress(config, own),
     storage: stack.use(createOwnStorage({ client, state, log })),
     incarnation: await state.nextIncarnation(Date.now()),
   };
 }
+
+const gateOf = (keeper: RosterKeeper): Gate => ({
+  isOpen: () => keeper.roster.isCompared,
+  admits: (peerId) => keeper.roster.hasMember(peerId) !== false,
+  onOpen: (listener) => keeper.onOpen(listener),
+});
 
 /** The members of the swarm, and what we think of them and of ourselves. */
 export function createSwarm(ground: Ground) {
@@ -139,6 +153,7 @@ export function createSwarm(ground: Ground) {
   const ownRun = new OwnRun(ground.incarnation);
   const outAfterMs = config.MEMBER_OUT_AFTER_MS;
   const opinions = createOpinions({ clock, outAfterMs, metrics, log });
+  const rosterSync = new RosterSync(ground);
   const membership = new Membership({
     ...ground,
     run: () => ownRun.read(),
@@ -153,6 +168,7 @@ export function createSwarm(ground: Ground) {
     pingMs: config.DISCOVERY_PING_MS,
     outAfterMs,
     opinionOf: (peerId) => opinions.of(peerId),
+    compareRoster: (peerId) => rosterSync.compare(peerId),
     losses: () => storage.losses.count,
   });
   opinions.onChange(() => membership.noteOpinion());
@@ -195,6 +211,7 @@ export function createSwarm(ground: Ground) {
   return {
     ownRun,
     opinions,
+    rosterSync,
     membership,
     members: () => membership.list(),
     twins,
@@ -271,7 +288,7 @@ export function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableS
 
 /** Listens for other peers; by now all their requests have handlers. */
 async function startNetwork(
-  { config, privateKeyRaw, swarmKey, wire, address, metrics, log }: Ground,
+  { config, privateKeyRaw, swarmKey, roster, wire, address, metrics, log }: Ground,
   { membership }: Swarm,
   stack: AsyncDisposableStack,
 ): Promise<void> {
@@ -286,6 +303,7 @@ async function startNetwork(
         .all()
         .filter(({ state: each }) => each === 'alive')
         .map(({ record }) => record.peerId),
+    admits: (peerId) => roster.hasMember(peerId) !== false,
     metrics,
     log,
   });
@@ -326,6 +344,11 @@ async function startServer(
     ...files,
     setDraining: (isDraining) => swarm.draining.set(isDraining),
     expirySlackMs: config.DISCOVERY_EXPIRY_SLACK_MS,
+  });
+  mountRoster(mounting, {
+    ...ground,
+    ...swarm,
+    admit: new Admit({ ...ground, ...swarm, nowMs: Date.now }),
   });
   const findPin = (root: Cid) => files.reader.find(root);
   const findBlock = stack.use(createFindBlock({ findPin, client, members, clock, metrics, log }));

@@ -1,7 +1,7 @@
 /**
  * Puts a route of `protocol` on a server. The audience decides what guards the handler: nothing for `public`; for
- * `peer` a TLS connection of a member, or the proof of the request where the prover takes it; the proof of this very
- * peer for `local`.
+ * `peer` a TLS connection of a member, or the proof of the request where the prover takes it; for `any-peer` a TLS
+ * connection of any peer; the proof of this very peer for `local`.
  */
 import {
   BYTES,
@@ -16,7 +16,7 @@ import {
 import type { FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify';
 import * as z from 'zod';
 import type { Prover } from '../client/proof.ts';
-import { memberAt } from '../tls/accept.ts';
+import { callerAt, memberAt } from '../tls/accept.ts';
 import type { Server } from './server.ts';
 
 /** The reason that a request's signal gives: nobody waits for the answer any more. */
@@ -104,6 +104,11 @@ export function mountRaw<
     if (audience === 'public') return self;
     const member = memberAt(request.socket);
     if (audience === 'peer' && member !== undefined) return member;
+    if (audience === 'any-peer') {
+      const peer = callerAt(request.socket);
+      if (peer !== undefined) return peer;
+      throw new ProofRefused({ reason: 'it is called by TLS, with the certificate of a peer' });
+    }
     const header = request.headers[PROOF_HEADER];
     const caller = prover.check(typeof header === 'string' ? header : undefined, {
       method: request.method,

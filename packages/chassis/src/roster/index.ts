@@ -1,4 +1,5 @@
 export * from './compared-mark.ts';
+export * from './invite-code.ts';
 export * from './keys.ts';
 export * from './record.ts';
 export * from './roster.ts';

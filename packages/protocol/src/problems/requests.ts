@@ -154,6 +154,15 @@ export const ProofRefused = defineProblem({
   detail: ({ reason }) => `this route is for peers of the swarm: ${reason}`,
 });
 
+/** What was asked needs a signature, or an invitation, that was not given. */
+export const RosterRefused = defineProblem({
+  type: 'problems/roster-refused',
+  title: 'Roster refused',
+  status: 403,
+  fields: z.object({ reason: z.string() }),
+  detail: ({ reason }) => `the roster of the swarm stays as it is: ${reason}`,
+});
+
 /** This peer has a write token, and a write came without it. */
 export const TokenRequired = defineProblem({
   type: 'problems/token-required',
@@ -211,6 +220,7 @@ export const REQUEST_PROBLEMS = [
   RouteUnknown,
   MethodNotAllowed,
   ProofRefused,
+  RosterRefused,
   TokenRequired,
   TokenWrong,
   OriginRefused,

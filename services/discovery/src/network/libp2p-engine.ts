@@ -16,7 +16,7 @@ import { peerIdFromString } from '@libp2p/peer-id';
 import { tcp } from '@libp2p/tcp';
 import { yamux } from '@libp2p/yamux';
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
-import type { Log } from '@shoal/chassis';
+import { type Log, Seldom } from '@shoal/chassis';
 import { PeerId } from '@shoal/protocol';
 import { createLibp2p, type Libp2p } from 'libp2p';
 import { raceSignal } from 'race-signal';
@@ -67,6 +67,8 @@ export interface Libp2pOptions {
   readonly events: EngineEvents;
   /** Whom a broadcast must reach: the members that are alive. */
   readonly audience: () => readonly PeerId[];
+  /** Whether a peer that proved who it is may connect, or be connected to. */
+  readonly admits?: (peerId: PeerId) => boolean;
   readonly metrics: Pick<Metrics, 'handshakesRefused'>;
   readonly log: Log;
 }
@@ -247,6 +249,19 @@ async function createNode(
   isAlone: () => boolean,
 ): Promise<Libp2p<Services>> {
   const serviceTag = serviceTagOf(swarmKey);
+  const isDenied = (peerId: { toString(): string }): boolean => {
+    if (isAlone()) return true;
+    const { admits = () => true, metrics, log } = options;
+    const id = PeerId.safeParse(peerId.toString());
+    if (id.success && admits(id.data)) return false;
+    metrics.handshakesRefused.inc({ reason: 'roster' });
+    if (seldom.isDue(String(peerId)))
+      log.warn(
+        { member: String(peerId) },
+        'a connection was refused: this peer is not on the roster of the swarm',
+      );
+    return true;
+  };
   return await createLibp2p<Services>({
     start: false,
     privateKey: privateKeyFromRaw(privateKeyRaw),
@@ -270,8 +285,8 @@ async function createNode(
     connectionGater: {
       // The default refuses private and loopback addresses, which are the ones we have.
       denyDialMultiaddr: () => false,
-      denyInboundEncryptedConnection: isAlone,
-      denyOutboundEncryptedConnection: isAlone,
+      denyInboundEncryptedConnection: isDenied,
+      denyOutboundEncryptedConnection: isDenied,
     },
     peerDiscovery: options.mdns ? [mdns({ interval: MDNS_INTERVAL_MS, serviceTag })] : [],
     services: {
@@ -291,6 +306,9 @@ async function createNode(
     },
   });
 }
+
+/** A peer that was removed calls again and again. */
+const seldom = new Seldom();
 
 const topicName = (topic: Topic) => `/shoal/${topic}/1`;
 

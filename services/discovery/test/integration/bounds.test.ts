@@ -61,6 +61,8 @@ import { toRecords } from '../../src/routing/provider-records.ts';
 import { createRefusals, type Refusal } from '../../src/network/refusals.ts';
 import { treeOf } from '../../src/network/merkle.ts';
 import { createSigner, pinsOf, Signed, SignedBatch, SignedPin } from '../../src/network/signed.ts';
+import { RosterKeeper } from '../../src/roster/roster-keeper.ts';
+import { RosterSync } from '../../src/roster/roster-sync.ts';
 import { openState } from '../../src/state/state.ts';
 import { createRefresh } from '../../src/holders/refresh.ts';
 import { createWant } from '../../src/holders/want.ts';
@@ -226,8 +228,14 @@ async function openStand() {
   const state = stack.use(openState(folder.path, { undeleteMs: 7 * DAY_MS }));
   let isCurrent = true;
   const signer = createSigner(me.privateKeyRaw);
+  const keeper = stack.use(
+    new RosterKeeper({ self: me.peerId, peerDataDir: folder.path, metrics, log }),
+  );
+  const rosterSync = new RosterSync({ self: me.peerId, keeper, wire, log });
   const membership = new Membership({
     opinionOf: () => ({}),
+    roster: keeper.roster,
+    compareRoster: (peerId) => rosterSync.compare(peerId),
     self: me.peerId,
     incarnation: 1,
     run: () => ({ id: 'this one', sinceMs: 1, isAside: false }),
@@ -482,7 +490,24 @@ const requests: readonly (() => { [name: string]: Json })[] = [
   () => ({ kind: 'pins-get', roots: [rootOf('a')] }),
   () => ({ kind: 'pins-put', made: [signedBatch([goodPinText()], stand.liar)] }),
   () => ({ kind: 'pins-give', pins: [goodPin()] }),
+  () => ({ kind: 'roster', digest: 'x'.repeat(43) }),
+  () => ({ kind: 'roster-get', ids: ['x'.repeat(43)] }),
+  () => ({ kind: 'roster-put', records: [signedGenesis()] }),
 ];
+
+/** A swarm of the liar's own. */
+const signedGenesis = (): { [name: string]: Json } => {
+  const payload = textOf({
+    v: 1,
+    kind: 'genesis',
+    by: stand.liar.peerId,
+    recovery: stand.liar.peerId,
+    atMs: 1,
+    nonce: 'n',
+  });
+  const text = Buffer.from(`shoal-roster-v1\n${payload}`);
+  return { payload, signature: sign(null, text, stand.liar.key).toString('base64url') };
+};
 
 const stampOf = (): Json => ({
   root: rootOf('a'),
@@ -516,6 +541,9 @@ const replies: Readonly<Record<keyof typeof REPLIES, () => { [name: string]: Jso
   'pins-get': () => ({ pins: [goodPin()] }),
   'pins-put': () => ({}),
   'pins-give': () => ({}),
+  roster: () => ({ ids: ['x'.repeat(43)] }),
+  'roster-get': () => ({ records: [signedGenesis()] }),
+  'roster-put': () => ({}),
 };
 
 const messageReaders: readonly Reader[] = [

@@ -29,6 +29,7 @@ import {
 } from '../../src/start.ts';
 import type { PinStore, PinUpdateWish } from '../../src/state/pin-store.ts';
 import type { StoredPin } from '../../src/state/pin-tables.ts';
+import { RosterKeeper } from '../../src/roster/roster-keeper.ts';
 import { openState } from '../../src/state/state.ts';
 import type { Network } from './network.ts';
 import type { VirtualTime } from './virtual-time.ts';
@@ -84,6 +85,7 @@ export async function startMember(
   const state = stack.use(openState(join(folder, self)));
   waitForDisk(state.pins, time);
   const held = new Map<Cid, HaveMap>();
+  const keeper = new RosterKeeper({ self, peerDataDir: folder, metrics, log }); // there is none
   const ground: Omit<Ground, 'prover' | 'tls'> = {
     config,
     log,
@@ -103,6 +105,8 @@ export async function startMember(
       depth: async () => 0,
       [Symbol.asyncDispose]: async () => {},
     },
+    keeper,
+    roster: keeper.roster,
     wire: createWire({ metrics, refusals, log }),
     address: new OwnAddress(config, own),
     storage: {

@@ -9,6 +9,7 @@ import {
   discoveryRoutes,
   type Route,
   ROUTING_PREFIX,
+  rosterRoutes,
   routingRoutes,
   type Service,
   storageRoutes,
@@ -38,6 +39,7 @@ export const TABLE: readonly Row[] = [
   ...publicRows(discoveryRoutes),
   ...publicRows(storageRoutes),
   ...publicRows(routingRoutes),
+  ...publicRows(rosterRoutes),
   ...publicRows(uploadRoutes),
   // Unmatched paths and preflights go there too.
   { service: 'discovery', path: `${ROUTING_PREFIX}*`, methods: ['GET', 'HEAD', 'OPTIONS'] },
