@@ -29,11 +29,7 @@ export interface Membership {
 }
 
 /** The HMAC's key is derived from the swarm key, so that it shows nothing of that one. */
-export function createMembership(
-  swarmKey: Uint8Array,
-  self: PeerId,
-  roster?: Roster,
-): Membership {
+export function createMembership(swarmKey: Uint8Array, self: PeerId, roster?: Roster): Membership {
   const key = createSecretKey(
     Buffer.from(hkdfSync('sha256', swarmKey, '', 'shoal member proof v1', 32)),
   );

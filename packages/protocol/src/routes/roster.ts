@@ -119,7 +119,8 @@ export const rosterRoutes = {
     audience: 'public',
     method: 'POST',
     path: '/invitations',
-    summary: 'Makes an invitation in the name of this peer, where an owner let it: one line for `shoal join`.',
+    summary:
+      'Makes an invitation in the name of this peer, where an owner let it: one line for `shoal join`.',
     params: none,
     query: none,
     body: z.object({

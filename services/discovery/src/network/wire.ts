@@ -101,7 +101,8 @@ export function createWire({
     for (const listener of listeners[event]) listener(peerId);
   };
   gate.onOpen(() => {
-    for (const peerId of engine?.connected() ?? []) if (gate.admits(peerId)) emit('connected', peerId);
+    for (const peerId of engine?.connected() ?? [])
+      if (gate.admits(peerId)) emit('connected', peerId);
   });
   const discovered = new Set<(peerId: PeerId, addresses: readonly string[]) => void>();
   const attached = (): Engine => {

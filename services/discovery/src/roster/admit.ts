@@ -108,7 +108,9 @@ export class Admit {
     if (invite.inviter !== self) throw no('this invitation is of another peer');
     if (invite.isClosed) throw no('this invitation was withdrawn');
     if (nowMs() >= invite.expiresAtMs)
-      throw no('this invitation has expired by the clock of the peer that invited; ask for another');
+      throw no(
+        'this invitation has expired by the clock of the peer that invited; ask for another',
+      );
     for (let use = 1; use <= invite.uses; use += 1) if (!invite.used.has(use)) return use;
     throw no('this invitation was used as often as it may be; ask for another');
   }

@@ -33,6 +33,7 @@ import {
   ReplicateProgress,
   type Route,
   routePath,
+  rosterRoutes,
   routingRoutes,
   storageRoutes,
   SwarmEvent,
@@ -819,7 +820,14 @@ describe('routes', () => {
     whyNotReady: () => undefined,
     hostNames: [],
   });
-  const all = [chunkerRoutes, discoveryRoutes, routingRoutes, storageRoutes, transferRoutes]
+  const all = [
+    chunkerRoutes,
+    discoveryRoutes,
+    rosterRoutes,
+    routingRoutes,
+    storageRoutes,
+    transferRoutes,
+  ]
     .flatMap((routes): Route[] => Object.values(routes))
     .filter(({ path }) => !path.includes('*') && !path.includes('.'));
   beforeAll(async () => {

@@ -1,0 +1,55 @@
+/** A roster for a test: an owner's keys, and records signed by them. */
+import { mkdirSync } from 'node:fs';
+import {
+  createSeed,
+  type KeyPair,
+  keyPairOf,
+  recordIdOf,
+  Roster,
+  saveRoster,
+  type RosterChange,
+  signChange,
+  signRecord,
+} from '@shoal/chassis';
+import type { MayChange, PeerId, RecordId, SignedRecord } from '@shoal/protocol';
+
+export interface TestRoster {
+  readonly owner: KeyPair;
+  readonly recovery: KeyPair;
+  readonly genesis: SignedRecord;
+  readonly swarm: RecordId;
+  sign(change: RosterChange, by?: KeyPair): SignedRecord;
+  add(peerId: PeerId, rights?: { mayChange?: MayChange; mayInvite?: boolean }): SignedRecord;
+  remove(peerId: PeerId): SignedRecord;
+  /** Puts a roster into a peer's data folder. */
+  write(peerDataDir: string, records: readonly SignedRecord[]): void;
+}
+
+export function createTestRoster(): TestRoster {
+  const owner = keyPairOf(createSeed());
+  const recovery = keyPairOf(createSeed());
+  const genesis = signRecord(
+    { kind: 'genesis', recovery: recovery.id, atMs: Date.now(), nonce: 'a test' },
+    owner,
+  );
+  const swarm = recordIdOf(genesis);
+  const sign: TestRoster['sign'] = (change, by = owner) => signChange(change, swarm, by);
+  return {
+    owner,
+    recovery,
+    genesis,
+    swarm,
+    sign,
+    add: (peerId, { mayChange = 'any', mayInvite = false } = {}) =>
+      sign({ kind: 'add', peerId, mayChange, mayInvite }),
+    remove: (peerId) =>
+      sign({ kind: 'remove', peerId, pinsUntil: Date.now(), dropsPins: false, stands: [] }),
+    write(peerDataDir, records) {
+      mkdirSync(peerDataDir, { recursive: true });
+      const roster = new Roster();
+      const { refused } = roster.take([genesis, ...records], { mayBegin: true });
+      if (refused[0] !== undefined) throw new Error(refused[0].reason);
+      saveRoster(peerDataDir, roster);
+    },
+  };
+}
