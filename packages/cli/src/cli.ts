@@ -65,6 +65,34 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'list the members of the swarm',
     load: async () => (await import('./commands/peers/peers.ts')).peers,
   },
+  members: {
+    summary: 'list who belongs to the swarm',
+    load: async () => (await import('./commands/members/members.ts')).members,
+  },
+  invite: {
+    summary: 'print a line with which another machine joins',
+    load: async () => (await import('./commands/members/invite.ts')).invite,
+  },
+  join: {
+    summary: 'join a swarm with such a line, and run a peer',
+    load: async () => (await import('./commands/members/join.ts')).join,
+  },
+  remove: {
+    summary: 'shut a member out for good',
+    load: async () => (await import('./commands/members/remove.ts')).remove,
+  },
+  rename: {
+    summary: 'give a member a name',
+    load: async () => (await import('./commands/members/rename.ts')).rename,
+  },
+  owner: {
+    summary: 'let others add and remove members',
+    load: async () => (await import('./commands/members/owner.ts')).owner,
+  },
+  own: {
+    summary: 'give a swarm an owner, and close it to who has its key alone',
+    load: async () => (await import('./commands/members/own.ts')).own,
+  },
   drain: {
     summary: 'hand over what a peer holds, so that it may go',
     load: async () => (await import('./commands/peers/drain.ts')).drain,

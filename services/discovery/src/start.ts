@@ -323,14 +323,17 @@ async function startServer(
   files: Files,
   stack: AsyncDisposableStack,
 ): Promise<string> {
-  const { config, log, self, prover, tls, client, clock, address, loops, metrics } = ground;
+  const { config, log, self, roster, prover, tls, client, clock, address, loops, metrics } = ground;
   const { members, join: joining } = swarm;
   const token = readWriteToken(config);
   const app = createServer({
     service: 'discovery',
     log,
     registry: metrics.registry,
-    whyNotReady: () => joining.whyNotReady(),
+    whyNotReady: () =>
+      roster.hasMember(self) === false
+        ? 'this peer was removed from the swarm'
+        : joining.whyNotReady(),
     hostNames: ownHostNames(config),
     writeToken: token,
     clients: openClients(config, { token, prover }),

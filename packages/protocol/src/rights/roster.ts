@@ -22,7 +22,7 @@ export const INVITE_USES_MAX = 1000;
  */
 export const INVITES_PER_MEMBER_MAX = 500;
 /** Records of one signer that a removal may let stand. Past it: the record is refused. */
-const STANDING_MAX = 200;
+export const STANDING_MAX = 200;
 
 /** A public key of Ed25519, in the spelling of peer ids: an owner's, an invitation's, a token's, a peer's. */
 export const KeyId = PeerId;

@@ -55,6 +55,7 @@ export class RosterKeeper implements Disposable {
       this.#deps.log.warn({ record, reason }, 'a record of the roster was refused');
     if (taken.added.length === 0) return taken;
     this.#save();
+    if (this.roster.hasMember(this.#deps.self) === false) this.#sayRemoved();
     // A roster that begins here is as new as can be.
     if (!wasClosed || this.#others() === 0) this.#open();
     this.#deps.metrics.rosterRecords.set(this.roster.ids().length);
@@ -79,6 +80,14 @@ export class RosterKeeper implements Disposable {
     clearTimeout(this.#second);
     clearTimeout(this.#retry);
     clearComparedMark(this.#deps.peerDataDir);
+  }
+
+  #sayRemoved(): void {
+    const removal = this.roster.view.removed.get(this.#deps.self);
+    this.#deps.log.warn(
+      { by: removal?.by, reason: removal?.reason },
+      'this peer was removed from the swarm: no member talks to it any more',
+    );
   }
 
   #others(): number {

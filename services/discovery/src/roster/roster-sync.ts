@@ -10,6 +10,8 @@ import type { RosterKeeper } from './roster-keeper.ts';
 
 /** Text in one message, far below the largest. */
 const MESSAGE_MAX_CHARS = 1024 * 1024;
+/** Longest wait for the last answer of one that was removed. Past it: the connection ends. */
+const FAREWELL_TIMEOUT_MS = 500;
 
 export interface RosterSyncDeps {
   readonly self: PeerId;
@@ -41,19 +43,31 @@ export class RosterSync {
         deps.log.debug({ err, member: peerId }, 'the roster was not compared'),
       );
     });
-    // Whoever is none any more is out, by whatever way that came.
-    this.#roster.onChange(() => {
-      for (const peerId of wire.engine().connected())
-        if (this.#roster.hasMember(peerId) === false) void wire.engine().hangUp(peerId);
-    });
   }
 
   /** Takes in records, and tells the others what is new. @param from Who told; nobody for those of a user. */
   take(records: readonly SignedRecord[], from?: PeerId): Taken {
     const mayBegin = from === undefined || this.#mayBeginWith(records);
     const taken = this.#deps.keeper.take(records, { mayBegin });
-    if (taken.added.length > 0) this.#spread(taken.added, from);
+    if (taken.added.length > 0) {
+      this.#spread(taken.added, from);
+      this.#partFromOthers(taken.added);
+    }
     return taken;
+  }
+
+  /** Whoever is none any more is told why, and is out. */
+  #partFromOthers(records: readonly SignedRecord[]): void {
+    const { wire } = this.#deps;
+    for (const peerId of wire.engine().connected()) {
+      if (this.#roster.hasMember(peerId) !== false) continue;
+      const farewell = { kind: 'roster-put', records: this.#fitting(records) } as const;
+      wire
+        .request(peerId, farewell, { timeoutMs: FAREWELL_TIMEOUT_MS })
+        .catch(() => undefined) // as it likes
+        .then(() => wire.engine().hangUp(peerId))
+        .catch((err: unknown) => this.#deps.log.warn({ err, member: peerId }, 'not hung up'));
+    }
   }
 
   /** Makes both rosters the same. Nothing is asked in a swarm that has none, as far as this peer knows. */
@@ -100,11 +114,14 @@ export class RosterSync {
 
   /** As many of the records as go into a message; those that are not here are left out. */
   #inOneMessage(ids: readonly RecordId[]): SignedRecord[] {
+    const known = ids.map((id) => this.#roster.get(id));
+    return this.#fitting(known.filter((signed) => signed !== undefined));
+  }
+
+  #fitting(all: readonly SignedRecord[]): SignedRecord[] {
     const records: SignedRecord[] = [];
     let chars = 0;
-    for (const id of ids) {
-      const signed = this.#roster.get(id);
-      if (signed === undefined) continue;
+    for (const signed of all) {
       chars += signed.payload.length;
       if (records.length >= ROSTER_RECORDS_PER_MESSAGE_MAX || chars > MESSAGE_MAX_CHARS) break;
       records.push(signed);

@@ -835,7 +835,12 @@ describe('routes', () => {
     for (const route of all)
       mountRaw(
         { app, prover, self },
-        { ...route, path: `/${route.service}${route.path}` },
+        // There is no TLS here: its bounds are the same for whoever calls.
+        {
+          ...route,
+          path: `/${route.service}${route.path}`,
+          audience: route.audience === 'any-peer' ? 'public' : route.audience,
+        },
         async ({ reply }) => reply.code(204).send(),
       );
     await app.ready();
@@ -884,6 +889,9 @@ describe('routes', () => {
     '/storage/blocks/keep': { blocks: [{ cid: rootOf('a'), replicas: 2 }] },
     '/discovery/files/:hash': { name: 'x', replicas: 2, expiresAt: '2099-01-01T00:00:00Z' },
     '/discovery/meetings': { nonce: 'x'.repeat(32), record: { payload: 'x', signature: 'x' } },
+    '/discovery/roster': { records: [{ payload: 'x', signature: 'x' }] },
+    '/discovery/invitations': { forMs: 1000, uses: 1 },
+    '/discovery/join': { invite: self, proof: 'x', name: 'x' },
     '/discovery/wants': { roots: [rootOf('a')], enough: 1, timeoutMs: 1000 },
     '/chunker/pins': {
       cid: rootOf('a'),

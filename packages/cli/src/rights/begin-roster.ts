@@ -1,0 +1,31 @@
+/** The first records of a swarm that gets an owner. */
+import { randomBytes } from 'node:crypto';
+import { type KeyPair, type RecordDraft, recordIdOf, signChange, signRecord } from '@shoal/chassis/roster';
+import type { PeerId, SignedRecord } from '@shoal/protocol';
+import { createRecoveryKey } from './owner-key.ts';
+
+export interface BegunRoster {
+  readonly genesis: SignedRecord;
+  /** The recovery key, to be shown once and kept nowhere. */
+  readonly recovery: string;
+  addOf(peerId: PeerId): SignedRecord;
+}
+
+export function beginRoster(owner: KeyPair): BegunRoster {
+  const { text: recovery, key } = createRecoveryKey();
+  const nonce = randomBytes(16).toString('base64url');
+  const first: RecordDraft = { kind: 'genesis', recovery: key.id, atMs: Date.now(), nonce };
+  const genesis = signRecord(first, owner);
+  const swarm = recordIdOf(genesis);
+  return { genesis, recovery, addOf: (peerId) => addMember(peerId, swarm, owner) };
+}
+
+/** A peer that its owner runs: it may change all files, and invite. */
+export const addMember = (peerId: PeerId, swarm: ReturnType<typeof recordIdOf>, owner: KeyPair) =>
+  signChange({ kind: 'add', peerId, mayChange: 'any', mayInvite: true }, swarm, owner);
+
+export const describeRecovery = (recovery: string, keyFile: string): string => `
+recovery key, shown this once:  ${recovery}
+Write it down and keep it away from these machines: it alone can take the swarm back when your own key is lost or
+stolen. Your own key is ${keyFile}.
+`;
