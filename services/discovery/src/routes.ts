@@ -1,6 +1,12 @@
 /** The HTTP face of discovery: every route of the contract, each a line over its mechanism. */
 import assert from 'node:assert';
-import { checkChange, type ConditionalRequest, mount, type Mounting } from '@shoal/chassis';
+import {
+  checkChange,
+  type ConditionalRequest,
+  mount,
+  type Mounting,
+  type Roster,
+} from '@shoal/chassis';
 import {
   type ClockReport,
   discoveryRoutes,
@@ -41,6 +47,7 @@ export function mountRoutes(
     readonly ownClock: OwnClock;
     readonly opinions: Opinions;
     readonly twins: Twins;
+    readonly roster: Pick<Roster, 'view'>;
     /** Durable and announced to all members once resolved. */
     readonly setDraining: (isDraining: boolean) => Promise<void>;
     /** How long blocks that an ended pin reached are kept. */
@@ -58,6 +65,12 @@ export function mountRoutes(
     return report === undefined ? {} : { twin: report };
   };
   const { self } = mounting;
+  const removed = () => {
+    const removal = deps.roster.view.removed.get(self);
+    if (removal === undefined) return {};
+    const { by, atMs, reason } = removal;
+    return { removed: { by, atMs, ...(reason === undefined ? {} : { reason }) } };
+  };
   const inspectOne = async (pin: Pin, signal: AbortSignal): Promise<FileEntry> => {
     const [entry] = await health.inspect([pin], signal);
     assert(entry !== undefined, 'one file inspected is one answer');
@@ -66,12 +79,12 @@ export function mountRoutes(
 
   mount(mounting, discoveryRoutes.listPeers, async () => {
     const peers = membership.list();
-    return { self, ...survivalIn(peers), clock: clock(), ...twin(), peers };
+    return { self, ...survivalIn(peers), clock: clock(), ...twin(), ...removed(), peers };
   });
   mount(mounting, discoveryRoutes.members, async ({ query, signal }) => {
     await membership.changed(query.after, query.waitMs, signal);
     const members = membership.list();
-    return { version: membership.version(), clock: clock(), ...twin(), members };
+    return { version: membership.version(), clock: clock(), ...twin(), ...removed(), members };
   });
   mount(mounting, discoveryRoutes.meet, async ({ body: { nonce, record }, caller }) => {
     if (caller === self) membership.learn([{ signed: record, ageMs: 0 }], caller);

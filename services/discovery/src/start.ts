@@ -228,7 +228,7 @@ export function createSwarm(ground: Ground) {
       isOwn: (host, port) => address.isOwn(host, port),
       mdns: config.DISCOVERY_MDNS,
       membership,
-      isAside: () => ownRun.isAside,
+      isAside: () => ownRun.isAside || ground.roster.view.removed.has(self),
       wire,
       log,
     }),
@@ -344,6 +344,7 @@ async function startServer(
   mountLoops(mounting, 'discovery', loops);
   mountRoutes(mounting, {
     ...swarm,
+    roster,
     ...files,
     setDraining: (isDraining) => swarm.draining.set(isDraining),
     expirySlackMs: config.DISCOVERY_EXPIRY_SLACK_MS,

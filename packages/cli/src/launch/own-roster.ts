@@ -4,7 +4,7 @@
  * knows the swarm key belongs to their swarm, until shoal own.
  */
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { openDataFolder } from '@shoal/chassis/data-folder';
 import { openIdentity } from '@shoal/chassis/identity';
 import { type KeyPair, readRosterFile, Roster, saveRoster } from '@shoal/chassis/roster';
@@ -25,17 +25,17 @@ export function ownRoster(dataDirs: readonly string[], context: Context): void {
   if (!roster.isClosed && dataDirs.some((dataDir) => existsSync(keyFileOf(dataDir)))) return;
   const peers = dataDirs.map((dataDir) => {
     openDataFolder(dataDir);
-    return openIdentity(keyFileOf(dataDir)).peerId;
+    return [basename(dataDir), openIdentity(keyFileOf(dataDir)).peerId] as const;
   });
   const recovery = roster.isClosed ? undefined : begin(roster, context);
   if (!roster.isClosed) return;
   const missing = peers.filter(
-    (peerId) => roster.hasMember(peerId) !== true && !roster.view.removed.has(peerId),
+    ([, peerId]) => roster.hasMember(peerId) !== true && !roster.view.removed.has(peerId),
   );
-  for (const [at, peerId] of peers.entries())
+  for (const [name, peerId] of peers)
     if (roster.view.removed.has(peerId))
       context.err(
-        `shoal: ${dataDirs[at]} was removed from this swarm, for good: its files are still in it, and no member talks to it\n`,
+        `shoal: ${name} was removed from this swarm, for good: its files are still in it, and no member talks to it\n`,
       );
   if (missing.length > 0) addAll(missing, roster, context);
   // Also to those that had one: the new ones are known to all when they start.
@@ -64,12 +64,12 @@ function keyOf(context: Context): KeyPair | undefined {
   }
 }
 
-function addAll(missing: readonly PeerId[], roster: Roster, context: Context): void {
+function addAll(missing: readonly (readonly [name: string, PeerId])[], roster: Roster, context: Context): void {
   const { swarmId, owners } = roster.view;
   const owner = findOwnerKey(context);
   if (owner === undefined || swarmId === undefined || !owners.has(owner.id))
     throw new CommandFailure(
-      `${missing.join(', ')} is no member of this swarm, and the key of an owner is not here: start as many peers as before, or ask an owner for an invitation`,
+      `${missing.map(([name]) => name).join(', ')}: no member of this swarm, and the key of an owner is not here: start as many peers as before, or ask an owner for an invitation`,
     );
-  roster.take(missing.map((peerId) => addMember(peerId, swarmId, owner)));
+  roster.take(missing.map(([name, peerId]) => addMember(peerId, name, { swarm: swarmId, owner })));
 }

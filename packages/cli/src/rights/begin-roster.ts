@@ -1,14 +1,14 @@
 /** The first records of a swarm that gets an owner. */
 import { randomBytes } from 'node:crypto';
 import { type KeyPair, type RecordDraft, recordIdOf, signChange, signRecord } from '@shoal/chassis/roster';
-import type { PeerId, SignedRecord } from '@shoal/protocol';
+import type { PeerId, RecordId, SignedRecord } from '@shoal/protocol';
 import { createRecoveryKey } from './owner-key.ts';
 
 export interface BegunRoster {
   readonly genesis: SignedRecord;
   /** The recovery key, to be shown once and kept nowhere. */
   readonly recovery: string;
-  addOf(peerId: PeerId): SignedRecord;
+  addOf(peerId: PeerId, name?: string): SignedRecord;
 }
 
 export function beginRoster(owner: KeyPair): BegunRoster {
@@ -17,12 +17,19 @@ export function beginRoster(owner: KeyPair): BegunRoster {
   const first: RecordDraft = { kind: 'genesis', recovery: key.id, atMs: Date.now(), nonce };
   const genesis = signRecord(first, owner);
   const swarm = recordIdOf(genesis);
-  return { genesis, recovery, addOf: (peerId) => addMember(peerId, swarm, owner) };
+  return { genesis, recovery, addOf: (peerId, name) => addMember(peerId, name, { swarm, owner }) };
 }
 
 /** A peer that its owner runs: it may change all files, and invite. */
-export const addMember = (peerId: PeerId, swarm: ReturnType<typeof recordIdOf>, owner: KeyPair) =>
-  signChange({ kind: 'add', peerId, mayChange: 'any', mayInvite: true }, swarm, owner);
+export const addMember = (
+  peerId: PeerId,
+  name: string | undefined,
+  { swarm, owner }: { readonly swarm: RecordId; readonly owner: KeyPair },
+): SignedRecord => {
+  const named = name === undefined ? {} : { name };
+  const change = { kind: 'add', peerId, ...named, mayChange: 'any', mayInvite: true } as const;
+  return signChange(change, swarm, owner);
+};
 
 export const describeRecovery = (recovery: string, keyFile: string): string => `
 recovery key, shown this once:  ${recovery}

@@ -7,6 +7,7 @@ import { HaveAnswer } from '../have-map.ts';
 import { DATE_MAX_MS, Origin, TimeMs } from '../bounded.ts';
 import { Member, SignedRecord } from '../member.ts';
 import { Pin, PinChange, PinDraft } from '../pin.ts';
+import { KeyId } from '../rights/roster.ts';
 import { route } from '../route.ts';
 
 const none = z.object({});
@@ -54,6 +55,15 @@ export const TwinReport = z.object({
 });
 export type TwinReport = z.infer<typeof TwinReport>;
 
+/** An owner shut this peer out of the swarm. */
+export const RemovedReport = z.object({
+  by: KeyId,
+  /** By the clock of who did it. */
+  atMs: TimeMs,
+  reason: z.string().optional(),
+});
+export type RemovedReport = z.infer<typeof RemovedReport>;
+
 /** Longest random text that a peer is asked to sign. Past it: not taken. */
 const NONCE_MAX_CHARS = 64;
 /** Records in one answer: a full member table. Past it: not taken. */
@@ -79,6 +89,8 @@ export const PeersReply = z.object({
   clock: ClockReport.optional(),
   /** Absent without one. */
   twin: TwinReport.optional(),
+  /** Absent while it belongs to the swarm. */
+  removed: RemovedReport.optional(),
   peers: z.array(Member),
 });
 export type PeersReply = z.infer<typeof PeersReply>;
@@ -88,6 +100,7 @@ export const MembersReply = z.object({
   version: z.int().nonnegative(),
   clock: ClockReport.optional(),
   twin: TwinReport.optional(),
+  removed: RemovedReport.optional(),
   members: z.array(Member),
 });
 export type MembersReply = z.infer<typeof MembersReply>;

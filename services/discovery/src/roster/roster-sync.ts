@@ -58,7 +58,8 @@ export class RosterSync {
 
   /** Whoever is none any more is told why, and is out. */
   #partFromOthers(records: readonly SignedRecord[]): void {
-    const { wire } = this.#deps;
+    const { self, wire } = this.#deps;
+    if (this.#roster.view.removed.has(self)) return wire.engine().setAlone(true);
     for (const peerId of wire.engine().connected()) {
       if (this.#roster.hasMember(peerId) !== false) continue;
       const farewell = { kind: 'roster-put', records: this.#fitting(records) } as const;

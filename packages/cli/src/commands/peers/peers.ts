@@ -19,9 +19,9 @@ export const peers = askingCommand({
 });
 
 /** The members, and what a file on them survives, as the peer says it. */
-export function peersTable({ peers: members, summary, clock, twin }: PeersReply): string {
+export function peersTable({ peers: members, summary, clock, twin, removed }: PeersReply): string {
   const survives = summary === '' ? '' : `\n${summary}\n`;
-  return `${membersTable(members)}${survives}${clockLine(clock)}${twinLine(twin)}`;
+  return `${membersTable(members)}${survives}${clockLine(clock)}${twinLine(twin)}${removedLine(removed)}`;
 }
 
 /** The fault of the peer's clock, as a line; nothing when it agrees with the others. */
@@ -42,11 +42,20 @@ export function twinLine(twin: PeersReply['twin']): string {
   return `${other}; ${what}\n`;
 }
 
+/** That the peer was shut out, as a line. */
+function removedLine(removed: PeersReply['removed']): string {
+  if (removed === undefined) return '';
+  const { reason } = removed;
+  return `this peer was removed from the swarm${reason === undefined ? '' : ` (${reason})`}: no member talks to it, and nothing can be written here\n`;
+}
+
 function membersTable(members: PeersReply['peers']): string {
+  const hasNames = members.some(({ name }) => name !== undefined);
   return formatTable(
-    ['PEER', 'STATE', 'BLOCKS', 'HOLDS', 'FREE', 'SEEN', 'GATEWAY'],
+    ['PEER', ...(hasNames ? ['NAME'] : []), 'STATE', 'BLOCKS', 'HOLDS', 'FREE', 'SEEN', 'GATEWAY'],
     members.map((member) => [
       shortPeerId(member.peerId),
+      ...(hasNames ? [member.name ?? ''] : []),
       stateOf(member),
       String(member.blocks),
       formatBytes(member.usedBytes),
