@@ -134,6 +134,8 @@ export const rosterRoutes = {
       uses: z.int(),
       /** Where the machine that joins must reach this one. */
       addresses: z.array(Origin),
+      /** The code as a QR code: modules on a side, with a margin, and the dark ones as a path of SVG. */
+      qr: z.object({ size: z.int(), path: z.string() }),
     }),
   }),
   joinInfo: route({

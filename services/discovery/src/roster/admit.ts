@@ -22,9 +22,13 @@ import {
   RosterRefused,
 } from '@shoal/protocol';
 import type { Invite } from '@shoal/swarm';
+import { encode } from 'uqr';
 import { hostOf } from '../network/addresses.ts';
 import type { RosterSync } from './roster-sync.ts';
 import type { RosterKeeper } from './roster-keeper.ts';
+
+/** Light modules around a QR code (ISO/IEC 18004). */
+const QR_MARGIN = 4;
 
 export interface AdmitDeps {
   readonly self: PeerId;
@@ -70,7 +74,7 @@ export class Admit {
     const addresses = [this.#own().http.discovery];
     const places = addresses.map((origin) => new URL(origin).host);
     const code = writeInviteCode({ inviter: self, secret, expiresAtMs, addresses: places });
-    return { code, key, expiresAtMs, uses, addresses };
+    return { code, key, expiresAtMs, uses, addresses, qr: qrOf(code) };
   }
 
   /** Lets in a peer that has an invitation. @throws RosterRefused that says why not */
@@ -135,4 +139,13 @@ export class Admit {
       .flatMap((place) => (place === undefined ? [] : [hostPort(place.host, place.port)]))
       .slice(0, JOIN_SEEDS_MAX);
   }
+}
+
+/** Dark modules as squares of one unit. */
+function qrOf(text: string): { readonly size: number; readonly path: string } {
+  const { data, size } = encode(text, { border: QR_MARGIN });
+  const squares = data.flatMap((row, y) =>
+    row.flatMap((isDark, x) => (isDark ? [`M${x} ${y}h1v1h-1z`] : [])),
+  );
+  return { size, path: squares.join('') };
 }

@@ -7,6 +7,7 @@
 import { byId, setText } from './build.js';
 import { refreshDeleted, wantMoreDeleted } from './files/deleted.js';
 import { refreshDetails, refreshFiles, wantMoreFiles } from './files/files.js';
+import { addInviteButton, refreshInvite } from './invite.js';
 import { refreshPeers } from './peers.js';
 import { addPart, refresh, refreshSoon, setLive } from './refresh.js';
 import { addFiles, isBusy } from './files/uploads.js';
@@ -101,7 +102,9 @@ addEventListener('beforeunload', (event) => {
 addPart('files', refreshFiles, byId('files-fault'));
 addPart('deleted', refreshDeleted, byId('deleted-fault'));
 addPart('peers', refreshPeers, byId('peers-fault'));
+addPart('invite', refreshInvite, byId('invite-fault'));
 addPart('upkeep', refreshUpkeep, byId('upkeep-fault'));
 addUpkeepButtons();
+addInviteButton();
 listen();
 void refresh();
