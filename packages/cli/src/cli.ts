@@ -25,6 +25,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'print the token that writes need on a network',
     load: async () => (await import('./commands/peers/token.ts')).token,
   },
+  key: {
+    summary: 'replace the swarm key, without a stop',
+    load: async () => (await import('./commands/peers/key.ts')).key,
+  },
   add: {
     summary: 'upload files and folders',
     load: async () => (await import('./commands/files/add.ts')).add,

@@ -17,7 +17,7 @@ import {
   openProver,
   ownEndpoints,
   ownHostNames,
-  readSwarmKey,
+  readSwarmKeys,
   readWriteToken,
   targetAt,
 } from '@shoal/chassis';
@@ -95,7 +95,7 @@ async function openGround(
   const identity = openIdentity(join(config.PEER_DATA_DIR, 'identity.key'));
   if (identity.peerId !== self)
     throw new ConfigError(`PEER_ID is ${self}, but the key in PEER_DATA_DIR is ${identity.peerId}`);
-  const swarmKey = readSwarmKey(config.SWARM_KEY_FILE);
+  const swarmKeys = readSwarmKeys(config.SWARM_KEY_FILE);
   const metrics = createMetrics();
   const keeper = stack.use(
     new RosterKeeper({ self, peerDataDir: config.PEER_DATA_DIR, metrics, log }),
@@ -120,7 +120,7 @@ async function openGround(
     log,
     self,
     privateKeyRaw: identity.privateKeyRaw,
-    swarmKey,
+    swarmKeys,
     prover,
     tls,
     signer: createSigner(identity.privateKeyRaw),
@@ -288,13 +288,13 @@ export function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableS
 
 /** Listens for other peers; by now all their requests have handlers. */
 async function startNetwork(
-  { config, privateKeyRaw, swarmKey, roster, wire, address, metrics, log }: Ground,
+  { config, privateKeyRaw, swarmKeys, roster, wire, address, metrics, log }: Ground,
   { membership }: Swarm,
   stack: AsyncDisposableStack,
 ): Promise<void> {
   const engine = await startLibp2p({
     privateKeyRaw,
-    swarmKey,
+    swarmKeys,
     listen: listenAddresses(await numericHost(config.BIND_HOST), config.DISCOVERY_LIBP2P_PORT),
     mdns: config.DISCOVERY_MDNS,
     events: wire.events,
@@ -352,7 +352,7 @@ async function startServer(
   mountRoster(mounting, {
     ...ground,
     ...swarm,
-    admit: new Admit({ ...ground, ...swarm, nowMs: Date.now }),
+    admit: new Admit({ ...ground, ...swarm, swarmKey: ground.swarmKeys[0], nowMs: Date.now }),
   });
   const findPin = (root: Cid) => files.reader.find(root);
   const findBlock = stack.use(createFindBlock({ findPin, client, members, clock, metrics, log }));

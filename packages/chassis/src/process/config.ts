@@ -136,17 +136,31 @@ export function loadConfig<S extends z.ZodObject>(
 export class ConfigError extends Error {}
 
 /**
- * Reads the swarm key: 32 bytes, written as 64 hex digits.
+ * The swarm key, 32 bytes; or, while it is turned, the keys that are valid, of which the first is shown to others.
+ */
+export type SwarmKeys = Uint8Array | readonly [Uint8Array, ...Uint8Array[]];
+
+export const allKeys = (keys: SwarmKeys): readonly [Uint8Array, ...Uint8Array[]] =>
+  keys instanceof Uint8Array ? [keys] : keys;
+
+/**
+ * Reads the swarm key: 32 bytes, written as 64 hex digits; on a second line the other one that is valid.
  * @throws ConfigError
  */
-export function readSwarmKey(file: string): Uint8Array {
+export function readSwarmKeys(file: string): readonly [Uint8Array, ...Uint8Array[]] {
   let text: string;
   try {
     text = readFileSync(file, 'utf8').trim();
   } catch (cause) {
     throw new ConfigError(`SWARM_KEY_FILE: can't read ${file}`, { cause });
   }
-  if (!/^[0-9a-f]{64}$/i.test(text))
-    throw new ConfigError(`SWARM_KEY_FILE: ${file} must hold 64 hex digits`);
-  return Buffer.from(text, 'hex');
+  const [first = '', ...others] = text.split(/\s+/);
+  if (others.length > 1 || ![first, ...others].every((line) => /^[0-9a-f]{64}$/i.test(line)))
+    throw new ConfigError(
+      `SWARM_KEY_FILE: ${file} must hold 64 hex digits, and as many on a second line while the key is turned`,
+    );
+  return [Buffer.from(first, 'hex'), ...others.map((line) => Buffer.from(line, 'hex'))];
 }
+
+/** The key that is shown to others. @throws ConfigError */
+export const readSwarmKey = (file: string): Uint8Array => readSwarmKeys(file)[0];

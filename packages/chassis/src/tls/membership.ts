@@ -5,9 +5,11 @@
  * The proof is an HMAC over TLS's exporter of this very connection, both peer ids, and who called. So it is worth
  * nothing on another connection: a member that is called with it can't call a third one in the caller's name.
  */
+import assert from 'node:assert';
 import { createHmac, createSecretKey, hkdfSync, timingSafeEqual } from 'node:crypto';
 import { MEMBER_EXPORTER, memberMessage, type PeerId } from '@shoal/protocol';
 import type { TLSSocket } from 'node:tls';
+import { allKeys, type SwarmKeys } from '../process/config.ts';
 import type { Roster } from '../roster/roster.ts';
 
 export interface Membership {
@@ -29,11 +31,12 @@ export interface Membership {
 }
 
 /** The HMAC's key is derived from the swarm key, so that it shows nothing of that one. */
-export function createMembership(swarmKey: Uint8Array, self: PeerId, roster?: Roster): Membership {
-  const key = createSecretKey(
-    Buffer.from(hkdfSync('sha256', swarmKey, '', 'shoal member proof v1', 32)),
+export function createMembership(swarmKeys: SwarmKeys, self: PeerId, roster?: Roster): Membership {
+  const [shown, ...others] = allKeys(swarmKeys).map((swarmKey) =>
+    createSecretKey(Buffer.from(hkdfSync('sha256', swarmKey, '', 'shoal member proof v1', 32))),
   );
-  const sign = (source: PeerId, target: PeerId, exporter: Uint8Array): Buffer =>
+  assert(shown !== undefined, 'there is a key');
+  const sign = (source: PeerId, target: PeerId, exporter: Uint8Array, key = shown): Buffer =>
     createHmac('sha256', key)
       .update(memberMessage({ source, target, exporter: Buffer.from(exporter).toString('hex') }))
       .digest();
@@ -48,8 +51,10 @@ export function createMembership(swarmKey: Uint8Array, self: PeerId, roster?: Ro
       if (isListed !== undefined) return isListed;
       if (proof === undefined) return false;
       const given = Buffer.from(proof, 'base64url');
-      const expected = sign(peerId, self, exporter);
-      return given.length === expected.length && timingSafeEqual(given, expected);
+      return [shown, ...others].some((key) => {
+        const expected = sign(peerId, self, exporter, key);
+        return given.length === expected.length && timingSafeEqual(given, expected);
+      });
     },
   };
 }

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { constants } from 'node:crypto';
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
 import type { PeerId } from '@shoal/protocol';
-import { type PeerConfig, readSwarmKey } from '../process/config.ts';
+import { type PeerConfig, readSwarmKeys, type SwarmKeys } from '../process/config.ts';
 import { type Identity, openIdentity, privateKeyOf } from '../process/identity.ts';
 import type { Log } from '../process/log.ts';
 import type { Roster } from '../roster/roster.ts';
@@ -40,12 +40,12 @@ export function openPeerTls(
     return undefined;
   }
   const identity = openIdentity(join(config.PEER_DATA_DIR, 'identity.key'));
-  return createPeerTls(identity, readSwarmKey(config.SWARM_KEY_FILE), roster);
+  return createPeerTls(identity, readSwarmKeys(config.SWARM_KEY_FILE), roster);
 }
 
 export function createPeerTls(
   { peerId: self, privateKeyRaw }: Identity,
-  swarmKey: Uint8Array,
+  swarmKeys: SwarmKeys,
   roster?: Roster,
 ): PeerTls {
   const privateKey = privateKeyOf(privateKeyRaw);
@@ -61,7 +61,7 @@ export function createPeerTls(
   };
   return {
     self,
-    membership: createMembership(swarmKey, self, roster),
+    membership: createMembership(swarmKeys, self, roster),
     serverOptions: { ...options, honorCipherOrder: true },
     context: createSecureContext(options),
   };

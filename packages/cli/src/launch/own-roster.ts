@@ -64,7 +64,11 @@ function keyOf(context: Context): KeyPair | undefined {
   }
 }
 
-function addAll(missing: readonly (readonly [name: string, PeerId])[], roster: Roster, context: Context): void {
+function addAll(
+  missing: readonly (readonly [name: string, PeerId])[],
+  roster: Roster,
+  context: Context,
+): void {
   const { swarmId, owners } = roster.view;
   const owner = findOwnerKey(context);
   if (owner === undefined || swarmId === undefined || !owners.has(owner.id))

@@ -1,6 +1,12 @@
 /** The first records of a swarm that gets an owner. */
 import { randomBytes } from 'node:crypto';
-import { type KeyPair, type RecordDraft, recordIdOf, signChange, signRecord } from '@shoal/chassis/roster';
+import {
+  type KeyPair,
+  type RecordDraft,
+  recordIdOf,
+  signChange,
+  signRecord,
+} from '@shoal/chassis/roster';
 import type { PeerId, RecordId, SignedRecord } from '@shoal/protocol';
 import { createRecoveryKey } from './owner-key.ts';
 

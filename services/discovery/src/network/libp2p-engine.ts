@@ -16,7 +16,7 @@ import { peerIdFromString } from '@libp2p/peer-id';
 import { tcp } from '@libp2p/tcp';
 import { yamux } from '@libp2p/yamux';
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
-import { type Log, Seldom } from '@shoal/chassis';
+import { allKeys, type Log, Seldom, type SwarmKeys } from '@shoal/chassis';
 import { PeerId } from '@shoal/protocol';
 import { createLibp2p, type Libp2p } from 'libp2p';
 import { raceSignal } from 'race-signal';
@@ -60,7 +60,7 @@ const GOSSIP_UPKEEP_MS = 5000;
 
 export interface Libp2pOptions {
   readonly privateKeyRaw: Uint8Array;
-  readonly swarmKey: Uint8Array;
+  readonly swarmKeys: SwarmKeys;
   /** Multiaddrs to listen on. */
   readonly listen: readonly string[];
   readonly mdns: boolean;
@@ -245,10 +245,10 @@ function readAddress(address: string, peerId: PeerId | undefined): Multiaddr[] {
 }
 
 async function createNode(
-  { privateKeyRaw, swarmKey, listen, ...options }: Libp2pOptions,
+  { privateKeyRaw, swarmKeys, listen, ...options }: Libp2pOptions,
   isAlone: () => boolean,
 ): Promise<Libp2p<Services>> {
-  const serviceTag = serviceTagOf(swarmKey);
+  const serviceTag = serviceTagOf(allKeys(swarmKeys)[0]);
   const isDenied = (peerId: { toString(): string }): boolean => {
     if (isAlone()) return true;
     const { admits = () => true, metrics, log } = options;
@@ -267,7 +267,7 @@ async function createNode(
     privateKey: privateKeyFromRaw(privateKeyRaw),
     addresses: { listen: [...listen] },
     transports: [tcp()],
-    ...createHandshake({ swarmKey, ...options }),
+    ...createHandshake({ swarmKeys, ...options }),
     // Probes find out whether a connection lives, and keep it busy.
     streamMuxers: [yamux({ enableKeepAlive: false })],
     connectionManager: {

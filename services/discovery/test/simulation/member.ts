@@ -91,7 +91,7 @@ export async function startMember(
     log,
     self,
     privateKeyRaw,
-    swarmKey: Buffer.alloc(32),
+    swarmKeys: [Buffer.alloc(32)],
     signer: createSigner(privateKeyRaw),
     metrics,
     loops: createLoops({ log }),

@@ -114,22 +114,30 @@ async function signInvite(roster: ClosedRoster, terms: Terms, asking: AskingInvi
 }
 
 /** By the peer, where an owner let it. */
-async function askForInvite(roster: ClosedRoster, { forMs, uses, mayChange }: Terms, asking: AskingInvite) {
+async function askForInvite(
+  roster: ClosedRoster,
+  { forMs, uses, mayChange }: Terms,
+  asking: AskingInvite,
+) {
   if (!roster.mayInvite) signerOf(undefined, roster, asking.context); // says what is missing
   if (mayChange === 'any')
-    throw new UsageError('--may-change any needs the key of an owner; a peer invites for their own files');
+    throw new UsageError(
+      '--may-change any needs the key of an owner; a peer invites for their own files',
+    );
   return await asking.client.call(rosterRoutes.invite, { body: { forMs, uses } }, asking.stop);
 }
 
 async function close(word: string, roster: ClosedRoster, asking: AskingInvite): Promise<number> {
   const { client, stop, values, context, note } = asking;
   const { invites } = roster;
-  const found = invites.find(({ key }) => key === word || (word.length >= 6 && key.endsWith(word.replace('…', ''))));
-  if (found === undefined) throw new UsageError(`there is no invitation "${word}"; shoal members lists them`);
+  const found = invites.find(
+    ({ key }) => key === word || (word.length >= 6 && key.endsWith(word.replace('…', ''))),
+  );
+  if (found === undefined)
+    throw new UsageError(`there is no invitation "${word}"; shoal members lists them`);
   const by = signerOf(values.recovery, roster, context);
   const changes = [{ kind: 'close-invite', key: found.key } as const];
   await changeRoster(client, roster, { changes, by }, stop);
   note({ closed: found.key }, `the invitation is withdrawn`);
   return 0;
 }
-

@@ -119,7 +119,8 @@ function explained(
     );
   if (error instanceof Problem) return new CommandFailure(error.message, { cause: error });
   if (!(error instanceof InviterAway)) return error;
-  const late = expiresAtMs < Date.now() ? '; by this machine’s clock the invitation has expired too' : '';
+  const late =
+    expiresAtMs < Date.now() ? '; by this machine’s clock the invitation has expired too' : '';
   return new CommandFailure(
     `the peer that invited is not reached at ${addresses.join(' or ')} (${error.message})${late}: is it running, and does a firewall let this machine to it?`,
     { cause: error },
@@ -138,4 +139,3 @@ function keep(
   writeSwarmKey(joinPath(dataDir, 'swarm.key'), swarmKey);
   saveRoster(dataDir, roster);
 }
-

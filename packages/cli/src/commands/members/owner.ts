@@ -38,7 +38,8 @@ ${RECOVERY_USAGE}
     if ((verb !== 'add' && verb !== 'remove') || rest.length > 0)
       throw new UsageError('say key, add <id>, or remove <id>');
     const key = PeerId.safeParse(id);
-    if (!key.success) throw new UsageError('give the id of an owner, as shoal owner key prints it there');
+    if (!key.success)
+      throw new UsageError('give the id of an owner, as shoal owner key prints it there');
     return await (verb === 'add' ? add(key.data, asking) : takeBack(key.data, asking));
   },
 });
@@ -65,9 +66,17 @@ async function takeBack(key: PeerId, { values, client, stop, context, note }: As
   const by = signerOf(values.recovery, roster, context);
   const signed = values['with-added'] ? [] : await signedBy(key, 'all', { client, stop });
   const stands = signed.map(({ id }) => id);
-  await changeRoster(client, roster, { changes: [{ kind: 'remove-owner', key, stands }], by }, stop);
-  note({ key }, values['with-added']
+  await changeRoster(
+    client,
+    roster,
+    { changes: [{ kind: 'remove-owner', key, stands }], by },
+    stop,
+  );
+  note(
+    { key },
+    values['with-added']
       ? 'it is no owner any more, and the members that it added are out'
-      : 'it is no owner any more; the members that it added stay');
+      : 'it is no owner any more; the members that it added stay',
+  );
   return 0;
 }

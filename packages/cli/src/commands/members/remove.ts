@@ -48,7 +48,9 @@ ${RECOVERY_USAGE}
     };
     await changeRoster(client, roster, { changes: [change], by }, stop);
     const others = invited.map(shortPeerId).join(', ');
-    const also = values['with-invited'] ? 'are out with it' : 'stay; if it was in wrong hands, remove them too';
+    const also = values['with-invited']
+      ? 'are out with it'
+      : 'stay; if it was in wrong hands, remove them too';
     const note = invited.length === 0 ? '' : `those that joined at it ${also}: ${others}\n`;
     print(
       { removed: peerId, invited },

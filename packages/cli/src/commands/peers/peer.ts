@@ -1,6 +1,8 @@
+import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { readSwarmKey } from '@shoal/chassis/config';
+import { ROSTER_FILE } from '@shoal/chassis/roster';
 import { bareHost } from '@shoal/protocol';
 import { defineCommand } from '../../command.ts';
 import type { Context } from '../../context.ts';
@@ -101,7 +103,11 @@ The swarm key may be given as SWARM_KEY too (64 hex digits): it is then kept in 
         context.out(
           values.json || logTo === 'stdout'
             ? `${JSON.stringify(asJson(launched))}\n`
-            : describe(launched, door, context.program),
+            : describe(launched, {
+                ...door,
+                program: context.program,
+                isClosed: existsSync(join(root, ROSTER_FILE)),
+              }),
         ),
     });
   },
@@ -142,12 +148,15 @@ function asJson({ peerId, origins, pids, libp2p }: LaunchedPeer) {
 
 function describe(
   { peerId, origins, libp2p }: LaunchedPeer,
-  { curlFlag }: Door,
-  program = PROGRAM,
+  {
+    curlFlag,
+    isClosed,
+    program = PROGRAM,
+  }: Door & { isClosed: boolean; program: string | undefined },
 ): string {
   return `peer ${peerId} is ready
   open    ${origins.gateway}
   upload  curl ${curlFlag}-F file=@FILE ${origins.gateway}/files
-  join    ${program} peer --seed ${libp2p} --key-file <a copy of its swarm.key>
+  join    ${isClosed ? `${program} invite --peer ${origins.gateway}` : `${program} peer --seed ${libp2p} --key-file <a copy of its swarm.key>`}
 `;
 }
