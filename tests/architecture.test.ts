@@ -72,11 +72,13 @@ const ROOMS: Readonly<Record<string, { ground: readonly string[]; rooms: readonl
     ground: ['command', 'context', 'failure', 'options'],
     rooms: [
       'terminal',
+      'rights',
       'launch/child',
       'launch',
       'call',
       'files',
       'commands/peers',
+      'commands/members',
       'commands/files',
     ],
   },
@@ -110,6 +112,7 @@ const ROOMS: Readonly<Record<string, { ground: readonly string[]; rooms: readonl
     ground: ['config', 'metrics'],
     rooms: [
       'network',
+      'roster',
       'routing',
       'twins',
       'members',

@@ -110,7 +110,7 @@ export type MemberState = z.infer<typeof MemberState>;
 export const Member = MemberRecord.extend({
   state: MemberState,
   isSelf: z.boolean(),
-  /** That people gave it; members without one are told apart by their ids. */
+  /** That people gave it. Absent: people know it by its id. */
   name: GivenName.optional(),
   /** Milliseconds since the last sign of life; a member signs a new record when its figures change. */
   seenMsAgo: TimeMs,

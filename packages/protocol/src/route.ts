@@ -7,7 +7,7 @@ import type { Service } from './member.ts';
 
 /**
  * The callers that a route admits. `public`: every client that reaches the port. `peer`: members of the
- * swarm, by TLS. `any-peer`: whoever proves by TLS which peer it is, member or not: how a machine joins. `local`: only
+ * swarm, by TLS. `any-peer`: a peer that proves by TLS which one it is, member or not: how a machine joins. `local`: only
  * the services of this same peer.
  */
 export type Audience = 'public' | 'peer' | 'any-peer' | 'local';

@@ -29,7 +29,7 @@ export interface InviteCode {
   readonly addresses: readonly string[];
 }
 
-/** What is wrong with a line that should be an invitation. */
+/** A line that should be an invitation is none; the message says why. */
 export class InviteCodeWrong extends Error {}
 
 export const createInviteSecret = (): Uint8Array => randomBytes(SECRET_SIZE_BYTES);

@@ -20,11 +20,11 @@ export interface Membership {
    * @param proof What it said there; undefined when it said nothing.
    */
   isMember(peerId: PeerId, proof: string | undefined, exporter: Uint8Array): boolean;
-  /** Whether it still belongs, of one that was let in before, or that is to be called. */
+  /** Whether it still belongs, of one that was let in before, or that this peer wants to call. */
   isAllowed(peerId: PeerId): boolean;
   /** Whether it was a member, and never will be again. */
   isRemoved(peerId: PeerId): boolean;
-  /** Whether it can't be told yet: who is a member is asked to come again. */
+  /** Whether that is not known yet: a member may come again. */
   isUnsure(peerId: PeerId): boolean;
   /** Calls back when somebody may have lost that, until the other function is called. */
   onChange(listener: () => void): () => void;

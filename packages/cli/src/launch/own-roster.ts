@@ -1,5 +1,5 @@
 /**
- * Who owns a swarm that is run on one machine. The first start of one makes the person that starts it its owner, with a
+ * The owner of a swarm that is run on one machine. The first start of one makes the person that starts it its owner, with a
  * key in that person's home; later ones add peers that are new, by that key. Folders of before stay as they are: who
  * knows the swarm key belongs to their swarm, until shoal own.
  */

@@ -1,6 +1,6 @@
 /**
- * The key of an owner of swarms. It lives with the person, in `~/.config/shoal`, and never on a peer: whoever takes a
- * peer takes no right to add or remove any. The recovery key is printed once, to be kept on paper.
+ * The key of an owner of swarms. It lives with the person, in `~/.config/shoal`, and never on a peer: a
+ * thief of a peer can add and remove nobody. The recovery key is printed once, to be kept on paper.
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';

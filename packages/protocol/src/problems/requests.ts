@@ -154,7 +154,7 @@ export const ProofRefused = defineProblem({
   detail: ({ reason }) => `this route is for peers of the swarm: ${reason}`,
 });
 
-/** What was asked needs a signature, or an invitation, that was not given. */
+/** A change of the roster came without the signature, or the invitation, that it needs. */
 export const RosterRefused = defineProblem({
   type: 'problems/roster-refused',
   title: 'Roster refused',

@@ -18,7 +18,7 @@ const none = z.object({});
 
 /** Longest life of an invitation: a month. Past it: 400. */
 export const INVITE_LIFE_MAX_MS = 31 * 24 * 3_600_000;
-/** Peers that a joiner is told to call. Past it: the others are found through these. */
+/** Peers that a joiner calls. Past it: the others are found through these. */
 export const JOIN_SEEDS_MAX = 16;
 
 export const RosterReply = z.object({

@@ -49,7 +49,7 @@ export interface MembershipDeps extends OwnRecordDeps {
   readonly losses?: () => number | undefined;
   /** This peer's view of a member, beside the member's own record. */
   readonly opinionOf: (peerId: PeerId) => Pick<Member, 'proofs' | 'isDistrusted'>;
-  /** Who may be a member. */
+  /** Decides which peers may be members. */
   readonly roster: Pick<Roster, 'hasMember' | 'onChange' | 'view'>;
   /** Makes this peer's roster and a member's the same. */
   readonly compareRoster: (peerId: PeerId) => Promise<void>;

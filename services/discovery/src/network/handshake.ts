@@ -66,7 +66,7 @@ function proveMembership(swarmKey: Uint8Array, wireVersion: number) {
   return noise({ prologueBytes });
 }
 
-/** What a key is called in clear: it tells nothing of it. */
+/** A name for a key, said in clear; it reveals nothing of the key. */
 const nameOf = (swarmKey: Uint8Array): string =>
   Buffer.from(hkdfSync('sha256', swarmKey, '', 'shoal key name v1', 4)).toString('hex');
 

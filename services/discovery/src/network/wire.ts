@@ -32,7 +32,7 @@ type Handler<K extends RequestKind> = (
   request: RequestOf<K>,
 ) => Promise<Reply<K>> | Reply<K>;
 
-/** Who may be talked to, of those whose connection stands. */
+/** Decides which peers are served, of those whose connection stands. */
 export interface Gate {
   /** False until the roster was compared with members: up to then it alone is talked about. */
   isOpen(): boolean;

@@ -8,7 +8,7 @@ import { Roster, type Log, type Taken } from '@shoal/chassis';
 import type { Wire } from '../network/wire.ts';
 import type { RosterKeeper } from './roster-keeper.ts';
 
-/** Text in one message, far below the largest. */
+/** Text in one message, far below the largest. Past it: the rest comes in the next one. */
 const MESSAGE_MAX_CHARS = 1024 * 1024;
 /** Longest wait for the last answer of one that was removed. Past it: the connection ends. */
 const FAREWELL_TIMEOUT_MS = 500;
@@ -56,7 +56,7 @@ export class RosterSync {
     return taken;
   }
 
-  /** Whoever is none any more is told why, and is out. */
+  /** A peer that is no member any more hears why, and is out. */
   #partFromOthers(records: readonly SignedRecord[]): void {
     const { self, wire } = this.#deps;
     if (this.#roster.view.removed.has(self)) return wire.engine().setAlone(true);

@@ -23,7 +23,7 @@ import {
   type ClosedRoster,
   RECOVERY_USAGE,
   signerOf,
-} from '../../rights/change-roster.ts';
+} from '../../call/change-roster.ts';
 import { findOwnerKey } from '../../rights/owner-key.ts';
 import { formatAge } from '../../terminal/format.ts';
 import { asTyped, PROGRAM } from '../../terminal/program-name.ts';

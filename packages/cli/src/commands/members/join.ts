@@ -18,7 +18,7 @@ import { CommandFailure, EXIT_FAILURE, UsageError } from '../../failure.ts';
 import { defaultDataDir } from '../../launch/data-dir.ts';
 import { writeSwarmKey } from '../../launch/swarm-key.ts';
 import { readPath } from '../../options.ts';
-import { exactly } from '../../rights/change-roster.ts';
+import { exactly } from '../../call/change-roster.ts';
 import { asTyped, PROGRAM } from '../../terminal/program-name.ts';
 import { shellWord } from '../../terminal/shell-word.ts';
 import { watchStop } from '../../terminal/watch-stop.ts';
@@ -33,7 +33,7 @@ const FLAGS_OF_PEER = ['open', 'one-process', 'no-mdns', 'json', 'verbose'] as c
 export const join = defineCommand({
   usage: `shoal join <line> [options]    join the swarm of an invitation (shoal invite), and run a peer of it until Ctrl-C;
                                later it is run by shoal peer --data-dir D
-  --data-dir D       where its data is to be (default: ~/.local/share/shoal)
+  --data-dir D       where its data goes (default: ~/.local/share/shoal)
   --name NAME        what people call it (default: the name of this machine)
   --no-start         join only
   --base-port B, --host H, --advertise H, --open, --one-process, --no-mdns, --json, --verbose

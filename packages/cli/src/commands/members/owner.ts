@@ -8,7 +8,7 @@ import {
   RECOVERY_USAGE,
   signedBy,
   signerOf,
-} from '../../rights/change-roster.ts';
+} from '../../call/change-roster.ts';
 import { ensureOwnerKey } from '../../rights/owner-key.ts';
 import { shortPeerId } from '../../terminal/format.ts';
 import { readName } from './rename.ts';
@@ -19,7 +19,7 @@ const OPTIONS = {
   recovery: { type: 'string' },
 } as const;
 
-/** Who may add and remove members, beside oneself. */
+/** Other owners: people that may add and remove members. */
 export const owner = askingCommand({
   usage: `shoal owner key                print your own id as an owner; makes your key when there is none
 shoal owner add <id> [--name N] let somebody else add and remove members too, or yourself with --recovery

@@ -9,14 +9,14 @@ import {
   RECOVERY_USAGE,
   signedBy,
   signerOf,
-} from '../../rights/change-roster.ts';
+} from '../../call/change-roster.ts';
 import { shortPeerId } from '../../terminal/format.ts';
 
 /** Shuts a member out, for good. */
 export const remove = askingCommand({
   usage: `shoal remove <member> [options] shut a member out for good, such as one that was stolen; its name, or its id
                                (one that is to go in peace hands over first: shoal drain)
-  --reason TEXT      what others are told
+  --reason TEXT      a reason, for others to read
   --with-invited     shut out the machines too that joined by an invitation at it
   --drop-pins        files that it pinned are no longer kept for that
   --peer URL         gateway of another peer (default: SHOAL_PEER, or http://127.0.0.1:7100)
@@ -33,7 +33,7 @@ ${RECOVERY_USAGE}
   takesWords: true,
   async run({ values, words, client, stop, context, print }) {
     const roster = await askRoster(client, stop);
-    const [word = ''] = exactly(words, ['the member that is to be shut out']);
+    const [word = ''] = exactly(words, ['the member to shut out']);
     const peerId = findMember(word, roster);
     const by = signerOf(values.recovery, roster, context);
     const letIn = await signedBy(peerId, ['join', 'invite'], { client, stop });

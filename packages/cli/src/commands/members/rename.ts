@@ -9,7 +9,7 @@ import {
   findMember,
   RECOVERY_USAGE,
   signerOf,
-} from '../../rights/change-roster.ts';
+} from '../../call/change-roster.ts';
 
 /** Gives a member a name that people know it by. */
 export const rename = askingCommand({

@@ -40,7 +40,7 @@ type Keys = readonly string[];
 
 const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
-/** What a step makes of the keys in the file. @throws UsageError for another word */
+/** The step that a word names: from the keys in the file to those after it. @throws UsageError for another word */
 function stepOf([verb, given, ...rest]: readonly string[]): (keys: Keys) => Keys {
   if (rest.length > 0 || (verb !== 'take' && given !== undefined))
     throw new UsageError(`unexpected argument "${rest[0] ?? given}"`);

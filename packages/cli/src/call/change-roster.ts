@@ -1,4 +1,4 @@
-/** What the commands about members share: the roster of the peer that is asked, and changes of it. */
+/** Shared by the commands about members: the roster of the peer that they ask, and changes of it. */
 import { readFileSync } from 'node:fs';
 import {
   type KeyPair,
@@ -16,11 +16,11 @@ import {
   rosterRoutes,
   STANDING_MAX,
 } from '@shoal/protocol';
-import type { Client } from '../call/client.ts';
+import type { Client } from './client.ts';
 import type { Context } from '../context.ts';
 import { CommandFailure, UsageError } from '../failure.ts';
 import { readPath } from '../options.ts';
-import { readOwnerKey, readRecoveryKey } from './owner-key.ts';
+import { readOwnerKey, readRecoveryKey } from '../rights/owner-key.ts';
 
 /** So much of an id's end tells members apart. */
 const ID_END_CHARS_MIN = 6;

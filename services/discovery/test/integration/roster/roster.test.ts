@@ -15,8 +15,8 @@ import {
 } from '@shoal/chassis';
 import { type PeerId, rosterRoutes } from '@shoal/protocol';
 import { createTestRoster, eventually, metric, type TestRoster } from '@shoal/testkit';
-import { draft, type TestPeer } from './peer.ts';
-import { isIn, openPeers, type Peers, seedOf, seeEachOther } from './peers.ts';
+import { draft, type TestPeer } from '../peer.ts';
+import { isIn, openPeers, type Peers, seedOf, seeEachOther } from '../peers.ts';
 
 jest.setTimeout(90_000);
 const signal = new AbortController().signal;
