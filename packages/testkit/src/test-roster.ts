@@ -1,9 +1,12 @@
 /** A roster for a test: an owner's keys, and records signed by them. */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { env as ownEnv } from 'node:process';
 import {
   createSeed,
   type KeyPair,
   keyPairOf,
+  openIdentity,
   recordIdOf,
   Roster,
   saveRoster,
@@ -52,4 +55,16 @@ export function createTestRoster(): TestRoster {
       saveRoster(peerDataDir, roster);
     },
   };
+}
+
+/** The peer id of a data folder, whose key is made when there is none. */
+export const identityAt = (peerDataDir: string): PeerId =>
+  openIdentity(join(peerDataDir, 'identity.key')).peerId;
+
+/** The environment of a command line whose person has that roster's owner key, in this folder. */
+export function ownerEnvironment(folder: string, { owner }: TestRoster): NodeJS.ProcessEnv {
+  mkdirSync(folder, { recursive: true });
+  const pem = owner.privateKey.export({ format: 'pem', type: 'pkcs8' });
+  writeFileSync(join(folder, 'owner.key'), pem, { mode: 0o600 });
+  return { ...ownEnv, SHOAL_CONFIG_DIR: folder };
 }

@@ -323,17 +323,15 @@ async function startServer(
   files: Files,
   stack: AsyncDisposableStack,
 ): Promise<string> {
-  const { config, log, self, roster, prover, tls, client, clock, address, loops, metrics } = ground;
+  const { config, log, self, prover, tls, client, clock, address, loops, metrics } = ground;
   const { members, join: joining } = swarm;
   const token = readWriteToken(config);
   const app = createServer({
     service: 'discovery',
     log,
     registry: metrics.registry,
-    whyNotReady: () =>
-      roster.hasMember(self) === false
-        ? 'this peer was removed from the swarm'
-        : joining.whyNotReady(),
+    // One that was removed calls nobody: it serves what it has.
+    whyNotReady: () => (ground.roster.view.removed.has(self) ? undefined : joining.whyNotReady()),
     hostNames: ownHostNames(config),
     writeToken: token,
     clients: openClients(config, { token, prover }),
@@ -344,7 +342,7 @@ async function startServer(
   mountLoops(mounting, 'discovery', loops);
   mountRoutes(mounting, {
     ...swarm,
-    roster,
+    roster: ground.roster,
     ...files,
     setDraining: (isDraining) => swarm.draining.set(isDraining),
     expirySlackMs: config.DISCOVERY_EXPIRY_SLACK_MS,

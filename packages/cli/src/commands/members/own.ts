@@ -35,8 +35,9 @@ ${TOKEN_USAGE}
       throw new CommandFailure('this swarm has an owner already: shoal members says who');
     const staying = peers.filter(({ state }) => state !== 'out');
     const owner = ensureOwnerKey(context);
-    const { genesis, recovery, addOf } = beginRoster(owner);
-    const records = [genesis, ...staying.map(({ peerId }) => addOf(peerId))];
+    const begun = beginRoster(owner);
+    const { genesis, recovery } = begun;
+    const records = [genesis, ...staying.map(({ peerId }) => begun.addOf(peerId))];
     await client.call(rosterRoutes.change, { body: { records } }, stop);
     const table = formatTable(
       ['MEMBER', 'STATE', 'GATEWAY'],

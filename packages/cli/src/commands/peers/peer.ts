@@ -1,8 +1,7 @@
-import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { readSwarmKey } from '@shoal/chassis/config';
-import { ROSTER_FILE } from '@shoal/chassis/roster';
+import { readRosterFile } from '@shoal/chassis/roster';
 import { bareHost } from '@shoal/protocol';
 import { defineCommand } from '../../command.ts';
 import type { Context } from '../../context.ts';
@@ -68,6 +67,7 @@ The swarm key may be given as SWARM_KEY too (64 hex digits): it is then kept in 
       context.err(
         `shoal: ${keyFile} was made now, so this is a swarm of its own; to join the one at ${values.seed.join(', ')}, give its key with --key-file\n`,
       );
+    const { swarmId, removed } = readRosterFile(root).view;
     const door = openDoor({ host: values.host, keyFile, isOpen: values.open }, context);
     return runLauncher(context, {
       logTo,
@@ -99,16 +99,21 @@ The swarm key may be given as SWARM_KEY too (64 hex digits): it is then kept in 
         const running = starting.move();
         return { ...launched, [Symbol.asyncDispose]: () => running.disposeAsync() };
       },
-      onReady: (launched) =>
+      onReady(launched) {
+        if (removed.has(launched.peerId))
+          context.err(
+            'shoal: this peer was removed from its swarm, for good: it serves what it has, and no member talks to it\n',
+          );
         context.out(
           values.json || logTo === 'stdout'
             ? `${JSON.stringify(asJson(launched))}\n`
             : describe(launched, {
                 ...door,
                 program: context.program,
-                isClosed: existsSync(join(root, ROSTER_FILE)),
+                isClosed: swarmId !== undefined,
               }),
-        ),
+        );
+      },
     });
   },
 });
