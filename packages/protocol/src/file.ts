@@ -12,7 +12,7 @@ export type DagKind = z.infer<typeof DagKind>;
 /**
  * The state of a file. `receiving`: still coming in. `safe`: every block has the copies asked for. The
  * rest have fewer: `spreading` is new, and its copies are being made; `reduced` lost some, with a peer
- * that is away or gone, or that could not prove its copies; `limited` has one at every peer there is;
+ * that is away or gone, or that could not prove its copies; `limited` has one at every peer that can take one now;
  * `at-risk` is none of these. `missing`: no peer that is up or expected back has some block. `unknown`: a peer that is up did not
  * answer, so the number is that of its date.
  */
@@ -37,7 +37,7 @@ const causePeers = { peers: z.array(PeerId).max(CAUSE_PEERS_MAX), count: z.int()
  * moment ago. `away`: these peers are down; from `repairFromMs`, by the answering peer's wall clock, new
  * copies are made if one of them stays away. `gone`: these stayed away, and new copies are being made.
  * `unproved`: these said that they hold copies and could not prove it. `few-peers`: it asks for more copies
- * than peers can take. `unanswered`: these are up, and did not answer. `joining`: the peer that answers was
+ * than there are peers that can take one now; one that is away can't. `unanswered`: these are up, and did not answer. `joining`: the peer that answers was
  * started a moment ago, and has not heard from the others yet.
  */
 export const FileCause = z.discriminatedUnion('kind', [

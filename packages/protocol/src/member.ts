@@ -105,6 +105,15 @@ export type MemberRecord = z.infer<typeof MemberRecord>;
 export const MemberState = z.enum(['alive', 'suspect', 'down', 'out']);
 export type MemberState = z.infer<typeof MemberState>;
 
+/** Whether copies can be made at a member now: it is up, means to stay, and gives space. */
+export function takesCopies({
+  state,
+  draining,
+  capacityBytes,
+}: Pick<Member, 'state' | 'draining' | 'capacityBytes'>): boolean {
+  return (state === 'alive' || state === 'suspect') && !draining && capacityBytes > 0;
+}
+
 /** A member as one peer sees it. */
 export const Member = MemberRecord.extend({
   state: MemberState,

@@ -55,6 +55,7 @@ import { createOpinions } from './trust/opinions.ts';
 import { Proving } from './trust/proving.ts';
 import { OwnRun, readFormer } from './twins/own-run.ts';
 import { Twins } from './twins/twins.ts';
+import { createWallTime } from './wall-time.ts';
 
 /** The version that peers compare to know whether they understand each other. */
 const VERSION = '0.1.0';
@@ -96,6 +97,7 @@ async function openGround(
   const metrics = createMetrics();
   const loops = createLoops({ metrics: metrics.loops, log });
   const clock = () => performance.now();
+  const wallTimeOf = createWallTime({ clock, nowMs: Date.now });
   const refusals = createRefusals({ clock, metrics, log });
   const state = stack.use(
     openState(join(config.PEER_DATA_DIR, 'discovery'), {
@@ -119,6 +121,7 @@ async function openGround(
     metrics,
     loops,
     clock,
+    wallTimeOf,
     refusals,
     state,
     client,
@@ -133,10 +136,11 @@ async function openGround(
 
 /** The members of the swarm, and what we think of them and of ourselves. */
 export function createSwarm(ground: Ground) {
-  const { config, self, state, client, wire, address, storage, clock, metrics, log } = ground;
+  const { config, self, state, client, wire, address, storage, clock, wallTimeOf, metrics, log } =
+    ground;
   const ownRun = new OwnRun(ground.incarnation);
   const outAfterMs = config.MEMBER_OUT_AFTER_MS;
-  const opinions = createOpinions({ clock, outAfterMs, metrics, log });
+  const opinions = createOpinions({ clock, wallTimeOf, outAfterMs, metrics, log });
   const membership = new Membership({
     ...ground,
     run: () => ownRun.read(),
@@ -218,7 +222,8 @@ export function createSwarm(ground: Ground) {
 
 /** Which files are kept, who holds them, whose copies count, and so how safe files are. */
 export function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableStack) {
-  const { config, self, state, client, wire, storage, events, loops, metrics, log } = ground;
+  const { config, self, state, client, wire, storage, events, loops, wallTimeOf, metrics, log } =
+    ground;
   const { membership, members, opinions, join: joining } = swarm;
   const { readHaveMap } = storage;
   const store = state.pins;
@@ -260,6 +265,8 @@ export function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableS
     isReachable: ({ isSelf, peerId }: Member) =>
       isSelf || wire.isConnected(peerId) || membership.table.size() > FULL_MESH_MAX,
     isJoining: () => joining.isJoining(),
+    outAtMs: (peerId) => membership.table.outAtMs(peerId),
+    wallTimeOf,
     newForMs: config.MEMBER_OUT_AFTER_MS,
     proving,
     opinions,

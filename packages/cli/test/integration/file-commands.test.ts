@@ -237,6 +237,22 @@ describe('commands about files and upkeep', () => {
     expect(JSON.parse(out)).toEqual(ENTRY);
   });
 
+  it('says, also to a script, that fewer copies can be kept than a command asks for', async () => {
+    const few = {
+      ...ENTRY,
+      replicas: 9,
+      causes: [{ kind: 'new' }, { kind: 'few-peers', count: 3 }],
+    };
+    const said = 'shoal: a.txt: 3 peers can take copies, and it asks for 9\n';
+    answers[`PATCH /files/${CID}`] = [few];
+    const set = await shoal('set', CID, '--replicas', '9');
+    expect(set).toEqual({ exitCode: 0, out: '', err: said });
+    expect((await shoal('set', CID, '--name', 'b.txt')).err).toBe('');
+    answers['POST /pins'] = [{ ...few, url: `/files/${CID}` }];
+    expect((await shoal('pin', CID, '--replicas', '9')).err).toBe(said);
+    expect((await shoal('pin', CID)).err).toBe('');
+  });
+
   it('stat prints the facts, or the answer as it is', async () => {
     const health = {
       ...ENTRY,

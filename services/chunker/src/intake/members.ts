@@ -1,6 +1,12 @@
 /** The other members, as an upload needs them: how many can take copies, and which have room. */
 import { type Log, MemberTable, type PeerClient } from '@shoal/chassis';
-import { ClockWrong, IdentityInUse, type Member, type StorageFull } from '@shoal/protocol';
+import {
+  ClockWrong,
+  IdentityInUse,
+  type Member,
+  type StorageFull,
+  takesCopies,
+} from '@shoal/protocol';
 
 /** Peers named to a client that was refused: enough to find one that is up. */
 const PEERS_NAMED_MAX = 5;
@@ -58,7 +64,7 @@ export function createMembers({
   };
 }
 
-/** Copies made now go to members that are up and mean to stay. */
-function isPlaceable({ state, draining }: Member): boolean {
-  return state === 'alive' && !draining;
+/** Nobody waits for a suspect: its copies count when it answers. */
+function isPlaceable(member: Member): boolean {
+  return member.state === 'alive' && takesCopies(member);
 }

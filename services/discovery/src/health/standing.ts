@@ -20,6 +20,7 @@ import {
   type Member,
   type PeerId,
   type Pin,
+  takesCopies,
 } from '@shoal/protocol';
 import { type Copies, countCopies, type Holding } from './count-copies.ts';
 import type { Holders, Statement } from '../holders/holders.ts';
@@ -55,7 +56,8 @@ export interface StandingDeps {
   readonly knownForMs: (pin: Pin) => number | undefined;
   /** On the table's clock. */
   readonly nowMs: number;
-  readonly wallMs: number;
+  /** From when on copies of a member that is down are made anew, by our wall clock. */
+  readonly repairFromMs: (member: Member) => number;
   /** How old an answer may be to count as one about now. */
   readonly ageMaxMs?: number;
 }
@@ -114,22 +116,18 @@ function whyFewer(
   copies: number,
   said: readonly Said[],
   refuted: readonly Said[],
-  { isYoung, knownForMs, wallMs, members }: StandingDeps,
+  { isYoung, knownForMs, repairFromMs, members }: StandingDeps,
 ): Pick<Standing, 'state' | 'causes'> {
-  const placeable = members.filter(isPlaceable).length;
+  const placeable = members.filter(takesCopies).length;
   const limits = tooMany(pin, members);
   const pinForMs = knownForMs(pin);
   const away = said.filter((each) => each.member.state === 'down' && mayHold(pin, each, pinForMs));
   const gone = said.filter((each) => each.member.state === 'out' && isHolder(pin, each.last));
   const causes: FileCause[] = [];
   if (away.length > 0) {
-    const soonestMs = Math.min(...away.map(({ member }) => member.outInMs ?? 0));
+    const soonestMs = Math.min(...away.map(({ member }) => repairFromMs(member)));
     const peers = named(away.map(({ member }) => member.peerId));
-    causes.push({
-      kind: 'away',
-      ...peers,
-      repairFromMs: Math.max(0, Math.round(wallMs + soonestMs)),
-    });
+    causes.push({ kind: 'away', ...peers, repairFromMs: soonestMs });
   }
   if (gone.length > 0 && copies < placeable)
     causes.push({ kind: 'gone', ...named(gone.map(({ member }) => member.peerId)) });
@@ -148,15 +146,13 @@ function whyFewer(
   return { state: 'at-risk', causes };
 }
 
-/** The cause that a file asks for more copies than there are peers, which may come with any other. */
+/**
+ * The cause that a file asks for more copies than peers can take now, which may come with any other. One that is away
+ * takes none until it returns: copies that it has are safe there, and can't be replaced before another peer comes.
+ */
 function tooMany({ replicas }: Pin, members: readonly Member[]): FileCause[] {
-  const count = members.filter(isPlaceable).length;
+  const count = members.filter(takesCopies).length;
   return replicas > count ? [{ kind: 'few-peers', count }] : [];
-}
-
-/** Peers that copies are placed on; one that is expected back still is. */
-export function isPlaceable({ state, draining, capacityBytes }: Member): boolean {
-  return state !== 'out' && !draining && capacityBytes > 0;
 }
 
 /** It could not prove blocks of this file, or is distrusted for those of others. */

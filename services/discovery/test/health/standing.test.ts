@@ -69,7 +69,7 @@ function standing(
       isYoung: () => isYoung,
       knownForMs: () => knownForMs,
       nowMs,
-      wallMs: WALL_MS,
+      repairFromMs: ({ outInMs = 0 }) => WALL_MS + outInMs,
     },
   );
   return { state, copies, ageMs: atMs === undefined ? undefined : nowMs - atMs, causes };
@@ -153,13 +153,14 @@ describe('where a file stands', () => {
 
   it('is reduced when a peer with a copy is away, and says from when new ones are made', () => {
     const b = { state: 'down', outInMs: 600_000, goneForMs: 100, ageMs: 5000 } as const;
-    const causes = [{ kind: 'away', ...away('b'), repairFromMs: WALL_MS + 600_000 }];
-    expect(standing({ a: {}, b, c: {} })).toMatchObject({ state: 'reduced', copies: 2, causes });
+    const causes: object[] = [{ kind: 'away', ...away('b'), repairFromMs: WALL_MS + 600_000 }];
+    const spare = { a: {}, b, c: {}, d: { holds: [] } } as const;
+    expect(standing(spare)).toMatchObject({ state: 'reduced', copies: 2, causes });
     // A new file too: it had its copies.
-    expect(standing({ a: {}, b, c: {} }, { isYoung: true })).toMatchObject({
-      state: 'reduced',
-      causes,
-    });
+    expect(standing(spare, { isYoung: true })).toMatchObject({ state: 'reduced', causes });
+    // Without a peer to spare there is nobody to make them at.
+    causes.push({ kind: 'few-peers', count: 2 });
+    expect(standing({ a: {}, b, c: {} })).toMatchObject({ state: 'reduced', copies: 2, causes });
     // Nobody can read it now, and it is not lost.
     expect(standing({ a: { holds: [] }, b })).toMatchObject({ state: 'reduced', copies: 0 });
   });
@@ -209,7 +210,15 @@ describe('where a file stands', () => {
     });
     expect(standing({ a: {}, b: { state: 'down', outInMs: 5 } }, { replicas: 5 })).toMatchObject({
       state: 'reduced',
-      causes: [{ kind: 'away' }, { kind: 'few-peers', count: 2 }],
+      causes: [{ kind: 'away' }, { kind: 'few-peers', count: 1 }],
+    });
+    // A peer that is away takes no copy of a new file.
+    const gap = { a: {}, b: {}, c: { state: 'down', goneForMs: 5000, holds: 'silent' } } as const;
+    const young = { isYoung: true, knownForMs: 1000 };
+    expect(standing(gap, young)).toMatchObject({ state: 'limited', copies: 2, causes });
+    expect(standing({ ...gap, b: { holds: [] } }, young)).toMatchObject({
+      state: 'spreading',
+      causes: [{ kind: 'new' }, ...causes],
     });
   });
 

@@ -30,6 +30,7 @@ import {
 import type { PinStore, PinUpdateWish } from '../../src/state/pin-store.ts';
 import type { StoredPin } from '../../src/state/pin-tables.ts';
 import { openState } from '../../src/state/state.ts';
+import { createWallTime } from '../../src/wall-time.ts';
 import type { Network } from './network.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
@@ -94,6 +95,7 @@ export async function startMember(
     metrics,
     loops: createLoops({ log }),
     clock,
+    wallTimeOf: createWallTime({ clock, nowMs: Date.now }),
     refusals,
     state,
     client: NOBODY as PeerClient,

@@ -6,7 +6,7 @@ import { chunkerRoutes, fileNameFault, UploadReply, visibleName } from '@shoal/p
 import type { Client } from '../../call/client.ts';
 import { askingCommand } from '../../call/asking-command.ts';
 import type { Context } from '../../context.ts';
-import { whyText } from '../../files/file-state.ts';
+import { sayShortage, whyText } from '../../files/file-state.ts';
 import { CommandFailure, EXIT_FAILURE, UsageError } from '../../failure.ts';
 import { attributesQuery, folderForm } from '../../files/folder-form.ts';
 import { formatBytes } from '../../terminal/format.ts';
@@ -86,6 +86,7 @@ changes while it is sent. Behind "--" every word is a path.`,
         for (const fault of faults) context.err(`shoal: ${fault}\n`);
         if (faults.length > 0) exitCode = EXIT_FAILURE;
         if (context.isWatched) context.err(`${describe(reply)}\n`);
+        if (wishes.replicas !== undefined && !values.json) sayShortage(reply, context);
       } catch (error) {
         stop.signal.throwIfAborted();
         if (!(error instanceof CommandFailure)) throw error;
