@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { Origin } from './bounded.ts';
 import { Cid, PeerId, Sha256 } from './cid.ts';
 import { HaveMap } from './have-map.ts';
 
@@ -38,7 +39,8 @@ const causePeers = { peers: z.array(PeerId).max(CAUSE_PEERS_MAX), count: z.int()
  * copies are made if one of them stays away. `gone`: these stayed away, and new copies are being made.
  * `unproved`: these said that they hold copies and could not prove it. `few-peers`: it asks for more copies
  * than there are peers that can take one now; one that is away can't. `unanswered`: these are up, and did not answer. `joining`: the peer that answers was
- * started a moment ago, and has not heard from the others yet.
+ * started a moment ago, and has not heard from the others yet. `aside`: it keeps out of the swarm, since another
+ * process, at that gateway, was first under its identity.
  */
 export const FileCause = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('new') }),
@@ -48,6 +50,7 @@ export const FileCause = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('few-peers'), count: z.int().nonnegative() }),
   z.object({ kind: z.literal('unanswered'), ...causePeers }),
   z.object({ kind: z.literal('joining') }),
+  z.object({ kind: z.literal('aside'), gateway: Origin }),
 ]);
 export type FileCause = z.infer<typeof FileCause>;
 

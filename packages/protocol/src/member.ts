@@ -94,6 +94,8 @@ export const MemberRecord = z.object({
   draining: z.boolean().default(false),
   /** Which run of the peer says so; absent in records of earlier versions. */
   run: PeerRun.optional(),
+  /** Gateway of a twin, another process under its identity; absent when it knows of none, and in earlier versions. */
+  twin: Origin.optional(),
 });
 export type MemberRecord = z.infer<typeof MemberRecord>;
 

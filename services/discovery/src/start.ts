@@ -150,6 +150,7 @@ export function createSwarm(ground: Ground) {
       version: VERSION,
       draining: state.isDraining(),
       ...storage.space(),
+      ...(ownRun.twin === undefined ? {} : { twin: ownRun.twin }),
     }),
     heartbeatMs: config.DISCOVERY_HEARTBEAT_MS,
     pingMs: config.DISCOVERY_PING_MS,
@@ -182,6 +183,7 @@ export function createSwarm(ground: Ground) {
     heartbeatMs: () => membership.heartbeatMs(),
     clock,
     nowMs: Date.now,
+    onChange: () => membership.presence.announce(),
     metrics,
     log,
   });
@@ -224,7 +226,7 @@ export function createSwarm(ground: Ground) {
 export function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableStack) {
   const { config, self, state, client, wire, storage, events, loops, wallTimeOf, metrics, log } =
     ground;
-  const { membership, members, opinions, join: joining } = swarm;
+  const { membership, members, opinions, ownRun, join: joining } = swarm;
   const { readHaveMap } = storage;
   const store = state.pins;
   const reader = createPinReader(store);
@@ -265,6 +267,7 @@ export function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableS
     isReachable: ({ isSelf, peerId }: Member) =>
       isSelf || wire.isConnected(peerId) || membership.table.size() > FULL_MESH_MAX,
     isJoining: () => joining.isJoining(),
+    asideFor: () => (ownRun.isAside ? ownRun.twin : undefined),
     outAtMs: (peerId) => membership.table.outAtMs(peerId),
     wallTimeOf,
     newForMs: config.MEMBER_OUT_AFTER_MS,
@@ -311,13 +314,15 @@ async function startServer(
   stack: AsyncDisposableStack,
 ): Promise<string> {
   const { config, log, self, prover, tls, client, clock, address, loops, metrics } = ground;
-  const { members, join: joining } = swarm;
+  const { members, join: joining, twins, ownClock } = swarm;
   const token = readWriteToken(config);
   const app = createServer({
     service: 'discovery',
     log,
     registry: metrics.registry,
     whyNotReady: () => joining.whyNotReady(),
+    blocker: () => twins.whyAside(),
+    notices: () => [twins.notice(), ownClock.notice()].filter((each) => each !== undefined),
     hostNames: ownHostNames(config),
     writeToken: token,
     clients: openClients(config, { token, prover }),

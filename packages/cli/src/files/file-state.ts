@@ -35,6 +35,8 @@ export function whyText({ causes, replicas, verifiedAtMs }: Stood, nowMs: number
           return `${plural(cause.count, 'peer')} can take copies, and it asks for ${replicas}`;
         case 'joining':
           return 'the peer was started a moment ago, and has not heard from the others yet';
+        case 'aside':
+          return `the peer stands aside, since another process runs under its identity, at ${cause.gateway}; ask there`;
         case 'unanswered': {
           const date =
             verifiedAtMs === undefined
@@ -49,7 +51,7 @@ export function whyText({ causes, replicas, verifiedAtMs }: Stood, nowMs: number
 
 /**
  * Says that fewer copies can be kept than were just asked for, also to a script: without that a command that did not
- * do all that it was told looks as if it had. A person who watches is told the whole state, which says it too.
+ * do all of its task looks as if it had. A person who watches reads the whole state, which says it too.
  */
 export function sayShortage(file: Stood & { readonly name: string }, context: Context): void {
   const causes = file.causes.filter(({ kind }) => kind === 'few-peers');

@@ -17,6 +17,8 @@ export interface FileStatesDeps {
   readonly isReachable: (member: Member) => boolean;
   /** Whether this peer has not heard from the others since its start. */
   readonly isJoining: () => boolean;
+  /** Gateway of the twin for which this peer stands aside; undefined while it doesn't. */
+  readonly asideFor: () => string | undefined;
   /** When a member that is down counts as out, on the table's clock. */
   readonly outAtMs: (peerId: PeerId) => number | undefined;
   readonly wallTimeOf: WallTimeOf;
@@ -33,13 +35,14 @@ export class FileStates {
 
   /** From what was said since then, when that is given. */
   of(pin: Pin, members: readonly Member[], sinceMs?: number): Standing {
-    const { holders, ages, isReachable, isJoining, newForMs } = this.#deps;
+    const { holders, ages, isReachable, isJoining, asideFor, newForMs } = this.#deps;
     const nowMs = holders.clock();
     return standingOf(pin, {
       holders,
       members,
       isReachable,
       isJoining: isJoining(),
+      asideFor: asideFor(),
       isYoung: (each) => ages.isYoung(each, newForMs),
       knownForMs: (each) => ages.knownForMs(each),
       nowMs,

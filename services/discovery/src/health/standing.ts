@@ -4,7 +4,8 @@
  * A member that is up and answered counts as it said. One that is up and did not answer counts as it said
  * before, and the number is dated back to that: a list must not call a copy lost because a member is busy.
  * If that is too old, or there is nothing to go by, the state is "unknown" and names the members that did
- * not answer. It is also "unknown" for a moment after our own start, until a member sent us its table.
+ * not answer. It is also "unknown" for a moment after our own start, until a member sent us its table, and while
+ * this process stands aside for a twin.
  * A member that is down does not count, as its copies can't be read; what it said last explains why copies
  * are missing.
  *
@@ -50,6 +51,8 @@ export interface StandingDeps {
   readonly isReachable: (member: Member) => boolean;
   /** Whether this peer was just started and has not heard from the others yet. */
   readonly isJoining: boolean;
+  /** Gateway of the twin for which this peer stands aside, and so can ask nobody. */
+  readonly asideFor?: string | undefined;
   /** Whether a pin is so young that its first copies may be under way. */
   readonly isYoung: (pin: Pin) => boolean;
   /** How long ago a pin came, if that was seen here. */
@@ -95,6 +98,10 @@ export function standingOf(pin: Pin, deps: StandingDeps): Standing {
   const dates = counting.flatMap(({ last }) => (last === undefined ? [] : [last.atMs]));
   const atMs = dates.length === 0 ? undefined : Math.min(...dates);
   if (isEnough) return { ...counted, unproved, atMs, state: 'safe', causes: [] };
+  if (deps.asideFor !== undefined) {
+    const causes: FileCause[] = [{ kind: 'aside', gateway: deps.asideFor }];
+    return { ...counted, unproved, atMs, state: 'unknown', causes };
+  }
   // Members that it remembers may be up or gone; neither counts before one of them answered.
   if (deps.isJoining)
     return { ...counted, unproved, atMs, state: 'unknown', causes: [{ kind: 'joining' }] };

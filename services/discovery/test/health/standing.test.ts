@@ -28,6 +28,7 @@ function standing(
     knownForMs = undefined as number | undefined,
     replicas = 3,
     isJoining = false,
+    asideFor = undefined as string | undefined,
   } = {},
 ) {
   const time = { nowMs: 0 };
@@ -66,6 +67,7 @@ function standing(
       members,
       isReachable: ({ peerId }) => told[peerId]?.isReachable ?? true,
       isJoining,
+      asideFor,
       isYoung: () => isYoung,
       knownForMs: () => knownForMs,
       nowMs,
@@ -125,6 +127,15 @@ describe('where a file stands', () => {
     const alone = { a: { holds: 'silent' } } as const;
     expect(standing(alone, { isJoining: true })).toMatchObject({ state: 'unknown', causes });
     expect(standing({ a: {} }, { isJoining: true, replicas: 1 })).toMatchObject({ state: 'safe' });
+  });
+
+  it('is unknown while this process stands aside for another one', () => {
+    const gateway = 'http://127.0.0.1:7100';
+    const causes = [{ kind: 'aside', gateway }];
+    for (const isJoining of [true, false])
+      expect(
+        standing({ a: {}, b: { ageMs: OLD } }, { isJoining, asideFor: gateway }),
+      ).toMatchObject({ state: 'unknown', causes });
   });
 
   it('is unknown, with the last number and its date, when somebody who is up does not answer', () => {

@@ -149,6 +149,7 @@ function memberOf({ peerId }: Liar, part: { [name: string]: Json } = {}): { [nam
     draining: false,
     tls: true,
     run: { id: 'r', sinceMs: 1, isAside: false, nonce: 'n' },
+    twin: 'http://127.0.0.1:1',
     ...part,
   };
 }
@@ -332,6 +333,7 @@ async function openStand() {
     members: () => membership.list(),
     isReachable: ({ state: each }) => each === 'alive',
     isJoining: () => false,
+    asideFor: () => undefined,
     outAtMs: (peerId) => membership.table.outAtMs(peerId),
     wallTimeOf,
     newForMs: 1000,

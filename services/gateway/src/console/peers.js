@@ -19,8 +19,12 @@ export async function refreshPeers() {
   safety.className = disks < up ? 'warn' : 'quiet';
   // The peer works out what a file survives, for this page, the CLI and scripts alike.
   setText(safety, summary);
-  byId('twin').hidden = twin === undefined;
-  if (twin !== undefined) setText(byId('twin'), twinText(twin));
+  const twins = [
+    ...(twin === undefined ? [] : [twinText(twin)]),
+    ...peers.filter((peer) => !peer.isSelf && peer.twin !== undefined).map(otherTwinText),
+  ];
+  byId('twin').hidden = twins.length === 0;
+  setText(byId('twin'), twins.join(' '));
 }
 
 /** Two processes of one identity: says how the copy becomes a peer of its own. */
@@ -30,6 +34,10 @@ const twinText = ({ isAside, gateway }) =>
       ? 'Nothing can be written here until one of the two is stopped, or this one is started with --new-identity.'
       : 'That one stands aside; stop it, or start it with --new-identity.'
   }`;
+
+/** The same of another member, as its own record says it. */
+const otherTwinText = ({ peerId, http, twin }) =>
+  `Another process runs under the identity of ${shortId(peerId)}, which is at ${http.gateway}: it is at ${twin}, and one of the two data folders is a copy.`;
 
 function peerRow(peer) {
   const { peerId, isSelf, state, draining, blocks, usedBytes, freeBytes, seenMsAgo } = peer;

@@ -53,7 +53,7 @@ ${UPLOAD_USAGE}
   --json             print the peer's answers, one a line
 
 Of a folder, what can't be kept (a name that is not UTF-8, a device, a pipe, a file that may not be
-read, what lies deeper than ${PATH_SEGMENTS_MAX} folders, what is hidden) is left out and listed, the rest is uploaded,
+read, what is deeper than ${PATH_SEGMENTS_MAX} folders, what is hidden) is left out and listed, the rest is uploaded,
 and the exit code is 1. So it is when a file changes while it is sent. A pipe named by itself is sent
 to its end, as in "shoal add <(command) --name NAME"; devices and sockets are refused. Behind "--"
 every word is a path.`,

@@ -136,15 +136,19 @@ function readLogTarget(text: string, isVerbose: boolean): LogTarget {
   return isVerbose ? 'terminal' : text;
 }
 
-function asJson({ peerId, origins, pids, libp2p }: LaunchedPeer) {
-  return { peerId, ...origins, pids: pids(), libp2p };
+function asJson({ peerId, origins, pids, libp2p, heldUpBy }: LaunchedPeer) {
+  return { peerId, ...origins, pids: pids(), libp2p, heldUpBy };
 }
 
 function describe(
-  { peerId, origins, libp2p }: LaunchedPeer,
+  { peerId, origins, libp2p, heldUpBy }: LaunchedPeer,
   { curlFlag }: Door,
   program = PROGRAM,
 ): string {
+  if (heldUpBy !== undefined)
+    return `peer ${peerId} stands aside, as said above; it gives what it holds to those who ask it
+  open    ${origins.gateway}
+`;
   return `peer ${peerId} is ready
   open    ${origins.gateway}
   upload  curl ${curlFlag}-F file=@FILE ${origins.gateway}/files

@@ -21,7 +21,7 @@ export const peers = askingCommand({
 /** The members, and what a file on them survives, as the peer says it. */
 export function peersTable({ peers: members, summary, clock, twin }: PeersReply): string {
   const survives = summary === '' ? '' : `\n${summary}\n`;
-  return `${membersTable(members)}${survives}${clockLine(clock)}${twinLine(twin)}`;
+  return `${membersTable(members)}${survives}${clockLine(clock)}${twinLine(twin)}${twinsOfOthers(members)}`;
 }
 
 /** The fault of the peer's clock, as a line; nothing when it agrees with the others. */
@@ -40,6 +40,19 @@ export function twinLine(twin: PeersReply['twin']): string {
     ? 'nothing can be written here until one of the two is stopped, or this one is started with --new-identity'
     : 'that one stands aside; stop it, or start it with --new-identity';
   return `${other}; ${what}\n`;
+}
+
+/** The same of other members, as their own records say it. */
+function twinsOfOthers(members: PeersReply['peers']): string {
+  return members
+    .flatMap(({ isSelf, peerId, twin, http }) =>
+      isSelf || twin === undefined
+        ? []
+        : [
+            `another process runs under the identity of ${shortPeerId(peerId)}, which is at ${http.gateway}: it is at ${twin}, and one of the two data folders is a copy\n`,
+          ],
+    )
+    .join('');
 }
 
 function membersTable(members: PeersReply['peers']): string {
