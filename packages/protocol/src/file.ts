@@ -38,7 +38,7 @@ const causePeers = { peers: z.array(PeerId).max(CAUSE_PEERS_MAX), count: z.int()
  * moment ago. `away`: these peers are down; from `repairFromMs`, by the answering peer's wall clock, new
  * copies are made if one of them stays away. `gone`: these stayed away, and new copies are being made.
  * `unproved`: these said that they hold copies and could not prove it. `few-peers`: it asks for more copies
- * than there are peers that can take one now; one that is away can't. `unanswered`: these are up, and did not answer. `joining`: the peer that answers was
+ * than there are peers that can take one now; one that is away or full can't. `unanswered`: these are up, and did not answer. `joining`: the peer that answers was
  * started a moment ago, and has not heard from the others yet. `aside`: it keeps out of the swarm, since another
  * process, at that gateway, was first under its identity.
  */

@@ -107,13 +107,20 @@ export type MemberRecord = z.infer<typeof MemberRecord>;
 export const MemberState = z.enum(['alive', 'suspect', 'down', 'out']);
 export type MemberState = z.infer<typeof MemberState>;
 
-/** Whether copies can be made at a member now: it is up, means to stay, and gives space. */
-export function takesCopies({
+/** Whether a member can keep what it has: it is up, means to stay, and gives space. */
+export function keepsCopies({
   state,
   draining,
   capacityBytes,
 }: Pick<Member, 'state' | 'draining' | 'capacityBytes'>): boolean {
   return (state === 'alive' || state === 'suspect') && !draining && capacityBytes > 0;
+}
+
+/** Whether copies can be made at a member now: it can keep them, and is not full. */
+export function takesCopies(
+  member: Pick<Member, 'state' | 'draining' | 'capacityBytes' | 'freeBytes'>,
+): boolean {
+  return keepsCopies(member) && member.freeBytes > 0;
 }
 
 /** A member as one peer sees it. */

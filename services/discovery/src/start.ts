@@ -313,7 +313,7 @@ async function startServer(
   files: Files,
   stack: AsyncDisposableStack,
 ): Promise<string> {
-  const { config, log, self, prover, tls, client, clock, address, loops, metrics } = ground;
+  const { config, log, self, prover, tls, client, clock, address, loops, metrics, state } = ground;
   const { members, join: joining, twins, ownClock } = swarm;
   const token = readWriteToken(config);
   const app = createServer({
@@ -322,7 +322,8 @@ async function startServer(
     registry: metrics.registry,
     whyNotReady: () => joining.whyNotReady(),
     blocker: () => twins.whyAside(),
-    notices: () => [twins.notice(), ownClock.notice()].filter((each) => each !== undefined),
+    notices: () =>
+      [twins.notice(), ownClock.notice(), state.roomNotice()].filter((each) => each !== undefined),
     hostNames: ownHostNames(config),
     writeToken: token,
     clients: openClients(config, { token, prover }),
@@ -334,6 +335,7 @@ async function startServer(
   mountRoutes(mounting, {
     ...swarm,
     ...files,
+    whyIncomplete: () => state.roomNotice(),
     setDraining: (isDraining) => swarm.draining.set(isDraining),
     expirySlackMs: config.DISCOVERY_EXPIRY_SLACK_MS,
   });

@@ -168,6 +168,15 @@ describe('commands about files and upkeep', () => {
     }
   });
 
+  it('ls says that the list of a peer without room may lack files, and its JSON too', async () => {
+    const reply = { total: 1, files: [ENTRY], incomplete: 'the disk is full' };
+    answers['GET /files?limit=1000'] = [reply];
+    const said = 'shoal: the list may lack files: the disk is full\n';
+    expect(await shoal('ls')).toMatchObject({ exitCode: 0, err: said });
+    const { out, err } = await shoal('ls', '--json');
+    expect([JSON.parse(out), err]).toEqual([reply, said]);
+  });
+
   it('rm and what it says to type name the command line as it is called', async () => {
     answers[`DELETE /files/${CID}`] = [
       { cid: CID, name: 'a.txt', deletedAtMs: 1, purgeAtMs: Date.now() },

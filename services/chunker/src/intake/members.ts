@@ -3,6 +3,7 @@ import { type Log, MemberTable, type PeerClient } from '@shoal/chassis';
 import {
   ClockWrong,
   IdentityInUse,
+  keepsCopies,
   type Member,
   type StorageFull,
   takesCopies,
@@ -64,7 +65,7 @@ export function createMembers({
   };
 }
 
-/** Nobody waits for a suspect: its copies count when it answers. */
+/** Nobody waits for a suspect: its copies count when it answers. What is here has its room. */
 function isPlaceable(member: Member): boolean {
-  return member.state === 'alive' && takesCopies(member);
+  return member.state === 'alive' && (member.isSelf ? keepsCopies(member) : takesCopies(member));
 }

@@ -19,6 +19,7 @@ import {
   type FileCause,
   type FileState,
   type Member,
+  keepsCopies,
   type PeerId,
   type Pin,
   takesCopies,
@@ -109,7 +110,7 @@ export function standingOf(pin: Pin, deps: StandingDeps): Standing {
     const unanswered = silent.map(({ member }) => member.peerId);
     const causes: FileCause[] = [
       { kind: 'unanswered', ...named(unanswered) },
-      ...tooMany(pin, members),
+      ...tooMany(pin, said),
     ];
     return { ...counted, unproved, atMs, state: 'unknown', causes };
   }
@@ -123,10 +124,10 @@ function whyFewer(
   copies: number,
   said: readonly Said[],
   refuted: readonly Said[],
-  { isYoung, knownForMs, repairFromMs, members }: StandingDeps,
+  { isYoung, knownForMs, repairFromMs }: StandingDeps,
 ): Pick<Standing, 'state' | 'causes'> {
-  const placeable = members.filter(takesCopies).length;
-  const limits = tooMany(pin, members);
+  const placeable = countTakers(pin, said);
+  const limits = tooMany(pin, said);
   const pinForMs = knownForMs(pin);
   const away = said.filter((each) => each.member.state === 'down' && mayHold(pin, each, pinForMs));
   const gone = said.filter((each) => each.member.state === 'out' && isHolder(pin, each.last));
@@ -157,10 +158,16 @@ function whyFewer(
  * The cause that a file asks for more copies than peers can take now, which may come with any other. One that is away
  * takes none until it returns: copies that it has are safe there, and can't be replaced before another peer comes.
  */
-function tooMany({ replicas }: Pin, members: readonly Member[]): FileCause[] {
-  const count = members.filter(takesCopies).length;
-  return replicas > count ? [{ kind: 'few-peers', count }] : [];
+function tooMany(pin: Pin, said: readonly Said[]): FileCause[] {
+  const count = countTakers(pin, said);
+  return pin.replicas > count ? [{ kind: 'few-peers', count }] : [];
 }
+
+/** Those that can have a copy now; one that is full keeps the one that it has. */
+const countTakers = (pin: Pin, said: readonly Said[]): number =>
+  said.filter(
+    ({ member, last }) => takesCopies(member) || (keepsCopies(member) && isHolder(pin, last)),
+  ).length;
 
 /** It could not prove blocks of this file, or is distrusted for those of others. */
 const isUnproved = ({ member, last }: Said): boolean =>

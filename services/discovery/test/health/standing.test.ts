@@ -18,6 +18,7 @@ interface Told {
   /** What came of asking it to prove blocks of the file. */
   readonly isProved?: boolean;
   readonly isDistrusted?: boolean;
+  readonly freeBytes?: number;
 }
 
 /** Where the file stands when these members, by name, are as told. */
@@ -49,12 +50,13 @@ function standing(
     if (state === 'down' || state === 'out') holders.turn(name as PeerId);
   }
   const members = Object.entries(told).map(
-    ([name, { state = 'alive', goneForMs, outInMs, isDistrusted }]) => ({
+    ([name, { state = 'alive', goneForMs, outInMs, isDistrusted, freeBytes = 1 }]) => ({
       peerId: name,
       isDistrusted,
       state,
       domain: { host: name, disk: 'd' },
       capacityBytes: 1,
+      freeBytes,
       draining: false,
       goneForMs,
       outInMs,
@@ -223,6 +225,10 @@ describe('where a file stands', () => {
       state: 'reduced',
       causes: [{ kind: 'away' }, { kind: 'few-peers', count: 1 }],
     });
+    // One that is full takes none, and keeps the one that it has.
+    const full = { a: {}, b: { freeBytes: 0 }, c: { freeBytes: 0, holds: [] } } as const;
+    expect(standing(full)).toMatchObject({ state: 'limited', copies: 2, causes });
+    expect(standing({ ...full, c: { freeBytes: 0 } })).toMatchObject({ state: 'safe' });
     // A peer that is away takes no copy of a new file.
     const gap = { a: {}, b: {}, c: { state: 'down', goneForMs: 5000, holds: 'silent' } } as const;
     const young = { isYoung: true, knownForMs: 1000 };
