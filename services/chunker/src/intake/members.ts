@@ -65,7 +65,7 @@ export function createMembers({
   };
 }
 
-/** Nobody waits for a suspect: its copies count when it answers. What is here has its room. */
+/** Nobody waits for a suspect: its copies count when it answers. The bytes that are here have their room. */
 function isPlaceable(member: Member): boolean {
   return member.state === 'alive' && (member.isSelf ? keepsCopies(member) : takesCopies(member));
 }
