@@ -109,7 +109,7 @@ const ROOMS: Readonly<Record<string, { ground: readonly string[]; rooms: readonl
     ],
   },
   'services/discovery': {
-    ground: ['config', 'metrics'],
+    ground: ['config', 'metrics', 'wall-time'],
     rooms: [
       'network',
       'roster',

@@ -3,7 +3,7 @@ import PACKAGE from '../package.json' with { type: 'json' };
 import type { Command } from './command.ts';
 import type { Context } from './context.ts';
 import { CommandFailure, EXIT_FAILURE, EXIT_USAGE, UsageError } from './failure.ts';
-import { asTyped, PROGRAM } from './terminal/program-name.ts';
+import { asExplained, PROGRAM } from './terminal/program-name.ts';
 import { StopRequested } from './terminal/watch-stop.ts';
 
 interface Entry {
@@ -121,7 +121,7 @@ const VERSION_WORDS = ['version', '--version', '-V'];
 /** Runs one command line; answers the exit code. */
 export async function runCli(argv: readonly string[], context: Context): Promise<number> {
   const [name, ...args] = argv;
-  const typed = (text: string) => asTyped(text, context.program ?? PROGRAM);
+  const typed = (text: string) => asExplained(text, context.program ?? PROGRAM);
   const sayVersion = () => {
     context.out(`shoal ${PACKAGE.version}\n`);
     return 0;

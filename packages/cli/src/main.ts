@@ -29,6 +29,7 @@ const context: Context = {
     env: process.env,
     node: process.execPath,
     script: process.argv[1] ?? '',
+    cwd: process.env['INIT_CWD'] ?? process.cwd(),
   }),
   out: (text) => void process.stdout.write(printable(text)),
   err: (text) => void process.stderr.write(printableAfterErase(text)),

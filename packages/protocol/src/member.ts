@@ -95,6 +95,8 @@ export const MemberRecord = z.object({
   draining: z.boolean().default(false),
   /** Which run of the peer says so; absent in records of earlier versions. */
   run: PeerRun.optional(),
+  /** Gateway of a twin, another process under its identity; absent when it knows of none, and in earlier versions. */
+  twin: Origin.optional(),
 });
 export type MemberRecord = z.infer<typeof MemberRecord>;
 
@@ -105,6 +107,22 @@ export type MemberRecord = z.infer<typeof MemberRecord>;
  */
 export const MemberState = z.enum(['alive', 'suspect', 'down', 'out']);
 export type MemberState = z.infer<typeof MemberState>;
+
+/** Whether a member can keep what it has: it is up, means to stay, and gives space. */
+export function keepsCopies({
+  state,
+  draining,
+  capacityBytes,
+}: Pick<Member, 'state' | 'draining' | 'capacityBytes'>): boolean {
+  return (state === 'alive' || state === 'suspect') && !draining && capacityBytes > 0;
+}
+
+/** Whether copies can be made at a member now: it can keep them, and is not full. */
+export function takesCopies(
+  member: Pick<Member, 'state' | 'draining' | 'capacityBytes' | 'freeBytes'>,
+): boolean {
+  return keepsCopies(member) && member.freeBytes > 0;
+}
 
 /** A member as one peer sees it. */
 export const Member = MemberRecord.extend({

@@ -48,6 +48,8 @@ export function mountRoutes(
     readonly opinions: Opinions;
     readonly twins: Twins;
     readonly roster: Pick<Roster, 'view'>;
+    /** Why lists may lack files. */
+    readonly whyIncomplete: () => string | undefined;
     /** Durable and announced to all members once resolved. */
     readonly setDraining: (isDraining: boolean) => Promise<void>;
     /** How long blocks that an ended pin reached are kept. */
@@ -90,9 +92,11 @@ export function mountRoutes(
     if (caller === self) membership.learn([{ signed: record, ageMs: 0 }], caller);
     return membership.introduce(nonce);
   });
-  mount(mounting, discoveryRoutes.listFiles, ({ query, request, signal }) => {
+  mount(mounting, discoveryRoutes.listFiles, async ({ query, request, signal }) => {
     refuseOffset(request);
-    return query.deleted ? health.listDeleted(query, signal) : health.list(query, signal);
+    const incomplete = deps.whyIncomplete();
+    const list = query.deleted ? health.listDeleted(query, signal) : health.list(query, signal);
+    return { ...(await list), ...(incomplete === undefined ? {} : { incomplete }) };
   });
   mount(mounting, discoveryRoutes.fileHealth, ({ params, signal }) =>
     health.examine(params.hash, signal),

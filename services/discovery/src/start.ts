@@ -59,6 +59,7 @@ import { createOpinions } from './trust/opinions.ts';
 import { Proving } from './trust/proving.ts';
 import { OwnRun, readFormer } from './twins/own-run.ts';
 import { Twins } from './twins/twins.ts';
+import { createWallTime } from './wall-time.ts';
 
 /** The version that peers compare to know whether they understand each other. */
 const VERSION = '0.1.0';
@@ -104,6 +105,7 @@ async function openGround(
   const prover = openProver(config, roster);
   const loops = createLoops({ metrics: metrics.loops, log });
   const clock = () => performance.now();
+  const wallTimeOf = createWallTime({ clock, nowMs: Date.now });
   const refusals = createRefusals({ clock, metrics, log });
   const state = stack.use(
     openState(join(config.PEER_DATA_DIR, 'discovery'), {
@@ -127,6 +129,7 @@ async function openGround(
     metrics,
     loops,
     clock,
+    wallTimeOf,
     refusals,
     state,
     client,
@@ -149,10 +152,11 @@ const gateOf = (keeper: RosterKeeper): Gate => ({
 
 /** The members of the swarm, and what we think of them and of ourselves. */
 export function createSwarm(ground: Ground) {
-  const { config, self, state, client, wire, address, storage, clock, metrics, log } = ground;
+  const { config, self, state, client, wire, address, storage, clock, wallTimeOf, metrics, log } =
+    ground;
   const ownRun = new OwnRun(ground.incarnation);
   const outAfterMs = config.MEMBER_OUT_AFTER_MS;
-  const opinions = createOpinions({ clock, outAfterMs, metrics, log });
+  const opinions = createOpinions({ clock, wallTimeOf, outAfterMs, metrics, log });
   const rosterSync = new RosterSync(ground);
   const membership = new Membership({
     ...ground,
@@ -163,6 +167,7 @@ export function createSwarm(ground: Ground) {
       version: VERSION,
       draining: state.isDraining(),
       ...storage.space(),
+      ...(ownRun.twin === undefined ? {} : { twin: ownRun.twin }),
     }),
     heartbeatMs: config.DISCOVERY_HEARTBEAT_MS,
     pingMs: config.DISCOVERY_PING_MS,
@@ -196,6 +201,7 @@ export function createSwarm(ground: Ground) {
     heartbeatMs: () => membership.heartbeatMs(),
     clock,
     nowMs: Date.now,
+    onChange: () => membership.presence.announce(),
     metrics,
     log,
   });
@@ -237,8 +243,9 @@ export function createSwarm(ground: Ground) {
 
 /** Which files are kept, who holds them, whose copies count, and so how safe files are. */
 export function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableStack) {
-  const { config, self, state, client, wire, storage, events, loops, metrics, log } = ground;
-  const { membership, members, opinions, join: joining } = swarm;
+  const { config, self, state, client, wire, storage, events, loops, wallTimeOf, metrics, log } =
+    ground;
+  const { membership, members, opinions, ownRun, join: joining } = swarm;
   const { readHaveMap } = storage;
   const store = state.pins;
   const reader = createPinReader(store);
@@ -279,6 +286,9 @@ export function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableS
     isReachable: ({ isSelf, peerId }: Member) =>
       isSelf || wire.isConnected(peerId) || membership.table.size() > FULL_MESH_MAX,
     isJoining: () => joining.isJoining(),
+    asideFor: () => (ownRun.isAside ? ownRun.twin : undefined),
+    outAtMs: (peerId) => membership.table.outAtMs(peerId),
+    wallTimeOf,
     newForMs: config.MEMBER_OUT_AFTER_MS,
     proving,
     opinions,
@@ -323,8 +333,9 @@ async function startServer(
   files: Files,
   stack: AsyncDisposableStack,
 ): Promise<string> {
-  const { config, log, self, prover, tls, client, clock, address, loops, metrics } = ground;
-  const { members, join: joining } = swarm;
+  const { config, log, self, keeper, prover, tls, client, clock, address, loops, metrics, state } =
+    ground;
+  const { members, join: joining, twins, ownClock } = swarm;
   const token = readWriteToken(config);
   const app = createServer({
     service: 'discovery',
@@ -332,6 +343,11 @@ async function startServer(
     registry: metrics.registry,
     // One that was removed calls nobody: it serves what it has.
     whyNotReady: () => (ground.roster.view.removed.has(self) ? undefined : joining.whyNotReady()),
+    blocker: () => twins.whyAside(),
+    notices: () =>
+      [twins.notice(), ownClock.notice(), state.roomNotice(), keeper.notice()].filter(
+        (each) => each !== undefined,
+      ),
     hostNames: ownHostNames(config),
     writeToken: token,
     clients: openClients(config, { token, prover }),
@@ -344,6 +360,7 @@ async function startServer(
     ...swarm,
     roster: ground.roster,
     ...files,
+    whyIncomplete: () => state.roomNotice(),
     setDraining: (isDraining) => swarm.draining.set(isDraining),
     expirySlackMs: config.DISCOVERY_EXPIRY_SLACK_MS,
   });

@@ -55,6 +55,10 @@ export interface ServerOptions {
   readonly registry: Registry;
   /** Why this service can't serve yet; undefined when it can. */
   readonly whyNotReady: () => Promise<string | undefined> | string | undefined;
+  /** Why it can't serve before a person acts, in a sentence; undefined when waiting may help. */
+  readonly blocker?: (() => string | undefined) | undefined;
+  /** News for a person although it serves, each in a sentence: the launcher says it. */
+  readonly notices?: (() => readonly string[]) | undefined;
   /** Names under which it answers, beside those that are local anyway: see `ownHostNames`. */
   readonly hostNames: readonly string[];
   /** Required of writes over its public routes; undefined: no token is required. */
@@ -161,11 +165,14 @@ export function createServer(options: ServerOptions): Server {
   });
   app.get('/healthz', { logLevel: 'silent' }, async () => ({ status: 'alive', service }));
   app.get('/readyz', { logLevel: 'silent' }, async (_, reply) => {
-    const reason = isStopping ? 'stopping' : await whyNotReady();
+    const blocker = isStopping ? undefined : options.blocker?.();
+    const reason = isStopping ? 'stopping' : (blocker ?? (await whyNotReady()));
     if (reason !== undefined) void reply.code(503);
-    return reason === undefined
-      ? { status: 'ready', service }
-      : { status: 'unready', service, reason };
+    const list = options.notices?.() ?? [];
+    const notices = list.length === 0 ? {} : { notices: list };
+    if (reason === undefined) return { status: 'ready', service, ...notices };
+    const needs = blocker === undefined ? {} : { needsPerson: true };
+    return { status: 'unready', service, reason, ...needs, ...notices };
   });
   app.get('/metrics', { logLevel: 'silent' }, async (_, reply) =>
     reply.type(registry.contentType).send(await registry.metrics()),

@@ -1,13 +1,17 @@
 /** Commands that ask a peer: the options that all of them have, the connection, and Ctrl-C. */
 import { type Command, type CommandDefinition, defineCommand, type Given } from '../command.ts';
-import { EXIT_FAILURE } from '../failure.ts';
 import type { Options } from '../options.ts';
-import { watchStop } from '../terminal/watch-stop.ts';
+import { endAnyway, watchStop } from '../terminal/watch-stop.ts';
 import { Client } from './client.ts';
 import { readPeerUrl } from './peer-url.ts';
 import { readToken } from './write-token.ts';
 
 const COMMON = { peer: { type: 'string' }, json: { type: 'boolean', default: false } } as const;
+/**
+ * Time to clean up after a stop. Past it: the command ends at once. Somewhere below it waits for the system, such as for
+ * a network disk that is gone.
+ */
+const STUCK_MS = 5000;
 const FOR_WRITES = { 'token-file': { type: 'string' } } as const;
 
 export interface Asking<O extends Options> extends Given<O & typeof COMMON> {
@@ -36,7 +40,8 @@ export function askingCommand<const O extends Options>({
       const common = values as { peer?: string; json: boolean; 'token-file'?: string };
       const token = writes ? readToken(common['token-file'], context) : undefined;
       await using client = new Client(readPeerUrl(common.peer, context), token, context.program);
-      using stop = watchStop(() => process.exit(EXIT_FAILURE));
+      using stop = watchStop(endAnyway);
+      stop.signal.addEventListener('abort', () => void setTimeout(endAnyway, STUCK_MS).unref());
       const printJson = (reply: unknown) => context.out(`${JSON.stringify(reply)}\n`);
       return await run({
         values,

@@ -30,7 +30,7 @@ export const FileNameInvalid = defineProblem({
     `the file name was refused: ${reason}; give one plain name, for example ?name=report.pdf`,
 });
 
-/** A form came to its end without a file part, or its field `file` is text. */
+/** A form came to its end without a file part. */
 export const FileMissing = defineProblem({
   type: 'problems/file-missing',
   title: 'No file in the form',

@@ -151,6 +151,8 @@ export const discoveryRoutes = {
     reply: z.object({
       total: z.int().nonnegative(),
       files: z.array(FileEntry),
+      /** Why files of the swarm may be missing from it; absent when this peer knows of no reason. */
+      incomplete: z.string().optional(),
       /** Given back as `after`, it asks for the next page; absent on the last one. */
       next: FilesCursor.optional(),
     }),

@@ -25,8 +25,14 @@ export const serverRoutes = (service: Service) =>
       ...shared,
       service,
       path: '/readyz',
-      summary: 'Whether it can serve; 503 with the reason when it can’t.',
-      reply: z.object({ status: z.literal('ready'), service: z.enum(SERVICES) }),
+      summary:
+        'Whether it can serve; 503 with the reason when it can’t, and `needsPerson` when waiting does not help.',
+      reply: z.object({
+        status: z.literal('ready'),
+        service: z.enum(SERVICES),
+        /** News for a person; absent when there is none. */
+        notices: z.array(z.string()).optional(),
+      }),
       problemTypes: ['application/json'],
     }),
     metrics: route({

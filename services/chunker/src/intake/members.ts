@@ -3,9 +3,11 @@ import { type Log, MemberTable, type PeerClient } from '@shoal/chassis';
 import {
   ClockWrong,
   IdentityInUse,
+  keepsCopies,
   type Member,
   PeerRemoved,
   type StorageFull,
+  takesCopies,
 } from '@shoal/protocol';
 
 /** Peers named to a client that was refused: enough to find one that is up. */
@@ -65,7 +67,7 @@ export function createMembers({
   };
 }
 
-/** Copies made now go to members that are up and mean to stay. */
-function isPlaceable({ state, draining }: Member): boolean {
-  return state === 'alive' && !draining;
+/** Nobody waits for a suspect: its copies count when it answers. The bytes that are here have their room. */
+function isPlaceable(member: Member): boolean {
+  return member.state === 'alive' && (member.isSelf ? keepsCopies(member) : takesCopies(member));
 }

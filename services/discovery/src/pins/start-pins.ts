@@ -10,6 +10,7 @@ import type { Twins } from '../twins/twins.ts';
 import { ChangedPins } from './changed-pins.ts';
 import { Compared } from './compared.ts';
 import { startExpiry } from './expiry.ts';
+import type { WallTimeOf } from '../wall-time.ts';
 import { createPinAges } from './pin-ages.ts';
 import { PinEditor } from './pin-editor.ts';
 import type { PinReader } from './pin-reader.ts';
@@ -33,13 +34,14 @@ export interface StartPinsDeps extends Omit<
   readonly undeleteMs: number;
   /** Monotonic. */
   readonly clock: () => number;
+  readonly wallTimeOf: WallTimeOf;
   readonly loops: Loops;
 }
 
 export function startPins(deps: StartPinsDeps, stack: AsyncDisposableStack) {
-  const { store, wire, events, clock, loops } = deps;
+  const { store, wire, events, clock, wallTimeOf, loops } = deps;
   const settleRequests = stack.use(startSettleRequests(deps));
-  const ages = createPinAges({ clock, wallClock: Date.now });
+  const ages = createPinAges({ clock, wallClock: Date.now, wallTimeOf });
   const compared = new Compared({
     wire,
     others: () => deps.membership.others(),

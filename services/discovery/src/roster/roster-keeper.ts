@@ -11,7 +11,7 @@ import {
   saveRoster,
   setComparedMark,
 } from '@shoal/chassis';
-import type { PeerId, SignedRecord } from '@shoal/protocol';
+import { type PeerId, PeerRemoved, type SignedRecord } from '@shoal/protocol';
 
 /**
  * Wait for a second member to compare with: the first that comes may be the one that was removed, and keeps quiet
@@ -55,7 +55,8 @@ export class RosterKeeper implements Disposable {
       this.#deps.log.warn({ record, reason }, 'a record of the roster was refused');
     if (taken.added.length === 0) return taken;
     this.#save();
-    if (this.roster.hasMember(this.#deps.self) === false) this.#sayRemoved();
+    const notice = this.notice();
+    if (notice !== undefined) this.#deps.log.warn(notice);
     // A roster that begins here is as new as can be.
     if (!wasClosed || this.#others() === 0) this.#open();
     this.#deps.metrics.rosterRecords.set(this.roster.ids().length);
@@ -82,12 +83,10 @@ export class RosterKeeper implements Disposable {
     clearComparedMark(this.#deps.peerDataDir);
   }
 
-  #sayRemoved(): void {
+  /** That this peer was shut out, for a person; undefined while it belongs to the swarm. */
+  notice(): string | undefined {
     const removal = this.roster.view.removed.get(this.#deps.self);
-    this.#deps.log.warn(
-      { by: removal?.by, reason: removal?.reason },
-      'this peer was removed from the swarm: no member talks to it any more',
-    );
+    return removal && new PeerRemoved({ reason: removal.reason }).message;
   }
 
   #others(): number {

@@ -55,6 +55,7 @@ import { createOwnClock } from '../../src/members/own-clock.ts';
 import { Compared } from '../../src/pins/compared.ts';
 import { startPinSync } from '../../src/pins/pin-sync.ts';
 import { createPinAges } from '../../src/pins/pin-ages.ts';
+import { createWallTime } from '../../src/wall-time.ts';
 import { PinEditor } from '../../src/pins/pin-editor.ts';
 import { createPinReader } from '../../src/pins/pin-reader.ts';
 import { Pins } from '../../src/pins/pins.ts';
@@ -151,6 +152,7 @@ function memberOf({ peerId }: Liar, part: { [name: string]: Json } = {}): { [nam
     draining: false,
     tls: true,
     run: { id: 'r', sinceMs: 1, isAside: false, nonce: 'n' },
+    twin: 'http://127.0.0.1:1',
     ...part,
   };
 }
@@ -323,6 +325,7 @@ async function openStand() {
       createLoops({ log }),
     ),
   );
+  const wallTimeOf = createWallTime({ clock: () => performance.now(), nowMs: Date.now });
   const health = new Health({
     self: me.peerId,
     editor,
@@ -335,10 +338,13 @@ async function openStand() {
       readHaveMap: async () => ({ haveMap: undefined, readAtMs: Date.now() }),
     }),
     holders,
-    ages: createPinAges({ clock: () => performance.now(), wallClock: Date.now }),
+    ages: createPinAges({ clock: () => performance.now(), wallClock: Date.now, wallTimeOf }),
     members: () => membership.list(),
     isReachable: ({ state: each }) => each === 'alive',
     isJoining: () => false,
+    asideFor: () => undefined,
+    outAtMs: (peerId) => membership.table.outAtMs(peerId),
+    wallTimeOf,
     newForMs: 1000,
     proving: { look: async () => undefined },
     opinions: { isSampled: () => false },

@@ -31,6 +31,7 @@ import type { PinStore, PinUpdateWish } from '../../src/state/pin-store.ts';
 import type { StoredPin } from '../../src/state/pin-tables.ts';
 import { RosterKeeper } from '../../src/roster/roster-keeper.ts';
 import { openState } from '../../src/state/state.ts';
+import { createWallTime } from '../../src/wall-time.ts';
 import type { Network } from './network.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
@@ -96,6 +97,7 @@ export async function startMember(
     metrics,
     loops: createLoops({ log }),
     clock,
+    wallTimeOf: createWallTime({ clock, nowMs: Date.now }),
     refusals,
     state,
     client: NOBODY as PeerClient,

@@ -19,7 +19,12 @@ export const ls = askingCommand({
     const write = values.json
       ? openJson()
       : (values.deleted ? openDeleted : openFiles)(Date.now(), context.resultColumns?.());
-    for await (const page of pages) context.out(write(page));
+    let incomplete: string | undefined;
+    for await (const page of pages) {
+      context.out(write(page));
+      ({ incomplete } = page);
+    }
+    if (incomplete !== undefined) context.err(`shoal: the list may lack files: ${incomplete}\n`);
     return 0;
   },
 });
@@ -27,14 +32,17 @@ export const ls = askingCommand({
 /** Writes a page; the first one comes with the heading. */
 type WritePage = (page: FilesReply) => string;
 
+const end = (incomplete: string | undefined): string =>
+  incomplete === undefined ? '' : `,"incomplete":${JSON.stringify(incomplete)}`;
+
 /** The pages as one answer, as if the peer had given all files at once. */
 export function openJson(): WritePage {
   let isFirst = true;
-  return ({ total, files, next }) => {
+  return ({ total, files, incomplete, next }) => {
     const list = files.map((file) => JSON.stringify(file)).join(',');
     const head = isFirst ? `{"total":${total},"files":[` : files.length === 0 ? '' : ',';
     isFirst = false;
-    return `${head}${list}${next === undefined ? ']}\n' : ''}`;
+    return `${head}${list}${next === undefined ? `]${end(incomplete)}}\n` : ''}`;
   };
 }
 

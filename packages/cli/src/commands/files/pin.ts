@@ -1,6 +1,6 @@
 import { chunkerRoutes } from '@shoal/protocol';
 import { askingCommand } from '../../call/asking-command.ts';
-import { whyText } from '../../files/file-state.ts';
+import { sayShortage, whyText } from '../../files/file-state.ts';
 import { UsageError } from '../../failure.ts';
 import { formatBytes } from '../../terminal/format.ts';
 import { startStatusLine } from '../../terminal/progress.ts';
@@ -39,6 +39,7 @@ ${UPLOAD_USAGE}
       status.show(
         `${reply.kind}, ${formatBytes(sizeBytes)}, ${copies} of ${replicas} copies (${state})${why === '' ? '' : `: ${why}`}\n`,
       );
+    if (body.replicas !== undefined && !values.json) sayShortage(reply, context);
     return 0;
   },
 });

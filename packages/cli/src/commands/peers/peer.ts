@@ -67,7 +67,7 @@ The swarm key may be given as SWARM_KEY too (64 hex digits): it is then kept in 
       context.err(
         `shoal: ${keyFile} was made now, so this is a swarm of its own; to join the one at ${values.seed.join(', ')}, give its key with --key-file\n`,
       );
-    const { swarmId, removed } = readRosterFile(root).view;
+    const { swarmId } = readRosterFile(root).view;
     const door = openDoor({ host: values.host, keyFile, isOpen: values.open }, context);
     return runLauncher(context, {
       logTo,
@@ -100,10 +100,6 @@ The swarm key may be given as SWARM_KEY too (64 hex digits): it is then kept in 
         return { ...launched, [Symbol.asyncDispose]: () => running.disposeAsync() };
       },
       onReady(launched) {
-        if (removed.has(launched.peerId))
-          context.err(
-            'shoal: this peer was removed from its swarm, for good: it serves what it has, and no member talks to it\n',
-          );
         context.out(
           values.json || logTo === 'stdout'
             ? `${JSON.stringify(asJson(launched))}\n`
@@ -147,18 +143,22 @@ function readLogTarget(text: string, isVerbose: boolean): LogTarget {
   return isVerbose ? 'terminal' : text;
 }
 
-function asJson({ peerId, origins, pids, libp2p }: LaunchedPeer) {
-  return { peerId, ...origins, pids: pids(), libp2p };
+function asJson({ peerId, origins, pids, libp2p, heldUpBy }: LaunchedPeer) {
+  return { peerId, ...origins, pids: pids(), libp2p, heldUpBy };
 }
 
 function describe(
-  { peerId, origins, libp2p }: LaunchedPeer,
+  { peerId, origins, libp2p, heldUpBy }: LaunchedPeer,
   {
     curlFlag,
     isClosed,
     program = PROGRAM,
   }: Door & { isClosed: boolean; program: string | undefined },
 ): string {
+  if (heldUpBy !== undefined)
+    return `peer ${peerId} stands aside, as said above; it gives what it holds to those who ask it
+  open    ${origins.gateway}
+`;
   return `peer ${peerId} is ready
   open    ${origins.gateway}
   upload  curl ${curlFlag}-F file=@FILE ${origins.gateway}/files

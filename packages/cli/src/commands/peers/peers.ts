@@ -21,7 +21,7 @@ export const peers = askingCommand({
 /** The members, and what a file on them survives, as the peer says it. */
 export function peersTable({ peers: members, summary, clock, twin, removed }: PeersReply): string {
   const survives = summary === '' ? '' : `\n${summary}\n`;
-  return `${membersTable(members)}${survives}${clockLine(clock)}${twinLine(twin)}${removedLine(removed)}`;
+  return `${membersTable(members)}${survives}${clockLine(clock)}${twinLine(twin)}${twinsOfOthers(members)}${removedLine(removed)}`;
 }
 
 /** The fault of the peer's clock, as a line; nothing when it agrees with the others. */
@@ -47,6 +47,19 @@ function removedLine(removed: PeersReply['removed']): string {
   if (removed === undefined) return '';
   const { reason } = removed;
   return `this peer was removed from the swarm${reason === undefined ? '' : ` (${reason})`}: no member talks to it, and nothing can be written here\n`;
+}
+
+/** The same of other members, as their own records say it. */
+function twinsOfOthers(members: PeersReply['peers']): string {
+  return members
+    .flatMap(({ isSelf, peerId, twin, http }) =>
+      isSelf || twin === undefined
+        ? []
+        : [
+            `another process runs under the identity of ${shortPeerId(peerId)}, which is at ${http.gateway}: it is at ${twin}, and one of the two data folders is a copy\n`,
+          ],
+    )
+    .join('');
 }
 
 function membersTable(members: PeersReply['peers']): string {
