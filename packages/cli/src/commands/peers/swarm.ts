@@ -6,7 +6,7 @@ import type { Context } from '../../context.ts';
 import { type Door, openDoor } from '../../call/door.ts';
 import type { LaunchedPeer } from '../../launch/launch-peer.ts';
 import { type LaunchedSwarm, launchSwarm } from '../../launch/launch-swarm.ts';
-import { ownRoster } from '../../launch/own-roster.ts';
+import { ownRoster } from '../../rights/own-roster.ts';
 import { readNumber, readPath } from '../../options.ts';
 import { BASE_PORT_DEFAULT, BASE_PORT_MAX, PORTS_PER_PEER } from '../../launch/ports.ts';
 import { runLauncher } from '../../launch/run-launcher.ts';

@@ -11,8 +11,8 @@ import { type KeyPair, readRosterFile, Roster, saveRoster } from '@shoal/chassis
 import type { PeerId } from '@shoal/protocol';
 import type { Context } from '../context.ts';
 import { CommandFailure } from '../failure.ts';
-import { addMember, beginRoster, describeRecovery } from '../rights/begin-roster.ts';
-import { ensureOwnerKey, findOwnerKey } from '../rights/owner-key.ts';
+import { addMember, beginRoster, describeRecovery } from './begin-roster.ts';
+import { ensureOwnerKey, findOwnerKey } from './owner-key.ts';
 
 /**
  * Puts a roster with all of them into the folders of peers.
