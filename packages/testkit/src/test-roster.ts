@@ -2,18 +2,19 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { env as ownEnv } from 'node:process';
+// Not chassis as a whole: nearly every test loads this package.
+import { openIdentity } from '@shoal/chassis/identity';
 import {
   createSeed,
   type KeyPair,
   keyPairOf,
-  openIdentity,
   recordIdOf,
   Roster,
   saveRoster,
   type RosterChange,
   signChange,
   signRecord,
-} from '@shoal/chassis';
+} from '@shoal/chassis/roster';
 import type { MayChange, PeerId, RecordId, SignedRecord } from '@shoal/protocol';
 
 export interface TestRoster {
