@@ -41,7 +41,13 @@ export function askingCommand<const O extends Options>({
       const token = writes ? readToken(common['token-file'], context) : undefined;
       await using client = new Client(readPeerUrl(common.peer, context), token, context.program);
       using stop = watchStop(endAnyway);
-      stop.signal.addEventListener('abort', () => void setTimeout(endAnyway, STUCK_MS).unref());
+      // Only while the command runs: its process may be another's, and go on.
+      using stuck = new DisposableStack();
+      stop.signal.addEventListener('abort', () => {
+        if (stuck.disposed) return;
+        const timer = setTimeout(endAnyway, STUCK_MS).unref();
+        stuck.defer(() => clearTimeout(timer));
+      });
       const printJson = (reply: unknown) => context.out(`${JSON.stringify(reply)}\n`);
       return await run({
         values,

@@ -9,6 +9,7 @@
  * have no bytes of their own, and many have no end. Nothing is opened in a way that waits: a thread that waits in the
  * system can't be interrupted, so that the command would ignore Ctrl-C, and even its own end.
  */
+import { once } from 'node:events';
 import { close, constants, fstat, open as openFd } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { Socket } from 'node:net';
@@ -51,7 +52,11 @@ export async function openFile(
       attributes: undefined,
       hasChanged: async () => false,
       // Else a command that was stopped would go on as long as somebody holds the other end.
-      [Symbol.asyncDispose]: async () => void process.stdin.destroy(),
+      async [Symbol.asyncDispose]() {
+        const { stdin } = process;
+        stdin.destroy();
+        if (!stdin.closed) await once(stdin, 'close'); // after a read that is under way
+      },
     };
   const full = readPath(path, context);
   const name = givenName ?? basename(full);
