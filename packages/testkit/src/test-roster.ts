@@ -2,6 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import {
   createSeed,
+  createToken,
   type KeyPair,
   keyPairOf,
   recordIdOf,
@@ -10,8 +11,9 @@ import {
   type RosterChange,
   signChange,
   signRecord,
+  type TokenDraft,
 } from '@shoal/chassis';
-import type { MayChange, PeerId, RecordId, SignedRecord } from '@shoal/protocol';
+import type { KeyId, MayChange, PeerId, RecordId, Right, SignedRecord } from '@shoal/protocol';
 
 export interface TestRoster {
   readonly owner: KeyPair;
@@ -21,6 +23,12 @@ export interface TestRoster {
   sign(change: RosterChange, by?: KeyPair): SignedRecord;
   add(peerId: PeerId, rights?: { mayChange?: MayChange; mayInvite?: boolean }): SignedRecord;
   remove(peerId: PeerId): SignedRecord;
+  /** The record that revokes a token. */
+  revoke(token: KeyId): SignedRecord;
+  token(
+    may: readonly Right[],
+    draft?: Partial<TokenDraft>,
+  ): { readonly id: KeyId; readonly text: string };
   /** Puts a roster into a peer's data folder. */
   write(peerDataDir: string, records: readonly SignedRecord[]): void;
 }
@@ -44,6 +52,9 @@ export function createTestRoster(): TestRoster {
       sign({ kind: 'add', peerId, mayChange, mayInvite }),
     remove: (peerId) =>
       sign({ kind: 'remove', peerId, pinsUntil: Date.now(), dropsPins: false, stands: [] }),
+    revoke: (token) => sign({ kind: 'revoke', token }),
+    token: (may, draft = {}) =>
+      createToken({ name: 'a token', may, atMs: 1, ...draft }, { swarm, key: owner }),
     write(peerDataDir, records) {
       mkdirSync(peerDataDir, { recursive: true });
       const roster = new Roster();

@@ -11,6 +11,7 @@ import {
   createServer,
   type Log,
   mountLoops,
+  openAccess,
   openClients,
   openIdentity,
   openPeerTls,
@@ -18,7 +19,6 @@ import {
   ownEndpoints,
   ownHostNames,
   readSwarmKeys,
-  readWriteToken,
   targetAt,
 } from '@shoal/chassis';
 import { connectEvents } from '@shoal/chassis/events';
@@ -325,7 +325,7 @@ async function startServer(
 ): Promise<string> {
   const { config, log, self, roster, prover, tls, client, clock, address, loops, metrics } = ground;
   const { members, join: joining } = swarm;
-  const token = readWriteToken(config);
+  const access = openAccess(config, roster);
   const app = createServer({
     service: 'discovery',
     log,
@@ -335,8 +335,9 @@ async function startServer(
         ? 'this peer was removed from the swarm'
         : joining.whyNotReady(),
     hostNames: ownHostNames(config),
-    writeToken: token,
-    clients: openClients(config, { token, prover }),
+    access,
+    prover,
+    clients: openClients(config, { access, prover }),
     peers: tls && { tls, handshakes: metrics.tlsHandshakes },
   });
   stack.defer(() => app.close());

@@ -5,7 +5,12 @@ import type { Context } from '../context.ts';
 import { PROGRAM } from '../terminal/program-name.ts';
 import { shellWord } from '../terminal/shell-word.ts';
 
-const Settings = PeerConfig.pick({ WRITE_TOKEN: true, WRITE_TOKEN_FILE: true, WRITE_OPEN: true });
+const Settings = PeerConfig.pick({
+  READ: true,
+  WRITE_TOKEN: true,
+  WRITE_TOKEN_FILE: true,
+  WRITE_OPEN: true,
+});
 
 export interface Door {
   /** A shell's words for the header that carries the token, with a blank behind; empty without one. */

@@ -20,14 +20,32 @@ const TOKEN_SIZE_BYTES = 24;
 
 type TokenSettings = Pick<PeerConfig, 'WRITE_TOKEN' | 'WRITE_TOKEN_FILE'>;
 
-/** The token that writes at this peer need; undefined when every client that reaches it may write. @throws ConfigError */
-export function readWriteToken(
-  config: TokenSettings & Pick<PeerConfig, 'BIND_HOST' | 'SWARM_KEY_FILE' | 'WRITE_OPEN'>,
-): string | undefined {
-  const given = readGivenToken(config);
-  if (given !== undefined || config.WRITE_OPEN || isThisMachine(config.BIND_HOST)) return given;
-  return deriveWriteToken(readSwarmKey(config.SWARM_KEY_FILE));
+/** The token of a peer, which has all rights there. */
+export interface OwnToken {
+  readonly text: string;
+  /** Whether it was made from the swarm key, which all that ever were members know. */
+  readonly isDerived: boolean;
 }
+
+/**
+ * The token that writes at this peer need, and reads where those are closed too; undefined when every client that
+ * reaches it may write. @throws ConfigError
+ */
+export function readOwnToken(
+  config: TokenSettings & Pick<PeerConfig, 'BIND_HOST' | 'READ' | 'SWARM_KEY_FILE' | 'WRITE_OPEN'>,
+): OwnToken | undefined {
+  const given = readGivenToken(config);
+  const isReadClosed = config.READ === 'token';
+  if (isReadClosed && config.WRITE_OPEN)
+    throw new ConfigError('READ=token and WRITE_OPEN exclude each other: who may write may read');
+  if (given !== undefined) return { text: given, isDerived: false };
+  if (config.WRITE_OPEN || (isThisMachine(config.BIND_HOST) && !isReadClosed)) return undefined;
+  return { text: deriveWriteToken(readSwarmKey(config.SWARM_KEY_FILE)), isDerived: true };
+}
+
+/** The same as text. @throws ConfigError */
+export const readWriteToken = (config: Parameters<typeof readOwnToken>[0]): string | undefined =>
+  readOwnToken(config)?.text;
 
 /** The token that the settings hold, if any. @throws ConfigError */
 export function readGivenToken({
