@@ -83,14 +83,9 @@ export function createAccess({
     judge(text) {
       if (text === undefined) return 'nothing';
       if (isScopedToken(text)) return check(text);
-      if (ownToken === undefined || !isSameToken(text, ownToken.text))
+      const own = roster.isClosed ? ownToken?.whenOwned : ownToken?.text;
+      if (own === undefined || !isSameToken(text, own))
         return { reason: 'it is not the token of this peer' };
-      // Who was removed knows the swarm key: once there are owners, it opens nothing.
-      if (ownToken.isDerived && roster.isClosed)
-        return {
-          reason:
-            'a token made from the swarm key opens nothing once the swarm has an owner, who makes others: shoal token create',
-        };
       return 'all';
     },
   };

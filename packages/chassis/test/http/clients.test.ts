@@ -10,7 +10,7 @@ const secret = new Uint8Array(64).fill(1);
 const prover = createProver(new Uint8Array(32), self, secret);
 
 const access = createAccess({
-  ownToken: { text: TOKEN, isDerived: false },
+  ownToken: { text: TOKEN, whenOwned: TOKEN },
   reads: 'open',
   publicReads: [],
   roster: new Roster(),

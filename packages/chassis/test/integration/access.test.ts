@@ -45,7 +45,7 @@ const door = (method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE', audience: 'pu
 
 interface Doors {
   readonly writeToken?: string | undefined;
-  readonly isDerived?: boolean;
+  readonly whenOwned?: string;
   readonly reads?: 'open' | 'token';
   readonly publicReads?: readonly PublicRead[];
   readonly roster?: Roster;
@@ -53,7 +53,7 @@ interface Doors {
 
 function serverWith({
   writeToken,
-  isDerived = false,
+  whenOwned = writeToken ?? '',
   reads = 'open',
   publicReads = [],
   roster = new Roster(),
@@ -65,7 +65,7 @@ function serverWith({
     whyNotReady: () => undefined,
     hostNames: [],
     access: createAccess({
-      ownToken: writeToken === undefined ? undefined : { text: writeToken, isDerived },
+      ownToken: writeToken === undefined ? undefined : { text: writeToken, whenOwned },
       reads,
       publicReads,
       roster,
@@ -306,12 +306,13 @@ describe('a service whose reads need a token', () => {
 });
 
 describe('a token made from the swarm key', () => {
-  it('is good until the swarm has an owner', async () => {
-    const derived = { writeToken: token, isDerived: true };
+  it('is good until the swarm has an owner; then that of the peer is', async () => {
+    const derived = { writeToken: token, whenOwned: 'of-this-peer-alone' };
     expect(await statusOf(derived, 'PUT /public', token)).toBe('200 ok');
+    expect(await statusOf(derived, 'PUT /public', 'of-this-peer-alone')).toBe('401 token-wrong');
     const owned = { ...derived, roster: ownedRoster() };
     expect(await statusOf(owned, 'PUT /public', token)).toBe('401 token-wrong');
-    expect(await statusOf({ ...owned, isDerived: false }, 'PUT /public', token)).toBe('200 ok');
+    expect(await statusOf(owned, 'PUT /public', 'of-this-peer-alone')).toBe('200 ok');
   });
 });
 
