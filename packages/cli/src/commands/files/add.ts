@@ -57,7 +57,6 @@ changes while it is sent. Behind "--" every word is a path.`,
     ...UPLOAD_OPTIONS,
     name: { type: 'string' },
   },
-  writes: true,
   takesWords: true,
   async run({ values, words, context, client, stop, print }) {
     const paths = words;

@@ -1,39 +1,46 @@
+/** `shoal token`: the token with all rights of the peer whose folder or key is here. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadConfig, PeerConfig, readSwarmKey } from '@shoal/chassis/config';
-import { deriveWriteToken, readGivenToken } from '@shoal/chassis/own-token';
-import { defineCommand } from '../../command.ts';
+import { derivePeerToken, deriveWriteToken, readGivenToken } from '@shoal/chassis/own-token';
 import type { Context } from '../../context.ts';
 import { CommandFailure } from '../../failure.ts';
 import { defaultDataDir } from '../../launch/data-dir.ts';
-import { readPath } from '../../options.ts';
 import { readHexKey } from '../../launch/swarm-key.ts';
+import { readPath } from '../../options.ts';
 
 const Settings = PeerConfig.pick({ WRITE_TOKEN: true, WRITE_TOKEN_FILE: true });
 
-/** Prints the token that a peer on a network takes, of those who start it with the same settings. */
-export const token = defineCommand({
-  usage: `shoal token [options]          print the write token of the peers that have a swarm key
-  --key-file F       the swarm key (default: SWARM_KEY_FILE, else SWARM_KEY, else D/swarm.key)
-  --data-dir D       what the peer or the swarm was given as its own (default: ~/.local/share/shoal)
-With WRITE_TOKEN or WRITE_TOKEN_FILE it prints that one, as a peer started here takes that one.
-Use it: export SHOAL_TOKEN=$(shoal token)`,
-  options: {
-    'key-file': { type: 'string' },
-    'data-dir': { type: 'string' },
-  },
-  async run({ values, context }) {
-    const given = readGivenToken(loadConfig(Settings, context.env));
-    context.out(`${given ?? deriveWriteToken(findKey(values, context))}\n`);
-    return 0;
-  },
-});
+/** Where it is looked for. */
+export interface Places {
+  readonly 'key-file'?: string;
+  readonly 'data-dir'?: string;
+}
+
+/** @throws CommandFailure, ConfigError, UsageError */
+export async function ownToken(places: Places, context: Context): Promise<string> {
+  const given = readGivenToken(loadConfig(Settings, context.env));
+  if (given !== undefined) return given;
+  const peer = await findOwnedPeer(places, context);
+  return peer === undefined ? deriveWriteToken(findKey(places, context)) : derivePeerToken(peer);
+}
+
+/** The folder of a peer in a swarm that has an owner, or of the first one of a swarm on this machine. */
+async function findOwnedPeer(
+  { 'key-file': file, 'data-dir': folder }: Places,
+  context: Context,
+): Promise<string | undefined> {
+  const { SWARM_KEY_FILE: mounted, SWARM_KEY: hex } = context.env;
+  if (folder === undefined && (file || mounted || hex)) return undefined;
+  const { readRosterFile } = await import('@shoal/chassis/roster');
+  const root = readPath(folder ?? defaultDataDir(context), context);
+  return [root, join(root, 'peer-1')].find(
+    (each) => existsSync(join(each, 'identity.key')) && readRosterFile(each).isClosed,
+  );
+}
 
 /** In the order in which `shoal peer` looks for it. */
-function findKey(
-  { 'key-file': file, 'data-dir': folder }: { 'key-file'?: string; 'data-dir'?: string },
-  context: Context,
-): Uint8Array {
+function findKey({ 'key-file': file, 'data-dir': folder }: Places, context: Context): Uint8Array {
   const { SWARM_KEY_FILE: mounted, SWARM_KEY: hex } = context.env;
   if (file !== undefined) return readKey(readPath(file, context));
   if (folder === undefined && mounted) return readKey(readPath(mounted, context));
