@@ -1,6 +1,6 @@
 /**
  * How many bytes a token may still put: its quota, less what discovery knows of live files that it put. It is asked
- * when a request begins, so that no body is read in vain, and before each pin, which decides; so what a token keeps is
+ * when a request begins, so that no body is read for nothing, and before each pin, which decides; so what a token keeps is
  * over its quota by at most what was on its way, here and at other peers, when it was reached.
  */
 import type { PeerClient } from '@shoal/chassis';

@@ -1,5 +1,5 @@
 /**
- * Who may do what at this peer: its own write token, which has all rights; tokens with a scope, by the roster; and
+ * The rights of requests at this peer: its own write token, which has all rights; tokens with a scope, by the roster; and
  * what is open to everybody.
  *
  * A request that brings a token with a scope has the rights of that token alone, also where the peer is open: what a
@@ -18,7 +18,7 @@ import { type OwnToken, readOwnToken } from './own-token.ts';
 /** Tokens that were checked, kept. Past it: the one that came least recently is checked again, 0.2 ms a grant. */
 const CHECKED_MAX = 1024;
 
-/** What a request's `Authorization` is worth: nothing was brought, all rights, those of a token, or none. */
+/** The worth of a request's `Authorization`: nothing was brought, all rights, those of a token, or none. */
 export type Judged = 'nothing' | 'all' | CheckedToken;
 
 export interface Access {

@@ -4,7 +4,7 @@ import { RightMissing } from '@shoal/protocol';
 import type { FastifyRequest } from 'fastify';
 import { rightOfMethod } from './guard.ts';
 
-/** What these look at of a request. */
+/** The parts of a request that matter here. */
 export type TokenRequest = Pick<FastifyRequest, 'token' | 'method'>;
 
 /** @throws RightMissing when the request's token is for another root */

@@ -1,5 +1,5 @@
 /**
- * The guard of all routes of a service: each needs one right, said with the route, else by its method. It stands on
+ * The guard of all routes of a service: each needs one right, said with the route, else by its method. It is on
  * each service's own port, since the services are reachable without the gateway; a route that a service mounts by
  * itself is guarded unless it says otherwise. Peers and own services prove themselves and need no token for reads.
  *
@@ -23,7 +23,7 @@ import { provenPeer } from './proven-peer.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Who is let in: who has the right by a token as a rule, who has a proof, or whom the route's own check admits. */
+    /** The guard: the right by a token as a rule, a proof, or the route's own check. */
     readonly guard?: 'token' | 'proof' | 'own';
     /** The right that it needs; by its method when it doesn't say. */
     readonly right?: Right | 'none';
@@ -87,7 +87,7 @@ export function guardRoutes(app: FastifyInstance, { access, prover }: GuardOptio
   });
 }
 
-/** What a method needs where the route says nothing. */
+/** The right that a method needs where the route says nothing. */
 export function rightOfMethod(method: string): Right | 'none' {
   if (method === 'OPTIONS') return 'none'; // a browser that asks whether it may ask
   if (method === 'DELETE') return 'delete';

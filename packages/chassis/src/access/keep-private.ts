@@ -1,5 +1,5 @@
 /**
- * What only a token opens must not be given to others by a cache that they share: answers that are marked as public,
+ * Keeps answers that only a token opens out of caches that others share: those that are marked as public,
  * since what is named by its content never changes, are marked as the reader's own. On the head as it is written, as
  * not every answer is written by the framework.
  */

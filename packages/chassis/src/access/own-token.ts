@@ -26,7 +26,7 @@ type TokenSettings = Pick<PeerConfig, 'WRITE_TOKEN' | 'WRITE_TOKEN_FILE'>;
 /** The token of a peer, which has all rights there. */
 export interface OwnToken {
   readonly text: string;
-  /** What counts in its place once the swarm has an owner; the same where an operator chose it. */
+  /** The one in its place once the swarm has an owner; the same where an operator chose it. */
   readonly whenOwned: string;
 }
 

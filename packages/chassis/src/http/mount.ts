@@ -147,7 +147,7 @@ export function mountRaw<
   });
 }
 
-/** What the guard is told of a route; also for those that are mounted in another way. */
+/** The part of a route that the guard looks at; also for those that are mounted in another way. */
 export function configOf({
   audience,
   method,

@@ -62,7 +62,7 @@ export interface ServerOptions {
   readonly whyNotReady: () => Promise<string | undefined> | string | undefined;
   /** Names under which it answers, beside those that are local anyway: see `ownHostNames`. */
   readonly hostNames: readonly string[];
-  /** What its public routes need of a request; without it they are open. */
+  /** The rule for its public routes; without it they are open. */
   readonly access?: Access | undefined;
   /** Recognises own services that read without a token. */
   readonly prover?: Prover | undefined;

@@ -42,7 +42,7 @@ export const PeerConfig = z.object({
    */
   READ: z.enum(['open', 'token']).default('open'),
   /**
-   * What stays open to everybody with READ=token, with commas between: `ipfs` (everything below /ipfs/), `routing`
+   * Reads that stay open to everybody with READ=token, with commas between: `ipfs` (everything below /ipfs/), `routing`
    * (/routing/v1), `torrents` (.torrent and .meta4), `files` (downloads by hash, which those two point to).
    */
   READ_PUBLIC: z

@@ -1,6 +1,6 @@
 /**
- * What a token is worth, by the roster and a clock alone: no peer is asked. Each grant can only narrow the one before,
- * so whoever hands a token on gives no more than it has.
+ * The rights of a token, by the roster and a clock alone: no peer is asked. Each grant can only narrow the one before,
+ * so a token that is made from another has no more than that.
  */
 import type { Cid, KeyId, Right } from '@shoal/protocol';
 import { isRevoked, type RosterView } from '@shoal/swarm';

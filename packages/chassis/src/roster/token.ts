@@ -1,5 +1,5 @@
 /**
- * The text of a token with a scope: making one and reading one. What it is worth is for `check-token.ts`: here nothing
+ * The text of a token with a scope: making one and reading one. Its rights are for `check-token.ts`: here nothing
  * is known of owners or clocks.
  */
 import {
@@ -98,6 +98,6 @@ function parse<T extends typeof TokenContent | typeof Grant>(
     return 'it is not JSON';
   }
   const parsed = schema.safeParse(value);
-  // What the schema gives is what its `parse` gives.
+  // The data of a schema are of the type that its `parse` gives.
   return parsed.success ? (parsed.data as ReturnType<T['parse']>) : refusalOf(parsed.error);
 }

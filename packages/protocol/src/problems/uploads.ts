@@ -11,7 +11,7 @@ export const CarInvalid = defineProblem({
   detail: ({ reason }) => `the CAR can't be read: ${reason}; nothing of it was kept`,
 });
 
-/** A token may keep so many bytes at once, and this would be more. */
+/** Files put with a token would be more bytes together than it may keep at once. */
 export const QuotaExceeded = defineProblem({
   type: 'problems/quota-exceeded',
   title: 'Quota exceeded',

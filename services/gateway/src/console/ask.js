@@ -41,7 +41,7 @@ export class Refused extends Error {
   }
 }
 
-/** What is to be shown needs a token. */
+/** A read that needs a token. */
 export class SignedOut extends Error {}
 
 /**
@@ -77,7 +77,7 @@ export async function send(method, path, { headers, body, signal }) {
 /** Why a token is asked for. */
 export const whyOf = (used) =>
   used === undefined
-    ? 'This peer wants a token for that. An owner of the swarm makes one (shoal token create); whoever runs the peer has its own (shoal token).'
+    ? 'This peer wants a token for that. An owner of the swarm makes one (shoal token create); the one of the peer itself does too (shoal token).'
     : 'That token is not, or no longer, good here. Sign in with another.';
 
 /** A problem (RFC 9457) as a sentence for a person. */

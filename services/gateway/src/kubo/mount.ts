@@ -3,7 +3,7 @@
  *
  * A shim over the services' public routes. Those who speak this API expect to be the administrator, so
  * it is closed until the peer has a write token or tokens of an owner, takes nothing without one, reads included, and
- * answers no browser at all. What a token with a scope may is up to the routes behind, which get it too. Refusals have Kubo's form, since its clients read no other.
+ * answers no browser at all. The routes behind judge a token with a scope, which they get too. Refusals have Kubo's form, since its clients read no other.
  */
 import {
   type kuboRoutes,
@@ -58,7 +58,7 @@ const COMMANDS: Readonly<Record<keyof typeof kuboRoutes, RpcCommand>> = {
   version,
 };
 
-/** What a command needs of a token; all others read. */
+/** The right that a command needs; all others read. */
 const RIGHTS: Readonly<Partial<Record<keyof typeof kuboRoutes, Right>>> = {
   add: 'write',
   'block/put': 'write',
@@ -191,7 +191,7 @@ function admit({ headers }: FastifyRequest, command: string, access: Access): st
     // Any other command is a read.
     const right = RIGHTS[command as keyof typeof kuboRoutes] ?? 'read';
     if (!may.has(right)) throw new RpcError(403, new RightMissing({ right, token: name }).message);
-    // What is new is not the file that it is for.
+    // A new file is not the one that it is for.
     if (right === 'write' && only !== undefined)
       throw new RpcError(403, new RightMissing({ right, token: name, only }).message);
     if (token !== undefined) return token;

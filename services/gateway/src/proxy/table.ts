@@ -25,7 +25,7 @@ export interface Row {
   readonly methods: readonly Method[];
   /** A path as the router reads it: `:name` is one segment, a final `*` is a subtree. */
   readonly path: string;
-  /** What the guard is told of it: the same as at the service behind. */
+  /** The part that the guard looks at: the same as at the service behind. */
   readonly guarded: FastifyContextConfig;
 }
 

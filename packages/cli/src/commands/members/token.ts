@@ -69,7 +69,7 @@ const create = askingCommand({
         : readIssuer(readTokenFile(values.with, context), swarm);
     const { id, text } = createToken(draft, issuer);
     if (context.isWatched)
-      context.err(`shoal: its id is ${id}; whoever has the token has its rights\n`);
+      context.err(`shoal: its id is ${id}; its text is all that is needed to use it\n`);
     printReply({ id, token: text, ...draft }, `${text}\n`);
     return 0;
   },
