@@ -100,7 +100,7 @@ export function mountRoutes(
     return query.deleted ? health.listDeleted(query, signal) : health.list(query, signal);
   });
   mount(mounting, discoveryRoutes.fileHealth, async ({ params, request, signal }) => {
-    await checkHash(request, params.hash, reader.findAny);
+    await checkHash(request, params.hash, (root) => reader.findAny(root));
     return health.examine(params.hash, signal);
   });
   /** Whether the request's token may change this file. @throws RightMissing, FileNotFound, FileGone */
@@ -110,7 +110,7 @@ export function mountRoutes(
     { signal }: { signal: AbortSignal },
   ): Promise<void> => {
     const { token } = request;
-    await checkHash(request, hash, reader.findAny);
+    await checkHash(request, hash, (root) => reader.findAny(root));
     if (token === undefined || token.may.has('delete')) return;
     checkAuthor(request, await editor.search(hash, { ask: true, orDeleted: true, signal }));
   };

@@ -185,7 +185,7 @@ export const TokenRequired = defineProblem({
     swarm: RecordId.optional(),
   }),
   detail: ({ right = 'write' }) =>
-    `this peer wants a token with the right to ${VERBS[right]} (one that an owner made with "shoal token create", or the peer's setting WRITE_TOKEN, else what "shoal token" prints there): send the header "Authorization: Bearer <token>"; shoal's commands read it from SHOAL_TOKEN, --token or --token-file`,
+    `this peer wants a token with the right to ${VERBS[right]} (one that an owner made with "shoal token create", or the peer's setting WRITE_TOKEN, else what "shoal token" prints there): send the header "Authorization: Bearer <token>"; shoal's commands read it from --token, SHOAL_TOKEN or --token-file`,
 });
 
 /** A request came with a token that is not valid here. */

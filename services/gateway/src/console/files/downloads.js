@@ -26,7 +26,10 @@ export function addDownloads(faultNode) {
 
 async function download(url) {
   const { ok } = await fetch(url, { method: 'HEAD' });
-  if (ok) return void location.assign(url);
+  if (ok) {
+    location.assign(url);
+    return;
+  }
   const answer = await send('GET', url, { signal: AbortSignal.timeout(DOWNLOAD_TIMEOUT_MS) });
   const address = URL.createObjectURL(await answer.blob());
   const link = document.createElement('a');
