@@ -22,8 +22,8 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     load: async () => (await import('./commands/peers/swarm.ts')).swarm,
   },
   token: {
-    summary: 'print the token that writes need on a network',
-    load: async () => (await import('./commands/peers/token.ts')).token,
+    summary: 'print a token, or make, check and revoke one with fewer rights',
+    load: async () => (await import('./commands/members/token.ts')).token,
   },
   key: {
     summary: 'replace the swarm key, without a stop',

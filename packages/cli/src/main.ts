@@ -36,6 +36,10 @@ const context: Context = {
   isWatched: process.stderr.isTTY,
   columns: () => process.stderr.columns,
   resultColumns: () => (process.stdout.isTTY ? process.stdout.columns : undefined),
+  ownerToken: async (peerUrl, stop) => {
+    const { makeOwnerToken } = await import('./call/owner-token.ts');
+    return makeOwnerToken(peerUrl, context, stop);
+  },
   outliveReaders: () => {
     endsWithReaders = false;
   },

@@ -6,6 +6,7 @@ import { env as ownEnv } from 'node:process';
 import { openIdentity } from '@shoal/chassis/identity';
 import {
   createSeed,
+  createToken,
   type KeyPair,
   keyPairOf,
   recordIdOf,
@@ -14,8 +15,9 @@ import {
   type RosterChange,
   signChange,
   signRecord,
+  type TokenDraft,
 } from '@shoal/chassis/roster';
-import type { MayChange, PeerId, RecordId, SignedRecord } from '@shoal/protocol';
+import type { KeyId, MayChange, PeerId, RecordId, Right, SignedRecord } from '@shoal/protocol';
 
 export interface TestRoster {
   readonly owner: KeyPair;
@@ -25,6 +27,12 @@ export interface TestRoster {
   sign(change: RosterChange, by?: KeyPair): SignedRecord;
   add(peerId: PeerId, rights?: { mayChange?: MayChange; mayInvite?: boolean }): SignedRecord;
   remove(peerId: PeerId): SignedRecord;
+  /** The record that revokes a token. */
+  revoke(token: KeyId): SignedRecord;
+  token(
+    may: readonly Right[],
+    draft?: Partial<TokenDraft>,
+  ): { readonly id: KeyId; readonly text: string };
   /** Puts a roster into a peer's data folder. */
   write(peerDataDir: string, records: readonly SignedRecord[]): void;
 }
@@ -48,6 +56,9 @@ export function createTestRoster(): TestRoster {
       sign({ kind: 'add', peerId, mayChange, mayInvite }),
     remove: (peerId) =>
       sign({ kind: 'remove', peerId, pinsUntil: Date.now(), dropsPins: false, stands: [] }),
+    revoke: (token) => sign({ kind: 'revoke', token }),
+    token: (may, draft = {}) =>
+      createToken({ name: 'a token', may, atMs: 1, ...draft }, { swarm, key: owner }),
     write(peerDataDir, records) {
       mkdirSync(peerDataDir, { recursive: true });
       const roster = new Roster();

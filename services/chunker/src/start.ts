@@ -7,13 +7,14 @@ import {
   createServer,
   type Log,
   mountLoops,
+  openAccess,
   openClients,
   openProver,
   ownEndpoints,
   isAlive,
   type PeerClient,
   ownHostNames,
-  readWriteToken,
+  watchRosterFile,
 } from '@shoal/chassis';
 import { connectEvents } from '@shoal/chassis/events';
 import { CHUNK_SIZE_BYTES, ServiceUnavailable } from '@shoal/protocol';
@@ -33,6 +34,7 @@ import { startReplicator } from './intake/replicate-jobs.ts';
 import { openResumables } from './resumable/uploads.ts';
 import { createRoom } from './intake/room.ts';
 import { SmallFiles } from './intake/small-files.ts';
+import { createQuota } from './quota.ts';
 import { mountChunker } from './routes.ts';
 import { mountTus } from './tus/routes.ts';
 
@@ -70,6 +72,7 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
       { signal: stop.signal },
     ),
     smallFiles: new SmallFiles({ client, log, stopping: stop.signal }),
+    quota: createQuota({ client }),
     room: createRoom({ client, members, stopping: stop.signal, log }),
     putsMax: config.CHUNKER_PUTS_MAX,
     pinTimeoutMs: config.CHUNKER_PIN_TIMEOUT_MS,
@@ -90,15 +93,17 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
   );
   const resumables = stack.use(await openResumables({ ...resumable, loops }, intake));
 
-  const token = readWriteToken(config);
+  const { roster } = stack.use(watchRosterFile(config.PEER_DATA_DIR, log));
+  const access = openAccess(config, roster);
   const app = createServer({
     service: 'chunker',
     log,
     registry,
     whyNotReady: () => whyNotReady(client),
     hostNames: ownHostNames(config),
-    writeToken: token,
-    clients: openClients(config, { token, prover }),
+    access,
+    prover,
+    clients: openClients(config, { access, prover }),
   });
   stack.adopt(app, async (server) => {
     const late = setTimeout(

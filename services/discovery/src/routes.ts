@@ -1,11 +1,14 @@
 /** The HTTP face of discovery: every route of the contract, each a line over its mechanism. */
 import assert from 'node:assert';
 import {
+  checkAuthor,
   checkChange,
+  checkHash,
   type ConditionalRequest,
   mount,
   type Mounting,
   type Roster,
+  type TokenRequest,
 } from '@shoal/chassis';
 import {
   type ClockReport,
@@ -29,6 +32,7 @@ import type { Compared } from './pins/compared.ts';
 import type { PinEditor } from './pins/pin-editor.ts';
 import type { PinReader } from './pins/pin-reader.ts';
 import type { Pins } from './pins/pins.ts';
+import type { TokenUse } from './pins/token-use.ts';
 import type { Twins } from './twins/twins.ts';
 import type { Want } from './holders/want.ts';
 
@@ -50,6 +54,7 @@ export function mountRoutes(
     readonly roster: Pick<Roster, 'view'>;
     /** Why lists may lack files. */
     readonly whyIncomplete: () => string | undefined;
+    readonly tokenUse: Pick<TokenUse, 'of'>;
     /** Durable and announced to all members once resolved. */
     readonly setDraining: (isDraining: boolean) => Promise<void>;
     /** How long blocks that an ended pin reached are kept. */
@@ -98,28 +103,43 @@ export function mountRoutes(
     const list = query.deleted ? health.listDeleted(query, signal) : health.list(query, signal);
     return { ...(await list), ...(incomplete === undefined ? {} : { incomplete }) };
   });
-  mount(mounting, discoveryRoutes.fileHealth, ({ params, signal }) =>
-    health.examine(params.hash, signal),
-  );
+  mount(mounting, discoveryRoutes.fileHealth, async ({ params, request, signal }) => {
+    await checkHash(request, params.hash, (root) => reader.findAny(root));
+    return health.examine(params.hash, signal);
+  });
+  /** Whether the request's token may change this file. @throws RightMissing, FileNotFound, FileGone */
+  const checkMay = async (
+    request: TokenRequest,
+    hash: FileHash,
+    { signal }: { signal: AbortSignal },
+  ): Promise<void> => {
+    const { token } = request;
+    await checkHash(request, hash, (root) => reader.findAny(root));
+    if (token === undefined || token.may.has('delete')) return;
+    checkAuthor(request, await editor.search(hash, { ask: true, orDeleted: true, signal }));
+  };
   /** A file has one ETag, its CID, whichever hash names it. */
   const checkFile = (request: ConditionalRequest, hash: FileHash): void => {
     const pin = reader.findAny(hash);
     checkChange(request, pin === undefined ? [] : [`"${pin.root}"`]);
   };
   mount(mounting, discoveryRoutes.changeFile, async ({ params, body, request, signal }) => {
+    await checkMay(request, params.hash, { signal });
     checkFile(request, params.hash);
     const pin = await editor.change(params.hash, readChange(body, Date.now()), { signal });
     return inspectOne(pin, signal);
   });
   mount(mounting, discoveryRoutes.removeFile, async ({ params, query, request, signal }) => {
+    await checkMay(request, params.hash, { signal });
     checkFile(request, params.hash);
     const removed = await editor.remove(params.hash, { isForGood: query.now, signal });
     const { pin, deletedAtMs = Date.now(), purgeAtMs } = removed;
     return { cid: pin.root, name: pin.name, deletedAtMs, purgeAtMs };
   });
-  mount(mounting, discoveryRoutes.undeleteFile, async ({ params, signal }) =>
-    inspectOne(await editor.undelete(params.hash, { signal }), signal),
-  );
+  mount(mounting, discoveryRoutes.undeleteFile, async ({ params, request, signal }) => {
+    await checkMay(request, params.hash, { signal });
+    return inspectOne(await editor.undelete(params.hash, { signal }), signal);
+  });
   mount(mounting, discoveryRoutes.listPurgeable, async ({ query }) => ({
     roots: reader.purgeable(query.limit),
   }));
@@ -150,6 +170,9 @@ export function mountRoutes(
   }));
   mount(mounting, discoveryRoutes.findPins, async ({ body: { hashes } }) => ({
     pins: hashes.map((hash) => reader.findAny(hash) ?? null),
+  }));
+  mount(mounting, discoveryRoutes.tokenUse, async ({ params }) => ({
+    usedBytes: deps.tokenUse.of(params.token),
   }));
   mount(mounting, discoveryRoutes.getPin, ({ params, query, signal }) =>
     editor.search(params.hash, { ask: query.ask, orDeleted: query.deleted, signal }),

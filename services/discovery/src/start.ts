@@ -11,6 +11,7 @@ import {
   createServer,
   type Log,
   mountLoops,
+  openAccess,
   openClients,
   openIdentity,
   openPeerTls,
@@ -18,7 +19,6 @@ import {
   ownEndpoints,
   ownHostNames,
   readSwarmKeys,
-  readWriteToken,
   targetAt,
 } from '@shoal/chassis';
 import { connectEvents } from '@shoal/chassis/events';
@@ -333,10 +333,11 @@ async function startServer(
   files: Files,
   stack: AsyncDisposableStack,
 ): Promise<string> {
-  const { config, log, self, keeper, prover, tls, client, clock, address, loops, metrics, state } =
+  const { config, log, self, roster, keeper, prover, tls, client, clock, address, loops, metrics } =
     ground;
+  const { state } = ground;
   const { members, join: joining, twins, ownClock } = swarm;
-  const token = readWriteToken(config);
+  const access = openAccess(config, roster);
   const app = createServer({
     service: 'discovery',
     log,
@@ -349,8 +350,9 @@ async function startServer(
         (each) => each !== undefined,
       ),
     hostNames: ownHostNames(config),
-    writeToken: token,
-    clients: openClients(config, { token, prover }),
+    access,
+    prover,
+    clients: openClients(config, { access, prover }),
     peers: tls && { tls, handshakes: metrics.tlsHandshakes },
   });
   stack.defer(() => app.close());

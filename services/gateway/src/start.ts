@@ -4,11 +4,12 @@ import {
   createServer,
   type Log,
   mountLoops,
+  openAccess,
   openClients,
   openProver,
   ownEndpoints,
   ownHostNames,
-  readWriteToken,
+  watchRosterFile,
 } from '@shoal/chassis';
 import type { GatewayConfig } from './config.ts';
 import { mountConsole } from './console.ts';
@@ -31,15 +32,18 @@ export async function startGateway(
   const registry = createRegistry('gateway');
   const metrics = createMetrics(registry);
   const loops = createLoops({ metrics: metrics.loops, log });
-  const writeToken = readWriteToken(config);
-  const clients = openClients(config, { token: writeToken });
+  const { roster } = stack.use(watchRosterFile(config.PEER_DATA_DIR, log));
+  const access = openAccess(config, roster);
+  const prover = openProver(config);
+  const clients = openClients(config, { access });
   const app = createServer({
     service: 'gateway',
     log,
     registry,
     whyNotReady: () => whyNotReady(origins),
     hostNames: ownHostNames(config),
-    writeToken,
+    access,
+    prover,
     clients,
   });
   const patience = {
@@ -55,14 +59,14 @@ export async function startGateway(
       self: config.PEER_ID,
       origins,
       clients,
-      prover: openProver(config),
-      token: writeToken,
+      prover,
+      access,
       ...patience,
       metrics,
     }),
   );
   await mountConsole(app);
-  mountLoops({ app, prover: openProver(config), self: config.PEER_ID }, 'gateway', loops);
+  mountLoops({ app, prover, self: config.PEER_ID }, 'gateway', loops);
   stack.use(
     startEvents(app, {
       redisSocket: config.REDIS_SOCKET,

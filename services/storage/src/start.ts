@@ -10,11 +10,11 @@ import {
   createServer,
   type Log,
   mountLoops,
+  openAccess,
   openPeerTls,
   openProver,
   ownEndpoints,
   ownHostNames,
-  readWriteToken,
   watchRosterFile,
 } from '@shoal/chassis';
 import type { Cid } from '@shoal/protocol';
@@ -89,6 +89,7 @@ export async function startStorage(
       log,
     }),
   );
+  const access = openAccess(config, roster);
   const app = stack.adopt(
     createServer({
       service: 'storage',
@@ -96,7 +97,8 @@ export async function startStorage(
       registry,
       whyNotReady: () => store.whyNotWritable(),
       hostNames: ownHostNames(config),
-      writeToken: readWriteToken(config),
+      access,
+      prover,
       peers: tls && { tls, handshakes: metrics.tlsHandshakes },
     }),
     (server) => server.close(),

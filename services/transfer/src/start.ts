@@ -9,12 +9,12 @@ import {
   createTokenBucket,
   type Log,
   mountLoops,
+  openAccess,
   openClients,
   openPeerTls,
   openProver,
   ownEndpoints,
   ownHostNames,
-  readWriteToken,
   watchRosterFile,
 } from '@shoal/chassis';
 import { connectEvents } from '@shoal/chassis/events';
@@ -159,7 +159,7 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
     if (isStopping) return 'stopping';
     return view.isKnown() ? undefined : 'the member table is not here yet';
   };
-  const token = readWriteToken(config);
+  const access = openAccess(config, roster);
   const app = stack.adopt(
     createServer({
       service: 'transfer',
@@ -167,8 +167,9 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
       registry,
       whyNotReady,
       hostNames: ownHostNames(config),
-      writeToken: token,
-      clients: openClients(config, { token, prover }),
+      access,
+      prover,
+      clients: openClients(config, { access, prover }),
       peers: tls && { tls, handshakes: metrics.tlsHandshakes },
     }),
     (server) => server.close(),

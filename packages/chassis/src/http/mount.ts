@@ -13,8 +13,14 @@ import {
   RequestInvalid,
   type Route,
 } from '@shoal/protocol';
-import type { FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify';
+import type {
+  FastifyContextConfig,
+  FastifyReply,
+  FastifyRequest,
+  RouteHandlerMethod,
+} from 'fastify';
 import * as z from 'zod';
+import { rightOfMethod } from '../access/guard.ts';
 import type { Prover } from '../client/proof.ts';
 import { callerAt, memberAt } from '../tls/accept.ts';
 import type { Server } from './server.ts';
@@ -135,10 +141,21 @@ export function mountRaw<
       method: route.method === 'GET' ? ['GET', 'HEAD'] : route.method,
       url: route.path,
       exposeHeadRoute: false,
-      config: { guard: route.audience === 'public' ? 'token' : 'proof', takes: takenBy(route) },
+      config: { ...configOf(route), takes: takenBy(route) },
       handler,
     });
   });
+}
+
+/** The part of a route that the guard looks at; also for those that are mounted in another way. */
+export function configOf({
+  audience,
+  method,
+  right = rightOfMethod(method),
+  publicAs,
+  checksRoot,
+}: Pick<Route, 'audience' | 'method' | 'right' | 'publicAs' | 'checksRoot'>): FastifyContextConfig {
+  return { guard: audience === 'public' ? 'token' : 'proof', right, publicAs, checksRoot };
 }
 
 /** The media types that a route takes, in words for a person. */

@@ -21,6 +21,9 @@ import {
 import fastify, { type FastifyError, type FastifyInstance, LogController } from 'fastify';
 import type { Registry } from 'prom-client';
 import type { Log } from '../process/log.ts';
+import type { Access } from '../access/access.ts';
+import { guardRoutes } from '../access/guard.ts';
+import type { Prover } from '../client/proof.ts';
 import type { Clients } from './clients.ts';
 import { endAfterReading, lingerAfterEarlyAnswers } from './linger.ts';
 import { createRequestHistogram } from '../process/metrics.ts';
@@ -29,7 +32,6 @@ import { refuseForeignPages } from './origin.ts';
 import { type Accepting, acceptPeers } from '../tls/accept.ts';
 import { refuseUnknownRoutes } from './unknown-route.ts';
 import { watchConnections } from './watch-connections.ts';
-import { guardWrites } from './write-token.ts';
 
 /** JSON bodies are lists of ids: this is ten times the largest. Past it: 413. */
 const JSON_SIZE_MAX_BYTES = 256 * 1024;
@@ -49,6 +51,9 @@ const PARAM_LENGTH_MAX = 16 * 1024;
  */
 const KEEP_ALIVE_TIMEOUT_MS = 72_000;
 
+/** Probes, and what describes the routes, are there for everybody. */
+const OPEN = { logLevel: 'silent', config: { right: 'none' } } as const;
+
 export interface ServerOptions {
   readonly service: Service;
   readonly log: Log;
@@ -61,8 +66,10 @@ export interface ServerOptions {
   readonly notices?: (() => readonly string[]) | undefined;
   /** Names under which it answers, beside those that are local anyway: see `ownHostNames`. */
   readonly hostNames: readonly string[];
-  /** Required of writes over its public routes; undefined: no token is required. */
-  readonly writeToken?: string | undefined;
+  /** The rule for its public routes; without it they are open. */
+  readonly access?: Access | undefined;
+  /** Recognises own services that read without a token. */
+  readonly prover?: Prover | undefined;
   /** Tells whose requests they are; without it, by the address of the connection. */
   readonly clients?: Clients | undefined;
   /** Lets other peers in by TLS, on the same port; without it TLS is not spoken. */
@@ -73,7 +80,8 @@ export type Server = FastifyInstance;
 
 /** Builds the server; `listen` is the caller's. */
 export function createServer(options: ServerOptions): Server {
-  const { service, log, registry, whyNotReady, hostNames, writeToken, clients, peers } = options;
+  const { service, log, registry, whyNotReady, hostNames, access, prover, clients, peers } =
+    options;
   const app: FastifyInstance = fastify({
     loggerInstance: log,
     // A line for each block would cost more than the block: /metrics counts requests instead.
@@ -120,7 +128,7 @@ export function createServer(options: ServerOptions): Server {
     }
   });
   refuseForeignPages(app, hostNames);
-  if (writeToken !== undefined) guardWrites(app, writeToken);
+  guardRoutes(app, { access, prover });
   refuseUnknownRoutes(app, { maxParamLength: PARAM_LENGTH_MAX });
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'none';
@@ -163,8 +171,8 @@ export function createServer(options: ServerOptions): Server {
         .send(Buffer.from(JSON.stringify(problem.toBody(`urn:request:${request.id}`))))
     );
   });
-  app.get('/healthz', { logLevel: 'silent' }, async () => ({ status: 'alive', service }));
-  app.get('/readyz', { logLevel: 'silent' }, async (_, reply) => {
+  app.get('/healthz', OPEN, async () => ({ status: 'alive', service }));
+  app.get('/readyz', OPEN, async (_, reply) => {
     const blocker = isStopping ? undefined : options.blocker?.();
     const reason = isStopping ? 'stopping' : (blocker ?? (await whyNotReady()));
     if (reason !== undefined) void reply.code(503);
@@ -177,7 +185,7 @@ export function createServer(options: ServerOptions): Server {
   app.get('/metrics', { logLevel: 'silent' }, async (_, reply) =>
     reply.type(registry.contentType).send(await registry.metrics()),
   );
-  app.get('/openapi.json', { logLevel: 'silent' }, async () => describeRoutes(service));
+  app.get('/openapi.json', OPEN, async () => describeRoutes(service));
   return app;
 }
 

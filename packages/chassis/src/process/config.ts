@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
-import { HOST, PeerId, type Service } from '@shoal/protocol';
+import { HOST, PeerId, PublicRead, type Service } from '@shoal/protocol';
 import * as z from 'zod';
 import { isNetwork } from './client-address.ts';
 
@@ -36,6 +36,22 @@ export const PeerConfig = z.object({
   WRITE_TOKEN_FILE: z.string().optional(),
   /** Whether every client that reaches the ports may write, on a network too, as long as no token is given. */
   WRITE_OPEN: z.stringbool().default(false),
+  /**
+   * Whether everybody may read, or only who has a token with that right: `token` closes downloads, listings, metrics
+   * and events, and then this machine's programs need one too.
+   */
+  READ: z.enum(['open', 'token']).default('open'),
+  /**
+   * Reads that stay open to everybody with READ=token, with commas between: `ipfs` (everything below /ipfs/), `routing`
+   * (/routing/v1), `torrents` (.torrent and .meta4), `files` (downloads by hash, which those two point to).
+   */
+  READ_PUBLIC: z
+    .string()
+    .max(100)
+    .default('')
+    .transform((text) => text.split(',').map((part) => part.trim()))
+    .transform((parts) => parts.filter((part) => part !== ''))
+    .pipe(z.array(PublicRead)),
   /**
    * Whether peers talk to each other by TLS; `off` is for wires that nobody else is on, and must be so at all peers: one
    * that has it on talks plainly to none.

@@ -1,11 +1,17 @@
 /** The clients that may write at a peer that is being started, as its services will see it, and the warning about it. */
+import { join } from 'node:path';
 import { loadConfig, PeerConfig } from '@shoal/chassis/config';
 import { isThisMachine, readWriteToken } from '@shoal/chassis/own-token';
 import type { Context } from '../context.ts';
 import { PROGRAM } from '../terminal/program-name.ts';
 import { shellWord } from '../terminal/shell-word.ts';
 
-const Settings = PeerConfig.pick({ WRITE_TOKEN: true, WRITE_TOKEN_FILE: true, WRITE_OPEN: true });
+const Settings = PeerConfig.pick({
+  READ: true,
+  WRITE_TOKEN: true,
+  WRITE_TOKEN_FILE: true,
+  WRITE_OPEN: true,
+});
 
 export interface Door {
   /** A shell's words for the header that carries the token, with a blank behind; empty without one. */
@@ -17,7 +23,17 @@ export interface Door {
  * @throws ConfigError before anything is started, when the token that was given is none.
  */
 export function openDoor(
-  { host, keyFile, isOpen }: { host: string; keyFile: string; isOpen: boolean },
+  {
+    host,
+    keyFile,
+    dataDir,
+    isOpen,
+  }: {
+    readonly host: string;
+    readonly keyFile: string;
+    readonly dataDir: string;
+    readonly isOpen: boolean;
+  },
   { env, err, program = PROGRAM }: Pick<Context, 'env' | 'err' | 'program'>,
 ): Door {
   const given = loadConfig(Settings, env);
@@ -27,7 +43,8 @@ export function openDoor(
     err(`shoal: open: everyone who reaches ${host} may write and delete\n`);
   if (token === undefined) return { curlFlag: '' };
   const { WRITE_TOKEN: text, WRITE_TOKEN_FILE: file } = given;
-  const derived = `$(${program} token --key-file ${shellWord(keyFile)})`;
+  const key = keyFile === join(dataDir, 'swarm.key') ? '' : ` --key-file ${shellWord(keyFile)}`;
+  const derived = `$(${program} token --data-dir ${shellWord(dataDir)}${key})`;
   const source = text ? '$WRITE_TOKEN' : file ? `$(cat ${shellWord(file)})` : derived;
   return { curlFlag: `-H "Authorization: Bearer ${source}" ` };
 }

@@ -25,25 +25,27 @@ export function configDir({ env }: Pick<Context, 'env'>): string {
   return join(config, 'shoal');
 }
 
-const fileOf = (context: Pick<Context, 'env'>): string => join(configDir(context), 'owner.key');
+/** Where the key of an owner is, or would be. @throws UsageError without a home folder */
+export const ownerKeyFile = (context: Pick<Context, 'env'>): string =>
+  join(configDir(context), 'owner.key');
 
 /** The person's key, made when there is none. @throws ConfigError when the file is no key */
 export function ensureOwnerKey(context: Pick<Context, 'env'>): KeyPair & { readonly file: string } {
-  const file = fileOf(context);
+  const file = ownerKeyFile(context);
   const { peerId, privateKeyRaw } = openIdentity(file);
   return { id: peerId, privateKey: privateKeyOf(privateKeyRaw), file };
 }
 
 /** The person's key; undefined when there is none. */
 export const findOwnerKey = (context: Pick<Context, 'env'>): KeyPair | undefined =>
-  existsSync(fileOf(context)) ? ensureOwnerKey(context) : undefined;
+  existsSync(ownerKeyFile(context)) ? ensureOwnerKey(context) : undefined;
 
 /** @throws CommandFailure when there is none */
 export function readOwnerKey(context: Pick<Context, 'env'>): KeyPair {
   const key = findOwnerKey(context);
   if (key !== undefined) return key;
   throw new CommandFailure(
-    `this needs the key of an owner, and there is none at ${fileOf(context)}: run it where the swarm was begun, or sign with the recovery key (--recovery FILE)`,
+    `this needs the key of an owner, and there is none at ${ownerKeyFile(context)}: run it where the swarm was begun, or sign with the recovery key (--recovery FILE)`,
   );
 }
 

@@ -14,7 +14,10 @@ afterAll(() => rmSync(folder, { recursive: true }));
 function open(host: string, { isOpen = false, env = {} } = {}) {
   let err = '';
   const keyFile = join(folder, 'the swarm.key');
-  const { curlFlag } = openDoor({ host, keyFile, isOpen }, { env, err: (text) => (err += text) });
+  const { curlFlag } = openDoor(
+    { host, keyFile, dataDir: folder, isOpen },
+    { env, err: (text) => (err += text) },
+  );
   return { curlFlag, err };
 }
 
@@ -28,7 +31,7 @@ describe('who may write at a peer that is started', () => {
     const { curlFlag, err } = open('0.0.0.0');
     expect(err).toBe('');
     expect(curlFlag).toBe(
-      `-H "Authorization: Bearer $(shoal token --key-file '${folder}/the swarm.key')" `,
+      `-H "Authorization: Bearer $(shoal token --data-dir ${folder} --key-file '${folder}/the swarm.key')" `,
     );
   });
 

@@ -162,6 +162,7 @@ export const discoveryRoutes = {
     audience: 'public',
     method: 'GET',
     path: '/files/:hash/health',
+    checksRoot: true,
     summary:
       'How safe a file is: every member is asked now. An answer that is missing is said, and an older one of that peer counts with its date.',
     params: z.object({ hash: FileHash }),
@@ -174,6 +175,7 @@ export const discoveryRoutes = {
     audience: 'public',
     method: 'PATCH',
     path: '/files/:hash',
+    checksRoot: true,
     summary:
       'Changes the name, the copies or the end of a file, for the whole swarm; answers the file as it is now.',
     params: z.object({ hash: FileHash }),
@@ -186,6 +188,7 @@ export const discoveryRoutes = {
     audience: 'public',
     method: 'DELETE',
     path: '/files/:hash',
+    checksRoot: true,
     summary:
       'Deletes a file from the whole swarm, also from peers that are away now. It can be brought back until `purgeAtMs`; then, and with ?now at once, it is purged: its bytes go with the two sweeps that follow. With ?now a file that is deleted already is purged too.',
     params: z.object({ hash: FileHash }),
@@ -204,6 +207,7 @@ export const discoveryRoutes = {
     audience: 'public',
     method: 'POST',
     path: '/files/:hash/undelete',
+    checksRoot: true,
     summary:
       'Brings a deleted file back, for the whole swarm; answers the file as it is now. 410 when it was purged.',
     params: z.object({ hash: FileHash }),
@@ -313,6 +317,18 @@ export const discoveryRoutes = {
     }),
     body: undefined,
     reply: Pin,
+  }),
+  tokenUse: route({
+    service: 'discovery',
+    audience: 'local',
+    method: 'GET',
+    path: '/tokens/:token/use',
+    summary:
+      'Bytes of the live files that were put with a token, as far as their pins are known here.',
+    params: z.object({ token: KeyId }),
+    query: none,
+    body: undefined,
+    reply: z.object({ usedBytes: z.int().nonnegative() }),
   }),
   listPins: route({
     service: 'discovery',

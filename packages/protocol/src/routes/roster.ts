@@ -102,6 +102,7 @@ export const rosterRoutes = {
     audience: 'public',
     method: 'POST',
     path: '/roster',
+    right: 'admin',
     summary:
       'Takes in records that an owner signed, and tells all members. A first one closes a swarm that had no owner.',
     params: none,
@@ -119,6 +120,7 @@ export const rosterRoutes = {
     audience: 'public',
     method: 'POST',
     path: '/invitations',
+    right: 'admin',
     summary:
       'Makes an invitation in the name of this peer, where an owner let it: one line for `shoal join`.',
     params: none,

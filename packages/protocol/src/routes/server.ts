@@ -17,6 +17,7 @@ export const serverRoutes = (service: Service) =>
     health: route({
       ...shared,
       service,
+      right: 'none',
       path: '/healthz',
       summary: 'The process lives.',
       reply: z.object({ status: z.literal('alive'), service: z.enum(SERVICES) }),
@@ -24,6 +25,7 @@ export const serverRoutes = (service: Service) =>
     readiness: route({
       ...shared,
       service,
+      right: 'none',
       path: '/readyz',
       summary:
         'Whether it can serve; 503 with the reason when it can’t, and `needsPerson` when waiting does not help.',
@@ -46,6 +48,7 @@ export const serverRoutes = (service: Service) =>
     description: route({
       ...shared,
       service,
+      right: 'none',
       path: '/openapi.json',
       summary: 'Its routes, in OpenAPI 3.1: this document.',
       reply: z.looseObject({ openapi: z.string() }),

@@ -59,6 +59,7 @@ import { createWallTime } from '../../src/wall-time.ts';
 import { PinEditor } from '../../src/pins/pin-editor.ts';
 import { createPinReader } from '../../src/pins/pin-reader.ts';
 import { Pins } from '../../src/pins/pins.ts';
+import { TokenUse } from '../../src/pins/token-use.ts';
 import { toRecords } from '../../src/routing/provider-records.ts';
 import { createRefusals, type Refusal } from '../../src/network/refusals.ts';
 import { treeOf } from '../../src/network/merkle.ts';
@@ -288,6 +289,7 @@ async function openStand() {
     changed: { note: () => {}, tell: async () => {} },
     refusals,
     onChange: () => {},
+    tokenUse: new TokenUse(),
     metrics,
     log,
   });
@@ -860,6 +862,7 @@ describe('routes', () => {
     hash: rootOf('a'),
     peerId: self,
     lease: '00000000-0000-4000-8000-000000000000',
+    token: '12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5',
     name: 'x',
     id: 'x',
     cids: [rootOf('a')],

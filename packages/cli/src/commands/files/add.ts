@@ -65,7 +65,6 @@ every word is a path.`,
     ...UPLOAD_OPTIONS,
     name: { type: 'string' },
   },
-  writes: true,
   takesWords: true,
   async run({ values, words, context, client, stop, print }) {
     const paths = words;

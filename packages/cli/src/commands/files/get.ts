@@ -8,6 +8,7 @@ import { callbackify } from 'node:util';
 import { discoveryRoutes, fileNameFault, visibleName } from '@shoal/protocol';
 import { connectionFailure, type Download } from '../../call/client.ts';
 import { askingCommand } from '../../call/asking-command.ts';
+import { TOKEN_USAGE } from '../../call/write-token.ts';
 import type { Context } from '../../context.ts';
 import {
   draftBeside,
@@ -33,6 +34,7 @@ export const get = askingCommand({
   --links-out        take a directory with symlinks that lead out of it, too
   --preserve         give files and folders the modes and times that the directory carries
   --peer URL         gateway to download from (default: SHOAL_PEER, or http://127.0.0.1:7100)
+${TOKEN_USAGE}
   --json             print what was downloaded as JSON
 
 A file appears under its name only when all of it is there and right; until then it is a draft called

@@ -24,7 +24,6 @@ ${UPLOAD_USAGE}
     ...UPLOAD_OPTIONS,
     name: { type: 'string' },
   },
-  writes: true,
   takesWords: true,
   async run({ values, words, context, client, stop }) {
     const [path, ...rest] = words;

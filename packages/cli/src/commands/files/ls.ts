@@ -1,5 +1,6 @@
 import type { FilesReply } from '@shoal/sdk';
 import { askingCommand } from '../../call/asking-command.ts';
+import { TOKEN_USAGE } from '../../call/write-token.ts';
 import { whyText } from '../../files/file-state.ts';
 import { formatAge, formatBytes, formatTime, openTable } from '../../terminal/format.ts';
 
@@ -10,6 +11,7 @@ export const ls = askingCommand({
   --deleted          list deleted files that can be brought back ("shoal undelete") instead, the
                      last one deleted first, and when they are purged
   --peer URL         gateway to ask (default: SHOAL_PEER, or http://127.0.0.1:7100)
+${TOKEN_USAGE}
   --json             print the peer's answer`,
   options: {
     deleted: { type: 'boolean', default: false },

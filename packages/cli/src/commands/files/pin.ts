@@ -22,7 +22,6 @@ ${UPLOAD_USAGE}
     ...UPLOAD_OPTIONS,
     name: { type: 'string' },
   },
-  writes: true,
   takesWords: true,
   async run({ values, words, context, client, stop, print }) {
     const [cid, ...rest] = words;

@@ -21,7 +21,6 @@ ${TOKEN_USAGE}
     replicas: { type: 'string' },
     expires: { type: 'string' },
   },
-  writes: true,
   takesWords: true,
   async run({ values, words, context, client, stop, note }) {
     const hash = readHash(words);

@@ -48,7 +48,6 @@ ${TOKEN_USAGE}
 ${RECOVERY_USAGE}
   --json             print it as JSON`,
   options: OPTIONS,
-  writes: true,
   async run(asking) {
     const { values, client, stop, print, context } = asking;
     const roster = await askRoster(client, stop);

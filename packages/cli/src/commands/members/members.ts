@@ -1,5 +1,6 @@
 import { rosterRoutes, type RosterReply } from '@shoal/protocol';
 import { askingCommand } from '../../call/asking-command.ts';
+import { TOKEN_USAGE } from '../../call/write-token.ts';
 import { formatAge, formatTable, shortPeerId } from '../../terminal/format.ts';
 import { asTyped, PROGRAM } from '../../terminal/program-name.ts';
 
@@ -7,6 +8,7 @@ import { asTyped, PROGRAM } from '../../terminal/program-name.ts';
 export const members = askingCommand({
   usage: `shoal members [options]        list who belongs to the swarm: owners, members, removed ones, invitations
   --peer URL         gateway to ask (default: SHOAL_PEER, or http://127.0.0.1:7100)
+${TOKEN_USAGE}
   --json             print the peer's answer`,
   options: {},
   async run({ client, stop, print, context }) {

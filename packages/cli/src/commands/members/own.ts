@@ -21,7 +21,6 @@ export const own = askingCommand({
 ${TOKEN_USAGE}
   --json             print what was done, the recovery key too`,
   options: { 'data-dir': { type: 'string' } },
-  writes: true,
   async run({ values, client, stop, context, print }) {
     const dataDir = readPath(values['data-dir'] ?? defaultDataDir(context), context);
     const { self, peers } = await client.call(discoveryRoutes.listPeers, {}, stop);

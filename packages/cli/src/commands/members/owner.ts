@@ -30,7 +30,6 @@ ${TOKEN_USAGE}
 ${RECOVERY_USAGE}
   --json             print what was done`,
   options: OPTIONS,
-  writes: true,
   takesWords: true,
   async run(asking) {
     const [verb, id, ...rest] = asking.words;

@@ -29,7 +29,6 @@ ${RECOVERY_USAGE}
     'drop-pins': { type: 'boolean', default: false },
     recovery: { type: 'string' },
   },
-  writes: true,
   takesWords: true,
   async run({ values, words, client, stop, context, print }) {
     const roster = await askRoster(client, stop);

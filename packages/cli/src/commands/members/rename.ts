@@ -19,7 +19,6 @@ ${TOKEN_USAGE}
 ${RECOVERY_USAGE}
   --json             print what was done`,
   options: { recovery: { type: 'string' } },
-  writes: true,
   takesWords: true,
   async run({ values, words, client, stop, context, note }) {
     const roster = await askRoster(client, stop);

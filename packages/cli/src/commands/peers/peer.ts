@@ -68,7 +68,10 @@ The swarm key may be given as SWARM_KEY too (64 hex digits): it is then kept in 
         `shoal: ${keyFile} was made now, so this is a swarm of its own; to join the one at ${values.seed.join(', ')}, give its key with --key-file\n`,
       );
     const { swarmId } = readRosterFile(root).view;
-    const door = openDoor({ host: values.host, keyFile, isOpen: values.open }, context);
+    const door = openDoor(
+      { host: values.host, keyFile, dataDir: root, isOpen: values.open },
+      context,
+    );
     return runLauncher(context, {
       logTo,
       launch: async (deps, options) => {

@@ -1,6 +1,7 @@
 import { discoveryRoutes } from '@shoal/protocol';
 import type * as z from 'zod';
 import { askingCommand } from '../../call/asking-command.ts';
+import { TOKEN_USAGE } from '../../call/write-token.ts';
 import { formatAge, formatBytes, formatTable, shortPeerId } from '../../terminal/format.ts';
 
 export type PeersReply = z.infer<typeof discoveryRoutes.listPeers.reply>;
@@ -9,6 +10,7 @@ export type PeersReply = z.infer<typeof discoveryRoutes.listPeers.reply>;
 export const peers = askingCommand({
   usage: `shoal peers [options]          list the members of the swarm
   --peer URL         gateway to ask (default: SHOAL_PEER, or http://127.0.0.1:7100)
+${TOKEN_USAGE}
   --json             print the peer's answer`,
   options: {},
   async run({ client, stop, print }) {

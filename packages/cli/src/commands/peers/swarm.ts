@@ -58,7 +58,7 @@ export const swarm = defineCommand({
       Array.from({ length: peers }, (_, index) => join(dataDir, `peer-${index + 1}`)),
       context,
     );
-    const door = openDoor({ host: values.host, keyFile, isOpen: values.open }, context);
+    const door = openDoor({ host: values.host, keyFile, dataDir, isOpen: values.open }, context);
     return runLauncher(context, {
       logTo: values.verbose ? 'terminal' : 'files',
       launch: (deps, options) =>
