@@ -22,7 +22,13 @@ import { type Cid, daysAhead, type PeerId, type Pin, type PinDraft } from '@shoa
 export const PIN_BUCKETS = 256;
 
 /** The fields that order the pins of one root, without their content. */
-export type PinStamp = Pick<Pin, 'root' | 'epoch' | 'deleted' | 'deletedAtMs' | 'clock' | 'origin'>;
+export type PinStamp = Pick<
+  Pin,
+  'root' | 'epoch' | 'deleted' | 'deletedAtMs' | 'clock' | 'origin'
+> & {
+  /** Whose pin it says to be, if not its origin's; only where several versions of the root are kept. */
+  readonly author?: PeerId | undefined;
+};
 
 /** The fields of a live pin that may be changed; absent ones stay. */
 export interface PinEdit {
@@ -43,6 +49,12 @@ export function stampOf(pin: PinStamp): PinStamp {
   const { root, epoch, deleted, deletedAtMs, clock, origin } = pin;
   const date = deletedAtMs === undefined ? {} : { deletedAtMs };
   return { root, epoch, deleted, ...date, clock, origin };
+}
+
+/** The same for one of several versions of its root. */
+export function stampAmong(pin: Pin): PinStamp {
+  const { author = pin.origin, origin } = pin;
+  return author === origin ? stampOf(pin) : { ...stampOf(pin), author };
 }
 
 /** Above 0 when `a` wins over `b`; 0 only for the same pin. */
@@ -192,9 +204,10 @@ export function createPinDigest(): PinDigest {
   const low = new Uint32Array(PIN_BUCKETS);
   const xor = (words: Uint32Array) => words.reduce((sum, word) => sum ^ word, 0) >>> 0;
   return {
-    toggle({ root, epoch, deleted, clock, origin }) {
+    toggle({ root, epoch, deleted, clock, origin, author }) {
       const bucket = pinBucket(root);
-      const text = `${root}/${epoch}/${deleted}/${clock}/${origin}`;
+      const ofAuthor = author === undefined ? '' : `/${author}`;
+      const text = `${root}/${epoch}/${deleted}/${clock}/${origin}${ofAuthor}`;
       high[bucket] = (high[bucket] ?? 0) ^ hash32(text, 1);
       low[bucket] = (low[bucket] ?? 0) ^ hash32(text, 2);
     },

@@ -42,6 +42,8 @@ export interface RosterView {
   readonly owners: ReadonlyMap<KeyId, Owner>;
   readonly members: ReadonlyMap<PeerId, RosterMember>;
   readonly removed: ReadonlyMap<PeerId, Removal>;
+  /** Members that were removed, as they were: changes that they had the right to stand. */
+  readonly former: ReadonlyMap<PeerId, RosterMember>;
   readonly invites: ReadonlyMap<KeyId, Invite>;
   /** By each token's key, the keys that revoked it: the record counts when that is an owner, or a key that its grants come from. */
   readonly revoked: ReadonlyMap<KeyId, ReadonlySet<KeyId>>;
@@ -84,13 +86,14 @@ export function readRoster(
     if (known === undefined || record.atMs >= known.atMs) names.set(record.peerId, record);
   }
   const members = new Map<PeerId, RosterMember>();
+  const former = new Map<PeerId, RosterMember>();
   const admit = (peerId: PeerId, member: RosterMember): void => {
-    const known = members.get(peerId);
-    if (removed.has(peerId)) return;
+    const among = removed.has(peerId) ? former : members;
+    const known = among.get(peerId);
     // A peer that was added twice has the rights of both.
     const mayChange = known?.mayChange === 'any' ? 'any' : member.mayChange;
     const name = names.get(peerId)?.name ?? known?.name ?? member.name;
-    members.set(peerId, { ...(known ?? member), name, mayChange });
+    among.set(peerId, { ...(known ?? member), name, mayChange });
   };
   for (const { record } of byOwner('add'))
     admit(record.peerId, memberOf(record, record.name, record.mayChange));
@@ -113,6 +116,7 @@ export function readRoster(
     owners: owning.owners,
     members,
     removed,
+    former,
     invites,
     revoked,
     inForce,
@@ -135,6 +139,7 @@ const EMPTY: RosterView = {
   owners: new Map(),
   members: new Map(),
   removed: new Map(),
+  former: new Map(),
   invites: new Map(),
   revoked: new Map(),
   inForce: new Set(),
