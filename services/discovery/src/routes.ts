@@ -97,8 +97,9 @@ export function mountRoutes(
   mount(mounting, discoveryRoutes.removeFile, async ({ params, query, request, signal }) => {
     checkFile(request, params.hash);
     const removed = await editor.remove(params.hash, { isForGood: query.now, signal });
-    const { pin, deletedAtMs = Date.now(), purgeAtMs } = removed;
-    return { cid: pin.root, name: pin.name, deletedAtMs, purgeAtMs };
+    const { pin, deletedAtMs = Date.now(), purgeAtMs, keptBy } = removed;
+    const kept = keptBy.length === 0 ? {} : { keptBy: [...keptBy] };
+    return { cid: pin.root, name: pin.name, deletedAtMs, purgeAtMs, ...kept };
   });
   mount(mounting, discoveryRoutes.undeleteFile, async ({ params, signal }) =>
     inspectOne(await editor.undelete(params.hash, { signal }), signal),

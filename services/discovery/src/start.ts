@@ -20,6 +20,7 @@ import {
   readSwarmKey,
   readWriteToken,
   targetAt,
+  watchRosterFile,
 } from '@shoal/chassis';
 import { connectEvents } from '@shoal/chassis/events';
 import { createProducer } from '@shoal/chassis/queue';
@@ -92,6 +93,7 @@ async function openGround(
   if (identity.peerId !== self)
     throw new ConfigError(`PEER_ID is ${self}, but the key in PEER_DATA_DIR is ${identity.peerId}`);
   const swarmKey = readSwarmKey(config.SWARM_KEY_FILE);
+  const { roster } = stack.use(watchRosterFile(config.PEER_DATA_DIR, log));
   const prover = openProver(config);
   const metrics = createMetrics();
   const loops = createLoops({ metrics: metrics.loops, log });
@@ -113,6 +115,7 @@ async function openGround(
     self,
     privateKeyRaw: identity.privateKeyRaw,
     swarmKey,
+    roster,
     prover,
     tls,
     signer: createSigner(identity.privateKeyRaw),

@@ -2,7 +2,7 @@
 import type { Loops, PeerClient } from '@shoal/chassis';
 import type { Events } from '@shoal/chassis/events';
 import type { Producer } from '@shoal/chassis/queue';
-import type { Pin } from '@shoal/protocol';
+import type { PeerId, Pin } from '@shoal/protocol';
 import type { Join } from '../members/join.ts';
 import type { Membership } from '../members/membership.ts';
 import type { AskAll } from '../network/ask.ts';
@@ -13,6 +13,7 @@ import { startExpiry } from './expiry.ts';
 import { createPinAges } from './pin-ages.ts';
 import { PinEditor } from './pin-editor.ts';
 import type { PinReader } from './pin-reader.ts';
+import { Reread } from './reread.ts';
 import { startPinSync } from './pin-sync.ts';
 import { Pins, type PinsDeps } from './pins.ts';
 import { startSettleRequests } from './settle-requests.ts';
@@ -57,7 +58,9 @@ export function startPins(deps: StartPinsDeps, stack: AsyncDisposableStack) {
       events.publish(changeOf(pin, old, isForRoom));
     },
   });
-  const editor = new PinEditor({ ...common, pins });
+  const reread = new Reread({ ...common, pins });
+  const nameOf = (peerId: PeerId) => deps.roster.view.members.get(peerId)?.name;
+  const editor = new PinEditor({ ...common, pins, nameOf });
   stack.use(startPinSync({ ...common, pins }, loops));
   stack.use(
     startExpiry({
@@ -68,6 +71,7 @@ export function startPins(deps: StartPinsDeps, stack: AsyncDisposableStack) {
         settleRequests.add(root);
       },
       onPurge: (pin) => events.publish(purgeOf(pin, false)),
+      reread: (turn) => reread.run(turn),
     }),
   );
   return { ages, compared, pins, editor };
