@@ -70,11 +70,21 @@ export const Pin = PinDraft.extend({
   author: PeerId.optional(),
   /**
    * The right to this change of a pin of another peer, when its origin has none of its own: the grants of a token,
-   * and the signature of its key. Absent: none. Reserved: no peer makes or believes one yet.
+   * and the signature of its key over `rightText`. Absent: none.
    */
   right: PinRight.optional(),
 });
 export type Pin = z.infer<typeof Pin>;
+
+/** The text that the key of a token signs when it gives the right to a version: all that the version says. */
+export function rightText(pin: Pin): string {
+  const { root, kind, name, sizeBytes, sha256, blocks, replicas, expiresAtMs, token } = pin;
+  const { createdAtMs, epoch, deleted, deletedAtMs, clock, origin, author } = pin;
+  const wish = [root, kind, name, sizeBytes, sha256, blocks, replicas, expiresAtMs, token];
+  const version = [createdAtMs, epoch, deleted, deletedAtMs, clock, origin, author];
+  // As JSON an absent field is null.
+  return JSON.stringify([...wish, ...version]);
+}
 
 /** A change of a live pin; what is left out stays as it is. */
 export const PinChange = z

@@ -6,7 +6,8 @@
  * when a member is removed its later versions can be void, and those before them are there still. Reading the versions
  * is a pure function of them and of the roster: peers that have the same of both agree, in whatever order either came.
  *
- * A version counts for the author that it names when its signer is that author, or may change any pin. Otherwise it
+ * A version counts for the author that it names when its signer is that author, may change any pin, or has the word of
+ * a token that may. Otherwise it
  * counts for its signer: a deletion that it had no right to ends nothing but a pin of its own. So nothing depends on
  * whether roster or pin comes first. The price: versions that members without that right made of pins of others before
  * the swarm had a roster count as theirs.
@@ -18,7 +19,10 @@ import { comparePins, compareStamps, isDeletedForNow, isLive } from './pin-set.t
 import type { RosterView } from './roster.ts';
 
 /** The part of a roster that decides over pins. */
-export type PinRules = Pick<RosterView, 'swarmId' | 'members' | 'former' | 'removed'>;
+export type PinRules = Pick<RosterView, 'swarmId' | 'members' | 'former' | 'removed'> & {
+  /** Whether the right that a version brings along is one. Without it, none is. */
+  readonly hasRight?: (pin: Pin) => boolean;
+};
 
 /** Something that has a version of a pin. */
 export interface HasPin {
@@ -52,7 +56,9 @@ export function mayChangeAny(peerId: PeerId, rules: PinRules): boolean {
 /** The author whose pin a version is one of. */
 export function authorOf(pin: Pin, rules: PinRules): PeerId {
   const { origin, author = origin } = pin;
-  return author === origin || mayChangeAny(origin, rules) ? author : origin;
+  const isEntitled =
+    author === origin || mayChangeAny(origin, rules) || rules.hasRight?.(pin) === true;
+  return isEntitled ? author : origin;
 }
 
 /** Whether a version counts for nothing: its signer was removed before it put the file, or with all its pins. */
@@ -121,14 +127,23 @@ export function amountTo<V extends HasPin>(
 }
 
 /** The same for two rosters by which every pin is read alike; empty without a roster. */
-export function rulesText({ swarmId, members, former, removed }: PinRules): string {
+export function rulesText({
+  swarmId,
+  members,
+  former,
+  removed,
+  owners,
+  endedAtMs,
+}: PinRules & Pick<RosterView, 'owners' | 'endedAtMs'>): string {
   if (swarmId === undefined) return '';
   const anyOf = (among: PinRules['members']) =>
     [...among].flatMap(([peerId, { mayChange }]) => (mayChange === 'any' ? [peerId] : [])).sort();
   const gone = [...removed.values()].map(({ peerId, pinsUntil, dropsPins }) =>
     [peerId, pinsUntil, dropsPins].join(' '),
   );
-  return JSON.stringify([swarmId, anyOf(members), anyOf(former), gone.sort()]);
+  const ended = [...endedAtMs].map((each) => each.join(' ')).sort();
+  const rights = [[...owners.keys()].sort(), ended];
+  return JSON.stringify([swarmId, anyOf(members), anyOf(former), gone.sort(), ...rights]);
 }
 
 /**

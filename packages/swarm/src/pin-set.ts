@@ -140,7 +140,7 @@ export function nextPin(draft: PinDraft, old: Pin | undefined, { nowMs, origin }
 
 /** The pin that a change makes of a live one: also fewer copies, also an earlier end. */
 export function changedPin(old: Pin, edit: PinEdit, { nowMs, origin }: PinMaker): Pin {
-  const { expiresAtMs: oldEndMs, ...rest } = old;
+  const { expiresAtMs: oldEndMs, right: _, ...rest } = old;
   const endMs = edit.expiresAtMs === undefined ? oldEndMs : (edit.expiresAtMs ?? undefined);
   return {
     ...rest,
@@ -161,13 +161,13 @@ export function tombstoneOf(old: Pin, maker: PinMaker): Pin {
 
 /** The tombstone of a pin whose file can't be brought back: it ends the pin's epoch. */
 export function purgedPin(old: Pin, { nowMs, origin }: PinMaker): Pin {
-  const { deletedAtMs: _, ...rest } = old;
+  const { deletedAtMs: _, right: __, ...rest } = old;
   return { ...rest, ...putBy(old), v: 2, deleted: true, clock: clockAfter(old, nowMs), origin };
 }
 
 /** The pin of a deleted file that is brought back, as it was: another epoch, as an upload makes one. */
 export function undeletedPin(old: Pin, { nowMs, origin }: PinMaker): Pin {
-  const { deletedAtMs: _, ...rest } = old;
+  const { deletedAtMs: _, right: __, ...rest } = old;
   const epoch = Math.max(nowMs, old.epoch + 1);
   return {
     ...rest,

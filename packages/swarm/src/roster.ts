@@ -47,6 +47,8 @@ export interface RosterView {
   readonly invites: ReadonlyMap<KeyId, Invite>;
   /** By each token's key, the keys that revoked it: the record counts when that is an owner, or a key that its grants come from. */
   readonly revoked: ReadonlyMap<KeyId, ReadonlySet<KeyId>>;
+  /** When tokens were revoked, and owners removed: what was signed with them until then stands. */
+  readonly endedAtMs: ReadonlyMap<KeyId, number>;
   /** The records that count; what is in none of these may be forgotten. */
   readonly inForce: ReadonlySet<RecordId>;
 }
@@ -119,8 +121,19 @@ export function readRoster(
     former,
     invites,
     revoked,
+    endedAtMs: earliest([...owning.removals, ...byOwner('revoke')]),
     inForce,
   };
+}
+
+/** By each key, the first of these records about it. */
+function earliest(entries: readonly (Entry<'remove-owner'> | Entry<'revoke'>)[]) {
+  const ended = new Map<KeyId, number>();
+  for (const { record } of entries) {
+    const key = record.kind === 'revoke' ? record.token : record.key;
+    ended.set(key, Math.min(record.atMs, ended.get(key) ?? Infinity));
+  }
+  return ended;
 }
 
 /** Whether a token may no longer be used. @param issuers The keys that signed its grants. */
@@ -142,6 +155,7 @@ const EMPTY: RosterView = {
   former: new Map(),
   invites: new Map(),
   revoked: new Map(),
+  endedAtMs: new Map(),
   inForce: new Set(),
 };
 
@@ -166,6 +180,7 @@ const memberOf = (
 function ownersOf(records: readonly CheckedRecord[], { record: genesis }: Entry<'genesis'>) {
   const additions = pick(records, 'add-owner');
   const removals = pick(records, 'remove-owner');
+  const counting: Entry<'remove-owner'>[] = [];
   const inForce: RecordId[] = [];
   const owners = new Map<KeyId, Owner>();
   /** Whom each key stems from, the nearest first; of those that are no owners any more too. */
@@ -185,6 +200,7 @@ function ownersOf(records: readonly CheckedRecord[], { record: genesis }: Entry<
         (entry.record.by === genesis.recovery || origins.get(key)?.includes(entry.record.by)),
     );
     if (against.length === 0) owners.set(key, owner);
+    counting.push(...against);
     for (const { id, record } of against) {
       inForce.push(id);
       const before = standing.get(key);
@@ -208,6 +224,8 @@ function ownersOf(records: readonly CheckedRecord[], { record: genesis }: Entry<
   return {
     owners,
     inForce,
+    /** Those of keys that were owners. */
+    removals: counting,
     /** Whether its signer had the right to sign it as an owner. */
     isInForce,
     wasOwner: (key: KeyId) => key !== genesis.recovery && origins.has(key),

@@ -10,6 +10,7 @@ import {
   rulesText,
   VERSIONS_PER_ROOT_MAX,
 } from '../src/pin-entries.ts';
+import type { RosterView } from '../src/roster.ts';
 import {
   changedPin,
   isLive,
@@ -32,6 +33,7 @@ const draft: PinDraft = {
 };
 const at = (origin: PeerId, nowMs: number) => ({ nowMs, origin });
 
+type Rules = PinRules & Pick<RosterView, 'owners' | 'endedAtMs'>;
 interface Gone {
   readonly pinsUntil: number;
   readonly dropsPins?: boolean;
@@ -44,7 +46,7 @@ function rulesWith({
 }: {
   readonly any?: readonly PeerId[];
   readonly gone?: Readonly<Record<string, Gone>>;
-} = {}): PinRules {
+} = {}): Rules {
   const rightOf = (peerId: PeerId): MayChange => (any.includes(peerId) ? 'any' : 'own');
   const among = (isGone: boolean) =>
     new Map(
@@ -65,9 +67,13 @@ function rulesWith({
     members: among(false),
     former: among(true),
     removed: new Map(removed),
+    owners: new Map(),
+    endedAtMs: new Map(),
   };
 }
-const OPEN: PinRules = {
+const OPEN: Rules = {
+  owners: new Map(),
+  endedAtMs: new Map(),
   swarmId: undefined,
   members: new Map(),
   former: new Map(),
@@ -149,8 +155,8 @@ describe('versions of a root', () => {
     const steps = fc.array(fc.tuple(anyPin, fc.option(anyRules)), { maxLength: 10 });
     fc.assert(
       fc.property(steps, steps, anyRules, (here, there, last) => {
-        const run = (own: readonly (readonly [Pin, PinRules | null])[]): Pin[] => {
-          let rules = OPEN;
+        const run = (own: readonly (readonly [Pin, Rules | null])[]): Pin[] => {
+          let rules: Rules = OPEN;
           let pins: Pin[] = [];
           for (const [pin, next] of own) {
             rules = next ?? rules;
@@ -182,7 +188,7 @@ describe('versions of a root', () => {
     fc.assert(
       fc.property(anyPins, (pins) => {
         const rules = rulesWith();
-        const mine = nextPin(draft, undefined, at(a, 5));
+        const mine = nextPin(draft, undefined, at(a, 1)); // most of the others are later
         const lies = pins.filter(({ origin }) => origin === b || origin === c);
         const pin = whole([mine, ...lies], rules);
         expect(pin !== undefined && isLive(pin, 1000)).toBe(true);
@@ -296,6 +302,24 @@ describe('what members did before the swarm had a roster', () => {
   });
 });
 
+describe('a version with a right', () => {
+  it('counts for the author that it names when the right is one, and for its signer when it is not', () => {
+    const mine = nextPin(draft, undefined, at(a, 10));
+    const right = { grants: [{ payload: 'p', signature: 's' }], signature: 's' };
+    const ended = { ...tombstoneOf(mine, at(b, 20)), right };
+    const hasRight = (pin: Pin) => pin.right === right;
+    expect(whole([mine, ended], rulesWith())).toMatchObject({ deleted: false });
+    expect(whole([mine, ended], { ...rulesWith(), hasRight })).toMatchObject({ deleted: true });
+    // It is for that version alone.
+    for (const made of [
+      changedPin(mine, {}, at(b, 30)),
+      purgedPin(ended, at(b, 30)),
+      undeletedPin(ended, at(b, 30)),
+    ])
+      expect(made).not.toHaveProperty('right');
+  });
+});
+
 describe('the text of the rules', () => {
   it('changes with what pins are read by, and with nothing else', () => {
     expect(rulesText(OPEN)).toBe('');
@@ -309,6 +333,8 @@ describe('the text of the rules', () => {
       rulesWith({ gone: { a: { pinsUntil: 2 } } }),
       rulesWith({ gone: { a: { pinsUntil: 2, dropsPins: true } } }),
       rulesWith({ gone: { boss: { pinsUntil: 2 } } }),
+      { ...rulesWith(), endedAtMs: new Map([[a, 1]]) },
+      { ...rulesWith(), owners: new Map([[a, { addedBy: a, name: undefined, sinceMs: 1 }]]) },
     ].map(rulesText);
     expect(new Set([text, ...others]).size).toBe(others.length + 1);
     fc.assert(

@@ -89,6 +89,27 @@ describe('members', () => {
     expect(readRoster([genesis, remove('first', 'c')], SWARM).former.size).toBe(0);
   });
 
+  it('and owners that were removed, and tokens that were revoked, are known with the time of it', () => {
+    const revoke = (by: string, atMs: number) =>
+      signed(`${by} revokes at ${atMs}`, { kind: 'revoke', by, token: 'token', atMs });
+    const view = readRoster(
+      [
+        genesis,
+        addOwner('first', 'second'),
+        removeOwner('first', 'second'),
+        removeOwner('second', 'first'),
+        revoke('first', 7),
+        revoke('first', 5),
+        revoke('second', 3),
+      ],
+      SWARM,
+    );
+    expect([...view.endedAtMs]).toEqual([
+      ['second', 1],
+      ['token', 5],
+    ]);
+  });
+
   it('are none without a genesis record, or with that of another swarm', () => {
     expect(readRoster([add('first', 'a')], SWARM).members.size).toBe(0);
     expect(readRoster([genesis, add('first', 'a')], 'other').swarmId).toBeUndefined();

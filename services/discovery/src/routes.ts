@@ -1,6 +1,12 @@
 /** The HTTP face of discovery: every route of the contract, each a line over its mechanism. */
 import assert from 'node:assert';
-import { checkChange, type ConditionalRequest, mount, type Mounting } from '@shoal/chassis';
+import {
+  checkChange,
+  type ConditionalRequest,
+  mount,
+  type Mounting,
+  tokenKeyIn,
+} from '@shoal/chassis';
 import {
   type ClockReport,
   discoveryRoutes,
@@ -91,19 +97,27 @@ export function mountRoutes(
   };
   mount(mounting, discoveryRoutes.changeFile, async ({ params, body, request, signal }) => {
     checkFile(request, params.hash);
-    const pin = await editor.change(params.hash, readChange(body, Date.now()), { signal });
+    const pin = await editor.change(params.hash, readChange(body, Date.now()), {
+      signal,
+      token: tokenKeyIn(request.headers.authorization),
+    });
     return inspectOne(pin, signal);
   });
   mount(mounting, discoveryRoutes.removeFile, async ({ params, query, request, signal }) => {
     checkFile(request, params.hash);
-    const removed = await editor.remove(params.hash, { isForGood: query.now, signal });
+    const removed = await editor.remove(params.hash, {
+      isForGood: query.now,
+      signal,
+      token: tokenKeyIn(request.headers.authorization),
+    });
     const { pin, deletedAtMs = Date.now(), purgeAtMs, keptBy } = removed;
     const kept = keptBy.length === 0 ? {} : { keptBy: [...keptBy] };
     return { cid: pin.root, name: pin.name, deletedAtMs, purgeAtMs, ...kept };
   });
-  mount(mounting, discoveryRoutes.undeleteFile, async ({ params, signal }) =>
-    inspectOne(await editor.undelete(params.hash, { signal }), signal),
-  );
+  mount(mounting, discoveryRoutes.undeleteFile, async ({ params, request, signal }) => {
+    const token = tokenKeyIn(request.headers.authorization);
+    return inspectOne(await editor.undelete(params.hash, { signal, token }), signal);
+  });
   mount(mounting, discoveryRoutes.listPurgeable, async ({ query }) => ({
     roots: reader.purgeable(query.limit),
   }));

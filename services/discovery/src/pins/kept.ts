@@ -2,10 +2,11 @@
  * Makes of the versions of a pin the form that is stored, and says which of them this peer may change. The rules are those
  * of the roster at this moment (`swarm/pin-entries.ts`); a change of it has all pins read anew.
  */
-import { hashOfText, type Roster } from '@shoal/chassis';
-import type { PeerId, Pin } from '@shoal/protocol';
+import { hasRight, hashOfText, mayChangeWith, type Roster, type TokenKey } from '@shoal/chassis';
+import type { Cid, PeerId, Pin } from '@shoal/protocol';
 import {
   amountTo,
+  authorOf,
   comparePins,
   entriesOf,
   type HasPin,
@@ -34,6 +35,7 @@ export interface Known {
 export class Kept {
   readonly #self: PeerId;
   readonly #roster: Pick<Roster, 'view'>;
+  #rulesOf: { readonly view: Roster['view']; readonly rules: PinRules } | undefined;
   #readBy: { readonly view: Roster['view']; readonly text: string } | undefined;
 
   constructor({ self, roster }: { readonly self: PeerId; readonly roster: Pick<Roster, 'view'> }) {
@@ -47,7 +49,10 @@ export class Kept {
   }
 
   get #rules(): PinRules {
-    return this.#roster.view;
+    const { view } = this.#roster;
+    if (this.#rulesOf?.view !== view)
+      this.#rulesOf = { view, rules: { ...view, hasRight: (pin) => hasRight(pin, view) } };
+    return this.#rulesOf.rules;
   }
 
   /** The same while all pins are read alike; undefined without a roster. */
@@ -77,20 +82,28 @@ export class Kept {
     return isVoid(pin, this.#rules);
   }
 
-  /** The author for whom a version says that it was made, when its signer may not speak for that author. */
+  /** The author for whom a version says that it was made, when it doesn't count for that author. */
   notSpokenFor(pin: Pin): PeerId | undefined {
-    const { author = pin.origin, origin } = pin;
-    return author === origin || mayChangeAny(origin, this.#rules) ? undefined : author;
+    if (this.isOpen) return undefined;
+    const { author = pin.origin } = pin;
+    return authorOf(pin, this.#rules) === author ? undefined : author;
   }
 
-  known(versions: readonly HasPin[], nowMs: number): Known {
-    const mayAny = mayChangeAny(this.#self, this.#rules);
+  /** @param token That of a user who asks for a change. */
+  known(versions: readonly HasPin[], nowMs: number, token?: TokenKey): Known {
+    const mayAny =
+      mayChangeAny(this.#self, this.#rules) || this.#isGiven(token, versions[0]?.pin.root, nowMs);
     const entries = entriesOf(this.of(versions), this.#rules).map((entry) => ({
       ...entry,
       isMine: mayAny || entry.author === this.#self,
     }));
     const own = this.isOpen ? entries[0] : entries.find(({ author }) => author === this.#self);
     return { entries, whole: amountTo(entries, nowMs)?.pin, own: own?.pin };
+  }
+
+  #isGiven(token: TokenKey | undefined, root: Cid | undefined, clock: number): boolean {
+    if (token === undefined || root === undefined) return false;
+    return mayChangeWith(token, { root, clock }, this.#roster.view);
   }
 
   /**
@@ -125,7 +138,7 @@ export class Kept {
   isReadAsNow(stored: StoredPin, nowMs: number): boolean {
     const { pin, versions } = stored;
     const { author = pin.origin, origin } = pin;
-    if (versions === undefined && author === origin && !this.#rules.removed.has(origin))
+    if (versions === undefined && author === origin && !this.#roster.view.removed.has(origin))
       return true;
     const kept = this.of(versionsOf(stored));
     const now = this.form(kept, stored, { nowMs, deletedSeenMs: () => nowMs });

@@ -3,7 +3,7 @@
  * members are asked for files that are not known here; pins that they answer are merged like any others.
  */
 import assert from 'node:assert';
-import type { Log } from '@shoal/chassis';
+import type { Log, TokenKey } from '@shoal/chassis';
 import {
   type Cid,
   FileGone,
@@ -40,6 +40,11 @@ const AUTHORS_NAMED_MAX = 8;
 
 interface SearchOptions {
   readonly signal: AbortSignal;
+}
+
+interface ChangeOptions extends SearchOptions {
+  /** The token that the user brought, which may give a right that this peer has not. */
+  readonly token?: TokenKey | undefined;
 }
 
 /** A deleted file, and until when it can be brought back, if it can. */
@@ -95,7 +100,7 @@ export class PinEditor {
    * Changes the live pin of a file. Once resolved, the change is durable, and on its way to all members.
    * @throws FileNotFound, FileGone, FileOfAnother, StorageFull, ClockWrong
    */
-  async change(hash: FileHash, edit: PinEdit, options: SearchOptions): Promise<Pin> {
+  async change(hash: FileHash, edit: PinEdit, options: ChangeOptions): Promise<Pin> {
     const { pin } = await this.#makeOfLive(
       hash,
       ({ mine }, maker) => mine.map((entry) => changedPin(entry.pin, edit, maker)),
@@ -110,7 +115,7 @@ export class PinEditor {
    */
   async remove(
     hash: FileHash,
-    { isForGood, signal }: SearchOptions & { readonly isForGood: boolean },
+    { isForGood, ...options }: ChangeOptions & { readonly isForGood: boolean },
   ): Promise<Removed> {
     const { reader, store, checkName, undeleteMs } = this.#deps;
     checkName(); // before it is looked for: a peer that stands aside may not know it
@@ -124,7 +129,7 @@ export class PinEditor {
           changeable
             .filter((entry) => isEnded(entry.pin, maker.nowMs))
             .map((entry) => next(entry.pin, maker)),
-        { signal },
+        options,
       );
       const keptBy = others.map(({ author }) => author);
       assert(pin.deleted || keptBy.length > 0, 'what was removed is deleted, or kept by others');
@@ -133,7 +138,7 @@ export class PinEditor {
       const isGone = isForGood && error instanceof FileGone;
       const deleted = isGone ? reader.findRecoverable(hash) : undefined;
       if (deleted === undefined) throw error;
-      return { pin: await this.#purge(hash, deleted.pin.root), keptBy: [] };
+      return { pin: await this.#purge(hash, deleted.pin.root, options), keptBy: [] };
     }
   }
 
@@ -141,7 +146,7 @@ export class PinEditor {
    * Brings a deleted file back: the same, with a pin as it was. A file that lives stays as it is.
    * @throws FileNotFound, FileGone when it was purged, FileOfAnother, StorageFull, ClockWrong
    */
-  async undelete(hash: FileHash, { signal }: SearchOptions): Promise<Pin> {
+  async undelete(hash: FileHash, { signal, token }: ChangeOptions): Promise<Pin> {
     const { pins, reader, store, wire, checkName } = this.#deps;
     checkName();
     if (reader.all(hash).length === 0 && isCid(hash)) await pins.recall([hash]);
@@ -149,13 +154,17 @@ export class PinEditor {
     const root = reader.findAny(hash)?.root;
     if (root === undefined)
       throw reader.missing(hash, { peersAsked: wire.engine().connected().length });
-    return pins.make(root, ({ entries, whole }, maker) => {
-      if (whole !== undefined && isLive(whole, maker.nowMs)) return [];
-      if (whole === undefined || store.recoverable(root) === undefined)
-        throw reader.missing(hash, { peersAsked: 0 });
-      const { mine } = this.#choose(hash, entries, isDeletedForNow);
-      return mine.map((entry) => undeletedPin(entry.pin, maker));
-    });
+    return pins.make(
+      root,
+      ({ entries, whole }, maker) => {
+        if (whole !== undefined && isLive(whole, maker.nowMs)) return [];
+        if (whole === undefined || store.recoverable(root) === undefined)
+          throw reader.missing(hash, { peersAsked: 0 });
+        const { mine } = this.#choose(hash, entries, isDeletedForNow);
+        return mine.map((entry) => undeletedPin(entry.pin, maker));
+      },
+      { token },
+    );
   }
 
   /**
@@ -191,7 +200,7 @@ export class PinEditor {
   async #makeOfLive(
     hash: FileHash,
     next: (live: Chosen, maker: PinMaker) => readonly Pin[],
-    { signal }: SearchOptions,
+    { signal, token }: ChangeOptions,
   ): Promise<{ readonly pin: Pin; readonly others: Known['entries'] }> {
     const { pins, store } = this.#deps;
     const found = await this.#search(hash, { ask: true, signal });
@@ -207,18 +216,22 @@ export class PinEditor {
         others = chosen.all.filter(({ isMine }) => !isMine);
         return next(chosen, maker);
       },
-      { unstored },
+      { unstored, token },
     );
     return { pin, others };
   }
 
   /** Purges what of a deleted file this peer may. @throws FileOfAnother */
-  #purge(hash: FileHash, root: Cid): Promise<Pin> {
-    return this.#deps.pins.make(root, ({ entries }, maker) => {
-      if (!entries.some(({ pin }) => isDeletedForNow(pin))) return [];
-      const { mine } = this.#choose(hash, entries, isDeletedForNow);
-      return mine.map((entry) => purgedPin(entry.pin, maker));
-    });
+  #purge(hash: FileHash, root: Cid, { token }: ChangeOptions): Promise<Pin> {
+    return this.#deps.pins.make(
+      root,
+      ({ entries }, maker) => {
+        if (!entries.some(({ pin }) => isDeletedForNow(pin))) return [];
+        const { mine } = this.#choose(hash, entries, isDeletedForNow);
+        return mine.map((entry) => purgedPin(entry.pin, maker));
+      },
+      { token },
+    );
   }
 
   /** @throws FileOfAnother when this peer may change none of them. */

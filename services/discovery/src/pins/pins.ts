@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert';
 import { batchesOf } from '@shoal/blocks';
-import type { Log, Roster } from '@shoal/chassis';
+import { type Log, type Roster, type TokenKey, withRight } from '@shoal/chassis';
 import { type Cid, type PeerId, type Pin, type PinDraft, StorageFull } from '@shoal/protocol';
 import {
   comparePins,
@@ -74,6 +74,15 @@ interface UpdateHow {
 /** The versions that a change of a root adds; none when nothing changes. */
 type NextPins = (known: Known, maker: PinMaker) => readonly Pin[];
 
+interface MakeWish {
+  readonly root: Cid;
+  readonly next: NextPins;
+  /** A version that is known, and not here. */
+  readonly unstored?: Pin | undefined;
+  /** That of the user who asks for it. */
+  readonly token?: TokenKey | undefined;
+}
+
 export class Pins {
   readonly digest: PinDigest = createPinDigest();
   readonly kept: Kept;
@@ -142,7 +151,6 @@ export class Pins {
 
   /**
    * Changes the pins of a root atomically: `next` makes versions from what is known of it. Returns what they amount to.
-   * @param unstored A version that is known, and not here.
    * @throws StorageFull, ClockWrong, IdentityInUse, and what `next` throws
    */
   async make(
@@ -150,13 +158,13 @@ export class Pins {
     next: NextPins,
     {
       isForRoom = false,
-      unstored,
-    }: { readonly isForRoom?: boolean; readonly unstored?: Pin | undefined } = {},
+      ...of
+    }: Pick<MakeWish, 'unstored' | 'token'> & { readonly isForRoom?: boolean } = {},
   ): Promise<Pin> {
     const { ownClock, checkName } = this.#deps;
     checkName();
     ownClock.check();
-    const [pin] = await this.#makeAll([{ root, next, unstored }], { isForRoom });
+    const [pin] = await this.#makeAll([{ root, next, ...of }], { isForRoom });
     assert(pin !== undefined, 'one pin asked for is one made');
     return pin;
   }
@@ -217,24 +225,24 @@ export class Pins {
 
   /** Makes pins in one transaction, and sends them to all members in one message. */
   async #makeAll(
-    wishes: readonly {
-      readonly root: Cid;
-      readonly next: NextPins;
-      readonly unstored?: Pin | undefined;
-    }[],
+    wishes: readonly MakeWish[],
     { isForRoom = false }: { readonly isForRoom?: boolean } = {},
   ): Promise<(Pin | undefined)[]> {
     const { self, signer, metrics } = this.#deps;
     const maker = { nowMs: Date.now(), origin: self };
     const batches: SignedBatch[] = [];
     const updates = await this.update(
-      wishes.map(({ root, next, unstored }) => ({
+      wishes.map(({ root, next, unstored, token }) => ({
         root,
         next: (versions) => {
           const standing = this.standing(versions);
           const all = unstored === undefined ? standing : [...standing, { pin: unstored }];
-          const known = this.kept.known(all, maker.nowMs);
-          const made = next(known, maker);
+          const known = this.kept.known(all, maker.nowMs, token);
+          const made = next(known, maker).map((pin) =>
+            token === undefined || this.kept.notSpokenFor(pin) === undefined
+              ? pin
+              : withRight(pin, token),
+          );
           this.#checkMade(root, made, known);
           if (made.length === 0) return undefined;
           return this.kept.of([...standing, ...made.map((pin) => ({ pin }))]);
@@ -290,6 +298,7 @@ export class Pins {
     for (const pin of made) {
       assert(pin.root === root, 'a pin is made for its own root');
       const { author = pin.origin } = pin;
+      assert(this.kept.notSpokenFor(pin) === undefined, 'a pin is made by who may');
       assert(
         entries.every(
           (entry) =>

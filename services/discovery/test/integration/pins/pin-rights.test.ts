@@ -10,8 +10,17 @@ import {
   Roster,
   saveRoster,
   signRecord,
+  signText,
 } from '@shoal/chassis';
-import { discoveryRoutes, FileOfAnother, type MayChange, type Pin } from '@shoal/protocol';
+import {
+  type Cid,
+  discoveryRoutes,
+  FileOfAnother,
+  type MayChange,
+  type Pin,
+  type Right,
+  TOKEN_PREFIX,
+} from '@shoal/protocol';
 import { nextPin, purgedPin, readRoster } from '@shoal/swarm';
 import { eventually } from '@shoal/testkit';
 import { createSigner, pinsOf, type SignedPin } from '../../../src/network/signed.ts';
@@ -49,6 +58,21 @@ function createOwner() {
   };
   return {
     write,
+    /** A header with a token that the owner gives. */
+    token(part: { readonly may: readonly Right[]; readonly only?: Cid }): {
+      authorization: string;
+    } {
+      const seed = createSeed();
+      const about = { v: 1, kind: 'grant', swarm, by: key.id, key: keyPairOf(seed).id, atMs };
+      const grant = signText(
+        'grant',
+        JSON.stringify({ ...about, name: 'n', ...part }),
+        key.privateKey,
+      );
+      const content = { seed: Buffer.from(seed).toString('base64url'), grants: [grant] };
+      const text = TOKEN_PREFIX + Buffer.from(JSON.stringify(content)).toString('base64url');
+      return { authorization: `Bearer ${text}` };
+    },
     add(name: string, mayChange: MayChange): void {
       const { peerId } = identityAt(name);
       const of = { swarm, atMs, peerId, name: `the ${name} machine`, mayChange } as const;
@@ -166,6 +190,37 @@ describe('a file of another peer', () => {
     expect(await remove(admin, pin, '?now=true')).toMatchObject({ status: 200 });
     await everywhere(all, 'gone', async (peer) => !(await isListed(peer, pin)));
     expect(await author.ask('POST', `/files/${pin.root}/undelete`)).toMatchObject({ status: 410 });
+  });
+
+  it('is deleted and changed at any member with a token that may', async () => {
+    const { owner, author, other, admin } = await startClosed();
+    const all = [author, other, admin];
+    const pin = await author.put(draft('by a token'));
+    const second = await author.put(draft('not by this token'));
+    await everywhere(all, 'all know it', (peer) => isListed(peer, second));
+    const ask = async (method: string, path: string, headers: object, body?: unknown) =>
+      fetch(`${other.origin}/files/${path}`, {
+        method,
+        headers: {
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...headers,
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+    const writer = owner.token({ may: ['read', 'write'] });
+    expect(await ask('PATCH', pin.root, writer, { replicas: 1 })).toMatchObject({ status: 403 });
+    const token = owner.token({ may: ['delete'], only: pin.root });
+    expect(await ask('PATCH', second.root, token, { replicas: 1 })).toMatchObject({ status: 403 });
+    expect(await ask('PATCH', pin.root, token, { replicas: 1 })).toMatchObject({ status: 200 });
+    await everywhere(all, 'changed', async (peer) => (await find(peer, pin))?.replicas === 1);
+    expect(await find(author, pin)).toMatchObject({ author: author.peerId, origin: other.peerId });
+    expect(await ask('DELETE', pin.root, token)).toMatchObject({ status: 200 });
+    await everywhere(all, 'deleted', async (peer) => !(await isListed(peer, pin)));
+    expect(await ask('POST', `${pin.root}/undelete`, token)).toMatchObject({ status: 200 });
+    await everywhere(all, 'back', (peer) => isListed(peer, pin));
+    expect(await ask('DELETE', `${pin.root}?now=true`, token)).toMatchObject({ status: 200 });
+    await everywhere(all, 'gone', async (peer) => !(await isListed(peer, pin)));
+    for (const peer of all) expect(await isListed(peer, second)).toBe(true);
   });
 
   it('stays when a member signs all the same that it is deleted, or kept less', async () => {
