@@ -16,13 +16,20 @@
  */
 import type { PeerId, Pin } from '@shoal/protocol';
 import { comparePins, compareStamps, isDeletedForNow, isLive } from './pin-set.ts';
-import type { RosterView } from './roster.ts';
+import type { RosterMember, RosterView } from './roster.ts';
 
 /** The part of a roster that decides over pins. */
-export type PinRules = Pick<RosterView, 'swarmId' | 'members' | 'former' | 'removed'> & {
+export type PinRules = Pick<RosterView, 'swarmId' | 'removed'> & {
+  readonly members: RightsOfMembers;
+  readonly former: RightsOfMembers;
   /** Whether the right that a version brings along is one. Without it, none is. */
   readonly hasRight?: (pin: Pin) => boolean;
 };
+
+type RightsOfMembers = ReadonlyMap<PeerId, Pick<RosterMember, 'mayChange'>>;
+
+/** The part of a roster that rules come from. */
+export type PinRulesView = PinRules & Pick<RosterView, 'owners' | 'endedAtMs'>;
 
 /** Something that has a version of a pin. */
 export interface HasPin {
@@ -134,7 +141,7 @@ export function rulesText({
   removed,
   owners,
   endedAtMs,
-}: PinRules & Pick<RosterView, 'owners' | 'endedAtMs'>): string {
+}: PinRulesView): string {
   if (swarmId === undefined) return '';
   const anyOf = (among: PinRules['members']) =>
     [...among].flatMap(([peerId, { mayChange }]) => (mayChange === 'any' ? [peerId] : [])).sort();

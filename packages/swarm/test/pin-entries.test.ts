@@ -7,10 +7,10 @@ import {
   isVoid,
   keptVersions,
   type PinRules,
+  type PinRulesView,
   rulesText,
   VERSIONS_PER_ROOT_MAX,
 } from '../src/pin-entries.ts';
-import type { RosterView } from '../src/roster.ts';
 import {
   changedPin,
   isLive,
@@ -33,7 +33,6 @@ const draft: PinDraft = {
 };
 const at = (origin: PeerId, nowMs: number) => ({ nowMs, origin });
 
-type Rules = PinRules & Pick<RosterView, 'owners' | 'endedAtMs'>;
 interface Gone {
   readonly pinsUntil: number;
   readonly dropsPins?: boolean;
@@ -46,16 +45,13 @@ function rulesWith({
 }: {
   readonly any?: readonly PeerId[];
   readonly gone?: Readonly<Record<string, Gone>>;
-} = {}): Rules {
+} = {}): PinRulesView {
   const rightOf = (peerId: PeerId): MayChange => (any.includes(peerId) ? 'any' : 'own');
   const among = (isGone: boolean) =>
     new Map(
       [a, b, c, boss]
         .filter((peerId) => peerId in gone === isGone)
-        .map((peerId) => [
-          peerId,
-          { addedBy: a, name: undefined, mayChange: rightOf(peerId), sinceMs: 1 },
-        ]),
+        .map((peerId) => [peerId, { mayChange: rightOf(peerId) }]),
     );
   const removed = Object.entries(gone).map(([peerId, { pinsUntil, dropsPins = false }]) => {
     const about = { v: 1, kind: 'remove', swarm: 's' as RecordId, by: a, atMs: 1 } as const;
@@ -71,7 +67,7 @@ function rulesWith({
     endedAtMs: new Map(),
   };
 }
-const OPEN: Rules = {
+const OPEN: PinRulesView = {
   owners: new Map(),
   endedAtMs: new Map(),
   swarmId: undefined,
@@ -155,8 +151,8 @@ describe('versions of a root', () => {
     const steps = fc.array(fc.tuple(anyPin, fc.option(anyRules)), { maxLength: 10 });
     fc.assert(
       fc.property(steps, steps, anyRules, (here, there, last) => {
-        const run = (own: readonly (readonly [Pin, Rules | null])[]): Pin[] => {
-          let rules: Rules = OPEN;
+        const run = (own: readonly (readonly [Pin, PinRulesView | null])[]): Pin[] => {
+          let rules: PinRulesView = OPEN;
           let pins: Pin[] = [];
           for (const [pin, next] of own) {
             rules = next ?? rules;
@@ -339,9 +335,8 @@ describe('the text of the rules', () => {
     expect(new Set([text, ...others]).size).toBe(others.length + 1);
     fc.assert(
       fc.property(anyPins, anyRules, (pins, one) => {
-        const known = new Map([...one.members].map(([id, each]) => [id, { ...each, name: 'n' }]));
-        const other = known.get(a) ?? { addedBy: a, name: 'd', sinceMs: 2 };
-        known.set('d' as PeerId, { ...other, mayChange: 'own' });
+        const known = new Map([...one.members].toReversed());
+        known.set('d' as PeerId, { mayChange: 'own' });
         const two = { ...one, members: known };
         expect(rulesText(two)).toBe(rulesText(one));
         expect(entries(pins, two)).toEqual(entries(pins, one));

@@ -2,7 +2,7 @@
  * Makes of the versions of a pin the form that is stored, and says which of them this peer may change. The rules are those
  * of the roster at this moment (`swarm/pin-entries.ts`); a change of it has all pins read anew.
  */
-import { hasRight, hashOfText, mayChangeWith, type Roster, type TokenKey } from '@shoal/chassis';
+import { hasRight, hashOfText, mayChangeWith, type TokenKey } from '@shoal/chassis';
 import type { Cid, PeerId, Pin } from '@shoal/protocol';
 import {
   amountTo,
@@ -17,6 +17,7 @@ import {
   mayChangeAny,
   type PinEntry,
   type PinRules,
+  type PinRulesView,
   rulesText,
   versionName,
 } from '@shoal/swarm';
@@ -32,13 +33,18 @@ export interface Known {
   readonly own: Pin | undefined;
 }
 
+/** A roster, as far as pins are concerned. */
+interface RulesSource {
+  readonly view: PinRulesView;
+}
+
 export class Kept {
   readonly #self: PeerId;
-  readonly #roster: Pick<Roster, 'view'>;
-  #rulesOf: { readonly view: Roster['view']; readonly rules: PinRules } | undefined;
-  #readBy: { readonly view: Roster['view']; readonly text: string } | undefined;
+  readonly #roster: RulesSource;
+  #rulesOf: { readonly view: PinRulesView; readonly rules: PinRules } | undefined;
+  #readBy: { readonly view: PinRulesView; readonly text: string } | undefined;
 
-  constructor({ self, roster }: { readonly self: PeerId; readonly roster: Pick<Roster, 'view'> }) {
+  constructor({ self, roster }: { readonly self: PeerId; readonly roster: RulesSource }) {
     this.#self = self;
     this.#roster = roster;
   }

@@ -7,7 +7,7 @@ import {
   type PinStamp,
   readRoster,
   type Removal,
-  type RosterView,
+  type PinRulesView,
 } from '@shoal/swarm';
 import { createRandom } from '@shoal/testkit';
 import { Kept } from '../../src/pins/kept.ts';
@@ -37,10 +37,10 @@ type Random = ReturnType<typeof createRandom>;
 /** A peer as pins are compared with it: what is stored, and by whose rules. */
 class Side {
   readonly roots = new Map<Cid, StoredPin>();
-  #view: RosterView = readRoster([], undefined);
+  #view: PinRulesView = readRoster([], undefined);
   readonly #kept = new Kept({ self: 'self' as PeerId, roster: lookAt(() => this.#view) });
 
-  rule(view: RosterView): void {
+  rule(view: PinRulesView): void {
     this.#view = view;
     for (const stored of this.roots.values()) this.#keep(stored.pin.root, versionsOf(stored));
   }
@@ -91,7 +91,7 @@ class Side {
   }
 }
 
-const lookAt = (view: () => RosterView) => ({
+const lookAt = (view: () => PinRulesView) => ({
   get view() {
     return view();
   },
@@ -121,7 +121,7 @@ function anyVersion(random: Random): PinVersion {
   return { pin, signed: { payload: JSON.stringify(pin), signature: '' } };
 }
 
-function anyView(random: Random): RosterView {
+function anyView(random: Random): PinRulesView {
   const removal = {
     v: 1,
     kind: 'remove',
@@ -132,7 +132,7 @@ function anyView(random: Random): RosterView {
   const isGone = random.share() < 0.3;
   const all = PEERS.map((peerId) => {
     const mayChange = random.share() < 0.4 ? ('any' as const) : ('own' as const);
-    return [peerId, { addedBy: peerId, name: undefined, mayChange, sinceMs: 1 }] as const;
+    return [peerId, { mayChange }] as const;
   });
   const isRemoved = (peerId: PeerId) => isGone && peerId === 'r';
   return {
@@ -145,7 +145,7 @@ function anyView(random: Random): RosterView {
 }
 
 /** Lets three peers hear and meet at random; at last all have this roster, and told each other all. */
-function play(random: Random, rules: RosterView): { sides: Side[]; heard: Pin[] } {
+function play(random: Random, rules: PinRulesView): { sides: Side[]; heard: Pin[] } {
   const sides = [new Side(), new Side(), new Side()];
   const heard: Pin[] = [];
   for (let steps = random.int(0, 30); steps > 0; steps -= 1) {
