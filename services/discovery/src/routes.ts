@@ -8,6 +8,7 @@ import {
   mount,
   type Mounting,
   type Roster,
+  tokenKeyIn,
   type TokenRequest,
 } from '@shoal/chassis';
 import {
@@ -126,19 +127,28 @@ export function mountRoutes(
   mount(mounting, discoveryRoutes.changeFile, async ({ params, body, request, signal }) => {
     await checkMay(request, params.hash, { signal });
     checkFile(request, params.hash);
-    const pin = await editor.change(params.hash, readChange(body, Date.now()), { signal });
+    const pin = await editor.change(params.hash, readChange(body, Date.now()), {
+      signal,
+      token: tokenKeyIn(request.headers.authorization),
+    });
     return inspectOne(pin, signal);
   });
   mount(mounting, discoveryRoutes.removeFile, async ({ params, query, request, signal }) => {
     await checkMay(request, params.hash, { signal });
     checkFile(request, params.hash);
-    const removed = await editor.remove(params.hash, { isForGood: query.now, signal });
-    const { pin, deletedAtMs = Date.now(), purgeAtMs } = removed;
-    return { cid: pin.root, name: pin.name, deletedAtMs, purgeAtMs };
+    const removed = await editor.remove(params.hash, {
+      isForGood: query.now,
+      signal,
+      token: tokenKeyIn(request.headers.authorization),
+    });
+    const { pin, deletedAtMs = Date.now(), purgeAtMs, keptBy } = removed;
+    const kept = keptBy.length === 0 ? {} : { keptBy: [...keptBy] };
+    return { cid: pin.root, name: pin.name, deletedAtMs, purgeAtMs, ...kept };
   });
   mount(mounting, discoveryRoutes.undeleteFile, async ({ params, request, signal }) => {
     await checkMay(request, params.hash, { signal });
-    return inspectOne(await editor.undelete(params.hash, { signal }), signal);
+    const token = tokenKeyIn(request.headers.authorization);
+    return inspectOne(await editor.undelete(params.hash, { signal, token }), signal);
   });
   mount(mounting, discoveryRoutes.listPurgeable, async ({ query }) => ({
     roots: reader.purgeable(query.limit),

@@ -142,6 +142,8 @@ export const Stamp = z.object({
   deletedAtMs: TimeMs.optional(),
   clock: TimeMs,
   origin: PeerId,
+  /** Whose pin it says to be; absent: its origin's, or there is one version of the root. */
+  author: PeerId.optional(),
 });
 
 const RosterRecords = z.array(SignedRecord).max(ROSTER_RECORDS_PER_MESSAGE_MAX);
@@ -207,7 +209,11 @@ export const REPLIES = {
     stamps: batch('stamp', Stamp, STAMPS_PER_MESSAGE_MAX),
     isLast: z.boolean(),
   }),
-  'pins-get': z.object({ pins: Pins }),
+  'pins-get': z.object({
+    pins: Pins,
+    /** The first root whose pins did not fit; absent: all did. */
+    next: Cid.optional(),
+  }),
   'pins-put': z.object({}),
   'pins-give': z.object({}),
   roster: z.object({

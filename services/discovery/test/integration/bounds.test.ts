@@ -15,6 +15,7 @@ import {
   createServer,
   identityOf,
   mountRaw,
+  Roster,
 } from '@shoal/chassis';
 import { readJob } from '@shoal/chassis/queue';
 import {
@@ -177,6 +178,7 @@ function pinOf({ peerId }: Liar, part: { [name: string]: Json } = {}): { [name: 
     clock: Date.now(),
     origin: peerId,
     author: peerId,
+    right: { grants: [{ payload: 'p', signature: 's' }], signature: 's' },
     ...part,
   };
 }
@@ -281,6 +283,7 @@ async function openStand() {
   const pins = new Pins({
     self: me.peerId,
     store: state.pins,
+    roster: new Roster(),
     signer,
     wire,
     compared: { isCurrent: () => isCurrent, startOver: () => compared.startOver() },
@@ -308,6 +311,7 @@ async function openStand() {
     ask,
     wire,
     checkName: () => {},
+    nameOf: () => undefined,
     undeleteMs: 7 * DAY_MS,
     log,
   });

@@ -4,7 +4,7 @@
  */
 import { createHash, createPrivateKey, type KeyObject } from 'node:crypto';
 import { join } from 'node:path';
-import { createLog, createLoops, identityOf, type PeerClient } from '@shoal/chassis';
+import { createLog, createLoops, identityOf, type PeerClient, Roster } from '@shoal/chassis';
 import {
   type Cid,
   type HaveMap,
@@ -27,9 +27,8 @@ import {
   startSpeaking,
   type Swarm,
 } from '../../src/start.ts';
-import type { PinStore, PinUpdateWish } from '../../src/state/pin-store.ts';
-import type { StoredPin } from '../../src/state/pin-tables.ts';
 import { RosterKeeper } from '../../src/roster/roster-keeper.ts';
+import type { PinStore } from '../../src/state/pin-store.ts';
 import { openState } from '../../src/state/state.ts';
 import { createWallTime } from '../../src/wall-time.ts';
 import type { Network } from './network.ts';
@@ -164,10 +163,7 @@ const endpointsOf = (host: string) =>
 /** Time stands still while pins are written: how long a disk takes is not what is asked here. */
 function waitForDisk(pins: PinStore, time: VirtualTime): void {
   const updateAll = pins.updateAll.bind(pins);
-  pins.updateAll = <T extends Pick<StoredPin, 'pin'>>(
-    changes: readonly PinUpdateWish<T>[],
-    seal: (made: readonly T[]) => readonly StoredPin[],
-  ) => time.whileBusy(updateAll(changes, seal));
+  pins.updateAll = (changes, deps) => time.whileBusy(updateAll(changes, deps));
 }
 
 function keyOf(name: string): KeyObject {
