@@ -209,7 +209,7 @@ describe('a file of another peer', () => {
       });
     const writer = owner.token({ may: ['read', 'write'] });
     expect(await ask('PATCH', pin.root, writer, { replicas: 1 })).toMatchObject({ status: 403 });
-    const token = owner.token({ may: ['delete'], only: pin.root });
+    const token = owner.token({ may: ['write', 'delete'], only: pin.root });
     expect(await ask('PATCH', second.root, token, { replicas: 1 })).toMatchObject({ status: 403 });
     expect(await ask('PATCH', pin.root, token, { replicas: 1 })).toMatchObject({ status: 200 });
     await everywhere(all, 'changed', async (peer) => (await find(peer, pin))?.replicas === 1);
