@@ -20,7 +20,6 @@ import {
   ownHostNames,
   readSwarmKeys,
   targetAt,
-  watchRosterFile,
 } from '@shoal/chassis';
 import { connectEvents } from '@shoal/chassis/events';
 import { createProducer } from '@shoal/chassis/queue';

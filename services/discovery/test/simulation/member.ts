@@ -4,7 +4,7 @@
  */
 import { createHash, createPrivateKey, type KeyObject } from 'node:crypto';
 import { join } from 'node:path';
-import { createLog, createLoops, identityOf, type PeerClient, Roster } from '@shoal/chassis';
+import { createLog, createLoops, identityOf, type PeerClient } from '@shoal/chassis';
 import {
   type Cid,
   type HaveMap,
