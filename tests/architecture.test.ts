@@ -120,7 +120,10 @@ const ROOMS: Readonly<Record<string, { ground: readonly string[]; rooms: readonl
       'health',
     ],
   },
-  'services/gateway': { ground: ['config', 'metrics'], rooms: ['proxy', 'kubo/rpc', 'kubo'] },
+  'services/gateway': {
+    ground: ['config', 'metrics'],
+    rooms: ['https', 'proxy', 'kubo/rpc', 'kubo'],
+  },
 };
 /** What development needs and no file imports. */
 const TOOLS = new Set(['@types/node', 'typescript']);

@@ -7,6 +7,7 @@ import {
   createServer,
   type Log,
   mountLoops,
+  openClearText,
   openClients,
   openProver,
   ownEndpoints,
@@ -98,6 +99,7 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
     whyNotReady: () => whyNotReady(client),
     hostNames: ownHostNames(config),
     writeToken: token,
+    clearText: openClearText(config),
     clients: openClients(config, { token, prover }),
   });
   stack.adopt(app, async (server) => {

@@ -11,6 +11,7 @@ import {
   createServer,
   type Log,
   mountLoops,
+  openClearText,
   openClients,
   openIdentity,
   openPeerTls,
@@ -313,6 +314,7 @@ async function startServer(
     whyNotReady: () => joining.whyNotReady(),
     hostNames: ownHostNames(config),
     writeToken: token,
+    clearText: openClearText(config),
     clients: openClients(config, { token, prover }),
     peers: tls && { tls, handshakes: metrics.tlsHandshakes },
   });

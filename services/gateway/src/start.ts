@@ -4,6 +4,7 @@ import {
   createServer,
   type Log,
   mountLoops,
+  openClearText,
   openClients,
   openProver,
   ownEndpoints,
@@ -13,6 +14,8 @@ import {
 import type { GatewayConfig } from './config.ts';
 import { mountConsole } from './console.ts';
 import { startEvents } from './events.ts';
+import { openCertificate } from './https/certificate.ts';
+import { promiseHttps } from './https/hsts.ts';
 import { mountKubo } from './kubo/mount.ts';
 import { createMetrics } from './metrics.ts';
 import { mountProxy } from './proxy/proxy.ts';
@@ -33,6 +36,7 @@ export async function startGateway(
   const loops = createLoops({ metrics: metrics.loops, log });
   const writeToken = readWriteToken(config);
   const clients = openClients(config, { token: writeToken });
+  const certificate = stack.use(openCertificate(config, { loops, metrics, log }));
   const app = createServer({
     service: 'gateway',
     log,
@@ -40,8 +44,11 @@ export async function startGateway(
     whyNotReady: () => whyNotReady(origins),
     hostNames: ownHostNames(config),
     writeToken,
+    clearText: openClearText(config),
     clients,
+    people: certificate?.people,
   });
+  if (certificate !== undefined) promiseHttps(app, config.GATEWAY_HSTS_SECONDS);
   const patience = {
     answerTimeoutMs: config.GATEWAY_ANSWER_TIMEOUT_MS,
     uploadAnswerTimeoutMs: config.GATEWAY_UPLOAD_ANSWER_TIMEOUT_MS,

@@ -21,12 +21,14 @@ import {
 import fastify, { type FastifyError, type FastifyInstance, LogController } from 'fastify';
 import type { Registry } from 'prom-client';
 import type { Log } from '../process/log.ts';
+import { type ClearText, guardClearText } from '../tls/clear-text.ts';
 import type { Clients } from './clients.ts';
 import { endAfterReading, lingerAfterEarlyAnswers } from './linger.ts';
 import { createRequestHistogram } from '../process/metrics.ts';
 import { describeRoutes } from './openapi.ts';
 import { refuseForeignPages } from './origin.ts';
 import { type Accepting, acceptPeers } from '../tls/accept.ts';
+import { type AcceptingPeople, acceptPeople } from '../tls/accept-people.ts';
 import { refuseUnknownRoutes } from './unknown-route.ts';
 import { watchConnections } from './watch-connections.ts';
 import { guardWrites } from './write-token.ts';
@@ -63,13 +65,28 @@ export interface ServerOptions {
   readonly clients?: Clients | undefined;
   /** Lets other peers in by TLS, on the same port; without it TLS is not spoken. */
   readonly peers?: Accepting | undefined;
+  /** Serves people by HTTPS, on the same port; instead of `peers`. */
+  readonly people?: AcceptingPeople | undefined;
+  /** Refuses tokens in clear text; without it they are taken. */
+  readonly clearText?: ClearText | undefined;
 }
 
 export type Server = FastifyInstance;
 
 /** Builds the server; `listen` is the caller's. */
 export function createServer(options: ServerOptions): Server {
-  const { service, log, registry, whyNotReady, hostNames, writeToken, clients, peers } = options;
+  const {
+    service,
+    log,
+    registry,
+    whyNotReady,
+    hostNames,
+    writeToken,
+    clients,
+    peers,
+    people,
+    clearText,
+  } = options;
   const app: FastifyInstance = fastify({
     loggerInstance: log,
     // A line for each block would cost more than the block: /metrics counts requests instead.
@@ -116,6 +133,8 @@ export function createServer(options: ServerOptions): Server {
     }
   });
   refuseForeignPages(app, hostNames);
+  if (clearText !== undefined)
+    guardClearText(app, { ...clearText, hasHttps: people !== undefined });
   if (writeToken !== undefined) guardWrites(app, writeToken);
   refuseUnknownRoutes(app, { maxParamLength: PARAM_LENGTH_MAX });
   app.addHook('onResponse', async (request, reply) => {
@@ -130,7 +149,10 @@ export function createServer(options: ServerOptions): Server {
     if (!raw.complete) void reply.header('connection', 'close'); // the sender then stops
   });
   const connections = watchConnections(app.server);
-  const accepted = peers === undefined ? undefined : acceptPeers(app.server, { ...peers, log });
+  const accepted =
+    people !== undefined
+      ? acceptPeople(app.server, people)
+      : peers && acceptPeers(app.server, { ...peers, log });
   app.addHook('preClose', async () => {
     isStopping = true;
     accepted?.endIdle();

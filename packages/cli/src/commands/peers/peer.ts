@@ -142,11 +142,11 @@ function asJson({ peerId, origins, pids, libp2p }: LaunchedPeer) {
 
 function describe(
   { peerId, origins, libp2p }: LaunchedPeer,
-  { curlFlag }: Door,
+  { curlFlag, pageAt }: Door,
   program = PROGRAM,
 ): string {
   return `peer ${peerId} is ready
-  open    ${origins.gateway}
+  open    ${pageAt(origins.gateway)}
   upload  curl ${curlFlag}-F file=@FILE ${origins.gateway}/files
   join    ${program} peer --seed ${libp2p} --key-file <a copy of its swarm.key>
 `;
