@@ -65,7 +65,7 @@ const ROOMS: Readonly<Record<string, { ground: readonly string[]; rooms: readonl
   'packages/swarm': { ground: [], rooms: [] },
   'packages/chassis': {
     ground: [],
-    rooms: ['process', 'redis', 'shares', 'roster', 'tls', 'client', 'http'],
+    rooms: ['process', 'redis', 'shares', 'roster', 'tls', 'client', 'http', 'audit'],
   },
   'packages/sdk': { ground: [], rooms: [] },
   'packages/cli': {

@@ -1,3 +1,4 @@
+export * from './audit/index.ts';
 export * from './shares/block-memory.ts';
 export * from './shares/buffer-pool.ts';
 export * from './http/clients.ts';

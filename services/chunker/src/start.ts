@@ -7,6 +7,9 @@ import {
   createServer,
   type Log,
   mountLoops,
+  auditTokens,
+  mountAudit,
+  openAudit,
   openClearText,
   openClients,
   openProver,
@@ -92,6 +95,8 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
   const resumables = stack.use(await openResumables({ ...resumable, loops }, intake));
 
   const token = readWriteToken(config);
+  const clients = openClients(config, { token, prover });
+  const audit = stack.use(openAudit(config, 'chunker', { registry, log }));
   const app = createServer({
     service: 'chunker',
     log,
@@ -100,7 +105,7 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
     hostNames: ownHostNames(config),
     writeToken: token,
     clearText: openClearText(config),
-    clients: openClients(config, { token, prover }),
+    clients,
   });
   stack.adopt(app, async (server) => {
     const late = setTimeout(
@@ -113,6 +118,8 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
   await app.register(multipart);
   const mounting = { app, prover, self };
   mountLoops(mounting, 'chunker', loops);
+  stack.use(auditTokens(app, audit, clients));
+  mountAudit(mounting, 'chunker', audit);
   const limits = {
     uploadsMax: config.CHUNKER_UPLOADS_MAX,
     bytesPerSecondMin: config.CHUNKER_BODY_RATE_MIN_BYTES,

@@ -1,7 +1,15 @@
 /** The HTTP face of discovery: every route of the contract, each a line over its mechanism. */
 import assert from 'node:assert';
-import { checkChange, type ConditionalRequest, mount, type Mounting } from '@shoal/chassis';
 import {
+  type Audit,
+  callerOf,
+  checkChange,
+  type ConditionalRequest,
+  mount,
+  type Mounting,
+} from '@shoal/chassis';
+import {
+  type AuditKind,
   type ClockReport,
   discoveryRoutes,
   type FileEntry,
@@ -41,6 +49,7 @@ export function mountRoutes(
     readonly ownClock: OwnClock;
     readonly opinions: Opinions;
     readonly twins: Twins;
+    readonly audit: Audit;
     /** Durable and announced to all members once resolved. */
     readonly setDraining: (isDraining: boolean) => Promise<void>;
     /** How long blocks that an ended pin reached are kept. */
@@ -84,6 +93,12 @@ export function mountRoutes(
   mount(mounting, discoveryRoutes.fileHealth, ({ params, signal }) =>
     health.examine(params.hash, signal),
   );
+  const noteFile = (
+    kind: AuditKind,
+    pin: Pin,
+    request: { readonly client: string },
+    detail?: string,
+  ): void => deps.audit.note({ kind, ...callerOf(request), cid: pin.root, name: pin.name, detail });
   /** A file has one ETag, its CID, whichever hash names it. */
   const checkFile = (request: ConditionalRequest, hash: FileHash): void => {
     const pin = reader.findAny(hash);
@@ -92,17 +107,21 @@ export function mountRoutes(
   mount(mounting, discoveryRoutes.changeFile, async ({ params, body, request, signal }) => {
     checkFile(request, params.hash);
     const pin = await editor.change(params.hash, readChange(body, Date.now()), { signal });
+    noteFile('file-changed', pin, request, Object.keys(body).join(', '));
     return inspectOne(pin, signal);
   });
   mount(mounting, discoveryRoutes.removeFile, async ({ params, query, request, signal }) => {
     checkFile(request, params.hash);
     const removed = await editor.remove(params.hash, { isForGood: query.now, signal });
+    noteFile('file-deleted', removed.pin, request, query.now ? 'for good' : undefined);
     const { pin, deletedAtMs = Date.now(), purgeAtMs } = removed;
     return { cid: pin.root, name: pin.name, deletedAtMs, purgeAtMs };
   });
-  mount(mounting, discoveryRoutes.undeleteFile, async ({ params, signal }) =>
-    inspectOne(await editor.undelete(params.hash, { signal }), signal),
-  );
+  mount(mounting, discoveryRoutes.undeleteFile, async ({ params, request, signal }) => {
+    const pin = await editor.undelete(params.hash, { signal });
+    noteFile('file-undeleted', pin, request);
+    return inspectOne(pin, signal);
+  });
   mount(mounting, discoveryRoutes.listPurgeable, async ({ query }) => ({
     roots: reader.purgeable(query.limit),
   }));

@@ -11,7 +11,13 @@ import {
   createServer,
   type Log,
   mountLoops,
+  type Audit,
+  auditRoster,
+  auditTokens,
+  mountAudit,
+  openAudit,
   openClearText,
+  watchRosterFile,
   openClients,
   openIdentity,
   openPeerTls,
@@ -69,15 +75,19 @@ export async function startDiscovery(
 ): Promise<AsyncDisposable & { readonly origin: string }> {
   await using stack = new AsyncDisposableStack(); // a throw below closes what was opened, in reverse
   const ground = await openGround(config, log, stack);
+  const { metrics } = ground;
+  const audit = stack.use(openAudit(config, 'discovery', { registry: metrics.registry, log }));
+  auditRoster(stack.use(watchRosterFile(config.PEER_DATA_DIR, log)).roster, audit);
   const swarm = createSwarm(ground);
   const files = startFiles(ground, swarm, stack);
-  await startNetwork(ground, swarm, stack);
-  const origin = await startServer(ground, swarm, files, stack);
+  await startNetwork({ ...ground, audit }, swarm, stack);
+  const origin = await startServer({ ...ground, audit }, swarm, files, stack);
   await startSpeaking(ground, swarm, files, stack);
   const running = stack.move();
   return { origin, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
+type Audited = Ground & { readonly audit: Audit };
 export type Ground = Awaited<ReturnType<typeof openGround>>;
 export type Swarm = ReturnType<typeof createSwarm>;
 export type Files = ReturnType<typeof startFiles>;
@@ -270,7 +280,7 @@ export function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableS
 
 /** Listens for other peers; by now all their requests have handlers. */
 async function startNetwork(
-  { config, privateKeyRaw, swarmKey, wire, address, metrics, log }: Ground,
+  { config, privateKeyRaw, swarmKey, wire, address, metrics, log, audit }: Audited,
   { membership }: Swarm,
   stack: AsyncDisposableStack,
 ): Promise<void> {
@@ -287,6 +297,7 @@ async function startNetwork(
         .map(({ record }) => record.peerId),
     metrics,
     log,
+    onRefused: (refused) => audit.note({ kind: 'handshake-refused', ...refused }),
   });
   stack.defer(() => engine.stop());
   wire.attach(engine);
@@ -299,14 +310,15 @@ async function startNetwork(
 
 /** Serves this peer's services, clients and other peers over HTTP; returns its origin. */
 async function startServer(
-  ground: Ground,
+  ground: Audited,
   swarm: Swarm,
   files: Files,
   stack: AsyncDisposableStack,
 ): Promise<string> {
-  const { config, log, self, prover, tls, client, clock, address, loops, metrics } = ground;
+  const { config, log, self, prover, tls, client, clock, address, loops, metrics, audit } = ground;
   const { members, join: joining } = swarm;
   const token = readWriteToken(config);
+  const clients = openClients(config, { token, prover });
   const app = createServer({
     service: 'discovery',
     log,
@@ -315,15 +327,22 @@ async function startServer(
     hostNames: ownHostNames(config),
     writeToken: token,
     clearText: openClearText(config),
-    clients: openClients(config, { token, prover }),
-    peers: tls && { tls, handshakes: metrics.tlsHandshakes },
+    clients,
+    peers: tls && {
+      tls,
+      handshakes: metrics.tlsHandshakes,
+      onRefused: (refused) => audit.note({ kind: 'handshake-refused', ...refused }),
+    },
   });
   stack.defer(() => app.close());
   const mounting = { app, prover, self };
   mountLoops(mounting, 'discovery', loops);
+  stack.use(auditTokens(app, audit, clients));
+  mountAudit(mounting, 'discovery', audit);
   mountRoutes(mounting, {
     ...swarm,
     ...files,
+    audit,
     setDraining: (isDraining) => swarm.draining.set(isDraining),
     expirySlackMs: config.DISCOVERY_EXPIRY_SLACK_MS,
   });

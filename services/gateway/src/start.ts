@@ -1,5 +1,8 @@
 import {
+  auditTokens,
   createLoops,
+  createPeerClient,
+  openAudit,
   createRegistry,
   createServer,
   type Log,
@@ -11,6 +14,7 @@ import {
   ownHostNames,
   readWriteToken,
 } from '@shoal/chassis';
+import { mountPeerAudit } from './audit.ts';
 import type { GatewayConfig } from './config.ts';
 import { mountConsole } from './console.ts';
 import { startEvents } from './events.ts';
@@ -36,6 +40,7 @@ export async function startGateway(
   const loops = createLoops({ metrics: metrics.loops, log });
   const writeToken = readWriteToken(config);
   const clients = openClients(config, { token: writeToken });
+  const audit = stack.use(openAudit(config, 'gateway', { registry, log }));
   const certificate = stack.use(openCertificate(config, { loops, metrics, log }));
   const app = createServer({
     service: 'gateway',
@@ -48,6 +53,7 @@ export async function startGateway(
     clients,
     people: certificate?.people,
   });
+  stack.use(auditTokens(app, audit, clients));
   if (certificate !== undefined) promiseHttps(app, config.GATEWAY_HSTS_SECONDS);
   const patience = {
     answerTimeoutMs: config.GATEWAY_ANSWER_TIMEOUT_MS,
@@ -69,7 +75,11 @@ export async function startGateway(
     }),
   );
   await mountConsole(app);
-  mountLoops({ app, prover: openProver(config), self: config.PEER_ID }, 'gateway', loops);
+  const prover = openProver(config);
+  const mounting = { app, prover, self: config.PEER_ID };
+  mountLoops(mounting, 'gateway', loops);
+  const client = stack.use(createPeerClient({ prover, self: config.PEER_ID, own: origins }));
+  mountPeerAudit(mounting, { audit, client, token: writeToken });
   stack.use(
     startEvents(app, {
       redisSocket: config.REDIS_SOCKET,

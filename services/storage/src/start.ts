@@ -10,6 +10,9 @@ import {
   createServer,
   type Log,
   mountLoops,
+  auditTokens,
+  mountAudit,
+  openAudit,
   openClearText,
   openPeerTls,
   openProver,
@@ -88,6 +91,7 @@ export async function startStorage(
       log,
     }),
   );
+  const audit = stack.use(openAudit(config, 'storage', { registry, log }));
   const app = stack.adopt(
     createServer({
       service: 'storage',
@@ -97,13 +101,19 @@ export async function startStorage(
       hostNames: ownHostNames(config),
       writeToken: readWriteToken(config),
       clearText: openClearText(config),
-      peers: tls && { tls, handshakes: metrics.tlsHandshakes },
+      peers: tls && {
+        tls,
+        handshakes: metrics.tlsHandshakes,
+        onRefused: (refused) => audit.note({ kind: 'handshake-refused', ...refused }),
+      },
     }),
     (server) => server.close(),
   );
   app.addHook('preClose', () => upkeep[Symbol.asyncDispose]()); // a request that waits for a sweep gets its answer
   const mounting = { app, prover, self: config.PEER_ID };
   mountLoops(mounting, 'storage', loops);
+  stack.use(auditTokens(app, audit));
+  mountAudit(mounting, 'storage', audit);
   mountRoutes({
     mounting,
     store,

@@ -9,6 +9,9 @@ import {
   createTokenBucket,
   type Log,
   mountLoops,
+  auditTokens,
+  mountAudit,
+  openAudit,
   openClearText,
   openClients,
   openPeerTls,
@@ -159,6 +162,8 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
     return view.isKnown() ? undefined : 'the member table is not here yet';
   };
   const token = readWriteToken(config);
+  const clients = openClients(config, { token, prover });
+  const audit = stack.use(openAudit(config, 'transfer', { registry, log }));
   const app = stack.adopt(
     createServer({
       service: 'transfer',
@@ -168,13 +173,19 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
       hostNames: ownHostNames(config),
       writeToken: token,
       clearText: openClearText(config),
-      clients: openClients(config, { token, prover }),
-      peers: tls && { tls, handshakes: metrics.tlsHandshakes },
+      clients,
+      peers: tls && {
+        tls,
+        handshakes: metrics.tlsHandshakes,
+        onRefused: (refused) => audit.note({ kind: 'handshake-refused', ...refused }),
+      },
     }),
     (server) => server.close(),
   );
   const mounting = { app, prover, self };
   mountLoops(mounting, 'transfer', loops);
+  stack.use(auditTokens(app, audit, clients));
+  mountAudit(mounting, 'transfer', audit);
   mountRoutes(mounting, {
     download: createDownload(reading),
     getTorrent: createGetTorrent(describing),

@@ -26,19 +26,22 @@ export const memberAt = (socket: Socket): PeerId | undefined => members.get(sock
 export interface Accepting {
   readonly tls: PeerTls;
   readonly handshakes: HandshakeCounter;
+  /** Called for peers that are refused, once in a while for each address. */
+  readonly onRefused?: (refused: { readonly address: string; readonly detail: string }) => void;
 }
 
 /** From now on the server speaks both. `endIdle` ends connections that have brought nothing yet, and those to come soon. */
 export function acceptPeers(
   server: HttpServer,
-  { tls, handshakes, log }: Accepting & { readonly log: Pick<Log, 'warn'> },
+  { tls, handshakes, onRefused, log }: Accepting & { readonly log: Pick<Log, 'warn'> },
 ): { endIdle(): void } {
   const seldom = new Seldom();
   const underWay = new Handshakes<HandshakeOutcome>((outcome, host) => {
     handshakes.inc({ outcome });
     const sentence = SENTENCES[outcome];
-    if (sentence !== undefined && seldom.isDue(`${outcome} ${host}`))
-      log.warn({ address: host }, sentence);
+    if (sentence === undefined || !seldom.isDue(`${outcome} ${host}`)) return;
+    log.warn({ address: host }, sentence);
+    onRefused?.({ address: host, detail: outcome });
   });
   const secure = createServer({
     ...tls.serverOptions,
