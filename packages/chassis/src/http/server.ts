@@ -21,7 +21,7 @@ import {
 import fastify, { type FastifyError, type FastifyInstance, LogController } from 'fastify';
 import type { Registry } from 'prom-client';
 import type { Log } from '../process/log.ts';
-import { type ClearText, guardClearText } from '../tls/clear-text.ts';
+import { type ClearText, guardClearText, withoutAsking } from '../tls/clear-text.ts';
 import type { Clients } from './clients.ts';
 import { endAfterReading, lingerAfterEarlyAnswers } from './linger.ts';
 import { createRequestHistogram } from '../process/metrics.ts';
@@ -164,7 +164,9 @@ export function createServer(options: ServerOptions): Server {
       request.log.debug({ err: error }, 'the caller left');
       return reply.hijack();
     }
-    const problem = problemOf(error, request.routeOptions.config.takes);
+    const told = clearText === undefined ? error : withoutAsking(error, request, clearText);
+    const problem = problemOf(told, request.routeOptions.config.takes);
+    if (told !== error) void reply.removeHeader('www-authenticate');
     if (problem instanceof MethodNotAllowed) void reply.header('allow', problem.fields.allow);
     // 503 and 507 are degraded and handled; only a fault of our own needs a person.
     if (problem.status === 500) request.log.error({ err: error }, 'request failed');
@@ -197,7 +199,7 @@ export function createServer(options: ServerOptions): Server {
 }
 
 /** Any error as the problem that goes over the wire; what is not ours to explain is a 500 without detail. */
-function problemOf(error: FastifyError, takes = 'application/json'): Problem {
+function problemOf(error: FastifyError | Problem, takes = 'application/json'): Problem {
   if (error instanceof Problem) return error;
   if (error.code === 'FST_ERR_CTP_BODY_TOO_LARGE')
     return new BodyTooLarge({ sizeMaxBytes: JSON_SIZE_MAX_BYTES });

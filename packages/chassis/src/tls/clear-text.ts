@@ -7,7 +7,7 @@
  * client came to it. Own services call each other on this machine, and peers bring a proof and no token.
  */
 import type { BlockList, Socket } from 'node:net';
-import { TokenInClear } from '@shoal/protocol';
+import { type Problem, TokenInClear, TokenRequired } from '@shoal/protocol';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import {
   clientAddress,
@@ -56,6 +56,16 @@ export function guardClearText(
     void reply.header('cache-control', 'no-store'); // or browsers keep it beyond the certificate
     return reply.redirect(`https://${host}${url}`, 308);
   });
+}
+
+/** A refusal that asks for a token, where one would be refused: else a page would ask a person for it, and send it. */
+export function withoutAsking<E extends Error>(
+  error: E,
+  request: FastifyRequest,
+  { proxies, takesTokens }: ClearText,
+): E | Problem {
+  const asks = error instanceof TokenRequired && !takesTokens && isInClear(request, proxies);
+  return asks ? new TokenInClear({}) : error;
 }
 
 /** Whether others on the network could read this request. */

@@ -84,12 +84,19 @@ describe('a token in clear text', () => {
 
   it('is nothing to those who send none', async () => {
     expect((await ask(app, FAR, {})).status).toBe(200);
-    expect(await ask(app, FAR, {}, { method: 'POST' })).toMatchObject({ status: 401 });
+    expect(await ask(app, '127.0.0.1', {}, { method: 'POST' })).toMatchObject({ status: 401 });
+  });
+
+  it('is not asked for where it would be refused', async () => {
+    const { status, type, headers } = await ask(app, FAR, {}, { method: 'POST' });
+    expect([status, type]).toEqual([403, 'problems/token-in-clear']);
+    expect(headers['www-authenticate']).toBeUndefined();
   });
 
   it('is taken when that was told', async () => {
     const open = serverWith({ takesTokens: true });
     expect((await ask(open, FAR, bearer, { method: 'POST' })).status).toBe(200);
+    expect((await ask(open, FAR, {}, { method: 'POST' })).status).toBe(401);
     await open.close();
   });
 
@@ -129,13 +136,13 @@ describe('a gateway that speaks HTTPS', () => {
     expect(headers['cache-control']).toBe('no-store');
   });
 
-  it('goes on answering this machine, proxies, probes, and writes that need no token', async () => {
+  it('goes on answering this machine, proxies and probes, and tells writers why not', async () => {
     expect((await ask(app, '127.0.0.1', {})).status).toBe(200);
     expect((await ask(app, PROXY, { 'x-forwarded-proto': 'https' })).status).toBe(200);
     expect((await ask(app, PROXY, { 'x-forwarded-for': FAR })).status).toBe(200);
     for (const url of ['/healthz', '/readyz', '/metrics'])
       expect([url, (await ask(app, FAR, {}, { url })).status]).toEqual([url, 200]);
-    expect((await ask(app, FAR, {}, { method: 'POST' })).status).toBe(401);
+    expect((await ask(app, FAR, {}, { method: 'POST' })).status).toBe(403);
   });
 
   it('says that a token came in clear before it sends anybody on', async () => {

@@ -174,14 +174,14 @@ export const TokenWrong = defineProblem({
     'the header Authorization does not hold the token of this peer; it is "Bearer <token>", and the token is the one in the peer\'s setting WRITE_TOKEN, else what "shoal token" prints there',
 });
 
-/** A token came over a network without TLS; it is refused before it is looked at. */
+/** A token came over a network without TLS, and is refused before it is looked at; or one is needed, and would be. */
 export const TokenInClear = defineProblem({
   type: 'problems/token-in-clear',
   title: 'Token in clear text',
   status: 403,
   fields: z.object({}),
   detail: () =>
-    'a token came over plain HTTP, where everybody on the way can read it: call the gateway by https:// (its settings GATEWAY_TLS_CERT_FILE and GATEWAY_TLS_KEY_FILE), or by a proxy in TRUSTED_PROXIES that says X-Forwarded-Proto: https; on a network that nobody else is on, set TOKENS_OVER_HTTP=on at the peer. Make another token if this one may have been read',
+    'tokens are refused over plain HTTP from another machine, as everybody on the way can read them: call the gateway by https:// (its settings GATEWAY_TLS_CERT_FILE and GATEWAY_TLS_KEY_FILE), or by a proxy in TRUSTED_PROXIES that says X-Forwarded-Proto: https; on a network that nobody else is on, set TOKENS_OVER_HTTP=on at the peer. If you sent one just now and others may listen there, make another one',
 });
 
 /** A browser asked on behalf of a page that is not of this peer; such pages may read `/ipfs/` and `/routing/v1/`. */
