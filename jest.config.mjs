@@ -30,7 +30,7 @@ export default {
     {
       ...shared,
       displayName: 'integration',
-      testMatch: ['**/{packages,services}/*/test/integration/*.test.ts'],
+      testMatch: ['**/{packages,services}/*/test/integration/**/*.test.ts'],
       setupFilesAfterEnv: ['<rootDir>/tools/test-timeout.mjs'],
       // Real servers are started, on a machine that may be busy.
       globals: { TEST_TIMEOUT_MS: 60_000 },

@@ -65,18 +65,20 @@ const ROOMS: Readonly<Record<string, { ground: readonly string[]; rooms: readonl
   'packages/swarm': { ground: [], rooms: [] },
   'packages/chassis': {
     ground: [],
-    rooms: ['process', 'redis', 'shares', 'roster', 'tls', 'client', 'http', 'audit'],
+    rooms: ['process', 'redis', 'shares', 'roster', 'tls', 'client', 'access', 'http', 'audit'],
   },
   'packages/sdk': { ground: [], rooms: [] },
   'packages/cli': {
     ground: ['command', 'context', 'failure', 'options'],
     rooms: [
       'terminal',
+      'rights',
       'launch/child',
       'launch',
       'call',
       'files',
       'commands/peers',
+      'commands/members',
       'commands/files',
     ],
   },
@@ -107,9 +109,10 @@ const ROOMS: Readonly<Record<string, { ground: readonly string[]; rooms: readonl
     ],
   },
   'services/discovery': {
-    ground: ['config', 'metrics'],
+    ground: ['config', 'metrics', 'wall-time'],
     rooms: [
       'network',
+      'roster',
       'routing',
       'twins',
       'members',

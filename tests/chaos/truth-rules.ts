@@ -74,7 +74,8 @@ export function faultsOf(
     ) === true
   )
     faults.push('it says that it joins, and was ready for long');
-  if (state === 'unknown' && unanswered.length === 0 && !isJoining)
+  const isAside = causes.some(({ kind }) => kind === 'aside');
+  if (state === 'unknown' && unanswered.length === 0 && !isJoining && !isAside)
     faults.push('unknown because of nobody');
   if (state !== 'unknown' && verifiedAtMs < askedMs - ANSWER_AGE_MAX_MS - SLACK_MS)
     faults.push(`told as of now, ${askedMs - verifiedAtMs} ms later`);

@@ -3,7 +3,7 @@ import PACKAGE from '../package.json' with { type: 'json' };
 import type { Command } from './command.ts';
 import type { Context } from './context.ts';
 import { CommandFailure, EXIT_FAILURE, EXIT_USAGE, UsageError } from './failure.ts';
-import { asTyped, PROGRAM } from './terminal/program-name.ts';
+import { asExplained, PROGRAM } from './terminal/program-name.ts';
 import { StopRequested } from './terminal/watch-stop.ts';
 
 interface Entry {
@@ -22,8 +22,12 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     load: async () => (await import('./commands/peers/swarm.ts')).swarm,
   },
   token: {
-    summary: 'print the token that writes need on a network',
-    load: async () => (await import('./commands/peers/token.ts')).token,
+    summary: 'print a token, or make, check and revoke one with fewer rights',
+    load: async () => (await import('./commands/members/token.ts')).token,
+  },
+  key: {
+    summary: 'replace the swarm key, without a stop',
+    load: async () => (await import('./commands/peers/key.ts')).key,
   },
   add: {
     summary: 'upload files and folders',
@@ -65,6 +69,34 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'list the members of the swarm',
     load: async () => (await import('./commands/peers/peers.ts')).peers,
   },
+  members: {
+    summary: 'list who belongs to the swarm',
+    load: async () => (await import('./commands/members/members.ts')).members,
+  },
+  invite: {
+    summary: 'print a line with which another machine joins',
+    load: async () => (await import('./commands/members/invite.ts')).invite,
+  },
+  join: {
+    summary: 'join a swarm with such a line, and run a peer',
+    load: async () => (await import('./commands/members/join.ts')).join,
+  },
+  remove: {
+    summary: 'shut a member out for good',
+    load: async () => (await import('./commands/members/remove.ts')).remove,
+  },
+  rename: {
+    summary: 'give a member a name',
+    load: async () => (await import('./commands/members/rename.ts')).rename,
+  },
+  owner: {
+    summary: 'let others add and remove members',
+    load: async () => (await import('./commands/members/owner.ts')).owner,
+  },
+  own: {
+    summary: 'give a swarm an owner, and close it to who has its key alone',
+    load: async () => (await import('./commands/members/own.ts')).own,
+  },
   drain: {
     summary: 'hand over what a peer holds, so that it may go',
     load: async () => (await import('./commands/peers/drain.ts')).drain,
@@ -93,7 +125,7 @@ const VERSION_WORDS = ['version', '--version', '-V'];
 /** Runs one command line; answers the exit code. */
 export async function runCli(argv: readonly string[], context: Context): Promise<number> {
   const [name, ...args] = argv;
-  const typed = (text: string) => asTyped(text, context.program ?? PROGRAM);
+  const typed = (text: string) => asExplained(text, context.program ?? PROGRAM);
   const sayVersion = () => {
     context.out(`shoal ${PACKAGE.version}\n`);
     return 0;

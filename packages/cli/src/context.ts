@@ -15,6 +15,11 @@ export interface Context {
   readonly columns?: () => number | undefined;
   /** Columns of the terminal that results go to; undefined when they go elsewhere. */
   readonly resultColumns?: () => number | undefined;
+  /** A token signed with the person's own key, for a peer that wants one; undefined where it is no owner's. */
+  readonly ownerToken?: (
+    peerUrl: string,
+    stop: { readonly signal: AbortSignal },
+  ) => Promise<string | undefined>;
   /** From now on a reader of stdout that leaves does not end the command. */
   readonly outliveReaders?: () => void;
 }

@@ -29,12 +29,17 @@ const context: Context = {
     env: process.env,
     node: process.execPath,
     script: process.argv[1] ?? '',
+    cwd: process.env['INIT_CWD'] ?? process.cwd(),
   }),
   out: (text) => void process.stdout.write(printable(text)),
   err: (text) => void process.stderr.write(printableAfterErase(text)),
   isWatched: process.stderr.isTTY,
   columns: () => process.stderr.columns,
   resultColumns: () => (process.stdout.isTTY ? process.stdout.columns : undefined),
+  ownerToken: async (peerUrl, stop) => {
+    const { makeOwnerToken } = await import('./call/owner-token.ts');
+    return makeOwnerToken(peerUrl, context, stop);
+  },
   outliveReaders: () => {
     endsWithReaders = false;
   },

@@ -116,6 +116,10 @@ describe('shoal stat', () => {
       { kind: 'joining' },
       'the peer was started a moment ago, and has not heard from the others yet',
     ],
+    [
+      { kind: 'aside', gateway: 'http://other.test:7100' },
+      'the peer stands aside, since another process runs under its identity, at http://other.test:7100; ask there',
+    ],
     [{ kind: 'few-peers', count: 2 }, '2 peers can take copies, and it asks for 3'],
     [
       { kind: 'unanswered', peers: [peerId], count: 1 },

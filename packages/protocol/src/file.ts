@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { Origin } from './bounded.ts';
 import { Cid, PeerId, Sha256 } from './cid.ts';
 import { HaveMap } from './have-map.ts';
 
@@ -12,7 +13,7 @@ export type DagKind = z.infer<typeof DagKind>;
 /**
  * The state of a file. `receiving`: still coming in. `safe`: every block has the copies asked for. The
  * rest have fewer: `spreading` is new, and its copies are being made; `reduced` lost some, with a peer
- * that is away or gone, or that could not prove its copies; `limited` has one at every peer there is;
+ * that is away or gone, or that could not prove its copies; `limited` has one at every peer that can take one now;
  * `at-risk` is none of these. `missing`: no peer that is up or expected back has some block. `unknown`: a peer that is up did not
  * answer, so the number is that of its date.
  */
@@ -37,8 +38,9 @@ const causePeers = { peers: z.array(PeerId).max(CAUSE_PEERS_MAX), count: z.int()
  * moment ago. `away`: these peers are down; from `repairFromMs`, by the answering peer's wall clock, new
  * copies are made if one of them stays away. `gone`: these stayed away, and new copies are being made.
  * `unproved`: these said that they hold copies and could not prove it. `few-peers`: it asks for more copies
- * than peers can take. `unanswered`: these are up, and did not answer. `joining`: the peer that answers was
- * started a moment ago, and has not heard from the others yet.
+ * than there are peers that can take one now; one that is away or full can't. `unanswered`: these are up, and did not answer. `joining`: the peer that answers was
+ * started a moment ago, and has not heard from the others yet. `aside`: it keeps out of the swarm, since another
+ * process, at that gateway, was first under its identity.
  */
 export const FileCause = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('new') }),
@@ -48,6 +50,7 @@ export const FileCause = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('few-peers'), count: z.int().nonnegative() }),
   z.object({ kind: z.literal('unanswered'), ...causePeers }),
   z.object({ kind: z.literal('joining') }),
+  z.object({ kind: z.literal('aside'), gateway: Origin }),
 ]);
 export type FileCause = z.infer<typeof FileCause>;
 

@@ -24,6 +24,7 @@ export * from './routes/chunker.ts';
 export * from './routes/discovery.ts';
 export * from './routes/kubo.ts';
 export * from './routes/loops.ts';
+export * from './routes/roster.ts';
 export * from './routes/routing.ts';
 export * from './routes/server.ts';
 export * from './routes/storage.ts';

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { label, Multiaddr, Origin, TimeMs } from './bounded.ts';
 import { PeerId } from './cid.ts';
+import { GivenName } from './rights/roster.ts';
 
 /** The five services of a peer, in the order of their ports (`base + index`). */
 export const SERVICES = ['gateway', 'chunker', 'storage', 'transfer', 'discovery'] as const;
@@ -94,6 +95,8 @@ export const MemberRecord = z.object({
   draining: z.boolean().default(false),
   /** Which run of the peer says so; absent in records of earlier versions. */
   run: PeerRun.optional(),
+  /** Gateway of a twin, another process under its identity; absent when it knows of none, and in earlier versions. */
+  twin: Origin.optional(),
 });
 export type MemberRecord = z.infer<typeof MemberRecord>;
 
@@ -105,10 +108,28 @@ export type MemberRecord = z.infer<typeof MemberRecord>;
 export const MemberState = z.enum(['alive', 'suspect', 'down', 'out']);
 export type MemberState = z.infer<typeof MemberState>;
 
+/** Whether a member can keep what it has: it is up, means to stay, and gives space. */
+export function keepsCopies({
+  state,
+  draining,
+  capacityBytes,
+}: Pick<Member, 'state' | 'draining' | 'capacityBytes'>): boolean {
+  return (state === 'alive' || state === 'suspect') && !draining && capacityBytes > 0;
+}
+
+/** Whether copies can be made at a member now: it can keep them, and is not full. */
+export function takesCopies(
+  member: Pick<Member, 'state' | 'draining' | 'capacityBytes' | 'freeBytes'>,
+): boolean {
+  return keepsCopies(member) && member.freeBytes > 0;
+}
+
 /** A member as one peer sees it. */
 export const Member = MemberRecord.extend({
   state: MemberState,
   isSelf: z.boolean(),
+  /** That people gave it. Absent: people know it by its id. */
+  name: GivenName.optional(),
   /** Milliseconds since the last sign of life; a member signs a new record when its figures change. */
   seenMsAgo: TimeMs,
   /** How long it has been down or out. */

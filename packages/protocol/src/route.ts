@@ -4,12 +4,14 @@
  */
 import type * as z from 'zod';
 import type { Service } from './member.ts';
+import type { PublicRead, Right } from './rights/token.ts';
 
 /**
  * The callers that a route admits. `public`: every client that reaches the port. `peer`: members of the
- * swarm, by TLS. `local`: only the services of this same peer.
+ * swarm, by TLS. `any-peer`: a peer that proves by TLS which one it is, member or not: how a machine joins. `local`: only
+ * the services of this same peer.
  */
-export type Audience = 'public' | 'peer' | 'local';
+export type Audience = 'public' | 'peer' | 'any-peer' | 'local';
 
 /** Marks a body or reply that is plain bytes, streamed, not JSON. */
 export const BYTES = 'bytes';
@@ -43,8 +45,14 @@ export interface Route<
   readonly problemTypes?: readonly string[];
   /** The form of refusals that are JSON, but no problems. */
   readonly refusal?: z.ZodType;
-  /** `always`: nothing is answered without the write token, reads included. Else writes alone may need it. */
+  /** `always`: nothing is answered without a token, reads included, however open the peer is. */
   readonly token?: 'always';
+  /** The right that a public route needs. Default: `read`, `write` or `delete`, by its method. */
+  readonly right?: Right | 'none';
+  /** The kind of read that it is, which an operator may leave open while others need a token. */
+  readonly publicAs?: PublicRead;
+  /** Whether it looks itself whether a token for one file is for this one; else such a token is refused. */
+  readonly checksRoot?: true;
 }
 
 /** A route whose bodies are JSON: what `call` can call and `mount` can mount. */

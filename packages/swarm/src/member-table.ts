@@ -164,6 +164,13 @@ export class MemberTable<S> {
     return isCleared;
   }
 
+  /** It belongs to the swarm no more: nothing is known of it from now on. */
+  remove(peerId: PeerId): boolean {
+    const isKnown = this.#members.delete(peerId);
+    if (isKnown) this.#version += 1;
+    return isKnown;
+  }
+
   /** Lets time do its work; answers whose state changed. */
   tick(nowMs: number): PeerId[] {
     const { ttlMs, suspicionMs } = this.#settings;
@@ -186,9 +193,15 @@ export class MemberTable<S> {
 
   /** Of a member that is down: how long until it counts as out. */
   outInMs(peerId: PeerId, nowMs: number): number | undefined {
+    const outAtMs = this.outAtMs(peerId);
+    return outAtMs === undefined ? undefined : Math.max(0, Math.ceil(outAtMs - nowMs));
+  }
+
+  /** Of a member that is down: when it counts as out. */
+  outAtMs(peerId: PeerId): number | undefined {
     const member = this.#members.get(peerId);
     if (member?.state !== 'down' || member.downAtMs === undefined) return undefined;
-    return Math.max(0, Math.ceil(member.downAtMs + this.#graceOf(member.record) - nowMs));
+    return member.downAtMs + this.#graceOf(member.record);
   }
 
   /** We ourselves stood still this long: nobody may be blamed for the silence. */

@@ -5,7 +5,15 @@
  * Owners form a tree: each was added by one before it, or by the recovery key. Whom an owner stems from may remove it;
  * so of two that remove each other at most one has the right to.
  */
-import type { Genesis, KeyId, MayChange, PeerId, RecordId, RosterRecord } from '@shoal/protocol';
+import {
+  type Genesis,
+  INVITES_PER_MEMBER_MAX,
+  type KeyId,
+  type MayChange,
+  type PeerId,
+  type RecordId,
+  type RosterRecord,
+} from '@shoal/protocol';
 
 /** A record whose signature is that of `by`, and the proof in it that of its invitation. */
 export interface CheckedRecord {
@@ -25,6 +33,8 @@ export interface RosterMember {
   readonly addedBy: KeyId;
   readonly name: string | undefined;
   readonly mayChange: MayChange;
+  /** Whether it may sign invitations itself. */
+  readonly mayInvite: boolean;
   readonly sinceMs: number;
 }
 
@@ -43,8 +53,8 @@ export interface RosterView {
   readonly members: ReadonlyMap<PeerId, RosterMember>;
   readonly removed: ReadonlyMap<PeerId, Removal>;
   readonly invites: ReadonlyMap<KeyId, Invite>;
-  /** By each token's key, the keys that revoked it: the record counts when that is an owner, or a key that its grants come from. */
-  readonly revoked: ReadonlyMap<KeyId, ReadonlySet<KeyId>>;
+  /** Keys of tokens that an owner revoked. */
+  readonly revoked: ReadonlySet<KeyId>;
   /** The records that count; what is in none of these may be forgotten. */
   readonly inForce: ReadonlySet<RecordId>;
 }
@@ -75,7 +85,13 @@ export function readRoster(
   const removed = new Map<PeerId, Removal>();
   for (const { record } of byOwner('remove'))
     if (!removed.has(record.peerId)) removed.set(record.peerId, record);
-  const invites = invitesOf(byOwner('invite'), byOwner('close-invite'));
+  const adds = byOwner('add');
+  const mayInvite = new Set(
+    adds.filter(({ record }) => record.mayInvite === true).map(({ record }) => record.peerId),
+  );
+  const byMember = invitesByMembers(pick(ofSwarm, 'invite'), mayInvite, removed);
+  for (const { id } of byMember) inForce.add(id);
+  const invites = invitesOf([...byOwner('invite'), ...byMember], byOwner('close-invite'));
   const joined = joinsOf(pick(ofSwarm, 'join'), invites, removed);
   for (const { id } of joined) inForce.add(id);
   const names = new Map<PeerId, Of<'name'>>();
@@ -90,23 +106,16 @@ export function readRoster(
     // A peer that was added twice has the rights of both.
     const mayChange = known?.mayChange === 'any' ? 'any' : member.mayChange;
     const name = names.get(peerId)?.name ?? known?.name ?? member.name;
-    members.set(peerId, { ...(known ?? member), name, mayChange });
+    const of = { name, mayChange, mayInvite: mayInvite.has(peerId) };
+    members.set(peerId, { ...(known ?? member), ...of });
   };
-  for (const { record } of byOwner('add'))
+  for (const { record } of adds)
     admit(record.peerId, memberOf(record, record.name, record.mayChange));
   for (const { record } of joined) {
     const mayChange = invites.get(record.invite)?.mayChange ?? 'own';
     admit(record.peerId, memberOf(record, record.name, mayChange));
   }
-  const revoked = new Map<KeyId, Set<KeyId>>();
-  for (const { id, record } of pick(ofSwarm, 'revoke')) {
-    // By whom else: those keys are in the token itself, which is not here.
-    if (owning.wasOwner(record.by) && !owning.isInForce({ id, record })) continue;
-    inForce.add(id);
-    const by = revoked.get(record.token);
-    if (by === undefined) revoked.set(record.token, new Set([record.by]));
-    else by.add(record.by);
-  }
+  const revoked = new Set(byOwner('revoke').map(({ record }) => record.token));
   return {
     swarmId,
     genesis: first.record,
@@ -119,15 +128,12 @@ export function readRoster(
   };
 }
 
-/** Whether a token may no longer be used. @param issuers The keys that signed its grants. */
-export function isRevoked(
-  view: Pick<RosterView, 'revoked' | 'owners'>,
-  token: KeyId,
-  issuers: readonly KeyId[],
-): boolean {
-  const by = view.revoked.get(token);
-  return by !== undefined && [...by].some((key) => issuers.includes(key) || view.owners.has(key));
-}
+/**
+ * Whether a token may no longer be used.
+ * @param keys Its own and those of the tokens that it comes from.
+ */
+export const isRevoked = (view: Pick<RosterView, 'revoked'>, keys: readonly KeyId[]): boolean =>
+  keys.some((key) => view.revoked.has(key));
 
 const EMPTY: RosterView = {
   swarmId: undefined,
@@ -136,7 +142,7 @@ const EMPTY: RosterView = {
   members: new Map(),
   removed: new Map(),
   invites: new Map(),
-  revoked: new Map(),
+  revoked: new Set(),
   inForce: new Set(),
 };
 
@@ -155,7 +161,7 @@ const memberOf = (
   { by, atMs }: { readonly by: KeyId; readonly atMs: number },
   name: string | undefined,
   mayChange: MayChange,
-): RosterMember => ({ addedBy: by, name, mayChange, sinceMs: atMs });
+): RosterMember => ({ addedBy: by, name, mayChange, mayInvite: false, sinceMs: atMs });
 
 /** Owners from the first one down, each after all that it stems from. */
 function ownersOf(records: readonly CheckedRecord[], { record: genesis }: Entry<'genesis'>) {
@@ -205,8 +211,24 @@ function ownersOf(records: readonly CheckedRecord[], { record: genesis }: Entry<
     inForce,
     /** Whether its signer had the right to sign it as an owner. */
     isInForce,
-    wasOwner: (key: KeyId) => key !== genesis.recovery && origins.has(key),
   };
+}
+
+/** Those that a member signed for itself; when it is removed, of those that a removal lets stand the joins need them. */
+function invitesByMembers(
+  invites: readonly Entry<'invite'>[],
+  mayInvite: ReadonlySet<PeerId>,
+  removed: ReadonlyMap<PeerId, Removal>,
+): Entry<'invite'>[] {
+  const counts = new Map<KeyId, number>();
+  return invites.filter(({ id, record: { by, inviter } }) => {
+    if (by !== inviter || !mayInvite.has(by)) return false;
+    const removal = removed.get(by);
+    if (removal !== undefined && !removal.stands.includes(id)) return false;
+    const count = (counts.get(by) ?? 0) + 1;
+    counts.set(by, count);
+    return count <= INVITES_PER_MEMBER_MAX;
+  });
 }
 
 function invitesOf(invites: Entry<'invite'>[], closings: Entry<'close-invite'>[]) {

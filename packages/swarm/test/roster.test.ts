@@ -1,5 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
-import type { KeyId, RecordId, RosterRecord } from '@shoal/protocol';
+import {
+  INVITES_PER_MEMBER_MAX,
+  type KeyId,
+  type RecordId,
+  type RosterRecord,
+} from '@shoal/protocol';
 import * as fc from 'fast-check';
 import {
   type CheckedRecord,
@@ -11,8 +16,8 @@ const SWARM = 'genesis';
 /** Ids are words here, so that a failure can be read. */
 const readRoster = (records: readonly CheckedRecord[], swarm: string) =>
   read(records, swarm as RecordId);
-const isRevoked = (view: ReturnType<typeof read>, token: string, issuers: readonly string[]) =>
-  isTokenRevoked(view, token as KeyId, issuers as readonly KeyId[]);
+const isRevoked = (view: ReturnType<typeof read>, ...keys: string[]) =>
+  isTokenRevoked(view, keys as KeyId[]);
 
 type Content = Readonly<Record<string, unknown>> & { readonly kind: RosterRecord['kind'] };
 
@@ -35,8 +40,8 @@ const addOwner = (by: string, key: string) =>
   signed(`${by} adds owner ${key}`, { kind: 'add-owner', by, key, name: key });
 const removeOwner = (by: string, key: string, stands: string[] = []) =>
   signed(`${by} removes owner ${key}`, { kind: 'remove-owner', by, key, stands });
-const add = (by: string, peerId: string) =>
-  signed(`${by} adds ${peerId}`, { kind: 'add', by, peerId, mayChange: 'own' });
+const add = (by: string, peerId: string, mayInvite = false) =>
+  signed(`${by} adds ${peerId}`, { kind: 'add', by, peerId, mayChange: 'own', mayInvite });
 const remove = (by: string, peerId: string, stands: string[] = []) =>
   signed(`${by} removes ${peerId}`, {
     kind: 'remove',
@@ -115,6 +120,36 @@ describe('invitations', () => {
   });
 });
 
+describe('invitations by a member', () => {
+  const byMember = invite('a', 'code', 'a');
+
+  it('count where an owner let it invite, for itself alone', () => {
+    const joined = join('a', 'code', 'x');
+    expect(membersOf([add('first', 'a', true), byMember, joined])).toEqual(['a', 'x']);
+    expect(membersOf([add('first', 'a'), byMember, joined])).toEqual(['a']);
+    const forOther = [invite('a', 'code', 'b'), join('b', 'code', 'x')];
+    expect(membersOf([add('first', 'a', true), add('first', 'b'), ...forOther])).toEqual([
+      'a',
+      'b',
+    ]);
+  });
+
+  it('fall with it, but for those that stand', () => {
+    const records = [add('first', 'a', true), byMember, join('a', 'code', 'x')];
+    expect(membersOf([...records, remove('first', 'a')])).toEqual([]);
+    const stands = ['a invites by code', 'x joins by code'];
+    expect(membersOf([...records, remove('first', 'a', stands)])).toEqual(['x']);
+  });
+
+  it('are bounded in number', () => {
+    const many = Array.from({ length: INVITES_PER_MEMBER_MAX + 1 }, (_, at) =>
+      invite('a', `code ${at}`, 'a'),
+    );
+    const view = readRoster([genesis, add('first', 'a', true), ...many], SWARM);
+    expect(view.invites.size).toBe(INVITES_PER_MEMBER_MAX);
+  });
+});
+
 describe('owners', () => {
   it('are removed by those that they stem from, and by the recovery key, alone', () => {
     const two = [addOwner('first', 'second')];
@@ -145,12 +180,13 @@ describe('owners', () => {
 describe('tokens', () => {
   const revoke = (by: string) => signed(`${by} revokes`, { kind: 'revoke', by, token: 'token' });
 
-  it('are revoked by an owner or a key that they come from', () => {
-    const by = (key: string, issuers: string[]) =>
-      isRevoked(readRoster([genesis, revoke(key)], SWARM), 'token', issuers);
-    expect(by('first', [])).toBe(true);
-    expect(by('issuer', ['issuer'])).toBe(true);
-    expect(by('stranger', ['issuer'])).toBe(false);
+  it('are revoked by an owner alone, with all that they granted', () => {
+    const view = readRoster([genesis, add('first', 'a'), revoke('first'), revoke('a')], SWARM);
+    expect(isRevoked(view, 'token')).toBe(true);
+    expect(isRevoked(view, 'granted', 'token')).toBe(true);
+    expect(isRevoked(view, 'other')).toBe(false);
+    expect(view.inForce).not.toContain('a revokes');
+    expect(isRevoked(readRoster([genesis, revoke('stranger')], SWARM), 'token')).toBe(false);
   });
 });
 

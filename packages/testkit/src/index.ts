@@ -9,5 +9,6 @@ export * from './random.ts';
 export * from './seeded-bytes.ts';
 export * from './start-peer.ts';
 export * from './start-redis.ts';
+export * from './test-roster.ts';
 export * from './start-swarm.ts';
 export * from './temporary-folder.ts';

@@ -73,13 +73,13 @@ async function addParts(
   { request, query }: AddFormCall,
   lines: Lines<KuboAddEvent>,
   { entriesMax, ...deps }: IntakeDeps & { readonly entriesMax: number },
-  { onPinning, onPinned, ...stop }: PinningStop,
+  { onPinning, onPinned, token, ...stop }: PinningStop,
 ): Promise<void> {
   const onBytes = query.progress
     ? (path: string, sizeBytes: number) => lines.hint({ received: { path, sizeBytes } })
     : undefined;
   await using parts = openParts(request, entriesMax, onBytes, stop);
-  const added = { ...deps, onPinning };
+  const added = { ...deps, onPinning, token };
   const { signal } = stop;
   const one = { isWrapped: query.wrap, entriesMax, deps: added, parts, lines, signal };
   for (let next = await parts.peek(); next !== undefined; next = await parts.peek()) {

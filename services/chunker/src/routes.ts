@@ -40,8 +40,8 @@ export function mountChunker(
     const { request, reply, query } = call;
     const expectedSha256 = statedSha256(request.headers, { isWholeBody: true });
     const wishes = { ...query, name, expectedSha256, attributes, expiresAtMs: expiryOf(query) };
-    const { files } = await take(call, ({ signal, onPinning }) =>
-      upload(rawFile(request, wishes), { ...deps, onPinning }, { signal }),
+    const { files } = await take(call, ({ signal, onPinning, token }) =>
+      upload(rawFile(request, wishes), { ...deps, onPinning, token }, { signal }),
     );
     const [file] = files;
     assert(file !== undefined, 'a raw body is one file');
@@ -55,8 +55,12 @@ export function mountChunker(
     const expectedSha256 = statedSha256(request.headers, { isWholeBody: false });
     const wishes = { ...query, expectedSha256, expiresAtMs: expiryOf(query) };
     const { formFilesMax } = options;
-    const { files } = await take(call, ({ onPinning, ...stop }) =>
-      upload(formFiles(request, wishes, { formFilesMax, ...stop }), { ...deps, onPinning }, stop),
+    const { files } = await take(call, ({ onPinning, token, ...stop }) =>
+      upload(
+        formFiles(request, wishes, { formFilesMax, ...stop }),
+        { ...deps, onPinning, token },
+        stop,
+      ),
     );
     const [file] = files;
     if (file === undefined || files.length > 1) return { files: [...files] };
@@ -68,11 +72,11 @@ export function mountChunker(
     const { directoryFilesMax: entriesMax } = options;
     const { encoded: isEncoded, items: withItems, name, replicas, copies } = query;
     const wishes = { isEncoded, name, replicas, copies, expiresAtMs: expiryOf(query) };
-    const { reply: directory } = await take(call, ({ onPinning, ...stop }) =>
+    const { reply: directory } = await take(call, ({ onPinning, token, ...stop }) =>
       uploadDirectory(
         formEntries(request, wishes, { entriesMax, ...stop }),
         { entriesMax, withItems },
-        { ...deps, onPinning },
+        { ...deps, onPinning, token },
         stop,
       ),
     );

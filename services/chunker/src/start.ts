@@ -9,6 +9,7 @@ import {
   mountLoops,
   auditTokens,
   mountAudit,
+  openAccess,
   openAudit,
   openClearText,
   openClients,
@@ -17,7 +18,7 @@ import {
   isAlive,
   type PeerClient,
   ownHostNames,
-  readWriteToken,
+  watchRosterFile,
 } from '@shoal/chassis';
 import { connectEvents } from '@shoal/chassis/events';
 import { CHUNK_SIZE_BYTES, ServiceUnavailable } from '@shoal/protocol';
@@ -37,6 +38,7 @@ import { startReplicator } from './intake/replicate-jobs.ts';
 import { openResumables } from './resumable/uploads.ts';
 import { createRoom } from './intake/room.ts';
 import { SmallFiles } from './intake/small-files.ts';
+import { createQuota } from './quota.ts';
 import { mountChunker } from './routes.ts';
 import { mountTus } from './tus/routes.ts';
 
@@ -74,6 +76,7 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
       { signal: stop.signal },
     ),
     smallFiles: new SmallFiles({ client, log, stopping: stop.signal }),
+    quota: createQuota({ client }),
     room: createRoom({ client, members, stopping: stop.signal, log }),
     putsMax: config.CHUNKER_PUTS_MAX,
     pinTimeoutMs: config.CHUNKER_PIN_TIMEOUT_MS,
@@ -94,8 +97,9 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
   );
   const resumables = stack.use(await openResumables({ ...resumable, loops }, intake));
 
-  const token = readWriteToken(config);
-  const clients = openClients(config, { token, prover });
+  const { roster } = stack.use(watchRosterFile(config.PEER_DATA_DIR, log));
+  const access = openAccess(config, roster);
+  const clients = openClients(config, { access, prover });
   const audit = stack.use(openAudit(config, 'chunker', { registry, log }));
   const app = createServer({
     service: 'chunker',
@@ -103,7 +107,8 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
     registry,
     whyNotReady: () => whyNotReady(client),
     hostNames: ownHostNames(config),
-    writeToken: token,
+    access,
+    prover,
     clearText: openClearText(config),
     clients,
   });

@@ -31,7 +31,9 @@ describe('a check of a form', () => {
   it.each([
     ['part 2: it ends within its headers', `--${B}\r\n${FILE}\r\n\r\n`],
     ['part 2: it ends within its headers', `--${B}\r\n${FILE}\r\n`],
-    ['part 2: its Content-Disposition is not form-data', part('', 'X: y')],
+    ['part 2: it has no Content-Disposition', part('', 'X: y')],
+    ['part 2: its Content-Disposition is not form-data', part('', 'Content-Disposition: x')],
+    ['part 2: it has no headers, so nothing says what it is', `--${B}\r\n\r\nhello\r\n`],
     ['part 2: its Content-Disposition says "name" twice', part('', `${FILE}; name=b`)],
     ['part 2: one of its headers is not one', part('', 'oops')],
     [
@@ -46,6 +48,34 @@ describe('a check of a form', () => {
   ])('says "%s", in pieces of any size', (fault, second) => {
     const text = `${part('one')}${second}${part('three')}--${B}--\r\n`;
     for (const size of [1, 2, 5, 17, 4096]) expect(check(text, size).faults).toEqual([fault]);
+  });
+
+  it.each([
+    ['raw bytes', 'Content-Disposition: form-data; name="file"; filename="\xff\xfe"', true],
+    ['a lone half of a character', FILE.replace('"x"', '"\xe2\x82"'), true],
+    ['an encoded byte', `${FILE}; filename*=UTF-8''%ff.txt`, true],
+    ['a header beside it', `${FILE.replace('; filename="x"', '')}\r\nX-A: \xff`, false],
+  ])('says that a name is not UTF-8: %s', (_, headers, isNameFault) => {
+    for (const size of [1, 7, 4096]) {
+      const form = createFormCheck(TYPE, LIMITS);
+      const bytes = Buffer.from(`${part('x', headers)}--${B}--\r\n`, 'latin1');
+      const faults: (string | undefined)[] = [];
+      for (let at = 0; at < bytes.length; at += size)
+        faults.push(form.push(bytes.subarray(at, at + size)));
+      expect(faults.filter(Boolean)).toEqual([
+        expect.stringMatching(/^part 1: .*not valid UTF-8$/),
+      ]);
+      expect(form.isNameFault).toBe(isNameFault);
+    }
+  });
+
+  it('takes names of any characters', () => {
+    const names = ['grün', '\ufffd', '\ufeffx', '語'].map((name) =>
+      FILE.replace('"x"', `"${name}"`),
+    );
+    names.push(`${FILE}; filename*=UTF-8''%e2%82%ac`);
+    for (const headers of names)
+      expect(check(`${part('', headers)}--${B}--`, 3)).toEqual({ faults: [], parts: 1 });
   });
 
   it('takes a first boundary only at the start of a line', () => {

@@ -68,8 +68,13 @@ export function createMetrics() {
     }),
     handshakesRefused: new Counter({
       name: 'shoal_discovery_handshakes_refused_total',
-      help: 'Connections that ended in the handshake: the other side speaks another version of the wire (version), or did not prove that it has the swarm key (proof).',
+      help: 'Connections that ended in the handshake: the other side speaks another version of the wire (version), did not prove that it has the swarm key (proof), or is not on the roster (roster).',
       labelNames: ['reason'] as const,
+      registers,
+    }),
+    rosterRecords: new Gauge({
+      name: 'shoal_discovery_roster_records',
+      help: 'Records of the roster that count; 0 in a swarm without an owner.',
       registers,
     }),
     clockAhead: new Gauge({

@@ -3,10 +3,15 @@ import assert from 'node:assert';
 import {
   type Audit,
   callerOf,
+  type CallerRequest,
+  checkAuthor,
   checkChange,
+  checkHash,
   type ConditionalRequest,
   mount,
   type Mounting,
+  type Roster,
+  type TokenRequest,
 } from '@shoal/chassis';
 import {
   type AuditKind,
@@ -31,6 +36,7 @@ import type { Compared } from './pins/compared.ts';
 import type { PinEditor } from './pins/pin-editor.ts';
 import type { PinReader } from './pins/pin-reader.ts';
 import type { Pins } from './pins/pins.ts';
+import type { TokenUse } from './pins/token-use.ts';
 import type { Twins } from './twins/twins.ts';
 import type { Want } from './holders/want.ts';
 
@@ -49,6 +55,10 @@ export function mountRoutes(
     readonly ownClock: OwnClock;
     readonly opinions: Opinions;
     readonly twins: Twins;
+    readonly roster: Pick<Roster, 'view'>;
+    /** Why lists may lack files. */
+    readonly whyIncomplete: () => string | undefined;
+    readonly tokenUse: Pick<TokenUse, 'of'>;
     readonly audit: Audit;
     /** Durable and announced to all members once resolved. */
     readonly setDraining: (isDraining: boolean) => Promise<void>;
@@ -67,6 +77,12 @@ export function mountRoutes(
     return report === undefined ? {} : { twin: report };
   };
   const { self } = mounting;
+  const removed = () => {
+    const removal = deps.roster.view.removed.get(self);
+    if (removal === undefined) return {};
+    const { by, atMs, reason } = removal;
+    return { removed: { by, atMs, ...(reason === undefined ? {} : { reason }) } };
+  };
   const inspectOne = async (pin: Pin, signal: AbortSignal): Promise<FileEntry> => {
     const [entry] = await health.inspect([pin], signal);
     assert(entry !== undefined, 'one file inspected is one answer');
@@ -75,42 +91,54 @@ export function mountRoutes(
 
   mount(mounting, discoveryRoutes.listPeers, async () => {
     const peers = membership.list();
-    return { self, ...survivalIn(peers), clock: clock(), ...twin(), peers };
+    return { self, ...survivalIn(peers), clock: clock(), ...twin(), ...removed(), peers };
   });
   mount(mounting, discoveryRoutes.members, async ({ query, signal }) => {
     await membership.changed(query.after, query.waitMs, signal);
     const members = membership.list();
-    return { version: membership.version(), clock: clock(), ...twin(), members };
+    return { version: membership.version(), clock: clock(), ...twin(), ...removed(), members };
   });
   mount(mounting, discoveryRoutes.meet, async ({ body: { nonce, record }, caller }) => {
     if (caller === self) membership.learn([{ signed: record, ageMs: 0 }], caller);
     return membership.introduce(nonce);
   });
-  mount(mounting, discoveryRoutes.listFiles, ({ query, request, signal }) => {
+  mount(mounting, discoveryRoutes.listFiles, async ({ query, request, signal }) => {
     refuseOffset(request);
-    return query.deleted ? health.listDeleted(query, signal) : health.list(query, signal);
+    const incomplete = deps.whyIncomplete();
+    const list = query.deleted ? health.listDeleted(query, signal) : health.list(query, signal);
+    return { ...(await list), ...(incomplete === undefined ? {} : { incomplete }) };
   });
-  mount(mounting, discoveryRoutes.fileHealth, ({ params, signal }) =>
-    health.examine(params.hash, signal),
-  );
-  const noteFile = (
-    kind: AuditKind,
-    pin: Pin,
-    request: { readonly client: string },
-    detail?: string,
-  ): void => deps.audit.note({ kind, ...callerOf(request), cid: pin.root, name: pin.name, detail });
+  mount(mounting, discoveryRoutes.fileHealth, async ({ params, request, signal }) => {
+    await checkHash(request, params.hash, (root) => reader.findAny(root));
+    return health.examine(params.hash, signal);
+  });
+  const noteFile = (kind: AuditKind, pin: Pin, request: CallerRequest, detail?: string): void =>
+    deps.audit.note({ kind, ...callerOf(request), cid: pin.root, name: pin.name, detail });
+  /** Whether the request's token may change this file. @throws RightMissing, FileNotFound, FileGone */
+  const checkMay = async (
+    request: TokenRequest,
+    hash: FileHash,
+    { signal }: { signal: AbortSignal },
+  ): Promise<void> => {
+    const { token } = request;
+    await checkHash(request, hash, (root) => reader.findAny(root));
+    if (token === undefined || token.may.has('delete')) return;
+    checkAuthor(request, await editor.search(hash, { ask: true, orDeleted: true, signal }));
+  };
   /** A file has one ETag, its CID, whichever hash names it. */
   const checkFile = (request: ConditionalRequest, hash: FileHash): void => {
     const pin = reader.findAny(hash);
     checkChange(request, pin === undefined ? [] : [`"${pin.root}"`]);
   };
   mount(mounting, discoveryRoutes.changeFile, async ({ params, body, request, signal }) => {
+    await checkMay(request, params.hash, { signal });
     checkFile(request, params.hash);
     const pin = await editor.change(params.hash, readChange(body, Date.now()), { signal });
     noteFile('file-changed', pin, request, Object.keys(body).join(', '));
     return inspectOne(pin, signal);
   });
   mount(mounting, discoveryRoutes.removeFile, async ({ params, query, request, signal }) => {
+    await checkMay(request, params.hash, { signal });
     checkFile(request, params.hash);
     const removed = await editor.remove(params.hash, { isForGood: query.now, signal });
     noteFile('file-deleted', removed.pin, request, query.now ? 'for good' : undefined);
@@ -118,6 +146,7 @@ export function mountRoutes(
     return { cid: pin.root, name: pin.name, deletedAtMs, purgeAtMs };
   });
   mount(mounting, discoveryRoutes.undeleteFile, async ({ params, request, signal }) => {
+    await checkMay(request, params.hash, { signal });
     const pin = await editor.undelete(params.hash, { signal });
     noteFile('file-undeleted', pin, request);
     return inspectOne(pin, signal);
@@ -152,6 +181,9 @@ export function mountRoutes(
   }));
   mount(mounting, discoveryRoutes.findPins, async ({ body: { hashes } }) => ({
     pins: hashes.map((hash) => reader.findAny(hash) ?? null),
+  }));
+  mount(mounting, discoveryRoutes.tokenUse, async ({ params }) => ({
+    usedBytes: deps.tokenUse.of(params.token),
   }));
   mount(mounting, discoveryRoutes.getPin, ({ params, query, signal }) =>
     editor.search(params.hash, { ask: query.ask, orDeleted: query.deleted, signal }),

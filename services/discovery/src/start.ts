@@ -15,17 +15,16 @@ import {
   auditRoster,
   auditTokens,
   mountAudit,
+  openAccess,
   openAudit,
   openClearText,
-  watchRosterFile,
   openClients,
   openIdentity,
   openPeerTls,
   openProver,
   ownEndpoints,
   ownHostNames,
-  readSwarmKey,
-  readWriteToken,
+  readSwarmKeys,
   targetAt,
 } from '@shoal/chassis';
 import { connectEvents } from '@shoal/chassis/events';
@@ -51,9 +50,13 @@ import type { Answer, Question } from './network/messages.ts';
 import { numericHost, OwnAddress } from './network/own-address.ts';
 import { createRefusals } from './network/refusals.ts';
 import { createSigner } from './network/signed.ts';
-import { createWire } from './network/wire.ts';
+import { createWire, type Gate } from './network/wire.ts';
 import { createPinReader } from './pins/pin-reader.ts';
 import { startPins } from './pins/start-pins.ts';
+import { Admit } from './roster/admit.ts';
+import { RosterKeeper } from './roster/roster-keeper.ts';
+import { mountRoster } from './roster/roster-routes.ts';
+import { RosterSync } from './roster/roster-sync.ts';
 import { openState } from './state/state.ts';
 import { mountRoutes } from './routes.ts';
 import { createFindBlock } from './routing/is-held.ts';
@@ -62,6 +65,7 @@ import { createOpinions } from './trust/opinions.ts';
 import { Proving } from './trust/proving.ts';
 import { OwnRun, readFormer } from './twins/own-run.ts';
 import { Twins } from './twins/twins.ts';
+import { createWallTime } from './wall-time.ts';
 
 /** The version that peers compare to know whether they understand each other. */
 const VERSION = '0.1.0';
@@ -77,7 +81,7 @@ export async function startDiscovery(
   const ground = await openGround(config, log, stack);
   const { metrics } = ground;
   const audit = stack.use(openAudit(config, 'discovery', { registry: metrics.registry, log }));
-  auditRoster(stack.use(watchRosterFile(config.PEER_DATA_DIR, log)).roster, audit);
+  auditRoster(ground.roster, audit);
   const swarm = createSwarm(ground);
   const files = startFiles(ground, swarm, stack);
   await startNetwork({ ...ground, audit }, swarm, stack);
@@ -102,11 +106,16 @@ async function openGround(
   const identity = openIdentity(join(config.PEER_DATA_DIR, 'identity.key'));
   if (identity.peerId !== self)
     throw new ConfigError(`PEER_ID is ${self}, but the key in PEER_DATA_DIR is ${identity.peerId}`);
-  const swarmKey = readSwarmKey(config.SWARM_KEY_FILE);
-  const prover = openProver(config);
+  const swarmKeys = readSwarmKeys(config.SWARM_KEY_FILE);
   const metrics = createMetrics();
+  const keeper = stack.use(
+    new RosterKeeper({ self, peerDataDir: config.PEER_DATA_DIR, metrics, log }),
+  );
+  const { roster } = keeper;
+  const prover = openProver(config, roster);
   const loops = createLoops({ metrics: metrics.loops, log });
   const clock = () => performance.now();
+  const wallTimeOf = createWallTime({ clock, nowMs: Date.now });
   const refusals = createRefusals({ clock, metrics, log });
   const state = stack.use(
     openState(join(config.PEER_DATA_DIR, 'discovery'), {
@@ -116,38 +125,49 @@ async function openGround(
     }),
   );
   const own = ownEndpoints(config);
-  const tls = openPeerTls(config, log);
+  const tls = openPeerTls(config, log, roster);
   const client = stack.use(createPeerClient({ prover, self, own, tls }));
   return {
     config,
     log,
     self,
     privateKeyRaw: identity.privateKeyRaw,
-    swarmKey,
+    swarmKeys,
     prover,
     tls,
     signer: createSigner(identity.privateKeyRaw),
     metrics,
     loops,
     clock,
+    wallTimeOf,
     refusals,
     state,
     client,
     events: stack.use(connectEvents(config.REDIS_SOCKET, log)),
     producer: stack.use(createProducer('settle', config.REDIS_SOCKET, log)),
-    wire: createWire({ metrics, refusals, log }),
+    keeper,
+    roster,
+    wire: createWire({ metrics, refusals, log, gate: gateOf(keeper) }),
     address: new OwnAddress(config, own),
     storage: stack.use(createOwnStorage({ client, state, log })),
     incarnation: await state.nextIncarnation(Date.now()),
   };
 }
 
+const gateOf = (keeper: RosterKeeper): Gate => ({
+  isOpen: () => keeper.roster.isCompared,
+  admits: (peerId) => keeper.roster.hasMember(peerId) !== false,
+  onOpen: (listener) => keeper.onOpen(listener),
+});
+
 /** The members of the swarm, and what we think of them and of ourselves. */
 export function createSwarm(ground: Ground) {
-  const { config, self, state, client, wire, address, storage, clock, metrics, log } = ground;
+  const { config, self, state, client, wire, address, storage, clock, wallTimeOf, metrics, log } =
+    ground;
   const ownRun = new OwnRun(ground.incarnation);
   const outAfterMs = config.MEMBER_OUT_AFTER_MS;
-  const opinions = createOpinions({ clock, outAfterMs, metrics, log });
+  const opinions = createOpinions({ clock, wallTimeOf, outAfterMs, metrics, log });
+  const rosterSync = new RosterSync(ground);
   const membership = new Membership({
     ...ground,
     run: () => ownRun.read(),
@@ -157,11 +177,13 @@ export function createSwarm(ground: Ground) {
       version: VERSION,
       draining: state.isDraining(),
       ...storage.space(),
+      ...(ownRun.twin === undefined ? {} : { twin: ownRun.twin }),
     }),
     heartbeatMs: config.DISCOVERY_HEARTBEAT_MS,
     pingMs: config.DISCOVERY_PING_MS,
     outAfterMs,
     opinionOf: (peerId) => opinions.of(peerId),
+    compareRoster: (peerId) => rosterSync.compare(peerId),
     losses: () => storage.losses.count,
   });
   opinions.onChange(() => membership.noteOpinion());
@@ -189,6 +211,7 @@ export function createSwarm(ground: Ground) {
     heartbeatMs: () => membership.heartbeatMs(),
     clock,
     nowMs: Date.now,
+    onChange: () => membership.presence.announce(),
     metrics,
     log,
   });
@@ -204,6 +227,7 @@ export function createSwarm(ground: Ground) {
   return {
     ownRun,
     opinions,
+    rosterSync,
     membership,
     members: () => membership.list(),
     twins,
@@ -220,7 +244,7 @@ export function createSwarm(ground: Ground) {
       isOwn: (host, port) => address.isOwn(host, port),
       mdns: config.DISCOVERY_MDNS,
       membership,
-      isAside: () => ownRun.isAside,
+      isAside: () => ownRun.isAside || ground.roster.view.removed.has(self),
       wire,
       log,
     }),
@@ -229,8 +253,9 @@ export function createSwarm(ground: Ground) {
 
 /** Which files are kept, who holds them, whose copies count, and so how safe files are. */
 export function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableStack) {
-  const { config, self, state, client, wire, storage, events, loops, metrics, log } = ground;
-  const { membership, members, opinions, join: joining } = swarm;
+  const { config, self, state, client, wire, storage, events, loops, wallTimeOf, metrics, log } =
+    ground;
+  const { membership, members, opinions, ownRun, join: joining } = swarm;
   const { readHaveMap } = storage;
   const store = state.pins;
   const reader = createPinReader(store);
@@ -271,6 +296,9 @@ export function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableS
     isReachable: ({ isSelf, peerId }: Member) =>
       isSelf || wire.isConnected(peerId) || membership.table.size() > FULL_MESH_MAX,
     isJoining: () => joining.isJoining(),
+    asideFor: () => (ownRun.isAside ? ownRun.twin : undefined),
+    outAtMs: (peerId) => membership.table.outAtMs(peerId),
+    wallTimeOf,
     newForMs: config.MEMBER_OUT_AFTER_MS,
     proving,
     opinions,
@@ -280,13 +308,13 @@ export function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableS
 
 /** Listens for other peers; by now all their requests have handlers. */
 async function startNetwork(
-  { config, privateKeyRaw, swarmKey, wire, address, metrics, log, audit }: Audited,
+  { config, privateKeyRaw, swarmKeys, roster, wire, address, metrics, log, audit }: Audited,
   { membership }: Swarm,
   stack: AsyncDisposableStack,
 ): Promise<void> {
   const engine = await startLibp2p({
     privateKeyRaw,
-    swarmKey,
+    swarmKeys,
     listen: listenAddresses(await numericHost(config.BIND_HOST), config.DISCOVERY_LIBP2P_PORT),
     mdns: config.DISCOVERY_MDNS,
     events: wire.events,
@@ -295,6 +323,7 @@ async function startNetwork(
         .all()
         .filter(({ state: each }) => each === 'alive')
         .map(({ record }) => record.peerId),
+    admits: (peerId) => roster.hasMember(peerId) !== false,
     metrics,
     log,
     onRefused: (refused) => audit.note({ kind: 'handshake-refused', ...refused }),
@@ -315,17 +344,26 @@ async function startServer(
   files: Files,
   stack: AsyncDisposableStack,
 ): Promise<string> {
-  const { config, log, self, prover, tls, client, clock, address, loops, metrics, audit } = ground;
-  const { members, join: joining } = swarm;
-  const token = readWriteToken(config);
-  const clients = openClients(config, { token, prover });
+  const { config, log, self, roster, keeper, prover, tls, client, clock, address, loops, metrics } =
+    ground;
+  const { state, audit } = ground;
+  const { members, join: joining, twins, ownClock } = swarm;
+  const access = openAccess(config, roster);
+  const clients = openClients(config, { access, prover });
   const app = createServer({
     service: 'discovery',
     log,
     registry: metrics.registry,
-    whyNotReady: () => joining.whyNotReady(),
+    // One that was removed calls nobody: it serves what it has.
+    whyNotReady: () => (ground.roster.view.removed.has(self) ? undefined : joining.whyNotReady()),
+    blocker: () => twins.whyAside(),
+    notices: () =>
+      [twins.notice(), ownClock.notice(), state.roomNotice(), keeper.notice()].filter(
+        (each) => each !== undefined,
+      ),
     hostNames: ownHostNames(config),
-    writeToken: token,
+    access,
+    prover,
     clearText: openClearText(config),
     clients,
     peers: tls && {
@@ -341,10 +379,17 @@ async function startServer(
   mountAudit(mounting, 'discovery', audit);
   mountRoutes(mounting, {
     ...swarm,
+    roster: ground.roster,
     ...files,
     audit,
+    whyIncomplete: () => state.roomNotice(),
     setDraining: (isDraining) => swarm.draining.set(isDraining),
     expirySlackMs: config.DISCOVERY_EXPIRY_SLACK_MS,
+  });
+  mountRoster(mounting, {
+    ...ground,
+    ...swarm,
+    admit: new Admit({ ...ground, ...swarm, swarmKey: ground.swarmKeys[0], nowMs: Date.now }),
   });
   const findPin = (root: Cid) => files.reader.find(root);
   const findBlock = stack.use(createFindBlock({ findPin, client, members, clock, metrics, log }));

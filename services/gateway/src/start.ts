@@ -7,12 +7,13 @@ import {
   createServer,
   type Log,
   mountLoops,
+  openAccess,
   openClearText,
   openClients,
   openProver,
   ownEndpoints,
   ownHostNames,
-  readWriteToken,
+  watchRosterFile,
 } from '@shoal/chassis';
 import { mountPeerAudit } from './audit.ts';
 import type { GatewayConfig } from './config.ts';
@@ -38,8 +39,10 @@ export async function startGateway(
   const registry = createRegistry('gateway');
   const metrics = createMetrics(registry);
   const loops = createLoops({ metrics: metrics.loops, log });
-  const writeToken = readWriteToken(config);
-  const clients = openClients(config, { token: writeToken });
+  const { roster } = stack.use(watchRosterFile(config.PEER_DATA_DIR, log));
+  const access = openAccess(config, roster);
+  const prover = openProver(config);
+  const clients = openClients(config, { access });
   const audit = stack.use(openAudit(config, 'gateway', { registry, log }));
   const certificate = stack.use(openCertificate(config, { loops, metrics, log }));
   const app = createServer({
@@ -48,7 +51,8 @@ export async function startGateway(
     registry,
     whyNotReady: () => whyNotReady(origins),
     hostNames: ownHostNames(config),
-    writeToken,
+    access,
+    prover,
     clearText: openClearText(config),
     clients,
     people: certificate?.people,
@@ -68,18 +72,17 @@ export async function startGateway(
       self: config.PEER_ID,
       origins,
       clients,
-      prover: openProver(config),
-      token: writeToken,
+      prover,
+      access,
       ...patience,
       metrics,
     }),
   );
   await mountConsole(app);
-  const prover = openProver(config);
   const mounting = { app, prover, self: config.PEER_ID };
   mountLoops(mounting, 'gateway', loops);
   const client = stack.use(createPeerClient({ prover, self: config.PEER_ID, own: origins }));
-  mountPeerAudit(mounting, { audit, client, token: writeToken });
+  mountPeerAudit(mounting, { audit, client });
   stack.use(
     startEvents(app, {
       redisSocket: config.REDIS_SOCKET,

@@ -12,13 +12,14 @@ import {
   mountLoops,
   auditTokens,
   mountAudit,
+  openAccess,
   openAudit,
   openClearText,
   openPeerTls,
   openProver,
   ownEndpoints,
   ownHostNames,
-  readWriteToken,
+  watchRosterFile,
 } from '@shoal/chassis';
 import type { Cid } from '@shoal/protocol';
 import type { StorageConfig } from './config.ts';
@@ -64,8 +65,9 @@ export async function startStorage(
   watchStore(registry, store);
   const readNode = (cid: Cid) => readNodeFrom(store, cid);
   const listings = createDagListings({ readNode, blocksMax: config.STORAGE_LISTING_BLOCKS_MAX });
-  const prover = openProver(config);
-  const tls = openPeerTls(config, log);
+  const { roster } = stack.use(watchRosterFile(config.PEER_DATA_DIR, log));
+  const prover = openProver(config, roster);
+  const tls = openPeerTls(config, log, roster);
   const client = stack.use(
     createPeerClient({ prover, self: config.PEER_ID, own: ownEndpoints(config), tls }),
   );
@@ -92,6 +94,7 @@ export async function startStorage(
     }),
   );
   const audit = stack.use(openAudit(config, 'storage', { registry, log }));
+  const access = openAccess(config, roster);
   const app = stack.adopt(
     createServer({
       service: 'storage',
@@ -99,7 +102,8 @@ export async function startStorage(
       registry,
       whyNotReady: () => store.whyNotWritable(),
       hostNames: ownHostNames(config),
-      writeToken: readWriteToken(config),
+      access,
+      prover,
       clearText: openClearText(config),
       peers: tls && {
         tls,

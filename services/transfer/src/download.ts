@@ -1,6 +1,11 @@
 /** `GET|HEAD /files/:hash`: a pinned file, by its CID or its sha-256. */
-import { type Call, relativeReference } from '@shoal/chassis';
-import { RangeNotSatisfiable, type transferRoutes, wantsSha256 } from '@shoal/protocol';
+import { type Call, checkHash, relativeReference } from '@shoal/chassis';
+import {
+  type FileHash,
+  RangeNotSatisfiable,
+  type transferRoutes,
+  wantsSha256,
+} from '@shoal/protocol';
 import { linkHeader } from './describe/alternates.ts';
 import { headOf, isYes, rangeOf } from './answer/file-answer.ts';
 import {
@@ -30,7 +35,9 @@ export function createDownload(deps: DownloadDeps): (call: FileCall) => Promise<
   return async (call) => {
     const { params, query, request, reply, signal } = call;
     await deps.sender.send(call, async (flow) => {
-      const pin = await deps.pins.find(params.hash, { signal });
+      const find = (hash: FileHash) => deps.pins.find(hash, { signal });
+      await checkHash(request, params.hash, find);
+      const pin = await find(params.hash);
       if (pin.kind !== 'file') {
         // Its address below /ipfs/: a directory's page, or a DAG's own blocks.
         const path = pin.kind === 'directory' ? `/ipfs/${pin.root}/` : `/ipfs/${pin.root}`;

@@ -11,6 +11,7 @@ import {
   mountLoops,
   auditTokens,
   mountAudit,
+  openAccess,
   openAudit,
   openClearText,
   openClients,
@@ -18,7 +19,7 @@ import {
   openProver,
   ownEndpoints,
   ownHostNames,
-  readWriteToken,
+  watchRosterFile,
 } from '@shoal/chassis';
 import { connectEvents } from '@shoal/chassis/events';
 import { createProducer } from '@shoal/chassis/queue';
@@ -73,8 +74,9 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
   const registry = createRegistry('transfer');
   const metrics = createMetrics(registry);
   const loops = createLoops({ metrics: metrics.loops, log });
-  const prover = openProver(config);
-  const tls = openPeerTls(config, log);
+  const { roster } = stack.use(watchRosterFile(config.PEER_DATA_DIR, log));
+  const prover = openProver(config, roster);
+  const tls = openPeerTls(config, log, roster);
   const client = stack.use(createPeerClient({ prover, self, own: ownEndpoints(config), tls }));
   const socket = config.REDIS_SOCKET;
   const events = stack.use(connectEvents(socket, log));
@@ -161,8 +163,8 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
     if (isStopping) return 'stopping';
     return view.isKnown() ? undefined : 'the member table is not here yet';
   };
-  const token = readWriteToken(config);
-  const clients = openClients(config, { token, prover });
+  const access = openAccess(config, roster);
+  const clients = openClients(config, { access, prover });
   const audit = stack.use(openAudit(config, 'transfer', { registry, log }));
   const app = stack.adopt(
     createServer({
@@ -171,7 +173,8 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
       registry,
       whyNotReady,
       hostNames: ownHostNames(config),
-      writeToken: token,
+      access,
+      prover,
       clearText: openClearText(config),
       clients,
       peers: tls && {

@@ -22,11 +22,18 @@ export interface Caller {
   readonly token?: string | undefined;
 }
 
+/** The parts of a request that say who asks. */
+export interface CallerRequest {
+  readonly client: string;
+  readonly token?: { readonly id: string } | undefined;
+}
+
 /** The client of a request: by the name that shares go by, which is of the client also where the gateway asks for it. */
-export function callerOf({ client }: { readonly client: string }): Caller {
+export function callerOf({ client, token }: CallerRequest): Caller {
   const [address = '', kind] = client.split(' ');
-  if (address === 'peer') return { address: client };
-  return { address, token: kind === 'token' ? OWN_TOKEN : undefined };
+  const isPeer = address === 'peer';
+  const own = kind === 'token' && !isPeer ? OWN_TOKEN : undefined;
+  return { address: isPeer ? client : address, token: token?.id ?? own };
 }
 
 /** Notes tokens of a server's requests, until the audit is disposed; disposing tells what was not told yet. */
@@ -39,7 +46,7 @@ export function auditTokens(
   app.addHook('onError', async (request, _, error) => {
     const type = error instanceof Problem ? error.type : '';
     // One that is missing is no token that somebody tries.
-    if (!/^problems\/token-(?!required)/.test(type)) return;
+    if (!/^problems\/(?:token-(?!required)|right-missing)/.test(type)) return;
     const { address } = callerOf(request);
     audit.note({ kind: 'token-refused', address, detail: type.slice('problems/'.length) });
   });

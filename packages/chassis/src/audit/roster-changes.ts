@@ -21,11 +21,9 @@ export function changesOf(before: RosterView, after: RosterView): AuditNote[] {
     ...owners('owner-added', before, after),
     ...owners('owner-removed', after, before),
     ...inviteChanges(before, after),
-    ...[...after.revoked].flatMap(([token, keys]) =>
-      [...keys]
-        .filter((key) => before.revoked.get(token)?.has(key) !== true)
-        .map((by): AuditNote => ({ kind: 'token-revoked', subject: token, by })),
-    ),
+    ...[...after.revoked]
+      .filter((token) => !before.revoked.has(token))
+      .map((token): AuditNote => ({ kind: 'token-revoked', subject: token })),
   ];
 }
 

@@ -117,6 +117,11 @@ export function createPeerClient(deps: {
           ),
         },
       );
+    if (secure?.tls.membership.isAllowed(peerId) === false)
+      throw new ServiceUnavailable(
+        { service },
+        { cause: new Error(`${peerId} is not on the roster of this swarm`) },
+      );
     return secure;
   };
 

@@ -1,19 +1,19 @@
 /**
- * Which client a request is of, for everything that clients share: its address, and whether it has the write
- * token. A token that isn't ours makes nobody another client, or anyone could be a thousand.
+ * Which client a request is of, for everything that clients share: its address, and whether it has a token of this
+ * peer. A token that isn't ours makes nobody another client, or anyone could be a thousand.
  *
  * The services behind see the gateway's address on every request, so the gateway passes the client's
  * name on, with a proof that only services of this peer can make. A header that clients send under that name
  * is thrown away at the gateway and proves nothing elsewhere.
  */
 import { createHmac, createSecretKey, hkdfSync, timingSafeEqual } from 'node:crypto';
-import { CLIENT_HEADER, clientMessage, type PeerId, PROOF_HEADER } from '@shoal/protocol';
+import { CLIENT_HEADER, clientMessage, type PeerId } from '@shoal/protocol';
 import type { FastifyRequest } from 'fastify';
+import { type Access, isGood, tokenIn } from '../access/access.ts';
+import { provenPeer } from '../access/proven-peer.ts';
 import { addressShare, clientAddress, listNetworks } from '../process/client-address.ts';
 import type { PeerConfig } from '../process/config.ts';
 import { type Prover, readLocalSecret } from '../client/proof.ts';
-import { memberAt } from '../tls/accept.ts';
-import { isSameToken } from './write-token.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -43,7 +43,7 @@ export interface Clients {
 /** @throws ConfigError */
 export function openClients(
   config: Pick<PeerConfig, 'PEER_ID' | 'PEER_DATA_DIR' | 'TRUSTED_PROXIES'>,
-  options: { readonly token: string | undefined; readonly prover?: Prover },
+  options: { readonly access: Pick<Access, 'judge'>; readonly prover?: Prover },
 ): Clients {
   const { PEER_ID: self, PEER_DATA_DIR: folder, TRUSTED_PROXIES: trustedProxies } = config;
   return createClients({ self, localSecret: readLocalSecret(folder), trustedProxies, ...options });
@@ -53,14 +53,15 @@ export function createClients({
   self,
   localSecret,
   trustedProxies,
-  token,
+  access,
   prover,
 }: {
   readonly self: PeerId;
   /** The secret that only the services of this peer know. */
   readonly localSecret: Uint8Array;
   readonly trustedProxies: readonly string[];
-  readonly token: string | undefined;
+  /** Knows a token from a text that anybody may send. */
+  readonly access: Pick<Access, 'judge'>;
   /** Recognises own services, and members on plain HTTP, by their proof; without one it goes by the address. */
   readonly prover?: Prover | undefined;
 }): Clients {
@@ -80,30 +81,20 @@ export function createClients({
     const isProven = given.length === expected.length && timingSafeEqual(given, expected);
     return version === 'v1' && isProven ? client.slice(0, CLIENT_LENGTH_MAX) : undefined;
   };
-  /** A member, or a service of our own; on plain HTTP only where the proof covers all that was sent. */
-  const provenPeer = ({ method, url, headers, socket }: FastifyRequest): string | undefined => {
-    const member = memberAt(socket);
-    if (member !== undefined) return `peer ${member}`;
-    const header = headers[PROOF_HEADER];
-    if (prover === undefined || typeof header !== 'string' || !/^(?:GET|HEAD)$/.test(method))
-      return undefined;
-    try {
-      return `peer ${prover.check(header, { method, path: url })}`;
-    } catch {
-      return undefined; // its route refuses it, or takes no proof at all
-    }
+  const shareOfPeer = (request: FastifyRequest): string | undefined => {
+    const peerId = provenPeer(request, prover);
+    return peerId === undefined ? undefined : `peer ${peerId}`;
   };
 
   return {
     of(request) {
       const { method, url: path, headers, socket } = request;
-      const known = vouchedFor(headers[CLIENT_HEADER], { method, path }) ?? provenPeer(request);
+      const known = vouchedFor(headers[CLIENT_HEADER], { method, path }) ?? shareOfPeer(request);
       if (known !== undefined) return known;
       const forwarded = headers['x-forwarded-for'];
       const forwardedFor = Array.isArray(forwarded) ? forwarded.join(',') : forwarded;
       const address = addressShare(clientAddress(socket.remoteAddress, forwardedFor, proxies));
-      const given = token === undefined ? undefined : tokenIn(headers.authorization);
-      const hasToken = given !== undefined && token !== undefined && isSameToken(given, token);
+      const hasToken = isGood(access.judge(tokenIn(headers.authorization)));
       return hasToken ? `${address} token` : address;
     },
     isPassedOn: ({ method, url: path, headers }) =>
@@ -113,13 +104,4 @@ export function createClients({
       return { [CLIENT_HEADER]: `v1 ${name} ${sign(client, passed).toString('base64url')}` };
     },
   };
-}
-
-/** The token of `Bearer <token>`, or of `Basic <base64 of user:token>`. */
-export function tokenIn(authorization = ''): string | undefined {
-  const [, scheme = '', value = ''] = /^(Bearer|Basic) +(\S+)$/i.exec(authorization) ?? [];
-  if (scheme.toLowerCase() === 'bearer') return value;
-  const text = Buffer.from(value, 'base64').toString('utf8');
-  const colon = text.indexOf(':');
-  return colon < 0 ? undefined : text.slice(colon + 1);
 }

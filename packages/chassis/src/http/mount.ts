@@ -1,7 +1,7 @@
 /**
  * Puts a route of `protocol` on a server. The audience decides what guards the handler: nothing for `public`; for
- * `peer` a TLS connection of a member, or the proof of the request where the prover takes it; the proof of this very
- * peer for `local`.
+ * `peer` a TLS connection of a member, or the proof of the request where the prover takes it; for `any-peer` a TLS
+ * connection of any peer; the proof of this very peer for `local`.
  */
 import {
   BYTES,
@@ -13,10 +13,16 @@ import {
   RequestInvalid,
   type Route,
 } from '@shoal/protocol';
-import type { FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify';
+import type {
+  FastifyContextConfig,
+  FastifyReply,
+  FastifyRequest,
+  RouteHandlerMethod,
+} from 'fastify';
 import * as z from 'zod';
+import { rightOfMethod } from '../access/guard.ts';
 import type { Prover } from '../client/proof.ts';
-import { memberAt } from '../tls/accept.ts';
+import { callerAt, memberAt } from '../tls/accept.ts';
 import type { Server } from './server.ts';
 
 /** The reason that a request's signal gives: nobody waits for the answer any more. */
@@ -104,6 +110,11 @@ export function mountRaw<
     if (audience === 'public') return self;
     const member = memberAt(request.socket);
     if (audience === 'peer' && member !== undefined) return member;
+    if (audience === 'any-peer') {
+      const peer = callerAt(request.socket);
+      if (peer !== undefined) return peer;
+      throw new ProofRefused({ reason: 'it is called by TLS, with the certificate of a peer' });
+    }
     const header = request.headers[PROOF_HEADER];
     const caller = prover.check(typeof header === 'string' ? header : undefined, {
       method: request.method,
@@ -130,10 +141,21 @@ export function mountRaw<
       method: route.method === 'GET' ? ['GET', 'HEAD'] : route.method,
       url: route.path,
       exposeHeadRoute: false,
-      config: { guard: route.audience === 'public' ? 'token' : 'proof', takes: takenBy(route) },
+      config: { ...configOf(route), takes: takenBy(route) },
       handler,
     });
   });
+}
+
+/** The part of a route that the guard looks at; also for those that are mounted in another way. */
+export function configOf({
+  audience,
+  method,
+  right = rightOfMethod(method),
+  publicAs,
+  checksRoot,
+}: Pick<Route, 'audience' | 'method' | 'right' | 'publicAs' | 'checksRoot'>): FastifyContextConfig {
+  return { guard: audience === 'public' ? 'token' : 'proof', right, publicAs, checksRoot };
 }
 
 /** The media types that a route takes, in words for a person. */

@@ -12,6 +12,7 @@ import {
   ProblemBody,
   PROOF_HEADER,
   type Route,
+  rosterRoutes,
   routingRoutes,
   serverRoutes,
   type Service,
@@ -20,6 +21,7 @@ import {
   uploadRoutes,
 } from '@shoal/protocol';
 import * as z from 'zod';
+import { rightOfMethod } from '../access/guard.ts';
 
 const ROUTES: readonly Route[] = [
   chunkerRoutes,
@@ -27,6 +29,7 @@ const ROUTES: readonly Route[] = [
   storageRoutes,
   transferRoutes,
   discoveryRoutes,
+  rosterRoutes,
   routingRoutes,
   gatewayRoutes,
   kuboRoutes,
@@ -43,7 +46,8 @@ const SCHEMES = {
   [TOKEN]: {
     type: 'http',
     scheme: 'bearer',
-    description: 'What writes need, at a peer that has a write token ("shoal token" prints it).',
+    description:
+      'What writes need at a peer that has a token ("shoal token" prints it), and reads where they need one too; or one that an owner of the swarm made, with the right that x-right names.',
   },
   [PASSWORD]: {
     type: 'http',
@@ -92,6 +96,7 @@ function operation(route: Route): Operation {
   return {
     summary: route.summary,
     'x-audience': route.audience,
+    ...(route.audience === 'public' ? { 'x-right': rightOf(route) } : {}),
     security: securityOf(route),
     parameters: [
       ...parameters('path', route.params),
@@ -115,11 +120,14 @@ function operation(route: Route): Operation {
 }
 
 /** The ways to be allowed to ask: each is enough by itself, an empty one lets anybody. */
-function securityOf({ audience, method, token }: Route): readonly Record<string, []>[] {
+function securityOf(route: Route): readonly Record<string, []>[] {
+  const { audience, token } = route;
   if (audience !== 'public') return [{ [PROOF]: [] }];
   if (token === 'always') return [{ [TOKEN]: [] }, { [PASSWORD]: [] }];
-  return /^(?:GET|HEAD|OPTIONS)$/.test(method) ? [] : [{}, { [TOKEN]: [] }];
+  return rightOf(route) === 'none' ? [] : [{}, { [TOKEN]: [] }];
 }
+
+const rightOf = ({ method, right = rightOfMethod(method) }: Route): string => right;
 
 /** As answers to HEAD are. */
 function withoutBodies({ responses, ...rest }: Operation): Operation {

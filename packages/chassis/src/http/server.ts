@@ -22,6 +22,9 @@ import fastify, { type FastifyError, type FastifyInstance, LogController } from 
 import type { Registry } from 'prom-client';
 import type { Log } from '../process/log.ts';
 import { type ClearText, guardClearText, withoutAsking } from '../tls/clear-text.ts';
+import type { Access } from '../access/access.ts';
+import { guardRoutes } from '../access/guard.ts';
+import type { Prover } from '../client/proof.ts';
 import type { Clients } from './clients.ts';
 import { endAfterReading, lingerAfterEarlyAnswers } from './linger.ts';
 import { createRequestHistogram } from '../process/metrics.ts';
@@ -31,7 +34,6 @@ import { type Accepting, acceptPeers } from '../tls/accept.ts';
 import { type AcceptingPeople, acceptPeople } from '../tls/accept-people.ts';
 import { refuseUnknownRoutes } from './unknown-route.ts';
 import { watchConnections } from './watch-connections.ts';
-import { guardWrites } from './write-token.ts';
 
 /** JSON bodies are lists of ids: this is ten times the largest. Past it: 413. */
 const JSON_SIZE_MAX_BYTES = 256 * 1024;
@@ -51,16 +53,25 @@ const PARAM_LENGTH_MAX = 16 * 1024;
  */
 const KEEP_ALIVE_TIMEOUT_MS = 72_000;
 
+/** Probes, and what describes the routes, are there for everybody. */
+const OPEN = { logLevel: 'silent', config: { right: 'none' } } as const;
+
 export interface ServerOptions {
   readonly service: Service;
   readonly log: Log;
   readonly registry: Registry;
   /** Why this service can't serve yet; undefined when it can. */
   readonly whyNotReady: () => Promise<string | undefined> | string | undefined;
+  /** Why it can't serve before a person acts, in a sentence; undefined when waiting may help. */
+  readonly blocker?: (() => string | undefined) | undefined;
+  /** News for a person although it serves, each in a sentence: the launcher says it. */
+  readonly notices?: (() => readonly string[]) | undefined;
   /** Names under which it answers, beside those that are local anyway: see `ownHostNames`. */
   readonly hostNames: readonly string[];
-  /** Required of writes over its public routes; undefined: no token is required. */
-  readonly writeToken?: string | undefined;
+  /** The rule for its public routes; without it they are open. */
+  readonly access?: Access | undefined;
+  /** Recognises own services that read without a token. */
+  readonly prover?: Prover | undefined;
   /** Tells whose requests they are; without it, by the address of the connection. */
   readonly clients?: Clients | undefined;
   /** Lets other peers in by TLS, on the same port; without it TLS is not spoken. */
@@ -81,7 +92,8 @@ export function createServer(options: ServerOptions): Server {
     registry,
     whyNotReady,
     hostNames,
-    writeToken,
+    access,
+    prover,
     clients,
     peers,
     people,
@@ -135,7 +147,7 @@ export function createServer(options: ServerOptions): Server {
   refuseForeignPages(app, hostNames);
   if (clearText !== undefined)
     guardClearText(app, { ...clearText, hasHttps: people !== undefined });
-  if (writeToken !== undefined) guardWrites(app, writeToken);
+  guardRoutes(app, { access, prover });
   refuseUnknownRoutes(app, { maxParamLength: PARAM_LENGTH_MAX });
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'none';
@@ -183,18 +195,21 @@ export function createServer(options: ServerOptions): Server {
         .send(Buffer.from(JSON.stringify(problem.toBody(`urn:request:${request.id}`))))
     );
   });
-  app.get('/healthz', { logLevel: 'silent' }, async () => ({ status: 'alive', service }));
-  app.get('/readyz', { logLevel: 'silent' }, async (_, reply) => {
-    const reason = isStopping ? 'stopping' : await whyNotReady();
+  app.get('/healthz', OPEN, async () => ({ status: 'alive', service }));
+  app.get('/readyz', OPEN, async (_, reply) => {
+    const blocker = isStopping ? undefined : options.blocker?.();
+    const reason = isStopping ? 'stopping' : (blocker ?? (await whyNotReady()));
     if (reason !== undefined) void reply.code(503);
-    return reason === undefined
-      ? { status: 'ready', service }
-      : { status: 'unready', service, reason };
+    const list = options.notices?.() ?? [];
+    const notices = list.length === 0 ? {} : { notices: list };
+    if (reason === undefined) return { status: 'ready', service, ...notices };
+    const needs = blocker === undefined ? {} : { needsPerson: true };
+    return { status: 'unready', service, reason, ...needs, ...notices };
   });
   app.get('/metrics', { logLevel: 'silent' }, async (_, reply) =>
     reply.type(registry.contentType).send(await registry.metrics()),
   );
-  app.get('/openapi.json', { logLevel: 'silent' }, async () => describeRoutes(service));
+  app.get('/openapi.json', OPEN, async () => describeRoutes(service));
   return app;
 }
 

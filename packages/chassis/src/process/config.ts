@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
-import { HOST, PeerId, type Service } from '@shoal/protocol';
+import { HOST, PeerId, PublicRead, type Service } from '@shoal/protocol';
 import * as z from 'zod';
 import { isNetwork } from './client-address.ts';
 
@@ -36,6 +36,22 @@ export const PeerConfig = z.object({
   WRITE_TOKEN_FILE: z.string().optional(),
   /** Whether every client that reaches the ports may write, on a network too, as long as no token is given. */
   WRITE_OPEN: z.stringbool().default(false),
+  /**
+   * Whether everybody may read, or only who has a token with that right: `token` closes downloads, listings, metrics
+   * and events, and then this machine's programs need one too.
+   */
+  READ: z.enum(['open', 'token']).default('open'),
+  /**
+   * Reads that stay open to everybody with READ=token, with commas between: `ipfs` (everything below /ipfs/), `routing`
+   * (/routing/v1), `torrents` (.torrent and .meta4), `files` (downloads by hash, which those two point to).
+   */
+  READ_PUBLIC: z
+    .string()
+    .max(100)
+    .default('')
+    .transform((text) => text.split(',').map((part) => part.trim()))
+    .transform((parts) => parts.filter((part) => part !== ''))
+    .pipe(z.array(PublicRead)),
   /**
    * Whether peers talk to each other by TLS; `off` is for wires that nobody else is on, and must be so at all peers: one
    * that has it on talks plainly to none.
@@ -148,17 +164,31 @@ export function loadConfig<S extends z.ZodObject>(
 export class ConfigError extends Error {}
 
 /**
- * Reads the swarm key: 32 bytes, written as 64 hex digits.
+ * The swarm key, 32 bytes; or, while it is turned, the keys that are valid, of which the first is shown to others.
+ */
+export type SwarmKeys = Uint8Array | readonly [Uint8Array, ...Uint8Array[]];
+
+export const allKeys = (keys: SwarmKeys): readonly [Uint8Array, ...Uint8Array[]] =>
+  keys instanceof Uint8Array ? [keys] : keys;
+
+/**
+ * Reads the swarm key: 32 bytes, written as 64 hex digits; on a second line the other one that is valid.
  * @throws ConfigError
  */
-export function readSwarmKey(file: string): Uint8Array {
+export function readSwarmKeys(file: string): readonly [Uint8Array, ...Uint8Array[]] {
   let text: string;
   try {
     text = readFileSync(file, 'utf8').trim();
   } catch (cause) {
     throw new ConfigError(`SWARM_KEY_FILE: can't read ${file}`, { cause });
   }
-  if (!/^[0-9a-f]{64}$/i.test(text))
-    throw new ConfigError(`SWARM_KEY_FILE: ${file} must hold 64 hex digits`);
-  return Buffer.from(text, 'hex');
+  const [first = '', ...others] = text.split(/\s+/);
+  if (others.length > 1 || ![first, ...others].every((line) => /^[0-9a-f]{64}$/i.test(line)))
+    throw new ConfigError(
+      `SWARM_KEY_FILE: ${file} must hold 64 hex digits, and as many on a second line while the key is turned`,
+    );
+  return [Buffer.from(first, 'hex'), ...others.map((line) => Buffer.from(line, 'hex'))];
 }
+
+/** The key that is shown to others. @throws ConfigError */
+export const readSwarmKey = (file: string): Uint8Array => readSwarmKeys(file)[0];

@@ -39,7 +39,12 @@ export function publicKeyOf(peerId: PeerId): KeyObject | undefined {
   const raw = id.subarray(PEER_ID_PREFIX.length);
   const isEd25519 = PEER_ID_PREFIX.equals(id.subarray(0, PEER_ID_PREFIX.length));
   if (!isEd25519 || raw.length !== KEY_SIZE_BYTES) return undefined;
-  const x = raw.toString('base64url');
+  return publicKeyOfRaw(raw);
+}
+
+/** @param raw 32 bytes */
+export function publicKeyOfRaw(raw: Uint8Array): KeyObject {
+  const x = Buffer.from(raw).toString('base64url');
   return createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
 }
 

@@ -18,11 +18,22 @@ export type RecordDraft = RosterRecord extends infer R
     : never
   : never;
 
+/** The content of a record of a swarm that there is. */
+export type RosterChange = RecordDraft extends infer R
+  ? R extends { swarm: RecordId }
+    ? Omit<R, 'swarm' | 'atMs'>
+    : never
+  : never;
+
 /** Signs as `by`, which the record then names. */
 export function signRecord(draft: RecordDraft, by: KeyPair): SignedRecord {
   const payload = JSON.stringify(RosterRecord.parse({ v: 1, ...draft, by: by.id }));
   return signText('roster', payload, by.privateKey);
 }
+
+/** The same of a change, made now. */
+export const signChange = (change: RosterChange, swarm: RecordId, by: KeyPair): SignedRecord =>
+  signRecord({ ...change, swarm, atMs: Date.now() } as RecordDraft, by); // what it was made from
 
 export const recordIdOf = ({ payload }: Pick<SignedRecord, 'payload'>): RecordId =>
   RecordId.parse(hashOfText(payload));

@@ -7,9 +7,10 @@ import { join } from 'node:path';
 import { ConfigError } from '../process/config.ts';
 import type { Log } from '../process/log.ts';
 import { replaceFile } from '../process/durable-files.ts';
+import { hasComparedMark, MARK_FILE } from './compared-mark.ts';
 import { Roster } from './roster.ts';
 
-const FILE = 'roster.json';
+export const ROSTER_FILE = 'roster.json';
 /** Several changes at once are read as one. Past it: a later change is read by itself. */
 const SETTLE_MS = 20;
 
@@ -19,43 +20,52 @@ const SETTLE_MS = 20;
  */
 export function readRosterFile(peerDataDir: string): Roster {
   const roster = new Roster();
-  readInto(roster, join(peerDataDir, FILE));
+  readInto(roster, join(peerDataDir, ROSTER_FILE));
   return roster;
 }
 
-/** The same, kept up to date until disposed. */
+/** The same, kept up to date until disposed: also whether discovery has compared it. */
 export function watchRosterFile(
   peerDataDir: string,
   log: Pick<Log, 'warn'>,
 ): Disposable & { readonly roster: Roster } {
-  const roster = readRosterFile(peerDataDir);
-  let timer: NodeJS.Timeout | undefined;
+  const roster = new Roster();
+  const file = join(peerDataDir, ROSTER_FILE);
   const read = (): void => {
+    roster.setCompared(hasComparedMark(peerDataDir));
+    readInto(roster, file);
+  };
+  let timer: NodeJS.Timeout | undefined;
+  const readAgain = (): void => {
     timer = undefined;
     try {
-      readInto(roster, join(peerDataDir, FILE));
+      read();
     } catch (err) {
       log.warn({ err }, 'the roster was not read; what was known of it before holds');
     }
   };
   const watcher = watch(peerDataDir, { persistent: false }, (_, name) => {
-    if (name === FILE) timer ??= setTimeout(read, SETTLE_MS).unref();
+    if (name === ROSTER_FILE || name === MARK_FILE)
+      timer ??= setTimeout(readAgain, SETTLE_MS).unref();
   });
   watcher.on('error', (err) => log.warn({ err }, 'the roster is no longer watched'));
-  read(); // it may have changed before the watch began
-  return {
-    roster,
-    [Symbol.dispose]() {
-      watcher.close();
-      clearTimeout(timer);
-    },
+  const close = (): void => {
+    watcher.close();
+    clearTimeout(timer);
   };
+  try {
+    read(); // after the watch has begun, so that no change is missed
+  } catch (error) {
+    close();
+    throw error;
+  }
+  return { roster, [Symbol.dispose]: close };
 }
 
 /** Writes the records that count; they are on disk when it returns. */
 export const saveRoster = (peerDataDir: string, roster: Roster): void =>
   replaceFile(
-    join(peerDataDir, FILE),
+    join(peerDataDir, ROSTER_FILE),
     `${JSON.stringify({ v: 1, records: roster.records() })}\n`,
     0o600,
   );

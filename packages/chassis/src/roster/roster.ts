@@ -20,6 +20,7 @@ export class Roster {
   readonly #listeners = new Set<(view: RosterView) => void>();
   #view: RosterView = readRoster([], undefined);
   #digest: string | undefined;
+  #isCompared = true;
 
   constructor({ recordsMax = ROSTER_RECORDS_MAX }: { readonly recordsMax?: number } = {}) {
     this.#recordsMax = recordsMax;
@@ -39,9 +40,19 @@ export class Roster {
     return this.isClosed ? this.#view.members.has(peerId) : undefined;
   }
 
-  /** Calls back after each change. */
-  onChange(listener: (view: RosterView) => void): void {
+  /** Whether it was compared with a member's since this peer started: see compared-mark.ts. */
+  get isCompared(): boolean {
+    return this.#isCompared || !this.isClosed;
+  }
+
+  setCompared(isCompared: boolean): void {
+    this.#isCompared = isCompared;
+  }
+
+  /** Calls back after each change, until the function that it gives is called. */
+  onChange(listener: (view: RosterView) => void): () => void {
     this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
   }
 
   /** All records that count, in the order of their ids. */

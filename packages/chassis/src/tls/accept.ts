@@ -17,8 +17,13 @@ import { Handshakes } from './handshakes.ts';
 import { exporterOf } from './membership.ts';
 import type { PeerTls } from './peer-tls.ts';
 
-/** The callers of connections by TLS that proved on them that they belong to the swarm. */
+/** The callers of connections by TLS, by the keys of their certificates. */
+const callers = new WeakMap<Socket, PeerId>();
+/** Those of them that belong to the swarm. */
 const members = new WeakMap<Socket, PeerId>();
+
+/** The peer that opened a connection by TLS, member or not; undefined for plain ones. */
+export const callerAt = (socket: Socket): PeerId | undefined => callers.get(socket);
 
 /** The member that opened a connection; undefined for plain ones, and for peers that are none. */
 export const memberAt = (socket: Socket): PeerId | undefined => members.get(socket);
@@ -43,6 +48,11 @@ export function acceptPeers(
     log.warn({ address: host }, sentence);
     onRefused?.({ address: host, detail: outcome });
   });
+  const letIn = new Map<TLSSocket, PeerId>();
+  const unwatch = tls.membership.onChange(() => {
+    for (const [socket, peerId] of letIn) if (!tls.membership.isAllowed(peerId)) socket.destroy();
+  });
+  server.once('close', unwatch);
   const secure = createServer({
     ...tls.serverOptions,
     requestCert: true,
@@ -61,8 +71,19 @@ export function acceptPeers(
       return drop();
     }
     readMemberLine(socket, (proof) => {
-      const isMember = tls.membership.isMember(peerId, proof, exporterOf(socket));
-      if (isMember) members.set(socket, peerId);
+      const { membership } = tls;
+      const isRemoved = membership.isRemoved(peerId);
+      if (isRemoved || membership.isUnsure(peerId)) {
+        handshake.end(isRemoved ? 'removed' : 'unsure');
+        return drop();
+      }
+      const isMember = membership.isMember(peerId, proof, exporterOf(socket));
+      callers.set(socket, peerId);
+      if (isMember) {
+        members.set(socket, peerId);
+        letIn.set(socket, peerId);
+        socket.once('close', () => letIn.delete(socket));
+      }
       handshake.end(isMember ? 'member' : 'stranger');
       socket.off('error', drop);
       split.serve(socket);
@@ -103,7 +124,10 @@ function readMemberLine(socket: TLSSocket, onRead: (proof: string | undefined) =
 /** Those that any port scan leads to are not worth a line. */
 const SENTENCES: Readonly<Partial<Record<HandshakeOutcome, string>>> = {
   stranger:
-    'a peer came by TLS and did not prove that it belongs to the swarm: it has another swarm key, or is none of ours',
+    'a peer came by TLS that does not belong to the swarm: it is not on the roster, or has another swarm key',
+  removed: 'a connection was refused: the peer was removed from the swarm',
+  unsure:
+    'a member was put off: this peer has not compared its roster with another member since it started',
   'no-certificate': 'a connection was refused: it came by TLS without the certificate of a peer',
   crowded: 'a TLS handshake was ended: too many are under way',
 };

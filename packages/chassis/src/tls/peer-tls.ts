@@ -10,9 +10,10 @@ import { join } from 'node:path';
 import { constants } from 'node:crypto';
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
 import type { PeerId } from '@shoal/protocol';
-import { type PeerConfig, readSwarmKey } from '../process/config.ts';
+import { type PeerConfig, readSwarmKeys, type SwarmKeys } from '../process/config.ts';
 import { type Identity, openIdentity, privateKeyOf } from '../process/identity.ts';
 import type { Log } from '../process/log.ts';
+import type { Roster } from '../roster/roster.ts';
 import { createCertificate } from './certificate.ts';
 import { createMembership, type Membership } from './membership.ts';
 
@@ -32,18 +33,20 @@ export interface PeerTls {
 export function openPeerTls(
   config: Pick<PeerConfig, 'PEER_TLS' | 'PEER_DATA_DIR' | 'SWARM_KEY_FILE'>,
   log: Pick<Log, 'warn'>,
+  roster: Roster,
 ): PeerTls | undefined {
   if (config.PEER_TLS === 'off') {
     log.warn('PEER_TLS is off: what this peer and others send each other over HTTP is in clear');
     return undefined;
   }
   const identity = openIdentity(join(config.PEER_DATA_DIR, 'identity.key'));
-  return createPeerTls(identity, readSwarmKey(config.SWARM_KEY_FILE));
+  return createPeerTls(identity, readSwarmKeys(config.SWARM_KEY_FILE), roster);
 }
 
 export function createPeerTls(
   { peerId: self, privateKeyRaw }: Identity,
-  swarmKey: Uint8Array,
+  swarmKeys: SwarmKeys,
+  roster?: Roster,
 ): PeerTls {
   const privateKey = privateKeyOf(privateKeyRaw);
   const options: SecureContextOptions = {
@@ -58,7 +61,7 @@ export function createPeerTls(
   };
   return {
     self,
-    membership: createMembership(swarmKey, self),
+    membership: createMembership(swarmKeys, self, roster),
     serverOptions: { ...options, honorCipherOrder: true },
     context: createSecureContext(options),
   };

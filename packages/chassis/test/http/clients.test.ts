@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { createClients, createProver } from '@shoal/chassis';
+import { createAccess, createClients, createProver, Roster } from '@shoal/chassis';
 import { CLIENT_HEADER, PeerId } from '@shoal/protocol';
 import type { FastifyRequest } from 'fastify';
 import { PeerConfig } from '../../src/process/config.ts';
@@ -9,8 +9,15 @@ const TOKEN = 'a-token-of-this-peer';
 const secret = new Uint8Array(64).fill(1);
 const prover = createProver(new Uint8Array(32), self, secret);
 
+const access = createAccess({
+  ownToken: { text: TOKEN, whenOwned: TOKEN },
+  reads: 'open',
+  publicReads: [],
+  roster: new Roster(),
+});
+
 const clientsOf = (trustedProxies: string[] = [], localSecret = secret) =>
-  createClients({ self, localSecret, trustedProxies, token: TOKEN, prover });
+  createClients({ self, localSecret, trustedProxies, access, prover });
 
 const requestOf = (
   remoteAddress: string,

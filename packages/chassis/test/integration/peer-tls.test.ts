@@ -243,7 +243,7 @@ describe('a stranger', () => {
       answers.push(statusOf(await ask(await dial(service.port, stranger), path)));
     expect(answers).toEqual([200, 401, 401]);
     expect(await service.handshakes('stranger')).toBe(before + 3);
-    expect(service.log().split('did not prove that it belongs')).toHaveLength(2); // once
+    expect(service.log().split('does not belong to the swarm')).toHaveLength(2); // once
   });
 
   it('that has another swarm key is none of the members', async () => {

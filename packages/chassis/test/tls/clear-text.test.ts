@@ -2,7 +2,14 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { ClearText } from '../../src/tls/clear-text.ts';
 import { listNetworks } from '../../src/process/client-address.ts';
-import { createLog, createRegistry, createServer, openClearText } from '../../src/index.ts';
+import {
+  createAccess,
+  createLog,
+  createRegistry,
+  createServer,
+  openClearText,
+  Roster,
+} from '../../src/index.ts';
 
 const TOKEN = 'correct-horse-battery';
 const FAR = '192.0.2.7';
@@ -15,7 +22,12 @@ function serverWith(clearText: Partial<ClearText> = {}, { hasHttps = false } = {
     registry: createRegistry('gateway'),
     whyNotReady: () => undefined,
     hostNames: ['files.team.example'],
-    writeToken: TOKEN,
+    access: createAccess({
+      ownToken: { text: TOKEN, whenOwned: TOKEN },
+      reads: 'open',
+      publicReads: [],
+      roster: new Roster(),
+    }),
     clearText: { proxies: listNetworks(['10.0.0.0/8']), takesTokens: false, ...clearText },
     people: hasHttps ? { tls: {}, onServing: () => {}, handshakes: { inc: () => {} } } : undefined,
   });

@@ -1,4 +1,5 @@
 /** The clients that may write at a peer that is being started, as its services will see it, and the warnings about it. */
+import { join } from 'node:path';
 import { loadConfig, PeerConfig } from '@shoal/chassis/config';
 import { isThisMachine, readWriteToken } from '@shoal/chassis/own-token';
 import type { Context } from '../context.ts';
@@ -6,6 +7,7 @@ import { PROGRAM } from '../terminal/program-name.ts';
 import { shellWord } from '../terminal/shell-word.ts';
 
 const Settings = PeerConfig.pick({
+  READ: true,
   WRITE_TOKEN: true,
   WRITE_TOKEN_FILE: true,
   WRITE_OPEN: true,
@@ -26,7 +28,17 @@ export interface Door {
  * @throws ConfigError before anything is started, when the token that was given is none.
  */
 export function openDoor(
-  { host, keyFile, isOpen }: { host: string; keyFile: string; isOpen: boolean },
+  {
+    host,
+    keyFile,
+    dataDir,
+    isOpen,
+  }: {
+    readonly host: string;
+    readonly keyFile: string;
+    readonly dataDir: string;
+    readonly isOpen: boolean;
+  },
   { env, err, program = PROGRAM }: Pick<Context, 'env' | 'err' | 'program'>,
 ): Door {
   const given = loadConfig(Settings, env);
@@ -46,7 +58,8 @@ export function openDoor(
       'shoal: other machines may read here, and not write: tokens are refused over plain HTTP; give the gateway a certificate (GATEWAY_TLS_CERT_FILE) or a proxy with one (TRUSTED_PROXIES), or set TOKENS_OVER_HTTP=on\n',
     );
   const { WRITE_TOKEN: text, WRITE_TOKEN_FILE: file } = given;
-  const derived = `$(${program} token --key-file ${shellWord(keyFile)})`;
+  const key = keyFile === join(dataDir, 'swarm.key') ? '' : ` --key-file ${shellWord(keyFile)}`;
+  const derived = `$(${program} token --data-dir ${shellWord(dataDir)}${key})`;
   const source = text ? '$WRITE_TOKEN' : file ? `$(cat ${shellWord(file)})` : derived;
   return { curlFlag: `-H "Authorization: Bearer ${source}" `, pageAt };
 }

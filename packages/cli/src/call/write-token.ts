@@ -1,21 +1,35 @@
+/** The token that a person gives to a command. */
 import { readFileSync } from 'node:fs';
 import type { Context } from '../context.ts';
 import { UsageError } from '../failure.ts';
 import { readPath } from '../options.ts';
 
-/** The line of `--help` that every command which writes has. */
-export const TOKEN_USAGE =
-  "  --token-file F     file with the peer's write token (default: SHOAL_TOKEN, when it has one)";
+/** The lines of `--help` that every command which asks a peer has. */
+export const TOKEN_USAGE = `  --token T          token that the peer wants (default: SHOAL_TOKEN; an owner needs none)
+  --token-file F     file that holds it, instead`;
+
+export interface TokenOptions {
+  readonly token?: string;
+  readonly 'token-file'?: string;
+}
 
 /**
- * The write token of the peer that is asked: `--token-file`, then SHOAL_TOKEN.
- * @throws UsageError when the file can't be read, or its content can't go into a header.
+ * The token for the peer that is asked: `--token`, `--token-file`, then SHOAL_TOKEN.
+ * @throws UsageError when the file can't be read, or what is given can't go into a header.
  */
-export function readToken(option: string | undefined, context: Context): string | undefined {
-  const text = option === undefined ? context.env['SHOAL_TOKEN'] : readFile(option, context);
-  if (text === undefined || (text === '' && option === undefined)) return undefined;
-  if (/^[!-~]+$/.test(text)) return text;
-  const source = option === undefined ? 'SHOAL_TOKEN' : option;
+export function readToken(
+  { token: given, 'token-file': file }: TokenOptions,
+  context: Context,
+): string | undefined {
+  if (given !== undefined && file !== undefined)
+    throw new UsageError('give --token or --token-file, not both');
+  const [source, text] =
+    given !== undefined
+      ? ['--token', given]
+      : file !== undefined
+        ? [file, readFile(file, context)]
+        : ['SHOAL_TOKEN', context.env['SHOAL_TOKEN'] || undefined];
+  if (text === undefined || /^[!-~]+$/.test(text)) return text;
   throw new UsageError(`${source} must hold a token: printable characters without spaces`);
 }
 

@@ -4,15 +4,21 @@
  * other download.
  */
 import { randomUUID } from 'node:crypto';
-import { type Stats } from 'node:fs';
+import { constants, open as openFd, type Stats } from 'node:fs';
 import { link, lstat, open, realpath, rename, stat } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
 import { readlink } from 'node:fs/promises';
+import { Socket } from 'node:net';
+import { dirname, join, resolve } from 'node:path';
+import type { Writable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { visibleName } from '@shoal/protocol';
 import { CommandFailure } from '../failure.ts';
 
 /** Links that may follow one another; what Linux takes. Past it: the command fails. */
 const LINKS_MAX = 40;
+/** Time between two looks whether somebody reads a pipe. Past it: one more. */
+const READER_POLL_MS = 100;
 
 /** The path of a new draft beside `path`. */
 export const draftBeside = (path: string): string =>
@@ -23,8 +29,8 @@ export type Target =
   | { readonly kind: 'new'; readonly path: string }
   /** A file to replace: it keeps its mode, and links to it stay links. */
   | { readonly kind: 'file'; readonly path: string; readonly mode: number }
-  /** A device or a pipe: written to as it is. */
-  | { readonly kind: 'stream'; readonly path: string };
+  /** Written to as they are. */
+  | { readonly kind: 'device' | 'pipe'; readonly path: string };
 
 /** How a download to `path` must proceed. @throws CommandFailure when something is there that must stay. */
 export async function findTarget(
@@ -32,19 +38,26 @@ export async function findTarget(
   { isReplaceable }: { isReplaceable: boolean },
 ): Promise<Target> {
   const own = await statOf(lstat(path));
-  if (own === undefined) return { kind: 'new', path };
+  if (own === undefined) {
+    await checkFolder(dirname(path));
+    return { kind: 'new', path };
+  }
   const status = own.isSymbolicLink() ? await statOf(stat(path)) : own;
   if (status !== undefined && !status.isFile() && !status.isDirectory()) {
     if (status.isSocket())
       throw new CommandFailure(`${visibleName(path)} is a socket; choose another -o`);
-    return { kind: 'stream', path };
+    return { kind: status.isFIFO() ? 'pipe' : 'device', path };
   }
   if (status?.isDirectory() === true)
     throw new CommandFailure(
       `${visibleName(path)} is there already, and is a folder; choose another -o`,
     );
   if (!isReplaceable) throw existing(path);
-  if (status === undefined) return { kind: 'new', path: await endOfLinks(path) };
+  if (status === undefined) {
+    const end = await endOfLinks(path);
+    await checkFolder(dirname(end));
+    return { kind: 'new', path: end };
+  }
   return { kind: 'file', path: await realpath(path), mode: status.mode & 0o7777 };
 }
 
@@ -67,6 +80,48 @@ export async function publish(draft: string, target: Target): Promise<void> {
   return rename(draft, path);
 }
 
+/** @throws CommandFailure when nothing can be made there, since it is no folder that is there. */
+export async function checkFolder(folder: string): Promise<void> {
+  const status = await statOf(stat(folder));
+  if (status === undefined)
+    throw new CommandFailure(
+      `there is no folder ${visibleName(folder)}; make it, or choose another -o`,
+    );
+  if (!status.isDirectory())
+    throw new CommandFailure(`${visibleName(folder)} is no folder; choose another -o`);
+}
+
+/** Opens a pipe for writing once somebody reads it; until then it can be stopped. */
+export async function openPipe(
+  path: string,
+  { signal }: { signal: AbortSignal },
+): Promise<Writable> {
+  for (;;) {
+    try {
+      const fd = await promisify(openFd)(path, constants.O_WRONLY | constants.O_NONBLOCK);
+      return new Socket({ fd, readable: false, writable: true });
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code !== 'ENXIO') throw cause;
+    }
+    await sleep(READER_POLL_MS, undefined, { signal }); // opening would wait in a thread that can't be interrupted
+  }
+}
+
+/** A fault of the system in words that name the target, and not the draft, of which nobody knows. */
+export function targetFault(
+  cause: unknown,
+  { draft, path }: { draft: string; path: string },
+): Error {
+  const { code, message } = cause as NodeJS.ErrnoException;
+  if (code === undefined || !message.includes(draft)) return cause as Error; // what was thrown, as it was
+  const folder = visibleName(dirname(path));
+  if (code === 'ENOENT')
+    return new CommandFailure(`there is no folder ${folder} any more`, { cause });
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS')
+    return new CommandFailure(`the folder ${folder} may not be written to`, { cause });
+  return new CommandFailure(message.replaceAll(draft, visibleName(path)), { cause });
+}
+
 export function existing(path: string): CommandFailure {
   return new CommandFailure(
     `${visibleName(path)} is there already; replace it with -f, or choose -o`,
@@ -78,7 +133,7 @@ async function statOf(asked: Promise<Stats>): Promise<Stats | undefined> {
     return await asked;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') return undefined;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
     throw error;
   }
 }

@@ -1,5 +1,7 @@
 /** The state of a file, and why, in words for a person. */
 import type { FileCause, FileState } from '@shoal/protocol';
+import { visibleName } from '@shoal/protocol';
+import type { Context } from '../context.ts';
 import { formatMoment, plural, shortPeerId } from '../terminal/format.ts';
 
 /** The fields on copies that every answer about a file has. */
@@ -33,6 +35,8 @@ export function whyText({ causes, replicas, verifiedAtMs }: Stood, nowMs: number
           return `${plural(cause.count, 'peer')} can take copies, and it asks for ${replicas}`;
         case 'joining':
           return 'the peer was started a moment ago, and has not heard from the others yet';
+        case 'aside':
+          return `the peer stands aside, since another process runs under its identity, at ${cause.gateway}; ask there`;
         case 'unanswered': {
           const date =
             verifiedAtMs === undefined
@@ -43,6 +47,17 @@ export function whyText({ causes, replicas, verifiedAtMs }: Stood, nowMs: number
       }
     })
     .join('; ');
+}
+
+/**
+ * Says that fewer copies can be kept than were just asked for, also to a script: without that a command that did not
+ * do all of its task looks as if it had. A person who watches reads the whole state, which says it too.
+ */
+export function sayShortage(file: Stood & { readonly name: string }, context: Context): void {
+  const causes = file.causes.filter(({ kind }) => kind === 'few-peers');
+  if (causes.length === 0 || context.isWatched) return;
+  const why = whyText({ ...file, causes }, Date.now());
+  context.err(`shoal: ${visibleName(file.name)}: ${why}\n`);
 }
 
 function peersOf({ peers: [first], count }: { peers: readonly string[]; count: number }): string {

@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import { visibleName } from '@shoal/protocol';
 import { type Client, connectionFailure } from '../call/client.ts';
 import type { Context } from '../context.ts';
-import { draftBeside } from './draft.ts';
+import { draftBeside, targetFault } from './draft.ts';
 import { CommandFailure } from '../failure.ts';
 import { formatBytes, plural } from '../terminal/format.ts';
 import { startProgress } from '../terminal/progress.ts';
@@ -45,13 +45,18 @@ export async function getFolder(
       if (cause instanceof CommandFailure) throw cause;
       const { syscall, message } = cause as NodeJS.ErrnoException;
       if (['open', 'write', 'mkdir', 'symlink', 'chmod', 'lutime', 'fsync'].includes(syscall ?? ''))
-        throw new CommandFailure(`can't write the folder: ${message}`, { cause });
+        throw new CommandFailure(
+          `can't write the folder: ${message.replaceAll(draft, visibleName(path))}`,
+          { cause },
+        );
       throw connectionFailure(client.peerUrl, cause);
     });
     await refuseExisting(path);
     await rename(draft, path).catch((cause: unknown) => {
       const { code = '' } = cause as NodeJS.ErrnoException;
-      throw ['EEXIST', 'ENOTEMPTY', 'ENOTDIR'].includes(code) ? existing(path) : cause;
+      throw ['EEXIST', 'ENOTEMPTY', 'ENOTDIR'].includes(code)
+        ? existing(path)
+        : targetFault(cause, { draft, path });
     });
     if (isJson) context.out(`${JSON.stringify({ path, cid, ...written })}\n`);
     else if (context.isWatched)

@@ -29,7 +29,8 @@ export function readExpiry(text: string | undefined, nowMs: number): string | nu
   return new Date(atMs).toISOString();
 }
 
-function spanMs(text: string): number | undefined {
+/** A time as people write it, in milliseconds; undefined for what is none. */
+export function spanMs(text: string): number | undefined {
   const [, count, unit = ''] = SPAN.exec(text) ?? [];
   return count === undefined ? undefined : Number(count) * (UNITS_MS[unit] ?? 0);
 }

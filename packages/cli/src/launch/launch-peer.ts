@@ -35,6 +35,8 @@ export interface LaunchedPeer extends AsyncDisposable {
   readonly origins: Readonly<Record<Service, string>>;
   /** `host:port` that other peers can give as a seed. */
   readonly libp2p: string;
+  /** Why it takes no part before a person acts; undefined when it does. */
+  readonly heldUpBy?: string | undefined;
   /** The processes that run now. */
   readonly pids: () => Readonly<Record<ProcessName, number | undefined>>;
 }
@@ -46,10 +48,10 @@ export interface OpenedPeer extends LaunchedPeer {
   /** Starts its processes, once; a peer that was revived before that runs already. @throws CommandFailure without Redis. */
   start(options: { signal: AbortSignal }): Promise<void>;
   /**
-   * Resolves when all services can serve.
+   * Resolves when all services can serve, or wait for a person alone: then with what one must know, which was said.
    * @throws SlowStart when for `patienceMs` no other service became ready; CommandFailure when one of them never will.
    */
-  untilReady(options: { patienceMs?: number; signal: AbortSignal }): Promise<void>;
+  untilReady(options: { patienceMs?: number; signal: AbortSignal }): Promise<string | undefined>;
   /** Ends its processes, in order; it can be revived. */
   putDown(): Promise<void>;
   /** Starts it again when it is down. @throws CommandFailure when it is not, or does not become ready. */
@@ -57,7 +59,7 @@ export interface OpenedPeer extends LaunchedPeer {
 }
 
 /**
- * Starts a peer and waits until all its services can serve.
+ * Starts a peer and waits until all its services can serve, or wait for a person alone.
  * @throws CommandFailure when a port, the data folder or a program is not to be had, or when a
  *   service does not become ready.
  */
@@ -69,9 +71,9 @@ export async function launchPeer(
   await using starting = new AsyncDisposableStack();
   const peer = starting.use(await openPeer(plan, deps));
   await peer.start(options);
-  await peer.untilReady(options);
+  const heldUpBy = await peer.untilReady(options);
   const running = starting.move();
-  return { ...peer, [Symbol.asyncDispose]: () => running.disposeAsync() };
+  return { ...peer, heldUpBy, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
 /**
@@ -109,7 +111,7 @@ export async function openPeer(plan: PeerPlan, deps: LaunchDeps): Promise<Opened
     signal,
   }) => {
     if (processes === undefined) throw new CommandFailure(`${label} is down`);
-    await processes.untilReady({
+    return processes.untilReady({
       patienceMs: ms,
       signal: AbortSignal.any([signal, closing.signal]),
     });

@@ -17,6 +17,7 @@ import { CommandFailure } from '../failure.ts';
 import { lastWords } from './child/last-words.ts';
 import { openLogFile, readTail } from './child/log-file.ts';
 import { ask } from './ask.ts';
+import { blockerIn, watchNotices } from './notices.ts';
 import type { DescribedPeer, PeerPlan } from './peer-plan.ts';
 import { programOf } from './programs.ts';
 import { spawnRedis, waitForRedis } from './redis-server.ts';
@@ -61,6 +62,8 @@ export interface LaunchDeps {
 /** Names of a peer's processes, as in the line of `--json`. */
 export type ProcessName = Service | 'redis';
 
+/** Of what a service says why it is not ready. Past it: left out. */
+const REASON_SHOWN_CHARS = 300;
 /** Lines of a process that are kept to say why it ended, where none are in a file. Past it: the older ones go. */
 const LINES_KEPT_MAX = 50;
 
@@ -72,10 +75,10 @@ export interface PeerProcesses extends AsyncDisposable {
   /** All of it was killed, and is left so. */
   readonly isDown: () => boolean;
   /**
-   * Resolves when all services can serve.
+   * Resolves when all services can serve, or wait for a person alone: then with what one must know, which was said.
    * @throws SlowStart when for `patienceMs` no other service became ready; CommandFailure when one of them never will.
    */
-  untilReady(options: { patienceMs: number; signal: AbortSignal }): Promise<void>;
+  untilReady(options: { patienceMs: number; signal: AbortSignal }): Promise<string | undefined>;
 }
 
 /** Starts Redis, then the services; they are restarted when they crash. */
@@ -159,6 +162,7 @@ export async function startProcesses(
   const services = START_ORDER.map(
     (service) => [service, one ?? addNode(service, mainOf(service))] as const,
   );
+  const watching = starting.use(new DisposableStack());
   const running = starting.move();
   return {
     pids: () =>
@@ -170,17 +174,24 @@ export async function startProcesses(
       const failure = () =>
         services.map(([, child]) => failureOf(child)).find((each) => each !== undefined);
       // One after another, as they depend on each other: a gateway that is asked asks all others.
+      let heldUpBy: string | undefined;
       for (const [service, child] of services) {
         const deadlineMs = performance.now() + patienceMs;
         const at = { origin: origins[service], label, dataDir, deadlineMs, failure };
-        await untilReady(child, at, { signal });
+        const blocker = await untilReady(child, at, { signal });
+        if (blocker !== undefined) say(blocker);
+        heldUpBy ??= blocker;
       }
+      const known = heldUpBy === undefined ? [] : [heldUpBy];
+      if (!hasServed) watching.use(watchNotices(origins.discovery, say, { known }));
       hasServed = true;
+      return heldUpBy;
     },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }
 
+/** Resolves when a service is ready, or to the reason why it will not be before a person acts. */
 async function untilReady(
   child: Supervised,
   {
@@ -198,13 +209,15 @@ async function untilReady(
     readonly failure: () => CommandFailure | undefined;
   },
   { signal }: { signal: AbortSignal },
-): Promise<void> {
+): Promise<string | undefined> {
   let reason = 'it does not answer';
   for (;;) {
     signal.throwIfAborted();
     const answer = await probe(`${origin}/readyz`, { signal });
-    if (answer === true && child.pid !== undefined) return;
-    if (typeof answer === 'string') reason = answer;
+    if (answer === true && child.pid !== undefined) return undefined;
+    const blocker = typeof answer === 'string' ? blockerIn(answer) : undefined;
+    if (blocker !== undefined) return blocker;
+    if (typeof answer === 'string') reason = answer.slice(0, REASON_SHOWN_CHARS);
     const failed = failure();
     if (failed !== undefined) throw failed;
     const path = logPath(dataDir, child.name);
@@ -224,7 +237,7 @@ async function probe(
   const either = AbortSignal.any([signal, AbortSignal.timeout(PROBE_TIMEOUT_MS)]);
   try {
     const { status, text } = await ask(url, { signal: either });
-    return status === 200 ? true : text.slice(0, 300);
+    return status === 200 ? true : text;
   } catch {
     signal.throwIfAborted();
     return undefined; // not listening yet

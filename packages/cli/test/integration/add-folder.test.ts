@@ -1,10 +1,14 @@
 /** Uploads against a stand-in for a gateway: what is sent, what is said, and the exit code. */
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, constants, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from '@jest/globals';
 import { runCli } from '../../src/cli.ts';
 
@@ -144,3 +148,70 @@ it('refuses a name that lists can not show before anything is sent', async () =>
   expect(err).toMatch(/path separator.*--name/);
   expect((await add('back\\slash', '--name', 'plain')).exitCode).toBe(0);
 });
+
+it('refuses devices and sockets that are named, sends nothing, and goes on to the next', async () => {
+  const socket = createSocket().listen(join(folder, 'socket'));
+  await once(socket, 'listening');
+  const { exitCode, out, err } = await add('/dev/null', '/dev/zero', 'socket', 'f/good');
+  socket.close();
+  expect([exitCode, out]).toEqual([1, expect.stringContaining(CID)]);
+  expect(err).toMatch(
+    /\/dev\/null: it is a device.*\n.*\/dev\/zero: it is a device.*\n.*it is a socket/,
+  );
+  expect(sent.map(({ body }) => body)).toEqual(['good bytes']);
+});
+
+it('sends what comes out of a pipe to its end', async () => {
+  execFileSync('mkfifo', [join(folder, 'pipe')]);
+  const adding = add('pipe', '--name', 'x');
+  await writeInto(join(folder, 'pipe'), async (pipe) => {
+    await pipe.write('first, ');
+    await pipe.write('last');
+  });
+  expect(await adding).toMatchObject({ exitCode: 0, err: '' });
+  expect(sent).toEqual([{ url: '/files?name=x', body: 'first, last' }]);
+});
+
+it.each(['a pipe without a word', 'more on standard input'])(
+  'ends at once when it is stopped while it waits for %s',
+  async (what) => {
+    const isPipe = what.startsWith('a pipe');
+    execFileSync('mkfifo', [join(folder, 'pipe')]);
+    const asked = once(server, 'request');
+    const words = isPipe ? ['pipe'] : ['-', '--name', 'x'];
+    const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+    const command = spawn(process.execPath, [main, 'add', ...words, '--peer', peer], {
+      cwd: folder,
+      env: {},
+      stdio: ['pipe', 'ignore', 'pipe'],
+    });
+    command.stdin.write('some'); // with it the request begins
+    let err = '';
+    command.stderr.on('data', (piece: Buffer) => (err += piece.toString()));
+    const ended = once(command, 'close');
+    const stop = async () => {
+      if (!isPipe) await asked;
+      command.kill('SIGTERM');
+      expect(await ended).toEqual([1, null]); // by itself, and not killed
+    };
+    await (isPipe ? writeInto(join(folder, 'pipe'), stop) : stop());
+    expect(err).toBe('shoal add: stopped\n');
+  },
+);
+
+/** Holds the writing end of a pipe, once somebody reads it. */
+async function writeInto(
+  path: string,
+  use: (pipe: Awaited<ReturnType<typeof open>>) => Promise<unknown>,
+): Promise<void> {
+  for (;;) {
+    try {
+      await using pipe = await open(path, constants.O_WRONLY | constants.O_NONBLOCK);
+      await use(pipe);
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENXIO') throw error;
+    }
+    await sleep(20); // nobody reads it yet
+  }
+}

@@ -15,7 +15,7 @@ function open(host: string, { isOpen = false, env = {} } = {}) {
   let err = '';
   const keyFile = join(folder, 'the swarm.key');
   const { curlFlag, pageAt } = openDoor(
-    { host, keyFile, isOpen },
+    { host, keyFile, dataDir: folder, isOpen },
     { env, err: (text) => void (err += text) },
   );
   return { curlFlag, pageAt, err };
@@ -31,7 +31,7 @@ describe('who may write at a peer that is started', () => {
     const { curlFlag, err } = open('0.0.0.0', { env: { TOKENS_OVER_HTTP: 'on' } });
     expect(err).toBe('');
     expect(curlFlag).toBe(
-      `-H "Authorization: Bearer $(shoal token --key-file '${folder}/the swarm.key')" `,
+      `-H "Authorization: Bearer $(shoal token --data-dir ${folder} --key-file '${folder}/the swarm.key')" `,
     );
   });
 

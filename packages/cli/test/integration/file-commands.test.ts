@@ -168,6 +168,15 @@ describe('commands about files and upkeep', () => {
     }
   });
 
+  it('ls says that the list of a peer without room may lack files, and its JSON too', async () => {
+    const reply = { total: 1, files: [ENTRY], incomplete: 'the disk is full' };
+    answers['GET /files?limit=1000'] = [reply];
+    const said = 'shoal: the list may lack files: the disk is full\n';
+    expect(await shoal('ls')).toMatchObject({ exitCode: 0, err: said });
+    const { out, err } = await shoal('ls', '--json');
+    expect([JSON.parse(out), err]).toEqual([reply, said]);
+  });
+
   it('rm and what it says to type name the command line as it is called', async () => {
     answers[`DELETE /files/${CID}`] = [
       { cid: CID, name: 'a.txt', deletedAtMs: 1, purgeAtMs: Date.now() },
@@ -235,6 +244,22 @@ describe('commands about files and upkeep', () => {
     const { out } = await shoal('set', CID, '--name', 'b.txt', '--expires', 'never', '--json');
     expect(JSON.parse(asked[1]?.body ?? '')).toEqual({ name: 'b.txt', expiresAt: null });
     expect(JSON.parse(out)).toEqual(ENTRY);
+  });
+
+  it('says, also to a script, that fewer copies can be kept than a command asks for', async () => {
+    const few = {
+      ...ENTRY,
+      replicas: 9,
+      causes: [{ kind: 'new' }, { kind: 'few-peers', count: 3 }],
+    };
+    const said = 'shoal: a.txt: 3 peers can take copies, and it asks for 9\n';
+    answers[`PATCH /files/${CID}`] = [few];
+    const set = await shoal('set', CID, '--replicas', '9');
+    expect(set).toEqual({ exitCode: 0, out: '', err: said });
+    expect((await shoal('set', CID, '--name', 'b.txt')).err).toBe('');
+    answers['POST /pins'] = [{ ...few, url: `/files/${CID}` }];
+    expect((await shoal('pin', CID, '--replicas', '9')).err).toBe(said);
+    expect((await shoal('pin', CID)).err).toBe('');
   });
 
   it('stat prints the facts, or the answer as it is', async () => {

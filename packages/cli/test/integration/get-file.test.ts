@@ -20,6 +20,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from '@jest/globals';
 import { runCli } from '../../src/cli.ts';
+import { openPipe, targetFault } from '../../src/files/draft.ts';
 
 const A = randomBytes(3_000_000);
 const B = randomBytes(3_000_000);
@@ -121,6 +122,53 @@ it('never replaces a folder', async () => {
   mkdirSync(at('sub'));
   expect((await get(A, '-o', 'sub', '-f')).err).toMatch(/is a folder/);
   expect(readdirSync(folder)).toEqual(['sub']);
+});
+
+it.each([
+  [
+    'a folder that is not there',
+    'no/a.bin',
+    /^shoal: there is no folder \S*\/no; make it, or choose another -o\n$/,
+  ],
+  [
+    'a file in the place of a folder',
+    'file/a.bin',
+    /^shoal: \S*\/file is no folder; choose another -o\n$/,
+  ],
+  ['a link into a folder that is not there', 'link', /^shoal: there is no folder \S*\/no; /],
+])('names what is wrong with %s', async (_, output, said) => {
+  writeFileSync(at('file'), 'mine');
+  symlinkSync('no/there', at('link'));
+  const before = readdirSync(folder);
+  for (const force of [[], ['-f']]) {
+    if (output === 'link' && force.length === 0) continue; // there already
+    const { exitCode, err } = await get(A, '-o', output, ...force);
+    expect(exitCode).toBe(1);
+    expect(err).toMatch(said);
+  }
+  expect(readdirSync(folder)).toEqual(before);
+});
+
+it('names no draft in what the system says of a folder', () => {
+  const draft = '/x/.shoal-1.part';
+  const said = (code: string) => {
+    const cause = Object.assign(new Error(`${code}: it says, open '${draft}'`), { code });
+    return targetFault(cause, { draft, path: '/x/a.bin' }).message;
+  };
+  expect(['ENOENT', 'EACCES', 'EROFS', 'ENAMETOOLONG'].map(said)).toEqual([
+    'there is no folder /x any more',
+    'the folder /x may not be written to',
+    'the folder /x may not be written to',
+    "ENAMETOOLONG: it says, open '/x/a.bin'",
+  ]);
+});
+
+it('can be stopped while nobody reads the pipe', async () => {
+  execFileSync('mkfifo', [at('pipe')]);
+  const stop = new AbortController();
+  const opening = openPipe(at('pipe'), stop);
+  stop.abort(new Error('stopped'));
+  await expect(opening).rejects.toThrow(/stopped|abort/i);
 });
 
 it('writes into a pipe or a device, which stays what it is', async () => {

@@ -1,5 +1,6 @@
 import { mkdir, mkdtemp, readFile, rm, stat, statfs, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { createServer as createHttpServer } from 'node:http';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { randomInt } from 'node:crypto';
@@ -10,7 +11,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { type Service, SERVICES } from '@shoal/protocol';
-import { type LaunchDeps, launchPeer } from '../../src/launch/launch-peer.ts';
+import { type LaunchDeps, launchPeer, READY_TIMEOUT_MS } from '../../src/launch/launch-peer.ts';
+import { watchNotices } from '../../src/launch/notices.ts';
 import type { PeerPlan } from '../../src/launch/peer-plan.ts';
 import { arePortsFree, portsOf } from '../../src/launch/ports.ts';
 import { askForRevival } from '../../src/launch/revival.ts';
@@ -87,6 +89,38 @@ describe('launchPeer', () => {
     await first[Symbol.asyncDispose]();
     await using second = await launchPeer(plan, deps, { signal });
     expect(second.peerId).toBe(first.peerId);
+  });
+
+  it('waits no longer, and gives the reason, when a service says that a person must act', async () => {
+    await writeFile(
+      join(folder, 'mains', 'discovery.mjs'),
+      `import { runIdle } from ${JSON.stringify(idleService)};
+await runIdle('discovery', process.env, () => 'not yet', { blocker: () => 'a twin is at x' });\n`,
+    );
+    const startedMs = performance.now();
+    await using peer = await launchPeer(plan, deps, { signal });
+    expect(peer.heldUpBy).toBe('a twin is at x');
+    expect(said).toEqual(['peer 1: a twin is at x']);
+    expect((await fetch(`${peer.origins.transfer}/readyz`)).status).toBe(200);
+    expect(performance.now() - startedMs).toBeLessThan(READY_TIMEOUT_MS);
+  });
+
+  it('says what a service wants a person to know, when it begins and when it is over', async () => {
+    const answers: object[] = [];
+    const server = createHttpServer((_, response) => {
+      const answer = answers.length > 1 ? answers.shift() : answers[0];
+      if (answer === undefined) return response.destroy();
+      return response.end(JSON.stringify(answer));
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const [one, both] = [{ notices: ['a: do x'] }, { notices: ['a: do x', 'b'] }];
+    answers.push(one, one, { other: 1 }, both, both, { notices: ['end'] });
+    const options = { known: ['a: do x'], everyMs: 5 };
+    using _watch = watchNotices(`http://127.0.0.1:${port}`, deps.say, options);
+    await until(() => said.includes('over: b'));
+    expect(said).toEqual(['over: a', 'a: do x', 'b', 'end', 'over: a', 'over: b']);
+    server.close();
   });
 
   it('starts one crashed service again, and Redis too', async () => {

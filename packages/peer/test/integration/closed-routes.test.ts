@@ -19,6 +19,7 @@ import {
   MEMBER_EXPORTER,
   MEMBER_LINE,
   type Route,
+  rosterRoutes,
   routingRoutes,
   storageRoutes,
   transferRoutes,
@@ -27,7 +28,14 @@ import { type OpenPeer, openPeer } from './every-route.ts';
 
 const CID = 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku';
 const LEASE = '00000000-0000-4000-8000-000000000000';
-const ROUTES = [chunkerRoutes, discoveryRoutes, routingRoutes, storageRoutes, transferRoutes]
+const ROUTES = [
+  chunkerRoutes,
+  discoveryRoutes,
+  rosterRoutes,
+  routingRoutes,
+  storageRoutes,
+  transferRoutes,
+]
   .flatMap((routes): Route[] => Object.values(routes))
   .filter(({ audience }) => audience === 'peer');
 

@@ -36,6 +36,7 @@ export type Answered = Answer & {
 export interface OpenPeer extends AsyncDisposable {
   readonly peer: PeerHere;
   readonly keyFile: string;
+  readonly dataDir: string;
   readonly routes: readonly Asked[];
   /** Those of one service. */
   routesAt(service: Service): readonly Asked[];
@@ -55,6 +56,8 @@ export interface OpenPeer extends AsyncDisposable {
 export async function openPeer(
   plan: Partial<PeerPlan>,
   settings: Readonly<Record<string, string>> = {},
+  /** Fills the data folder before the start. */
+  prepare: (dataDir: string) => void = () => {},
 ): Promise<OpenPeer> {
   await using opening = new AsyncDisposableStack();
   const agent = opening.adopt(new Agent({ keepAlive: true, maxSockets: 4 }), (each) =>
@@ -74,6 +77,7 @@ export async function openPeer(
   const dataDir = opening.use(await openTemporaryFolder()).path;
   const keyFile = join(dataDir, 'swarm.key');
   await writeSwarmKey(keyFile);
+  prepare(dataDir);
   const peer = opening.use(
     await startPeer(
       {
@@ -132,6 +136,7 @@ export async function openPeer(
   return {
     peer,
     keyFile,
+    dataDir,
     routes,
     routesAt: (service) => routesBy.get(portOf(service)) ?? [],
     ask,

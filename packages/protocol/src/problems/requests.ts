@@ -1,6 +1,16 @@
 /** Problems of a request before its body is read: what it names, how, and who sends it. */
 import * as z from 'zod';
+import { Cid } from '../cid.ts';
+import { RecordId } from '../rights/roster.ts';
+import { Right } from '../rights/token.ts';
 import { defineProblem } from './problem.ts';
+
+const VERBS: Readonly<Record<Right, string>> = {
+  read: 'read',
+  write: 'write',
+  delete: 'delete',
+  admin: 'administer',
+};
 
 /** A request can't be read as the route states it: its body, query, headers or path. */
 export const RequestInvalid = defineProblem({
@@ -154,24 +164,51 @@ export const ProofRefused = defineProblem({
   detail: ({ reason }) => `this route is for peers of the swarm: ${reason}`,
 });
 
-/** This peer has a write token, and a write came without it. */
+/** A change of the roster came without the signature, or the invitation, that it needs. */
+export const RosterRefused = defineProblem({
+  type: 'problems/roster-refused',
+  title: 'Roster refused',
+  status: 403,
+  fields: z.object({ reason: z.string() }),
+  detail: ({ reason }) => `the roster of the swarm stays as it is: ${reason}`,
+});
+
+/** A request came without a token, to a peer that wants one for this. */
 export const TokenRequired = defineProblem({
   type: 'problems/token-required',
   title: 'Token required',
   status: 401,
-  fields: z.object({}),
-  detail: () =>
-    'this peer takes writes with its token alone (its setting WRITE_TOKEN, else what "shoal token" prints there): send the header "Authorization: Bearer <token>"; shoal\'s commands read it from SHOAL_TOKEN or --token-file',
+  /** The right that is needed; a version of before wanted a token for writes alone, and said nothing. */
+  fields: z.object({
+    right: Right.optional(),
+    /** The swarm whose owners give tokens; absent where it has none. */
+    swarm: RecordId.optional(),
+  }),
+  detail: ({ right = 'write' }) =>
+    `this peer wants a token with the right to ${VERBS[right]} (one that an owner made with "shoal token create", or the peer's setting WRITE_TOKEN, else what "shoal token" prints there): send the header "Authorization: Bearer <token>"; shoal's commands read it from --token, SHOAL_TOKEN or --token-file`,
 });
 
-/** A write came with another token than this peer's. */
+/** A request came with a token that is not valid here. */
 export const TokenWrong = defineProblem({
   type: 'problems/token-wrong',
   title: 'Token wrong',
   status: 401,
-  fields: z.object({}),
-  detail: () =>
-    'the header Authorization does not hold the token of this peer; it is "Bearer <token>", and the token is the one in the peer\'s setting WRITE_TOKEN, else what "shoal token" prints there',
+  fields: z.object({ reason: z.string().optional() }),
+  detail: ({ reason }) =>
+    `the header Authorization does not hold a token that is valid here${reason === undefined ? '' : ` (${reason})`}; it is "Bearer <token>", and the token is one that an owner made with "shoal token create", or the one in the peer's setting WRITE_TOKEN, else what "shoal token" prints there`,
+});
+
+/** A token is valid, and does not have the right to this. */
+export const RightMissing = defineProblem({
+  type: 'problems/right-missing',
+  title: 'Right missing',
+  status: 403,
+  /** `only`: the file that it is for, where that is why. */
+  fields: z.object({ right: Right, token: z.string(), only: Cid.optional() }),
+  detail: ({ right, token, only }) =>
+    only === undefined
+      ? `the token "${token}" has no right to ${VERBS[right]} this; ask an owner for one that has`
+      : `the token "${token}" is for ${only} alone, and this is about something else; ask an owner for another`,
 });
 
 /** A token came over a network without TLS, and is refused before it is looked at; or one is needed, and would be. */
@@ -221,9 +258,11 @@ export const REQUEST_PROBLEMS = [
   RouteUnknown,
   MethodNotAllowed,
   ProofRefused,
+  RosterRefused,
   TokenRequired,
   TokenWrong,
   TokenInClear,
+  RightMissing,
   OriginRefused,
   HostRefused,
 ] as const;

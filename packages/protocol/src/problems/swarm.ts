@@ -36,6 +36,16 @@ export const FileGone = defineProblem({
   },
 });
 
+/** An owner shut this peer out of the swarm. */
+export const PeerRemoved = defineProblem({
+  type: 'problems/peer-removed',
+  title: 'Peer removed',
+  status: 503,
+  fields: z.object({ reason: z.string().optional() }),
+  detail: ({ reason }) =>
+    `this peer was removed from the swarm${reason === undefined ? '' : ` (${reason})`}, so nothing is taken in here: a file would have this one copy; ask a member`,
+});
+
 /** This peer does not hold the block; another one may. */
 export const BlockNotFound = defineProblem({
   type: 'problems/block-not-found',
@@ -242,6 +252,7 @@ export const SWARM_PROBLEMS = [
   ServiceUnavailable,
   ClockWrong,
   IdentityInUse,
+  PeerRemoved,
   Overloaded,
   GaveWay,
   InternalError,

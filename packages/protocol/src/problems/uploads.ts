@@ -11,6 +11,20 @@ export const CarInvalid = defineProblem({
   detail: ({ reason }) => `the CAR can't be read: ${reason}; nothing of it was kept`,
 });
 
+/** Files put with a token would be more bytes together than it may keep at once. */
+export const QuotaExceeded = defineProblem({
+  type: 'problems/quota-exceeded',
+  title: 'Quota exceeded',
+  status: 413,
+  fields: z.object({
+    token: z.string(),
+    maxBytes: z.int().nonnegative(),
+    leftBytes: z.int().nonnegative(),
+  }),
+  detail: ({ token, maxBytes, leftBytes }) =>
+    `files put with the token "${token}" may have ${maxBytes} bytes together, of which ${leftBytes} are left; send less, or have some deleted`,
+});
+
 /** The names of a directory's files do not make a tree. */
 export const DirectoryInvalid = defineProblem({
   type: 'problems/directory-invalid',
@@ -30,7 +44,7 @@ export const FileNameInvalid = defineProblem({
     `the file name was refused: ${reason}; give one plain name, for example ?name=report.pdf`,
 });
 
-/** A form came to its end without a file part, or its field `file` is text. */
+/** A form came to its end without a file part. */
 export const FileMissing = defineProblem({
   type: 'problems/file-missing',
   title: 'No file in the form',
@@ -126,6 +140,7 @@ export const UploadBusy = defineProblem({
 
 export const UPLOAD_PROBLEMS = [
   CarInvalid,
+  QuotaExceeded,
   DirectoryInvalid,
   FileNameInvalid,
   FileMissing,

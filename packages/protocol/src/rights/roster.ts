@@ -16,8 +16,13 @@ export const ROSTER_RECORDS_MAX = 10_000;
 export const ROSTER_RECORDS_PER_MESSAGE_MAX = 500;
 /** Uses that an invitation may have. Past it: make another one. */
 export const INVITE_USES_MAX = 1000;
+/**
+ * Invitations that one member may sign.
+ * Past it: those count whose ids come first; an owner signs others.
+ */
+export const INVITES_PER_MEMBER_MAX = 500;
 /** Records of one signer that a removal may let stand. Past it: the record is refused. */
-const STANDING_MAX = 200;
+export const STANDING_MAX = 200;
 
 /** A public key of Ed25519, in the spelling of peer ids: an owner's, an invitation's, a token's, a peer's. */
 export const KeyId = PeerId;
@@ -78,8 +83,10 @@ export const RosterRecord = z.discriminatedUnion('kind', [
     peerId: PeerId,
     name: GivenName.optional(),
     mayChange: MayChange,
+    /** Whether it may sign invitations itself, so that a person can invite by its console. */
+    mayInvite: z.boolean().optional(),
   }),
-  /** By an owner: the holder of the private key that belongs to `key` may join by way of one member. */
+  /** By an owner, or by the inviter where it may: the holder of the private key that belongs to `key` may join by way of one member. */
   z.object({
     ...fields,
     kind: z.literal('invite'),
@@ -116,7 +123,7 @@ export const RosterRecord = z.discriminatedUnion('kind', [
   z.object({ ...fields, kind: z.literal('name'), peerId: PeerId, name: GivenName }),
   /** An invitation that is withdrawn, by an owner. */
   z.object({ ...fields, kind: z.literal('close-invite'), key: KeyId }),
-  /** A token that is no longer valid: by an owner, or by a key that its grants come from. */
+  /** A token that is no longer valid, by an owner: it, and all that it granted. */
   z.object({ ...fields, kind: z.literal('revoke'), token: KeyId }),
 ]);
 export type RosterRecord = z.infer<typeof RosterRecord>;

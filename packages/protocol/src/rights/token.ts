@@ -21,6 +21,10 @@ export const TOKEN_LENGTH_MAX = 6144;
 export const Right = z.enum(['read', 'write', 'delete', 'admin']);
 export type Right = z.infer<typeof Right>;
 
+/** Reads that an operator may leave open while all others need a token. */
+export const PublicRead = z.enum(['ipfs', 'routing', 'torrents', 'files']);
+export type PublicRead = z.infer<typeof PublicRead>;
+
 /** A right given to a key; signed by `by`. */
 export const Grant = z.object({
   v: z.literal(1),

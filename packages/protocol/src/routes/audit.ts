@@ -104,7 +104,7 @@ export const peerAudit = route({
   service: 'gateway',
   audience: 'public',
   path: '/audit',
-  token: 'always',
+  right: 'admin',
   summary:
     'Security events of this peer, the oldest first: those after where another answer ended (`next`), or the newest.',
   query: z.object({ ...filters, after: Cursor.optional() }),

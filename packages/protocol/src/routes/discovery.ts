@@ -7,6 +7,7 @@ import { HaveAnswer } from '../have-map.ts';
 import { DATE_MAX_MS, Origin, TimeMs } from '../bounded.ts';
 import { Member, SignedRecord } from '../member.ts';
 import { Pin, PinChange, PinDraft } from '../pin.ts';
+import { KeyId } from '../rights/roster.ts';
 import { route } from '../route.ts';
 
 const none = z.object({});
@@ -54,6 +55,15 @@ export const TwinReport = z.object({
 });
 export type TwinReport = z.infer<typeof TwinReport>;
 
+/** An owner shut this peer out of the swarm. */
+export const RemovedReport = z.object({
+  by: KeyId,
+  /** By the clock of who did it. */
+  atMs: TimeMs,
+  reason: z.string().optional(),
+});
+export type RemovedReport = z.infer<typeof RemovedReport>;
+
 /** Longest random text that a peer is asked to sign. Past it: not taken. */
 const NONCE_MAX_CHARS = 64;
 /** Records in one answer: a full member table. Past it: not taken. */
@@ -79,6 +89,8 @@ export const PeersReply = z.object({
   clock: ClockReport.optional(),
   /** Absent without one. */
   twin: TwinReport.optional(),
+  /** Absent while it belongs to the swarm. */
+  removed: RemovedReport.optional(),
   peers: z.array(Member),
 });
 export type PeersReply = z.infer<typeof PeersReply>;
@@ -88,6 +100,7 @@ export const MembersReply = z.object({
   version: z.int().nonnegative(),
   clock: ClockReport.optional(),
   twin: TwinReport.optional(),
+  removed: RemovedReport.optional(),
   members: z.array(Member),
 });
 export type MembersReply = z.infer<typeof MembersReply>;
@@ -138,6 +151,8 @@ export const discoveryRoutes = {
     reply: z.object({
       total: z.int().nonnegative(),
       files: z.array(FileEntry),
+      /** Why files of the swarm may be missing from it; absent when this peer knows of no reason. */
+      incomplete: z.string().optional(),
       /** Given back as `after`, it asks for the next page; absent on the last one. */
       next: FilesCursor.optional(),
     }),
@@ -147,6 +162,7 @@ export const discoveryRoutes = {
     audience: 'public',
     method: 'GET',
     path: '/files/:hash/health',
+    checksRoot: true,
     summary:
       'How safe a file is: every member is asked now. An answer that is missing is said, and an older one of that peer counts with its date.',
     params: z.object({ hash: FileHash }),
@@ -159,6 +175,7 @@ export const discoveryRoutes = {
     audience: 'public',
     method: 'PATCH',
     path: '/files/:hash',
+    checksRoot: true,
     summary:
       'Changes the name, the copies or the end of a file, for the whole swarm; answers the file as it is now.',
     params: z.object({ hash: FileHash }),
@@ -171,6 +188,7 @@ export const discoveryRoutes = {
     audience: 'public',
     method: 'DELETE',
     path: '/files/:hash',
+    checksRoot: true,
     summary:
       'Deletes a file from the whole swarm, also from peers that are away now. It can be brought back until `purgeAtMs`; then, and with ?now at once, it is purged: its bytes go with the two sweeps that follow. With ?now a file that is deleted already is purged too.',
     params: z.object({ hash: FileHash }),
@@ -189,6 +207,7 @@ export const discoveryRoutes = {
     audience: 'public',
     method: 'POST',
     path: '/files/:hash/undelete',
+    checksRoot: true,
     summary:
       'Brings a deleted file back, for the whole swarm; answers the file as it is now. 410 when it was purged.',
     params: z.object({ hash: FileHash }),
@@ -298,6 +317,18 @@ export const discoveryRoutes = {
     }),
     body: undefined,
     reply: Pin,
+  }),
+  tokenUse: route({
+    service: 'discovery',
+    audience: 'local',
+    method: 'GET',
+    path: '/tokens/:token/use',
+    summary:
+      'Bytes of the live files that were put with a token, as far as their pins are known here.',
+    params: z.object({ token: KeyId }),
+    query: none,
+    body: undefined,
+    reply: z.object({ usedBytes: z.int().nonnegative() }),
   }),
   listPins: route({
     service: 'discovery',

@@ -36,6 +36,7 @@ export const routingRoutes = {
     audience: 'public',
     method: 'GET',
     path: '/routing/v1/providers/:cid',
+    publicAs: 'routing',
     summary:
       'Peers to get a block from, in rotating order: all that are up when the swarm holds it, none otherwise (also HEAD). JSON, or ndjson for an Accept that names that alone.',
     params: z.object({ cid: CidText }), // one that is none is the router's to refuse, by 422
@@ -49,6 +50,7 @@ export const routingRoutes = {
     audience: 'public',
     method: 'GET',
     path: '/routing/v1/peers/:peerId',
+    publicAs: 'routing',
     summary:
       'Where a peer is, by its id in base58 or as a CID (also HEAD). JSON, or ndjson for an Accept that names that alone.',
     params: z.object({

@@ -17,6 +17,7 @@ export const serverRoutes = (service: Service) =>
     health: route({
       ...shared,
       service,
+      right: 'none',
       path: '/healthz',
       summary: 'The process lives.',
       reply: z.object({ status: z.literal('alive'), service: z.enum(SERVICES) }),
@@ -24,9 +25,16 @@ export const serverRoutes = (service: Service) =>
     readiness: route({
       ...shared,
       service,
+      right: 'none',
       path: '/readyz',
-      summary: 'Whether it can serve; 503 with the reason when it can’t.',
-      reply: z.object({ status: z.literal('ready'), service: z.enum(SERVICES) }),
+      summary:
+        'Whether it can serve; 503 with the reason when it can’t, and `needsPerson` when waiting does not help.',
+      reply: z.object({
+        status: z.literal('ready'),
+        service: z.enum(SERVICES),
+        /** News for a person; absent when there is none. */
+        notices: z.array(z.string()).optional(),
+      }),
       problemTypes: ['application/json'],
     }),
     metrics: route({
@@ -40,6 +48,7 @@ export const serverRoutes = (service: Service) =>
     description: route({
       ...shared,
       service,
+      right: 'none',
       path: '/openapi.json',
       summary: 'Its routes, in OpenAPI 3.1: this document.',
       reply: z.looseObject({ openapi: z.string() }),

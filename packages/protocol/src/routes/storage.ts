@@ -370,6 +370,7 @@ export const storageRoutes = {
     audience: 'public',
     method: 'POST',
     path: '/scrub',
+    right: 'admin',
     summary:
       'Begins a scrub of every block of this peer now, at the configured rate; see GET /upkeep for how it goes.',
     params: none,
@@ -382,6 +383,7 @@ export const storageRoutes = {
     audience: 'public',
     method: 'POST',
     path: '/sweep',
+    right: 'admin',
     summary:
       'Runs a round of the sweep on this peer now and answers what it did; with ?dryRun=true what it would do.',
     params: none,

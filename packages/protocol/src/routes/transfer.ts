@@ -36,6 +36,8 @@ export const transferRoutes = {
     audience: 'public',
     method: 'GET',
     path: '/files/:hash',
+    publicAs: 'files',
+    checksRoot: true,
     summary: 'A file by its CID or sha-256 (also HEAD, Range, If-Range, If-None-Match).',
     params: z.object({ hash: FileHash }),
     query: z.object({ download: z.string().optional(), filename: FileName.optional() }),
@@ -49,6 +51,8 @@ export const transferRoutes = {
     audience: 'public',
     method: 'GET',
     path: '/files/:hash.torrent',
+    publicAs: 'torrents',
+    checksRoot: true,
     summary:
       'A file as a BitTorrent v1 metainfo file, with the peers that are up as web seeds (BEP 19; also HEAD, If-None-Match).',
     params: z.object({ hash: FileHash }),
@@ -62,6 +66,8 @@ export const transferRoutes = {
     audience: 'public',
     method: 'GET',
     path: '/files/:hash.meta4',
+    publicAs: 'torrents',
+    checksRoot: true,
     summary:
       'A file as a Metalink (RFC 5854): its hashes, and its address at the peers that are up (also HEAD, If-None-Match).',
     params: z.object({ hash: FileHash }),
@@ -75,6 +81,8 @@ export const transferRoutes = {
     audience: 'public',
     method: 'GET',
     path: '/ipfs/*',
+    publicAs: 'ipfs',
+    checksRoot: true,
     summary:
       'Anything by CID and path: the bytes of a UnixFS file, a directory’s page, a block (?format=raw), a CAR (?format=car), a TAR (?format=tar). As the IPFS gateway specifications say.',
     params: z.object({
@@ -234,6 +242,7 @@ export const transferRoutes = {
     audience: 'public',
     method: 'POST',
     path: '/drain',
+    right: 'admin',
     summary:
       'This peer is to leave for good: from now on nothing is placed on it, and the others take over what it holds. It serves on meanwhile.',
     params: none,
@@ -246,6 +255,7 @@ export const transferRoutes = {
     audience: 'public',
     method: 'DELETE',
     path: '/drain',
+    right: 'admin',
     summary: 'This peer stays after all.',
     params: none,
     query: none,

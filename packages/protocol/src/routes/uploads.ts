@@ -37,6 +37,8 @@ const creation = {
 const shared = {
   service: 'chunker',
   audience: 'public',
+  // Of who uploads; also giving up an upload of one's own, and asking how far it is.
+  right: 'write',
   reply: BYTES,
   replyTypes: [],
   problemTypes: ['text/plain'],
@@ -66,6 +68,7 @@ export const uploadRoutes = {
   }),
   describeAll: route({
     ...shared,
+    right: 'none',
     method: 'OPTIONS',
     path: RESUMABLE_PATH,
     summary: 'Which version and which extensions of tus there are, and how long a file may be.',
@@ -79,6 +82,7 @@ export const uploadRoutes = {
     audience: 'public',
     method: 'GET',
     path: `${RESUMABLE_PATH}/:id`,
+    right: 'write',
     summary: 'How far a resumable upload is, and its file once that is kept.',
     params: oneUpload,
     query: none,
@@ -143,6 +147,7 @@ export const uploadRoutes = {
   }),
   describe: route({
     ...shared,
+    right: 'none',
     method: 'OPTIONS',
     path: `${RESUMABLE_PATH}/:id`,
     summary: 'The same as of /uploads.',

@@ -22,8 +22,8 @@ export function mountImports(mounting: Mounting, deps: AddPinDeps, take: TakeReq
     const open = (options: { signal: AbortSignal }) =>
       openBody(rawBody(request, options), { ...query, as });
     const wishes = { ...query, name: query.name, expiresAtMs: expiryOf(query) };
-    const { reply: answer } = await take(call, ({ signal, onPinning }) =>
-      importBlocks(open, wishes, { ...deps, onPinning }, { signal }),
+    const { reply: answer } = await take(call, ({ signal, onPinning, token }) =>
+      importBlocks(open, wishes, { ...deps, onPinning, token }, { signal }),
     );
     const [only, ...others] = answer.pinned;
     if (only !== undefined && others.length === 0)
@@ -33,8 +33,8 @@ export function mountImports(mounting: Mounting, deps: AddPinDeps, take: TakeReq
 
   mount(mounting, chunkerRoutes.addPin, async (call) => {
     const { body, request, reply } = call;
-    const { files } = await take(call, ({ signal, onPinning }) =>
-      addPin({ ...body, expiresAtMs: expiryOf(body) }, { ...deps, onPinning }, { signal }),
+    const { files } = await take(call, ({ signal, onPinning, token }) =>
+      addPin({ ...body, expiresAtMs: expiryOf(body) }, { ...deps, onPinning, token }, { signal }),
     );
     const [file] = files;
     assert(file !== undefined, 'one DAG was pinned');

@@ -7,8 +7,8 @@
  *
  * An intake that fails while it is being filled is dropped here, so no way in can forget a lease.
  */
-import type { Log, PeerClient } from '@shoal/chassis';
-import { Problem } from '@shoal/protocol';
+import type { Log, PeerClient, TokenRights } from '@shoal/chassis';
+import { type Cid, Problem } from '@shoal/protocol';
 import type { Metrics, Outcome } from '../metrics.ts';
 import type { ChunkBuffers } from './chunk-buffers.ts';
 import type { ConfirmDeps } from './confirm.ts';
@@ -21,12 +21,34 @@ import type { Replicator } from './replicate-jobs.ts';
 import type { Room } from './room.ts';
 import type { SmallFiles } from './small-files.ts';
 
+/** The token with a scope that something is put with. */
+export type UploadToken = Pick<TokenRights, 'id' | 'name'> & {
+  /** Of all files that it puts; no bound when absent. */
+  readonly maxBytes?: number | undefined;
+};
+
+export interface Quota {
+  /**
+   * The bytes that a token may still put; without a quota no bound.
+   * @param root Of a file that is whole: when that is kept already, it needs nothing.
+   * @throws QuotaExceeded when that many more are over its quota; ServiceUnavailable
+   */
+  check(
+    token: UploadToken | undefined,
+    neededBytes: number,
+    options: { signal: AbortSignal; root?: Cid },
+  ): Promise<number>;
+}
+
 /** The parts of the peer that intakes use. */
 export interface IntakeDeps extends ConfirmDeps {
   readonly client: PeerClient;
   readonly buffers: ChunkBuffers;
   readonly leases: Leases;
   readonly room: Room;
+  readonly quota: Quota;
+  /** The token that the request came with; its id goes into the pin. */
+  readonly token?: UploadToken | undefined;
   readonly replicator: Replicator;
   readonly progressEvents: ProgressEvents;
   readonly metrics: Metrics;

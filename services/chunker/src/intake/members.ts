@@ -1,6 +1,14 @@
 /** The other members, as an upload needs them: how many can take copies, and which have room. */
 import { type Log, MemberTable, type PeerClient } from '@shoal/chassis';
-import { ClockWrong, IdentityInUse, type Member, type StorageFull } from '@shoal/protocol';
+import {
+  ClockWrong,
+  IdentityInUse,
+  keepsCopies,
+  type Member,
+  PeerRemoved,
+  type StorageFull,
+  takesCopies,
+} from '@shoal/protocol';
 
 /** Peers named to a client that was refused: enough to find one that is up. */
 const PEERS_NAMED_MAX = 5;
@@ -12,7 +20,7 @@ export type PeersWithRoom = NonNullable<
 export interface Members {
   /**
    * @throws ClockWrong when what is written here would be dated wrong; IdentityInUse when another process
-   *   was first under this peer's identity.
+   *   was first under this peer's identity; PeerRemoved when an owner shut it out.
    */
   checkWritable(options: { signal: AbortSignal }): Promise<void>;
   /** How many members copies can be placed on; 1 when no member is known. */
@@ -38,8 +46,9 @@ export function createMembers({
 
   return {
     async checkWritable(options) {
-      const { twin, clock } = (await table.fresh(options)) ?? {};
+      const { twin, clock, removed } = (await table.fresh(options)) ?? {};
       if (twin?.isAside === true) throw new IdentityInUse({ gateway: twin.gateway });
+      if (removed !== undefined) throw new PeerRemoved({ reason: removed.reason });
       if (clock?.isWrong === true) throw new ClockWrong({ aheadMs: clock.aheadMs ?? 0 });
     },
     async placeableCount(options) {
@@ -58,7 +67,7 @@ export function createMembers({
   };
 }
 
-/** Copies made now go to members that are up and mean to stay. */
-function isPlaceable({ state, draining }: Member): boolean {
-  return state === 'alive' && !draining;
+/** Nobody waits for a suspect: its copies count when it answers. The bytes that are here have their room. */
+function isPlaceable(member: Member): boolean {
+  return member.state === 'alive' && (member.isSelf ? keepsCopies(member) : takesCopies(member));
 }

@@ -34,7 +34,7 @@ export interface ConfirmedDags {
 
 /**
  * Pins the DAGs, all at once, and waits for their copies. `signal` ends the waiting, not the pins.
- * @throws what `putPin` throws: then those without a pin are dropped.
+ * @throws what `pinDag` throws: then those without a pin are dropped.
  */
 export async function pinAndConfirm(
   received: readonly ReceivedDag[],
@@ -79,12 +79,13 @@ function drop(
     if (!pinnedHolds.has(hold)) hold.giveUp({ mayBePinned: doubtfulHolds.has(hold) });
 }
 
-/** Promises to keep a DAG: from here on it is listed, and every member hears of it. @throws as `putPin` */
+/** Promises to keep a DAG: from here on it is listed, and every member hears of it. @throws as `putPin`; QuotaExceeded */
 export async function pinDag(dag: ReceivedDag, deps: IntakeDeps): Promise<PinnedDag> {
   const { draft, progress, isHere, spread } = dag;
-  const { pins, log, metrics, pinTimeoutMs, stopping } = deps;
+  const { pins, log, metrics, pinTimeoutMs, quota, stopping, token } = deps;
+  await quota.check(token, draft.sizeBytes, { signal: stopping, root: draft.root });
   const { replicas } = await putPin(
-    draft,
+    token === undefined ? draft : { ...draft, token: token.id },
     { pins, log, timeoutMs: pinTimeoutMs },
     { signal: stopping },
   );

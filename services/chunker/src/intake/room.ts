@@ -14,7 +14,7 @@ const STATS_TIMEOUT_MS = 1000;
 /** Longest wait for storage to make room: it looks at all that it holds, and sweeps. */
 const MAKE_ROOM_TIMEOUT_MS = 60_000;
 /** Overhead of a form: boundaries and the headers of its parts. */
-const FORM_OVERHEAD_BYTES = 64 * KiB;
+export const FORM_OVERHEAD_BYTES = 64 * KiB;
 /** Room that another peer must have to be named, however little is needed: a block. */
 const ROOM_MIN_BYTES = MiB;
 /** The limit that is named when storage does not say which one is reached. */

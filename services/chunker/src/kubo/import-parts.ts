@@ -13,7 +13,7 @@ export async function importParts(
   { pin, partsMax, ...wishes }: BodyWishes & { readonly pin: boolean; readonly partsMax: number },
   lines: Lines<KuboImportEvent>,
   deps: ImportDeps,
-  { onPinning, onPinned, ...stop }: PinningStop,
+  { onPinning, onPinned, token, ...stop }: PinningStop,
 ): Promise<void> {
   const { signal } = stop;
   const { replicas, copies } = UploadQuery.parse({});
@@ -25,7 +25,7 @@ export async function importParts(
       roots = incoming.roots.map(String);
       return incoming;
     };
-    const { reply } = await importBlocks(open, kept, { ...deps, onPinning }, { signal });
+    const { reply } = await importBlocks(open, kept, { ...deps, onPinning, token }, { signal });
     await lines.add({ imported: { ...reply, roots } }, { signal });
     onPinned();
   }

@@ -2,21 +2,26 @@
  * Reads along with the parser of forms, to know what it leaves out. The parser passes over a part whose
  * headers it can't read, whose name has a bare line break, that is no form data, or that has no body
  * (fastify-busboy, lib/types/multipart.js and dicer), and says nothing; what follows the last
- * boundary it never sees. Here parts are only found and counted, so that none is dropped silently.
+ * boundary it never sees. Here parts are only found and counted, so that none is dropped silently. And headers
+ * must be UTF-8: the parser puts U+FFFD for bytes that are none, so a file would be kept under another name.
  */
 import { boundaryOf } from '@shoal/chassis';
-import { readPartHeaders } from './part-headers.ts';
+import { NOT_UTF8, readPartHeaders } from './part-headers.ts';
 
 /** Bytes before the first boundary: there is no use for any. */
 const PREAMBLE_MAX_BYTES = 1024;
 const LINE_END = '\r\n';
 const HEADERS_END = LINE_END + LINE_END;
+/** Keeps a byte order mark, which is part of a name. */
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 type State = 'preamble' | 'boundary' | 'headers' | 'headers-end' | 'body' | 'epilogue';
 
 export interface FormCheck {
   /** Parts that began. */
   readonly parts: number;
+  /** Whether what is wrong is the name of a file. */
+  readonly isNameFault: boolean;
   /** Takes the next bytes of the body; answers what is wrong with the form, once. */
   push(bytes: Uint8Array): string | undefined;
 }
@@ -33,15 +38,26 @@ export function createFormCheck(
   let state: State = 'preamble';
   let parts = 0;
   let isFaulty = false;
+  let isNameFault = false;
 
   const skip = (count: number): void => {
     held = held.subarray(count);
   };
   const inPart = (fault: string): string => `part ${parts}: ${fault}`;
-  const readHeaders = (text: string): string | undefined => {
+  const readHeaders = (bytes: Buffer): string | undefined => {
+    if (bytes.length === 0) return inPart('it has no headers, so nothing says what it is');
+    const text = textOf(bytes);
+    if (text === undefined) {
+      isNameFault = /filename/i.test(bytes.toString('latin1'));
+      return inPart(isNameFault ? NOT_UTF8 : 'its headers are not valid UTF-8');
+    }
     if (!text.startsWith(LINE_END)) return inPart('its boundary goes on');
     const headers = readPartHeaders(text.slice(LINE_END.length), limits);
-    if ('fault' in headers) return inPart(headers.fault);
+    if ('fault' in headers) {
+      isNameFault = headers.fault === NOT_UTF8;
+      return inPart(headers.fault);
+    }
+    if (headers.disposition === undefined) return inPart('it has no Content-Disposition');
     if (headers.disposition !== 'form-data')
       return inPart('its Content-Disposition is not form-data');
     return headers.name === undefined ? inPart('its field has no name') : undefined;
@@ -71,7 +87,7 @@ export function createFormCheck(
         if ((end < 0 ? held.length : end) > limits.headersMaxBytes)
           return inPart(`its headers are longer than ${limits.headersMaxBytes} bytes`);
         if (end < 0) return false;
-        const fault = readHeaders(held.subarray(0, end).toString('utf8'));
+        const fault = readHeaders(held.subarray(0, end));
         skip(end + LINE_END.length);
         state = 'headers-end';
         return fault ?? true;
@@ -103,6 +119,9 @@ export function createFormCheck(
     get parts() {
       return parts;
     },
+    get isNameFault() {
+      return isNameFault;
+    },
     push(bytes) {
       if (isFaulty) return undefined;
       held = held.length === 0 ? Buffer.from(bytes) : Buffer.concat([held, bytes]);
@@ -117,6 +136,14 @@ export function createFormCheck(
       return outcome;
     },
   };
+}
+
+function textOf(bytes: Buffer): string | undefined {
+  try {
+    return UTF8.decode(bytes);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Where a delimiter may begin whose end has not come yet. */

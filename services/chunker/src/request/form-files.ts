@@ -172,9 +172,5 @@ function pathOf(
 ): string {
   if (filename === undefined)
     throw new DirectoryInvalid({ path: '', reason: 'a part of the form has no file name' });
-  if (isEncoded) return decodePath(filename);
-  // The parser puts this for bytes that are no UTF-8: two such names would be one.
-  if (filename.includes('\ufffd'))
-    throw new DirectoryInvalid({ path: filename.slice(0, 255), reason: 'it is not valid UTF-8' });
-  return filename;
+  return isEncoded ? decodePath(filename) : filename;
 }

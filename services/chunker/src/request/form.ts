@@ -66,7 +66,7 @@ export async function* readForm(
     readonly isEveryPartAFile?: boolean | undefined;
     readonly signal: AbortSignal;
     /** Called when the form can't be read, also while a file of it is. */
-    readonly abort: (problem: InstanceType<typeof MultipartMalformed>) => void;
+    readonly abort: (problem: Problem) => void;
   },
 ): AsyncGenerator<FormFile, void, undefined> {
   using check = readAlong(request, abort);
@@ -92,6 +92,7 @@ export async function* readForm(
     if (part === undefined) break;
     given += 1;
     if (part.type === 'field') {
+      if (isFileField(part.fieldname)) throw new RequestInvalid({ reason: noFileName(part) });
       readField(part, fields, files);
       continue;
     }
@@ -149,7 +150,7 @@ export function watchParser(
 /** Checks a form while the parser reads it; both must begin in the same turn. */
 function readAlong(
   { raw, headers }: FastifyRequest,
-  abort: (problem: InstanceType<typeof MultipartMalformed>) => void,
+  abort: (problem: Problem) => void,
 ): Pick<FormCheck, 'parts'> & {
   /** Resolves when the whole body was looked at. */
   end(options: { signal: AbortSignal }): Promise<void>;
@@ -160,7 +161,8 @@ function readAlong(
   });
   const onData = (bytes: Uint8Array): void => {
     const reason = check.push(bytes);
-    if (reason !== undefined) abort(new MultipartMalformed({ reason }));
+    if (reason === undefined) return;
+    abort(check.isNameFault ? new FileNameInvalid({ reason }) : new MultipartMalformed({ reason }));
   };
   raw.on('data', onData);
   return {
@@ -195,7 +197,6 @@ function readField(
   files: number,
 ): void {
   const { fieldname, value, valueTruncated } = part;
-  if (fieldname === FILE_FIELD) throw new FileMissing({});
   if (!WISH_FIELDS.includes(fieldname))
     throw new RequestInvalid({
       reason: `the form field ${quote(fieldname)} is not known; there are "${FILE_FIELD}", ${WISH_FIELDS.map(quote).join(', ')}`,
@@ -210,8 +211,14 @@ function readField(
     throw new RequestInvalid({ reason: `the form field "${fieldname}" was given more than once` });
   if (valueTruncated || typeof value !== 'string')
     throw new RequestInvalid({ reason: `the form field "${fieldname}" is not a short text` });
+  // The parser puts this for bytes that are no UTF-8.
+  if (value.includes('\ufffd'))
+    throw new RequestInvalid({ reason: `the form field "${fieldname}" is not valid UTF-8` });
   fields.set(fieldname, value);
 }
+
+const noFileName = ({ fieldname }: Multipart): string =>
+  `the form field ${quote(fieldname)} has no file name, so it is a text and no file; give it one, as curl -F file=@report.pdf does`;
 
 function formFields(fields: ReadonlyMap<string, string>): FormFields {
   const name = fields.get('name');

@@ -19,6 +19,11 @@ export interface PartHeaders {
   readonly disposition: string | undefined;
 }
 
+/** Why a part's file name would be kept as another one, if it would. */
+export const NOT_UTF8 = 'its file name is not valid UTF-8';
+/** A name in RFC 8187's form, which says that it is UTF-8. */
+const EXTENDED_UTF8 = /^utf-8'[^']*'(.*)$/is;
+
 /** The headers of a part, without the empty line behind them; or why they can't be read. */
 export function readPartHeaders(
   text: string,
@@ -56,5 +61,16 @@ function readDisposition(header: string | undefined): PartHeaders | { readonly f
   }
   if (!TOKEN.test(disposition) || !/^\s*;?\s*$/.test(rest))
     return { fault: "its Content-Disposition can't be read" };
+  const extended = EXTENDED_UTF8.exec(parameters.get('filename*') ?? '')?.[1];
+  if (extended !== undefined && !isEncodedUtf8(extended)) return { fault: NOT_UTF8 };
   return { disposition: disposition.toLowerCase(), name: parameters.get('name') };
+}
+
+function isEncodedUtf8(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
 }

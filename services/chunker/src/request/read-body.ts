@@ -138,21 +138,36 @@ export async function* readStream(
 }
 
 /**
- * Watches how a request's body moves, and calls `onSlow` when it is slower than the rule allows; what it
- * gives tells whether it is too slow to keep its place while others wait.
+ * Watches how a request's body moves, and calls `onSlow` when it is slower than the rule allows, `onTooLong` when it is
+ * longer than it may be; what it gives tells whether it is too slow to keep its place while others wait.
  */
 export function watchRate(
   raw: IncomingMessage,
-  { bytesPerSecondMin, windowMs }: { bytesPerSecondMin: number; windowMs: number },
+  {
+    bytesPerSecondMin,
+    windowMs,
+    bodyMaxBytes = Infinity,
+    onTooLong,
+  }: {
+    readonly bytesPerSecondMin: number;
+    readonly windowMs: number;
+    readonly bodyMaxBytes?: number;
+    readonly onTooLong?: () => void;
+  },
   onSlow: (problem: InstanceType<typeof BodyTooSlow>) => void,
 ): RateWatch {
   const rule = createRateRule({ bytesPerSecondMin, windowMs, startedAtMs: performance.now() });
   let isOver = false;
   return watchSender(raw, {
     onSample(sample) {
-      if (isOver || !rule.isTooSlow(sample)) return;
-      isOver = true;
-      onSlow(new BodyTooSlow({ bytesPerSecondMin }));
+      if (isOver) return;
+      if (sample.receivedBytes > bodyMaxBytes) {
+        isOver = true;
+        onTooLong?.();
+      } else if (rule.isTooSlow(sample)) {
+        isOver = true;
+        onSlow(new BodyTooSlow({ bytesPerSecondMin }));
+      }
     },
   });
 }

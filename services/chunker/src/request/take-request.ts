@@ -3,12 +3,18 @@
  * share, tus or not: how many at once, a chunk buffer for each, how slow, how large, in which content coding.
  */
 import { type Call, type RateWatch, Shares } from '@shoal/chassis';
-import { BodyIncomplete, MediaTypeUnsupported, Problem, StorageFull } from '@shoal/protocol';
+import {
+  BodyIncomplete,
+  MediaTypeUnsupported,
+  Problem,
+  QuotaExceeded,
+  StorageFull,
+} from '@shoal/protocol';
 import type { FastifyRequest } from 'fastify';
 import type * as z from 'zod';
-import type { IntakeDeps } from '../intake/intake.ts';
+import type { IntakeDeps, UploadToken } from '../intake/intake.ts';
 import { PinDoubtful } from '../intake/put-pin.ts';
-import { neededBytesOf } from '../intake/room.ts';
+import { FORM_OVERHEAD_BYTES, neededBytesOf } from '../intake/room.ts';
 import { watchRate } from './read-body.ts';
 
 export interface RequestLimits {
@@ -27,24 +33,26 @@ export interface Stop {
 /** A request whose body may be read, until disposed. */
 export type Admitted = Stop & Disposable;
 
-/** @throws Overloaded, GaveWay */
+/** @throws Overloaded, GaveWay, QuotaExceeded */
 export type Admit = (
   request: FastifyRequest,
   options: {
     signal: AbortSignal;
     /** Whether it gives way to others; false once its outcome is about to be known. */
     mayYield?: () => boolean;
+    /** Bytes of the body that the token's quota has to have room for. */
+    quota?: { readonly token: UploadToken | undefined; readonly neededBytes: number };
   },
 ) => Promise<Admitted>;
 
 /** @param what There is a bound on, as `Overloaded` names it. */
 export function createAdmit(
-  { buffers, stopping }: Pick<IntakeDeps, 'buffers' | 'stopping'>,
+  { buffers, quota: quotas, stopping }: Pick<IntakeDeps, 'buffers' | 'quota' | 'stopping'>,
   { uploadsMax, bytesPerSecondMin, rateWindowMs: windowMs }: RequestLimits,
   what: string,
 ): Admit {
   const shares = new Shares({ what, placesMax: uploadsMax });
-  return async (request, { signal, mayYield = () => true }) => {
+  return async (request, { signal, mayYield = () => true, quota }) => {
     using stack = new DisposableStack();
     let rate: RateWatch | undefined;
     const isSlow = () => rate?.isSlow() ?? false;
@@ -52,7 +60,15 @@ export function createAdmit(
     stack.use(buffers.admit());
     const stop = new AbortController();
     const abort = (problem: Problem) => stop.abort(problem);
-    rate = stack.use(watchRate(request.raw, { bytesPerSecondMin, windowMs }, abort));
+    const leftBytes = await quotas.check(quota?.token, quota?.neededBytes ?? 0, { signal });
+    // A body that doesn't say its length, or that is wrong about it, ends there too.
+    const bodyMaxBytes = leftBytes + FORM_OVERHEAD_BYTES;
+    const onTooLong = () => {
+      const { name = '', maxBytes = 0 } = quota?.token ?? {};
+      abort(new QuotaExceeded({ token: name, maxBytes, leftBytes }));
+    };
+    const limits = { bytesPerSecondMin, windowMs, bodyMaxBytes, onTooLong };
+    rate = stack.use(watchRate(request.raw, limits, abort));
     const admitted = stack.move();
     return {
       signal: AbortSignal.any([signal, stop.signal, place.signal, stopping]),
@@ -87,6 +103,8 @@ export interface PinningStop extends Stop {
   readonly onPinning: () => void;
   /** The pin that was under way is answered, and more follows: it may give way again. */
   readonly onPinned: () => void;
+  /** The token that the request came with. */
+  readonly token: UploadToken | undefined;
 }
 
 /** Runs the work of one request within the limits. @throws Overloaded, GaveWay, MediaTypeUnsupported, StorageFull, BodyIncomplete, BodyTooSlow. */
@@ -106,9 +124,14 @@ export function createTakeRequest(
   return async ({ request, reply, signal: caller }, work) => {
     refuseContentEncoding(request);
     let isPinning = false;
-    using admitted = await admit(request, { signal: caller, mayYield: () => !isPinning });
-    const { signal, abort } = admitted;
     const neededBytes = neededBytesOf(request);
+    const { token } = request;
+    using admitted = await admit(request, {
+      signal: caller,
+      mayYield: () => !isPinning,
+      quota: { token, neededBytes: Math.max(0, neededBytes ?? 0) },
+    });
+    const { signal, abort } = admitted;
     const onPinning = () => {
       isPinning = true;
     };
@@ -119,7 +142,7 @@ export function createTakeRequest(
     metrics.openUploads.inc();
     try {
       await room.check(neededBytes, { signal });
-      const result = await work({ signal, abort, onPinning, onPinned });
+      const result = await work({ signal, abort, onPinning, onPinned, token });
       void reply.code(result.isReached ? 201 : 202);
       return result;
     } catch (error) {

@@ -32,14 +32,14 @@ export interface Finished {
  * Pins the file of an upload whose bytes are all here. Unlike other intakes it answers before the copies,
  * so that another request may ask how it is going.
  * @throws UploadOffsetWrong when blocks were lost: the upload resumes from there. DigestMismatch,
- * StorageFull, ServiceUnavailable, PinDoubtful.
+ * QuotaExceeded, StorageFull, ServiceUnavailable, PinDoubtful.
  */
 export async function finishUpload(upload: ResumableUpload, deps: IntakeDeps): Promise<Finished> {
   const held = upload.held(deps);
   const draft = await makeFile(upload, deps);
   await upload.beginPinning();
-  const { copies } = upload.wishes;
-  const pinned = await pinDag({ ...held, draft, copies, isHere: true }, deps);
+  const { copies, token } = upload.wishes;
+  const pinned = await pinDag({ ...held, draft, copies, isHere: true }, { ...deps, token });
   const reply = await replyBeforeCopies(pinned, deps);
   // The pin exists. Without this line a restart pins once more, and finds the same.
   await upload.keep(reply).catch((err: unknown) => {

@@ -18,6 +18,8 @@ import {
   Sha256,
   StorageFull,
   UploadReply,
+  GivenName,
+  KeyId,
 } from '@shoal/protocol';
 import * as z from 'zod';
 
@@ -32,6 +34,10 @@ export const UploadWishes = z.object({
   copies: z.int().min(0).max(REPLICAS_MAX),
   expiresAtMs: z.int().nonnegative().optional(),
   sha256: Sha256.optional(),
+  /** The token that it began with; those of earlier versions, and those without one, have none. */
+  token: z
+    .object({ id: KeyId, name: GivenName, maxBytes: z.int().nonnegative().optional() })
+    .optional(),
 });
 export type UploadWishes = z.infer<typeof UploadWishes>;
 

@@ -15,6 +15,9 @@ export class TusRefusal extends Error {
   }
 }
 
+/** Keeps a byte order mark, which is part of a name. */
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
 export type Metadata = Record<string, string | null>;
 
 export interface TusHeaders {
@@ -74,9 +77,18 @@ export function readMetadata(text: string): Metadata {
     const isValue = value.length % 4 === 0 && /^[\d+/A-Za-z]*={0,2}$/.test(value);
     if (!isKey || !isValue || more.length > 0 || metadata.has(key))
       throw invalid('upload-metadata');
-    metadata.set(key, value === '' ? null : Buffer.from(value, 'base64').toString('utf8'));
+    metadata.set(key, value === '' ? null : textOf(key, Buffer.from(value, 'base64')));
   }
   return Object.fromEntries(metadata);
+}
+
+/** Kept as text, and answered again: bytes that are none would become others. @throws TusRefusal */
+function textOf(key: string, bytes: Buffer): string {
+  try {
+    return UTF8.decode(bytes);
+  } catch {
+    throw new TusRefusal(400, `Invalid upload-metadata: ${key} is not valid UTF-8\n`);
+  }
 }
 
 /** The same header again, as HEAD answers it. */

@@ -6,7 +6,7 @@
  * Failures are answered as problems, like everywhere; a plain text only where tus itself has
  * no more to say than a status.
  */
-import { type Mounting, relativeReference } from '@shoal/chassis';
+import { configOf, type Mounting, relativeReference } from '@shoal/chassis';
 import {
   BodyIncomplete,
   MethodNotAllowed,
@@ -28,6 +28,7 @@ import {
   type RequestLimits,
 } from '../request/take-request.ts';
 import { readStream } from '../request/read-body.ts';
+import type { UploadWishes } from '../resumable/log.ts';
 import type { ResumableUpload } from '../resumable/upload-state.ts';
 import { newUploadId, type Resumables } from '../resumable/uploads.ts';
 import {
@@ -92,16 +93,19 @@ export function mountTus(
     // Bodies of all types stay on the socket.
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser('*', (_, __, done) => done(null));
-    scope.route({ method: ['POST', 'OPTIONS'], url: RESUMABLE_PATH, handler });
+    const config = configOf(uploadRoutes.append);
+    scope.route({ method: ['POST', 'OPTIONS'], url: RESUMABLE_PATH, config, handler });
     scope.route({
       method: ['HEAD', 'PATCH', 'DELETE', 'POST', 'OPTIONS'],
       url: uploadRoutes.state.path,
+      config,
       exposeHeadRoute: false,
       handler,
     });
     scope.route<{ Params: { id: string } }>({
       method: 'GET',
       url: uploadRoutes.state.path,
+      config,
       exposeHeadRoute: false,
       handler: async ({ params }, reply) => {
         const state = stateOf(tus, params.id);
@@ -188,7 +192,12 @@ const create: Handler = async (tus, call) => {
   // the Server MUST respond with the 413 Request Entity Too Large status."
   if (sizeBytes !== undefined && sizeBytes > options.sizeMaxBytes)
     throw new TusRefusal(413, 'Maximum size exceeded\n');
-  const wishes = readWishes(request.query as Record<string, unknown>, metadata ?? {});
+  const wishes = readWishes(
+    request.query as Record<string, unknown>,
+    metadata ?? {},
+    request.token,
+  );
+  await checkQuota(tus, wishes, sizeBytes ?? 0);
   if (sizeBytes !== undefined) await checkRoom(tus, sizeBytes);
   const id = newUploadId();
   await resumables.create({
@@ -287,7 +296,11 @@ async function receivePart(
   const { id, sizeBytes, offset } = upload;
   if (offset + (expectedBytes ?? 0) > (sizeBytes ?? options.sizeMaxBytes))
     throw new TusRefusal(413, 'The upload would be longer than its length\n');
-  using admitted = await admit(request, { signal });
+  // All of it, since what came before is counted nowhere until it is pinned.
+  const neededBytes = sizeBytes ?? offset + (expectedBytes ?? 0);
+  const token = upload.isWhole ? undefined : upload.wishes.token;
+  const quota = { token, neededBytes };
+  using admitted = await admit(request, { signal, quota });
   const restBytes = sizeBytes === undefined ? expectedBytes : sizeBytes - offset;
   await deps.room.check(restBytes, { signal: deps.stopping });
   const { raw } = request;
@@ -302,6 +315,7 @@ async function declareLength(tus: Tus, upload: ResumableUpload, sizeBytes: numbe
   if (upload.sizeBytes !== undefined || sizeBytes < upload.offset)
     throw new TusRefusal(400, LENGTH_REQUIRED);
   if (sizeBytes > tus.options.sizeMaxBytes) throw new TusRefusal(413, 'Maximum size exceeded\n');
+  await checkQuota(tus, upload.wishes, sizeBytes);
   await checkRoom(tus, sizeBytes - upload.offset);
   await tus.resumables.declareSize(upload.id, sizeBytes);
 }
@@ -320,6 +334,15 @@ async function finishIfWhole(
   // Upload-Expires header MUST be in RFC 7231 datetime format."
   const expiresAt = new Date(upload.usedAtMs + options.expiresMs);
   void reply.header('upload-expires', expiresAt.toUTCString());
+}
+
+/** @throws QuotaExceeded when a file of that many bytes is more than its token may put */
+async function checkQuota(
+  { deps }: Tus,
+  { token }: UploadWishes,
+  sizeBytes: number,
+): Promise<void> {
+  await deps.quota.check(token, sizeBytes, { signal: deps.stopping });
 }
 
 /** @throws StorageFull when that many bytes more do not fit; it names peers where they would. */

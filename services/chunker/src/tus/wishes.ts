@@ -1,4 +1,5 @@
 /** The wishes of a client that begins an upload: by query as for any upload, or by tus metadata. */
+import type { TokenRights } from '@shoal/chassis';
 import { FileNameInvalid, RequestInvalid, Sha256, UploadQuery } from '@shoal/protocol';
 import { oneName } from '../request/stated.ts';
 import type { UploadWishes } from '../resumable/log.ts';
@@ -9,6 +10,7 @@ const FIELDS = ['replicas', 'copies', 'expiresAt'] as const;
 export function readWishes(
   query: Readonly<Record<string, unknown>>,
   metadata: Readonly<Record<string, string | null>>,
+  token?: TokenRights,
 ): UploadWishes {
   const given = (field: string): unknown => query[field] ?? metadata[field] ?? undefined;
   const fields = Object.fromEntries(FIELDS.map((field) => [field, given(field)]));
@@ -26,8 +28,15 @@ export function readWishes(
     ...(name === undefined ? {} : { name }),
     ...(expiresAt === undefined ? {} : { expiresAtMs: futureOf(expiresAt) }),
     ...(sha256 === undefined ? {} : { sha256 }),
+    ...(token === undefined ? {} : { token: tokenOf(token) }),
   };
 }
+
+const tokenOf = ({ id, name, maxBytes }: TokenRights) => ({
+  id,
+  name,
+  ...(maxBytes === undefined ? {} : { maxBytes }),
+});
 
 /** A client that names its file twice means the file's own name; one that names none gets the CID. */
 function nameOf(name: unknown, fileName: string | null | undefined): string | undefined {

@@ -19,6 +19,7 @@ export function paper(refusals: readonly (Error | undefined)[] = []) {
   const deps = {
     client: { own: () => ({ origin: 'x' }) } as unknown as PeerClient,
     pins: { add },
+    quota: { check: async () => Infinity },
     log: createLog('chunker', 'silent'),
     metrics: createMetrics(createRegistry('chunker')),
     leases: {

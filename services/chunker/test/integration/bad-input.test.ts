@@ -42,11 +42,15 @@ describe('bad input', () => {
     if (status !== answer.status) throw new Error(`${answer.status} says that it is ${status}`);
     return `${status} ${type}`;
   };
-  const postForm = (parts: string, end = `\r\n--${BOUNDARY}--\r\n`) =>
-    fetch(url('/files'), {
+  const postForm = (
+    parts: string,
+    end = `\r\n--${BOUNDARY}--\r\n`,
+    { path = '/files', encoding = 'utf8' as BufferEncoding } = {},
+  ) =>
+    fetch(url(path), {
       method: 'POST',
       headers: { 'content-type': `multipart/form-data; boundary=${BOUNDARY}` },
-      body: parts + end,
+      body: new Uint8Array(Buffer.from(parts + end, encoding)),
     });
   const part = (disposition: string, text = 'hello') =>
     `--${BOUNDARY}\r\nContent-Disposition: form-data; ${disposition}\r\n\r\n${text}`;
@@ -70,7 +74,45 @@ describe('bad input', () => {
     expect(await problem(await postForm('', `--${BOUNDARY}--\r\n`))).toBe(
       '400 problems/file-missing',
     );
-    expect(await problem(await postForm(part('name="file"')))).toBe('400 problems/file-missing');
+  });
+
+  it.each([
+    ['alone', []],
+    ['beside a good one', [part('name="file"; filename="a.txt"')]],
+  ])('a part that has no file name, %s, is told so', async (_, before) => {
+    for (const path of ['/files', '/directories?name=d']) {
+      const answer = await postForm([...before, part('name="file"')].join('\r\n'), undefined, {
+        path,
+      });
+      expect(await answer.json()).toMatchObject({
+        type: 'problems/request-invalid',
+        detail: expect.stringMatching(/field "file" has no file name/),
+      });
+    }
+  });
+
+  it('a name that is not UTF-8, in any form of it, and nothing of the form is kept', async () => {
+    const good = part('name="file"; filename="a.txt"');
+    for (const bad of [
+      part('name="file"; filename="\xff\xfe.txt"'),
+      part(`name="file"; filename*=UTF-8''%ff.txt`),
+    ])
+      for (const path of ['/files', '/directories?name=d'])
+        for (const parts of [[bad], [good, bad], [bad, good]]) {
+          const answer = await postForm(parts.join('\r\n'), undefined, {
+            path,
+            encoding: 'latin1',
+          });
+          expect(await answer.json()).toMatchObject({
+            type: 'problems/file-name-invalid',
+            status: 400,
+            detail: expect.stringContaining('not valid UTF-8'),
+          });
+        }
+    const field = `${part('name="name"', '\xff')}\r\n${good}`;
+    expect(await problem(await postForm(field, undefined, { encoding: 'latin1' }))).toBe(
+      '400 problems/request-invalid',
+    );
   });
 
   it('a file in another field is named', async () => {

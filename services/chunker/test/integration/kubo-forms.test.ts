@@ -156,6 +156,11 @@ describe("a form of Kubo's clients", () => {
   it.each([
     ['no part', form(), /file-missing/],
     ['no end', part('a', 'cut off'), /multipart-malformed/],
+    [
+      'a name that is not UTF-8',
+      Buffer.from(form(part('?', 'x')).toString('latin1').replace('"?"', '"\xff"'), 'latin1'),
+      /file-name-invalid.*not valid UTF-8/,
+    ],
     ['a name that is none', form(part('..', 'x')), /file-name-invalid.*names a folder/],
     [
       'a name of 256 bytes in a directory',

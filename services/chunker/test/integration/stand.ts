@@ -34,7 +34,7 @@ import {
   storageRoutes,
   transferRoutes,
 } from '@shoal/protocol';
-import { programOf } from '@shoal/testkit';
+import { createTestRoster, programOf, type TestRoster } from '@shoal/testkit';
 import { ChunkerConfig } from '../../src/config.ts';
 import { type Chunker, startChunker } from '../../src/start.ts';
 
@@ -78,6 +78,8 @@ async function end(child: ChildProcess): Promise<void> {
 
 export interface Stand extends AsyncDisposable {
   readonly chunker: Chunker;
+  /** The owner of the swarm, by whose roster the peer goes. */
+  readonly owner: TestRoster;
   readonly redisSocket: string;
   readonly pins: Map<string, Pin>;
   /** What the stand-in for transfer finds in the swarm. */
@@ -123,6 +125,8 @@ export async function openStand(
   const dir = mkdtempSync(join(tmpdir(), 'shoal-chunker-'));
   stack.defer(() => rmSync(dir, { recursive: true, force: true }));
   const { peerId } = openIdentity(join(dir, 'identity.key'));
+  const owner = createTestRoster();
+  owner.write(dir, [owner.add(peerId)]);
   const keyFile = join(dir, 'swarm.key');
   writeFileSync(keyFile, 'ab'.repeat(32));
   const prover = createProver(Buffer.from('ab'.repeat(32), 'hex'), peerId, readLocalSecret(dir));
@@ -198,6 +202,13 @@ export async function openStand(
     const pin = pins.get(params.hash);
     if (pin === undefined) throw new FileNotFound({ hash: params.hash, peersAsked: 0 });
     return pin;
+  });
+  mount(mounting, discoveryRoutes.findPins, async ({ body }) => ({
+    pins: body.hashes.map((hash) => pins.get(hash) ?? null),
+  }));
+  mount(mounting, discoveryRoutes.tokenUse, async ({ params }) => {
+    const put = [...pins.values()].filter(({ token }) => token === params.token);
+    return { usedBytes: put.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) };
   });
   mount(mounting, discoveryRoutes.members, async () => ({
     version: 1,
@@ -320,6 +331,7 @@ export async function openStand(
   const running = stack.move();
   return {
     chunker,
+    owner,
     redisSocket,
     pins,
     swarm,

@@ -1,6 +1,7 @@
 /** Where files are, read off the table of what members said: at one moment, with the date of the answers. */
-import type { FileEntry, Member, Pin } from '@shoal/protocol';
+import type { FileEntry, Member, PeerId, Pin } from '@shoal/protocol';
 import type { Holders } from '../holders/holders.ts';
+import type { WallTimeOf } from '../wall-time.ts';
 import type { PinAges } from '../pins/pin-ages.ts';
 import { ANSWER_AGE_MAX_MS, type Standing, standingOf } from './standing.ts';
 
@@ -16,6 +17,11 @@ export interface FileStatesDeps {
   readonly isReachable: (member: Member) => boolean;
   /** Whether this peer has not heard from the others since its start. */
   readonly isJoining: () => boolean;
+  /** Gateway of the twin for which this peer stands aside; undefined while it doesn't. */
+  readonly asideFor: () => string | undefined;
+  /** When a member that is down counts as out, on the table's clock. */
+  readonly outAtMs: (peerId: PeerId) => number | undefined;
+  readonly wallTimeOf: WallTimeOf;
   /** How long the first copies of a file may be under way. */
   readonly newForMs: number;
 }
@@ -29,17 +35,18 @@ export class FileStates {
 
   /** From what was said since then, when that is given. */
   of(pin: Pin, members: readonly Member[], sinceMs?: number): Standing {
-    const { holders, ages, isReachable, isJoining, newForMs } = this.#deps;
+    const { holders, ages, isReachable, isJoining, asideFor, newForMs } = this.#deps;
     const nowMs = holders.clock();
     return standingOf(pin, {
       holders,
       members,
       isReachable,
       isJoining: isJoining(),
+      asideFor: asideFor(),
       isYoung: (each) => ages.isYoung(each, newForMs),
       knownForMs: (each) => ages.knownForMs(each),
       nowMs,
-      wallMs: Date.now(),
+      repairFromMs: ({ peerId }) => this.#deps.wallTimeOf(this.#deps.outAtMs(peerId) ?? nowMs),
       ...(sinceMs === undefined ? {} : { ageMaxMs: nowMs - sinceMs }),
     });
   }
@@ -71,8 +78,8 @@ export class FileStates {
     });
   }
 
-  /** Of a time on the table's clock. */
+  /** Of a time on the table's clock that is past. */
   wallTimeOf(atMs: number): number {
-    return Math.max(0, Math.floor(Date.now() - (this.#deps.holders.clock() - atMs)));
+    return Math.min(Date.now(), this.#deps.wallTimeOf(atMs));
   }
 }

@@ -4,7 +4,8 @@
  * A member that is up and answered counts as it said. One that is up and did not answer counts as it said
  * before, and the number is dated back to that: a list must not call a copy lost because a member is busy.
  * If that is too old, or there is nothing to go by, the state is "unknown" and names the members that did
- * not answer. It is also "unknown" for a moment after our own start, until a member sent us its table.
+ * not answer. It is also "unknown" for a moment after our own start, until a member sent us its table, and while
+ * this process stands aside for a twin.
  * A member that is down does not count, as its copies can't be read; what it said last explains why copies
  * are missing.
  *
@@ -18,8 +19,10 @@ import {
   type FileCause,
   type FileState,
   type Member,
+  keepsCopies,
   type PeerId,
   type Pin,
+  takesCopies,
 } from '@shoal/protocol';
 import { type Copies, countCopies, type Holding } from './count-copies.ts';
 import type { Holders, Statement } from '../holders/holders.ts';
@@ -49,13 +52,16 @@ export interface StandingDeps {
   readonly isReachable: (member: Member) => boolean;
   /** Whether this peer was just started and has not heard from the others yet. */
   readonly isJoining: boolean;
+  /** Gateway of the twin for which this peer stands aside, and so can ask nobody. */
+  readonly asideFor?: string | undefined;
   /** Whether a pin is so young that its first copies may be under way. */
   readonly isYoung: (pin: Pin) => boolean;
   /** How long ago a pin came, if that was seen here. */
   readonly knownForMs: (pin: Pin) => number | undefined;
   /** On the table's clock. */
   readonly nowMs: number;
-  readonly wallMs: number;
+  /** From when on copies of a member that is down are made anew, by our wall clock. */
+  readonly repairFromMs: (member: Member) => number;
   /** How old an answer may be to count as one about now. */
   readonly ageMaxMs?: number;
 }
@@ -93,6 +99,10 @@ export function standingOf(pin: Pin, deps: StandingDeps): Standing {
   const dates = counting.flatMap(({ last }) => (last === undefined ? [] : [last.atMs]));
   const atMs = dates.length === 0 ? undefined : Math.min(...dates);
   if (isEnough) return { ...counted, unproved, atMs, state: 'safe', causes: [] };
+  if (deps.asideFor !== undefined) {
+    const causes: FileCause[] = [{ kind: 'aside', gateway: deps.asideFor }];
+    return { ...counted, unproved, atMs, state: 'unknown', causes };
+  }
   // Members that it remembers may be up or gone; neither counts before one of them answered.
   if (deps.isJoining)
     return { ...counted, unproved, atMs, state: 'unknown', causes: [{ kind: 'joining' }] };
@@ -100,7 +110,7 @@ export function standingOf(pin: Pin, deps: StandingDeps): Standing {
     const unanswered = silent.map(({ member }) => member.peerId);
     const causes: FileCause[] = [
       { kind: 'unanswered', ...named(unanswered) },
-      ...tooMany(pin, members),
+      ...tooMany(pin, said),
     ];
     return { ...counted, unproved, atMs, state: 'unknown', causes };
   }
@@ -114,22 +124,18 @@ function whyFewer(
   copies: number,
   said: readonly Said[],
   refuted: readonly Said[],
-  { isYoung, knownForMs, wallMs, members }: StandingDeps,
+  { isYoung, knownForMs, repairFromMs }: StandingDeps,
 ): Pick<Standing, 'state' | 'causes'> {
-  const placeable = members.filter(isPlaceable).length;
-  const limits = tooMany(pin, members);
+  const placeable = countTakers(pin, said);
+  const limits = tooMany(pin, said);
   const pinForMs = knownForMs(pin);
   const away = said.filter((each) => each.member.state === 'down' && mayHold(pin, each, pinForMs));
   const gone = said.filter((each) => each.member.state === 'out' && isHolder(pin, each.last));
   const causes: FileCause[] = [];
   if (away.length > 0) {
-    const soonestMs = Math.min(...away.map(({ member }) => member.outInMs ?? 0));
+    const soonestMs = Math.min(...away.map(({ member }) => repairFromMs(member)));
     const peers = named(away.map(({ member }) => member.peerId));
-    causes.push({
-      kind: 'away',
-      ...peers,
-      repairFromMs: Math.max(0, Math.round(wallMs + soonestMs)),
-    });
+    causes.push({ kind: 'away', ...peers, repairFromMs: soonestMs });
   }
   if (gone.length > 0 && copies < placeable)
     causes.push({ kind: 'gone', ...named(gone.map(({ member }) => member.peerId)) });
@@ -148,16 +154,20 @@ function whyFewer(
   return { state: 'at-risk', causes };
 }
 
-/** The cause that a file asks for more copies than there are peers, which may come with any other. */
-function tooMany({ replicas }: Pin, members: readonly Member[]): FileCause[] {
-  const count = members.filter(isPlaceable).length;
-  return replicas > count ? [{ kind: 'few-peers', count }] : [];
+/**
+ * The cause that a file asks for more copies than peers can take now, which may come with any other. One that is away
+ * takes none until it returns: copies that it has are safe there, and can't be replaced before another peer comes.
+ */
+function tooMany(pin: Pin, said: readonly Said[]): FileCause[] {
+  const count = countTakers(pin, said);
+  return pin.replicas > count ? [{ kind: 'few-peers', count }] : [];
 }
 
-/** Peers that copies are placed on; one that is expected back still is. */
-export function isPlaceable({ state, draining, capacityBytes }: Member): boolean {
-  return state !== 'out' && !draining && capacityBytes > 0;
-}
+/** Those that can have a copy now; one that is full keeps the one that it has. */
+const countTakers = (pin: Pin, said: readonly Said[]): number =>
+  said.filter(
+    ({ member, last }) => takesCopies(member) || (keepsCopies(member) && isHolder(pin, last)),
+  ).length;
 
 /** It could not prove blocks of this file, or is distrusted for those of others. */
 const isUnproved = ({ member, last }: Said): boolean =>

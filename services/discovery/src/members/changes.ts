@@ -46,9 +46,8 @@ export class Changes {
     this.#listeners.add(listener);
   }
 
-  /** The state of this member changed in the table. */
-  tell(peerId: PeerId): void {
-    const state = this.#table.get(peerId)?.state;
+  /** The state of this member changed in the table, or it is out of it. */
+  tell(peerId: PeerId, state = this.#table.get(peerId)?.state): void {
     if (state === undefined) return;
     this.#metrics.transitions.inc({ state });
     this.#log.info({ member: peerId, state }, 'member changed');

@@ -4,7 +4,7 @@
  * speak for another. They say nothing of whether a member lives: that is for probes to find out (`failure.ts`),
  * and one that others take for gone signs a newer record. Whom to call is `join.ts`.
  */
-import type { Log, Loops } from '@shoal/chassis';
+import type { Log, Loops, Roster } from '@shoal/chassis';
 import type { Member, MemberRecord, PeerId } from '@shoal/protocol';
 import { compareRecords, MemberTable, toMember } from '@shoal/swarm';
 import type { AgedRecord, MemberNews, Suspicion } from '../network/messages.ts';
@@ -49,6 +49,10 @@ export interface MembershipDeps extends OwnRecordDeps {
   readonly losses?: () => number | undefined;
   /** This peer's view of a member, beside the member's own record. */
   readonly opinionOf: (peerId: PeerId) => Pick<Member, 'proofs' | 'isDistrusted'>;
+  /** Decides which peers may be members. */
+  readonly roster: Pick<Roster, 'hasMember' | 'onChange' | 'view'>;
+  /** Makes this peer's roster and a member's the same. */
+  readonly compareRoster: (peerId: PeerId) => Promise<void>;
   readonly refusals: Refusals;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -91,6 +95,7 @@ export class Membership {
       news: this.#news,
       figuresMs: () => this.heartbeatMs(),
     });
+    deps.roster.onChange(() => this.#letGo());
     wire.listen('members', Signed, (from, signed) => this.#learn({ signed, ageMs: 0 }, from));
     wire.on('connected', (peerId) => {
       this.#connected.add(peerId);
@@ -129,7 +134,8 @@ export class Membership {
 
   /** All members with ourselves first. */
   list(): Member[] {
-    return [this.presence.member(), ...this.others()];
+    const own = this.presence.member();
+    return [{ ...own, ...this.#nameOf(own.peerId) }, ...this.others()];
   }
 
   /** All members but ourselves. */
@@ -138,6 +144,7 @@ export class Membership {
     return this.table.all().map((member) => ({
       ...toMember(member, nowMs, this.table.outInMs(member.record.peerId, nowMs)),
       ...this.#deps.opinionOf(member.record.peerId),
+      ...this.#nameOf(member.record.peerId),
     }));
   }
 
@@ -244,6 +251,8 @@ export class Membership {
   restore(saved: readonly SavedMember[]): void {
     const { table, clock } = this;
     restoreMembers(saved, { table, clock, refusals: this.#deps.refusals });
+    for (const { record } of table.all())
+      if (!this.#belongs(record.peerId)) table.remove(record.peerId);
     this.#changes.wake();
   }
 
@@ -270,7 +279,9 @@ export class Membership {
         run: async () => {
           const connected = wire.engine().connected();
           const peerId = connected[Math.floor(Math.random() * connected.length)];
-          if (peerId !== undefined) await this.compare(peerId);
+          if (peerId === undefined) return;
+          await this.#deps.compareRoster(peerId);
+          await this.compare(peerId);
         },
         onFailure,
       }),
@@ -294,6 +305,25 @@ export class Membership {
     const known = this.table.get(peerId);
     if (known?.state !== 'alive' || !this.#connected.has(peerId)) return;
     this.#hearSuspicion({ peerId, incarnation, seq });
+  }
+
+  #belongs(peerId: PeerId): boolean {
+    return this.#deps.roster.hasMember(peerId) !== false;
+  }
+
+  #nameOf(peerId: PeerId): Pick<Member, 'name'> {
+    const name = this.#deps.roster.view.members.get(peerId)?.name;
+    return name === undefined ? {} : { name };
+  }
+
+  /** Those that the roster has no more are out at once. */
+  #letGo(): void {
+    for (const { record } of this.table.all()) {
+      if (this.#belongs(record.peerId)) continue;
+      this.#changes.tell(record.peerId, 'out');
+      this.table.remove(record.peerId);
+    }
+    this.#changes.noteOwn(); // names too
   }
 
   #ttlMs(peerId: PeerId): number {
@@ -323,6 +353,7 @@ export class Membership {
       for (const listener of this.#namesakes) listener(record);
       return;
     }
+    if (!this.#belongs(record.peerId)) return;
     const nowMs = this.clock();
     // A peer's own record over its own connection is as young as can be.
     const isDirect = record.peerId === from;

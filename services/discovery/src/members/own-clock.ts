@@ -24,6 +24,8 @@ export interface OwnClock {
   aheadMs(): number | undefined;
   /** @throws ClockWrong */
   check(): void;
+  /** That it is wrong, in a sentence; undefined while it may be right. */
+  notice(): string | undefined;
 }
 
 /** The time of a member's clock is in its newest record, and how old that is. */
@@ -54,14 +56,19 @@ export function createOwnClock(deps: {
     if (ahead === undefined) return 'unknown';
     return Math.abs(ahead) > CLOCK_AHEAD_MAX_MS ? 'wrong' : 'right';
   };
+  const problem = (): InstanceType<typeof ClockWrong> | undefined => {
+    const ahead = aheadMs();
+    if (ahead === undefined || Math.abs(ahead) <= CLOCK_AHEAD_MAX_MS) return undefined;
+    return new ClockWrong({ aheadMs: ahead });
+  };
   return {
     aheadMs,
     verdict,
     check() {
-      const ahead = aheadMs();
-      if (ahead === undefined || Math.abs(ahead) <= CLOCK_AHEAD_MAX_MS) return;
-      throw new ClockWrong({ aheadMs: ahead });
+      const fault = problem();
+      if (fault !== undefined) throw fault;
     },
+    notice: () => problem()?.message,
   };
 }
 

@@ -13,7 +13,7 @@ import { hkdfSync } from 'node:crypto';
 import type { ConnectionEncrypter, ConnectionProtector } from '@libp2p/interface';
 import { noise, type NoiseComponents } from '@libp2p/noise';
 import { byteStream } from '@libp2p/utils';
-import { type Log, Seldom } from '@shoal/chassis';
+import { allKeys, type Log, Seldom, type SwarmKeys } from '@shoal/chassis';
 import type { Metrics } from '../metrics.ts';
 
 /**
@@ -29,15 +29,15 @@ const GREETING_BYTES = GREETING.byteLength + 2;
 export interface Handshake {
   /** Runs first on every connection; libp2p has a place there for a protector, which this is not. */
   readonly connectionProtector: () => ConnectionProtector;
-  readonly connectionEncrypters: [(components: NoiseComponents) => ConnectionEncrypter];
+  readonly connectionEncrypters: ((components: NoiseComponents) => ConnectionEncrypter)[];
 }
 
 export function createHandshake({
-  swarmKey,
+  swarmKeys,
   wireVersion = WIRE_VERSION,
   ...deps
 }: {
-  readonly swarmKey: Uint8Array;
+  readonly swarmKeys: SwarmKeys;
   /** Another one in tests. */
   readonly wireVersion?: number;
   readonly metrics: Pick<Metrics, 'handshakesRefused'>;
@@ -45,10 +45,18 @@ export function createHandshake({
   readonly onRefused?: OnRefused | undefined;
 }): Handshake {
   const refused = createRefused(deps);
-  const prove = proveMembership(swarmKey, wireVersion);
+  const keys = allKeys(swarmKeys);
+  const proofBy =
+    (key: Uint8Array, protocol: string) =>
+    (components: NoiseComponents): ConnectionEncrypter =>
+      new Proof(proveMembership(key, wireVersion)(components), protocol, refused);
   return {
     connectionProtector: () => new Greeting(wireVersion, refused),
-    connectionEncrypters: [(components) => new Proof(prove(components), refused)],
+    // The two sides choose a key that both have, by its name; peers of before have one key, and name none.
+    connectionEncrypters: [
+      ...keys.map((key) => proofBy(key, `/noise/${nameOf(key)}`)),
+      proofBy(keys[0], '/noise'),
+    ],
   };
 }
 
@@ -58,6 +66,10 @@ function proveMembership(swarmKey: Uint8Array, wireVersion: number) {
   const prologueBytes = new Uint8Array(hkdfSync('sha256', swarmKey, '', info, 32));
   return noise({ prologueBytes });
 }
+
+/** A name for a key, said in clear; it reveals nothing of the key. */
+const nameOf = (swarmKey: Uint8Array): string =>
+  Buffer.from(hkdfSync('sha256', swarmKey, '', 'shoal key name v1', 4)).toString('hex');
 
 /** Called for connections that are refused, once in a while for each host. */
 export type OnRefused = (refused: { readonly address: string; readonly detail: string }) => void;
@@ -125,8 +137,8 @@ class Proof implements ConnectionEncrypter {
   readonly #inner: ConnectionEncrypter;
   readonly #refused: Refused;
 
-  constructor(inner: ConnectionEncrypter, refused: Refused) {
-    this.protocol = inner.protocol;
+  constructor(inner: ConnectionEncrypter, protocol: string, refused: Refused) {
+    this.protocol = protocol;
     this.#inner = inner;
     this.#refused = refused;
   }

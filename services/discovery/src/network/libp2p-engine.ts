@@ -16,7 +16,7 @@ import { peerIdFromString } from '@libp2p/peer-id';
 import { tcp } from '@libp2p/tcp';
 import { yamux } from '@libp2p/yamux';
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
-import type { Log } from '@shoal/chassis';
+import { allKeys, type Log, Seldom, type SwarmKeys } from '@shoal/chassis';
 import { PeerId } from '@shoal/protocol';
 import { createLibp2p, type Libp2p } from 'libp2p';
 import { raceSignal } from 'race-signal';
@@ -60,7 +60,7 @@ const GOSSIP_UPKEEP_MS = 5000;
 
 export interface Libp2pOptions {
   readonly privateKeyRaw: Uint8Array;
-  readonly swarmKey: Uint8Array;
+  readonly swarmKeys: SwarmKeys;
   /** Multiaddrs to listen on. */
   readonly listen: readonly string[];
   readonly mdns: boolean;
@@ -68,6 +68,8 @@ export interface Libp2pOptions {
   /** Whom a broadcast must reach: the members that are alive. */
   readonly audience: () => readonly PeerId[];
   readonly onRefused?: OnRefused | undefined;
+  /** Whether a peer that proved who it is may connect, or be connected to. */
+  readonly admits?: (peerId: PeerId) => boolean;
   readonly metrics: Pick<Metrics, 'handshakesRefused'>;
   readonly log: Log;
 }
@@ -244,16 +246,29 @@ function readAddress(address: string, peerId: PeerId | undefined): Multiaddr[] {
 }
 
 async function createNode(
-  { privateKeyRaw, swarmKey, listen, ...options }: Libp2pOptions,
+  { privateKeyRaw, swarmKeys, listen, ...options }: Libp2pOptions,
   isAlone: () => boolean,
 ): Promise<Libp2p<Services>> {
-  const serviceTag = serviceTagOf(swarmKey);
+  const serviceTag = serviceTagOf(allKeys(swarmKeys)[0]);
+  const isDenied = (peerId: { toString(): string }): boolean => {
+    if (isAlone()) return true;
+    const { admits = () => true, metrics, log } = options;
+    const id = PeerId.safeParse(peerId.toString());
+    if (id.success && admits(id.data)) return false;
+    metrics.handshakesRefused.inc({ reason: 'roster' });
+    if (seldom.isDue(String(peerId)))
+      log.warn(
+        { member: String(peerId) },
+        'a connection was refused: this peer is not on the roster of the swarm',
+      );
+    return true;
+  };
   return await createLibp2p<Services>({
     start: false,
     privateKey: privateKeyFromRaw(privateKeyRaw),
     addresses: { listen: [...listen] },
     transports: [tcp()],
-    ...createHandshake({ swarmKey, ...options }),
+    ...createHandshake({ swarmKeys, ...options }),
     // Probes find out whether a connection lives, and keep it busy.
     streamMuxers: [yamux({ enableKeepAlive: false })],
     connectionManager: {
@@ -271,8 +286,8 @@ async function createNode(
     connectionGater: {
       // The default refuses private and loopback addresses, which are the ones we have.
       denyDialMultiaddr: () => false,
-      denyInboundEncryptedConnection: isAlone,
-      denyOutboundEncryptedConnection: isAlone,
+      denyInboundEncryptedConnection: isDenied,
+      denyOutboundEncryptedConnection: isDenied,
     },
     peerDiscovery: options.mdns ? [mdns({ interval: MDNS_INTERVAL_MS, serviceTag })] : [],
     services: {
@@ -292,6 +307,9 @@ async function createNode(
     },
   });
 }
+
+/** A peer that was removed calls again and again. */
+const seldom = new Seldom();
 
 const topicName = (topic: Topic) => `/shoal/${topic}/1`;
 

@@ -9,7 +9,11 @@ import {
   HaveMap,
   Losses,
   PeerId,
+  RecordId,
   refusalOf,
+  ROSTER_RECORDS_MAX,
+  ROSTER_RECORDS_PER_MESSAGE_MAX,
+  SignedRecord,
   TimeMs,
   WANT_ROOTS_MAX,
 } from '@shoal/protocol';
@@ -140,6 +144,8 @@ export const Stamp = z.object({
   origin: PeerId,
 });
 
+const RosterRecords = z.array(SignedRecord).max(ROSTER_RECORDS_PER_MESSAGE_MAX);
+
 /** A direct question of one peer to another. */
 export const Request = z.discriminatedUnion('kind', [
   /** Is it there? With a nonce, the answer is signed, for a third that can't ask itself. */
@@ -167,6 +173,13 @@ export const Request = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('pins-put'), made: MadePins }),
   /** Pins that the other side lacks, made when ever. */
   z.object({ kind: z.literal('pins-give'), pins: Pins }),
+  /** Whether both have the same roster, and which records the other one has where they have not. */
+  z.object({ kind: z.literal('roster'), digest: z.string().max(64) }),
+  z.object({
+    kind: z.literal('roster-get'),
+    ids: z.array(RecordId).max(ROSTER_RECORDS_PER_MESSAGE_MAX),
+  }),
+  z.object({ kind: z.literal('roster-put'), records: RosterRecords }),
 ]);
 export type Request = z.infer<typeof Request>;
 export type RequestKind = Request['kind'];
@@ -197,6 +210,12 @@ export const REPLIES = {
   'pins-get': z.object({ pins: Pins }),
   'pins-put': z.object({}),
   'pins-give': z.object({}),
+  roster: z.object({
+    /** Undefined where the digests agree. */
+    ids: z.array(RecordId).max(ROSTER_RECORDS_MAX).optional(),
+  }),
+  'roster-get': z.object({ records: RosterRecords }),
+  'roster-put': z.object({}),
 } as const;
 export type Reply<K extends RequestKind> = z.output<(typeof REPLIES)[K]>;
 

@@ -32,6 +32,18 @@ type Handler<K extends RequestKind> = (
   request: RequestOf<K>,
 ) => Promise<Reply<K>> | Reply<K>;
 
+/** Decides which peers are served, of those whose connection stands. */
+export interface Gate {
+  /** False until the roster was compared with members: up to then it alone is talked about. */
+  isOpen(): boolean;
+  /** Whether a peer still belongs to the swarm. */
+  admits(peerId: PeerId): boolean;
+  /** Calls back when it opens. */
+  onOpen(listener: () => void): void;
+}
+
+type WireEvent = 'met' | 'connected' | 'disconnected' | 'heard';
+
 export interface Wire {
   readonly events: EngineEvents;
   attach(engine: Engine): void;
@@ -45,8 +57,11 @@ export interface Wire {
     schema: S,
     use: (from: PeerId, message: z.output<S>) => void,
   ): void;
-  /** `heard` is called for each request that a connected peer makes. */
-  on(event: 'connected' | 'disconnected' | 'heard', listener: (peerId: PeerId) => void): void;
+  /**
+   * `met`: a connection stands. `connected`: so it does, and the gate is open. `heard` is called for each request that a
+   * connected peer makes.
+   */
+  on(event: WireEvent, listener: (peerId: PeerId) => void): void;
   onDiscovered(listener: (peerId: PeerId, addresses: readonly string[]) => void): void;
   request<K extends RequestKind>(
     peerId: PeerId,
@@ -57,24 +72,38 @@ export interface Wire {
   broadcast(topic: Topic, message: unknown): void;
 }
 
+const OPEN: Gate = { isOpen: () => true, admits: () => true, onOpen: () => {} };
+
+const isOfRoster = (kind: RequestKind) => kind.startsWith('roster');
+
 export function createWire({
   metrics,
   refusals,
   log,
+  gate = OPEN,
 }: {
   metrics: Metrics;
   refusals: Refusals;
   log: Log;
+  gate?: Gate | undefined;
 }): Wire {
   let engine: Engine | undefined;
   let serving = 0;
   const handlers = new Map<RequestKind, Handler<RequestKind>>();
   const topics = new Map<Topic, (from: PeerId, bytes: Uint8Array) => boolean>();
-  const listeners = {
-    connected: new Set<(peerId: PeerId) => void>(),
-    disconnected: new Set<(peerId: PeerId) => void>(),
-    heard: new Set<(peerId: PeerId) => void>(),
+  const listeners: Record<WireEvent, Set<(peerId: PeerId) => void>> = {
+    met: new Set(),
+    connected: new Set(),
+    disconnected: new Set(),
+    heard: new Set(),
   };
+  const emit = (event: WireEvent, peerId: PeerId): void => {
+    for (const listener of listeners[event]) listener(peerId);
+  };
+  gate.onOpen(() => {
+    for (const peerId of engine?.connected() ?? [])
+      if (gate.admits(peerId)) emit('connected', peerId);
+  });
   const discovered = new Set<(peerId: PeerId, addresses: readonly string[]) => void>();
   const attached = (): Engine => {
     if (engine === undefined) throw new Error('the network has not started');
@@ -104,15 +133,17 @@ export function createWire({
     isConnected,
     events: {
       connected(peerId) {
-        for (const listener of listeners.connected) listener(peerId);
+        emit('met', peerId);
+        if (gate.isOpen()) emit('connected', peerId);
       },
       disconnected(peerId) {
-        for (const listener of listeners.disconnected) listener(peerId);
+        emit('disconnected', peerId);
       },
       discovered(peerId, addresses) {
         for (const listener of discovered) listener(peerId, addresses);
       },
       broadcast(topic, from, bytes) {
+        if (!gate.isOpen() || !gate.admits(from)) return true; // perhaps sound, and not for us
         const isSound = topics.get(topic)?.(from, bytes) ?? false;
         count(topic, isSound ? 'ok' : 'malformed');
         return isSound;
@@ -128,7 +159,11 @@ export function createWire({
           count(request.kind, 'refused');
           throw new Error('too many requests are being served');
         }
-        for (const listener of listeners.heard) listener(from);
+        if (!gate.admits(from) || !(gate.isOpen() || isOfRoster(request.kind))) {
+          count(request.kind, 'refused');
+          throw new Error('the roster comes first');
+        }
+        emit('heard', from);
         serving += 1;
         try {
           const answer = encode(await handler(from, request));
@@ -157,6 +192,8 @@ export function createWire({
     on: (event, listener) => void listeners[event].add(listener),
     onDiscovered: (listener) => void discovered.add(listener),
     async request(peerId, request, { timeoutMs = REQUEST_TIMEOUT_MS, signal } = {}) {
+      if (!gate.isOpen() && !isOfRoster(request.kind))
+        throw new Error('the roster was not compared with a member yet');
       using deadline = new Deadline(timeoutMs, signal);
       const bytes = await attached().request(peerId, encode(request), deadline);
       const reply = take(decode(REPLIES[request.kind], bytes), peerId, `answer to ${request.kind}`);
@@ -166,6 +203,7 @@ export function createWire({
       return reply as Reply<typeof request.kind>;
     },
     broadcast(topic, message) {
+      if (!gate.isOpen()) return;
       attached()
         .broadcast(topic, encode(message))
         .catch((err: unknown) => log.debug({ err, topic }, 'broadcast failed'));

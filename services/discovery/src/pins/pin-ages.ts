@@ -5,6 +5,7 @@
  */
 import { RecentMap } from '@shoal/chassis';
 import type { Cid, Pin } from '@shoal/protocol';
+import type { WallTimeOf } from '../wall-time.ts';
 
 /** Pins whose coming is remembered, about 160 bytes each. Past it: of the oldest only the date is known. */
 const SEEN_MAX = 65_536;
@@ -30,9 +31,10 @@ export function createPinAges(deps: {
   /** Monotonic. */
   readonly clock: () => number;
   readonly wallClock: () => number;
+  readonly wallTimeOf: WallTimeOf;
   readonly seenMax?: number;
 }): PinAges {
-  const { clock, wallClock, seenMax = SEEN_MAX } = deps;
+  const { clock, wallClock, wallTimeOf, seenMax = SEEN_MAX } = deps;
   const startMs = clock();
   let isForgetful = false;
   const seen = new RecentMap<Cid, Seen>({ max: seenMax, onEvict: () => (isForgetful = true) });
@@ -58,8 +60,7 @@ export function createPinAges(deps: {
     },
     createdAtMs({ root, createdAtMs }) {
       const here = seenOf(root);
-      const seenForMs = here === undefined ? 0 : clock() - here.firstMs;
-      return Math.max(0, Math.min(createdAtMs, Math.floor(wallClock() - seenForMs)));
+      return Math.min(createdAtMs, here === undefined ? wallClock() : wallTimeOf(here.firstMs));
     },
   };
 }

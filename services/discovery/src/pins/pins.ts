@@ -32,6 +32,7 @@ import {
 import type { Wire } from '../network/wire.ts';
 import type { ChangedPins } from './changed-pins.ts';
 import type { Compared } from './compared.ts';
+import type { TokenUse } from './token-use.ts';
 import type { PinStore } from '../state/pin-store.ts';
 import type { StoredPin } from '../state/pin-tables.ts';
 
@@ -60,6 +61,8 @@ export interface PinsDeps {
   readonly changed: Pick<ChangedPins, 'note' | 'tell'>;
   /** `isForRoom`: it was purged because this peer needs its room. */
   readonly onChange: (pin: Pin, old: Pin | undefined, how: Change) => void;
+  /** Sums what each token put. */
+  readonly tokenUse: Pick<TokenUse, 'note'>;
   readonly metrics: Metrics;
   readonly log: Log;
 }
@@ -85,7 +88,11 @@ export class Pins {
   constructor(deps: PinsDeps) {
     const { store, wire, log } = deps;
     this.#deps = deps;
-    for (const { pin } of store.after('')) this.digest.toggle(pin);
+    const nowMs = Date.now();
+    for (const { pin } of store.after('')) {
+      this.digest.toggle(pin);
+      deps.tokenUse.note(pin, nowMs);
+    }
     this.count();
     wire.listen('pins', MadePins, (from, made) => {
       this.merge(made.flatMap(pinsOf), from).catch((err: unknown) => {
@@ -322,11 +329,12 @@ export class Pins {
 
   /** Only after a pin is on disk: memory is never ahead of it. */
   #noteChange(old: Pin | undefined, pin: Pin, how: Change): void {
-    const { metrics, changed, onChange } = this.#deps;
+    const { metrics, changed, tokenUse, onChange } = this.#deps;
     assert(old === undefined || old.root === pin.root, 'a pin follows one of its own root');
     if (old !== undefined) this.digest.toggle(old);
     if (old !== undefined) changed.note(pin.root);
     this.digest.toggle(pin);
+    tokenUse.note(pin, Date.now());
     if (old !== undefined && isDeletedForNow(old) && pin.deleted && !isDeletedForNow(pin))
       metrics.pinsPurged.inc({ why: how.isForRoom ? 'room' : 'asked' });
     onChange(pin, old, how);

@@ -10,16 +10,18 @@ import type { Twins } from '../twins/twins.ts';
 import { ChangedPins } from './changed-pins.ts';
 import { Compared } from './compared.ts';
 import { startExpiry } from './expiry.ts';
+import type { WallTimeOf } from '../wall-time.ts';
 import { createPinAges } from './pin-ages.ts';
 import { PinEditor } from './pin-editor.ts';
 import type { PinReader } from './pin-reader.ts';
 import { startPinSync } from './pin-sync.ts';
 import { Pins, type PinsDeps } from './pins.ts';
 import { startSettleRequests } from './settle-requests.ts';
+import { TokenUse } from './token-use.ts';
 
 export interface StartPinsDeps extends Omit<
   PinsDeps,
-  'compared' | 'changed' | 'checkName' | 'onChange'
+  'compared' | 'changed' | 'checkName' | 'onChange' | 'tokenUse'
 > {
   readonly membership: Pick<Membership, 'others'>;
   readonly join: Pick<Join, 'mayBeMore'>;
@@ -33,13 +35,14 @@ export interface StartPinsDeps extends Omit<
   readonly undeleteMs: number;
   /** Monotonic. */
   readonly clock: () => number;
+  readonly wallTimeOf: WallTimeOf;
   readonly loops: Loops;
 }
 
 export function startPins(deps: StartPinsDeps, stack: AsyncDisposableStack) {
-  const { store, wire, events, clock, loops } = deps;
+  const { store, wire, events, clock, wallTimeOf, loops } = deps;
   const settleRequests = stack.use(startSettleRequests(deps));
-  const ages = createPinAges({ clock, wallClock: Date.now });
+  const ages = createPinAges({ clock, wallClock: Date.now, wallTimeOf });
   const compared = new Compared({
     wire,
     others: () => deps.membership.others(),
@@ -48,7 +51,8 @@ export function startPins(deps: StartPinsDeps, stack: AsyncDisposableStack) {
   });
   const changed = stack.use(new ChangedPins(deps));
   void changed.tell();
-  const common = { ...deps, compared, changed, checkName: () => deps.twins.check() };
+  const tokenUse = new TokenUse();
+  const common = { ...deps, tokenUse, compared, changed, checkName: () => deps.twins.check() };
   const pins = new Pins({
     ...common,
     onChange: (pin, old, { isForRoom, isCurrent }) => {
@@ -65,12 +69,14 @@ export function startPins(deps: StartPinsDeps, stack: AsyncDisposableStack) {
       store,
       onTurn: (root) => {
         pins.count();
+        const pin = store.get(root)?.pin;
+        if (pin !== undefined) tokenUse.note(pin, Date.now());
         settleRequests.add(root);
       },
       onPurge: (pin) => events.publish(purgeOf(pin, false)),
     }),
   );
-  return { ages, compared, pins, editor };
+  return { ages, compared, pins, editor, tokenUse };
 }
 
 /** The event for a pin that was made or came in. */

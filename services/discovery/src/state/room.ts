@@ -21,6 +21,8 @@ const PAGE_FILLER = 'x'.repeat(4000);
 export interface StateRoom {
   /** @throws StorageFull when the state may not grow. */
   check(): void;
+  /** That it may not, and what this means for those who ask this peer, in a sentence. */
+  notice(): string | undefined;
 }
 
 /** Takes the free pages into the file, if there is room; before any other write. */
@@ -43,6 +45,10 @@ export function openRoom(deps: {
       // The disk got full meanwhile; the next start tries again.
     }
   return {
+    notice: () =>
+      freeBytes() < FREE_MIN_BYTES
+        ? `the disk under ${dir} is full: files that others take in now are missing from the lists of this peer until there is room`
+        : undefined,
     check() {
       const free = freeBytes();
       if (free < FREE_MIN_BYTES)

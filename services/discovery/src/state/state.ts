@@ -34,6 +34,8 @@ export interface State extends AsyncDisposable {
   saveDraining(isDraining: boolean): Promise<void>;
   saveStats(stats: StorageStats): Promise<void>;
   loadStats(): StorageStats | undefined;
+  /** That what others take in can't be noted here for lack of room, in a sentence; undefined while it can. */
+  roomNotice(): string | undefined;
 }
 
 export function openState(
@@ -116,6 +118,7 @@ export function openState(
         room.check();
         void meta.put('stats', stats);
       }),
+    roomNotice: () => room.notice(),
     loadStats: () => StorageStats.safeParse(meta.get('stats')).data,
     [Symbol.asyncDispose]: () => env.close(),
   };

@@ -6,6 +6,7 @@ import type { Log } from '@shoal/chassis';
 import type { Member, PeerId } from '@shoal/protocol';
 import { createTrust, type ProofOutcome } from '@shoal/swarm';
 import type { Metrics } from '../metrics.ts';
+import type { WallTimeOf } from '../wall-time.ts';
 
 /** Members that are named in metrics: labels must have a bound. */
 const NAMED_MAX = 16;
@@ -25,11 +26,12 @@ export interface Opinions {
 
 export function createOpinions(deps: {
   readonly clock: () => number;
+  readonly wallTimeOf: WallTimeOf;
   readonly outAfterMs: number;
   readonly metrics: Pick<Metrics, 'proofs' | 'unprovedBlocks' | 'distrusted'>;
   readonly log: Log;
 }): Opinions {
-  const { clock, metrics, log } = deps;
+  const { clock, wallTimeOf, metrics, log } = deps;
   const trust = createTrust({ silentAfterMs: Math.max(SILENT_AFTER_MIN_MS, deps.outAfterMs) });
   const distrusted = new Set<PeerId>();
   const named = new Set<PeerId>();
@@ -68,14 +70,13 @@ export function createOpinions(deps: {
       const figures = trust.figures(peerId);
       if (figures === undefined) return {};
       const { claimed, proved, failed, unanswered, failedAtMs } = figures;
-      const atMs = failedAtMs === undefined ? undefined : Date.now() - (clock() - failedAtMs);
       return {
         proofs: {
           claimed,
           proved,
           failed,
           unanswered,
-          ...(atMs === undefined ? {} : { failedAtMs: Math.max(0, Math.round(atMs)) }),
+          ...(failedAtMs === undefined ? {} : { failedAtMs: wallTimeOf(failedAtMs) }),
         },
         ...(trust.isDistrusted(peerId) ? { isDistrusted: true } : {}),
       };

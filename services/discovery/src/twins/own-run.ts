@@ -10,6 +10,8 @@ export class OwnRun {
   readonly sinceMs: number;
   /** Whether this process stands aside for another one: see twins.ts. */
   isAside = false;
+  /** Gateway of the twin that has the name before the others; undefined without one. */
+  twin: string | undefined;
 
   constructor(sinceMs: number) {
     this.sinceMs = sinceMs;

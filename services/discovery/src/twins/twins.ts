@@ -60,6 +60,8 @@ export interface TwinsDeps {
   readonly learn: (records: readonly AgedRecord[], from: PeerId) => void;
   /** Makes our records newer than this incarnation. */
   readonly outbid: (incarnation: number) => Promise<void>;
+  /** The twin that `report` names is another one now, or there is none any more. */
+  readonly onChange: () => void;
   /** Leaves the network, or comes back to it. */
   readonly setAside: (isAside: boolean) => void;
   /** A twin that shared our connections has left them: they must be made anew. */
@@ -96,9 +98,20 @@ export class Twins {
 
   /** @throws IdentityInUse while this process stands aside. */
   check(): void {
-    const twin = this.#runs.first();
-    if (this.#deps.ownRun.isAside && twin !== undefined)
-      throw new IdentityInUse({ gateway: twin.record.http.gateway });
+    const problem = this.#problem();
+    if (problem !== undefined) throw problem;
+  }
+
+  /** Why this process takes no part in the swarm while it stands aside, in a sentence. */
+  whyAside(): string | undefined {
+    return this.#problem()?.message;
+  }
+
+  /** That there is a twin, in a sentence for the person whose two folders these are. */
+  notice(): string | undefined {
+    const { isAside, twin: gateway } = this.#deps.ownRun;
+    if (gateway === undefined || isAside) return this.whyAside();
+    return `another process runs under this peer's identity, at ${gateway}: one of the two data folders is a copy of the other; that one stands aside and takes no writes; stop it, or start it as a peer of its own (shoal peer --new-identity)`;
   }
 
   /** Takes in a record under our own name that another peer sent. */
@@ -133,6 +146,11 @@ export class Twins {
     return stack;
   }
 
+  #problem(): InstanceType<typeof IdentityInUse> | undefined {
+    const { isAside, twin: gateway } = this.#deps.ownRun;
+    return !isAside || gateway === undefined ? undefined : new IdentityInUse({ gateway });
+  }
+
   /** Whether a run began after ours, whichever stands aside now. */
   #isLater(record: MemberRecord): boolean {
     const [its, ours] = [runOf(record), this.#deps.ownRun.read()];
@@ -156,10 +174,13 @@ export class Twins {
 
   /** Which of the processes stands aside: this one does while another has the name before it. */
   #decide(): void {
-    const { ownRun, metrics, log, setAside } = this.#deps;
+    const { ownRun, metrics, log, setAside, onChange } = this.#deps;
     metrics.twins.set(this.#runs.present().length);
     const first = this.#runs.first();
     const isBehind = first !== undefined && compareRuns(first.run, ownRun.read()) < 0;
+    const gateway = first?.record.http.gateway;
+    const isOther = gateway !== ownRun.twin;
+    ownRun.twin = gateway;
     if (isBehind !== ownRun.isAside) {
       ownRun.isAside = isBehind;
       metrics.twinAside.set(isBehind ? 1 : 0);
@@ -172,6 +193,7 @@ export class Twins {
       setAside(isBehind);
     }
     this.#outbid();
+    if (isOther) onChange();
   }
 
   #outbid(): void {

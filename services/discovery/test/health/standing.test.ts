@@ -18,6 +18,7 @@ interface Told {
   /** What came of asking it to prove blocks of the file. */
   readonly isProved?: boolean;
   readonly isDistrusted?: boolean;
+  readonly freeBytes?: number;
 }
 
 /** Where the file stands when these members, by name, are as told. */
@@ -28,6 +29,7 @@ function standing(
     knownForMs = undefined as number | undefined,
     replicas = 3,
     isJoining = false,
+    asideFor = undefined as string | undefined,
   } = {},
 ) {
   const time = { nowMs: 0 };
@@ -48,12 +50,13 @@ function standing(
     if (state === 'down' || state === 'out') holders.turn(name as PeerId);
   }
   const members = Object.entries(told).map(
-    ([name, { state = 'alive', goneForMs, outInMs, isDistrusted }]) => ({
+    ([name, { state = 'alive', goneForMs, outInMs, isDistrusted, freeBytes = 1 }]) => ({
       peerId: name,
       isDistrusted,
       state,
       domain: { host: name, disk: 'd' },
       capacityBytes: 1,
+      freeBytes,
       draining: false,
       goneForMs,
       outInMs,
@@ -66,10 +69,11 @@ function standing(
       members,
       isReachable: ({ peerId }) => told[peerId]?.isReachable ?? true,
       isJoining,
+      asideFor,
       isYoung: () => isYoung,
       knownForMs: () => knownForMs,
       nowMs,
-      wallMs: WALL_MS,
+      repairFromMs: ({ outInMs = 0 }) => WALL_MS + outInMs,
     },
   );
   return { state, copies, ageMs: atMs === undefined ? undefined : nowMs - atMs, causes };
@@ -127,6 +131,15 @@ describe('where a file stands', () => {
     expect(standing({ a: {} }, { isJoining: true, replicas: 1 })).toMatchObject({ state: 'safe' });
   });
 
+  it('is unknown while this process stands aside for another one', () => {
+    const gateway = 'http://127.0.0.1:7100';
+    const causes = [{ kind: 'aside', gateway }];
+    for (const isJoining of [true, false])
+      expect(
+        standing({ a: {}, b: { ageMs: OLD } }, { isJoining, asideFor: gateway }),
+      ).toMatchObject({ state: 'unknown', causes });
+  });
+
   it('is unknown, with the last number and its date, when somebody who is up does not answer', () => {
     const causes = [{ kind: 'unanswered', ...away('c') }];
     const late = { a: {}, b: {}, c: { ageMs: OLD } };
@@ -153,13 +166,14 @@ describe('where a file stands', () => {
 
   it('is reduced when a peer with a copy is away, and says from when new ones are made', () => {
     const b = { state: 'down', outInMs: 600_000, goneForMs: 100, ageMs: 5000 } as const;
-    const causes = [{ kind: 'away', ...away('b'), repairFromMs: WALL_MS + 600_000 }];
-    expect(standing({ a: {}, b, c: {} })).toMatchObject({ state: 'reduced', copies: 2, causes });
+    const causes: object[] = [{ kind: 'away', ...away('b'), repairFromMs: WALL_MS + 600_000 }];
+    const spare = { a: {}, b, c: {}, d: { holds: [] } } as const;
+    expect(standing(spare)).toMatchObject({ state: 'reduced', copies: 2, causes });
     // A new file too: it had its copies.
-    expect(standing({ a: {}, b, c: {} }, { isYoung: true })).toMatchObject({
-      state: 'reduced',
-      causes,
-    });
+    expect(standing(spare, { isYoung: true })).toMatchObject({ state: 'reduced', causes });
+    // Without a peer to spare there is nobody to make them at.
+    causes.push({ kind: 'few-peers', count: 2 });
+    expect(standing({ a: {}, b, c: {} })).toMatchObject({ state: 'reduced', copies: 2, causes });
     // Nobody can read it now, and it is not lost.
     expect(standing({ a: { holds: [] }, b })).toMatchObject({ state: 'reduced', copies: 0 });
   });
@@ -209,7 +223,19 @@ describe('where a file stands', () => {
     });
     expect(standing({ a: {}, b: { state: 'down', outInMs: 5 } }, { replicas: 5 })).toMatchObject({
       state: 'reduced',
-      causes: [{ kind: 'away' }, { kind: 'few-peers', count: 2 }],
+      causes: [{ kind: 'away' }, { kind: 'few-peers', count: 1 }],
+    });
+    // One that is full takes none, and keeps the one that it has.
+    const full = { a: {}, b: { freeBytes: 0 }, c: { freeBytes: 0, holds: [] } } as const;
+    expect(standing(full)).toMatchObject({ state: 'limited', copies: 2, causes });
+    expect(standing({ ...full, c: { freeBytes: 0 } })).toMatchObject({ state: 'safe' });
+    // A peer that is away takes no copy of a new file.
+    const gap = { a: {}, b: {}, c: { state: 'down', goneForMs: 5000, holds: 'silent' } } as const;
+    const young = { isYoung: true, knownForMs: 1000 };
+    expect(standing(gap, young)).toMatchObject({ state: 'limited', copies: 2, causes });
+    expect(standing({ ...gap, b: { holds: [] } }, young)).toMatchObject({
+      state: 'spreading',
+      causes: [{ kind: 'new' }, ...causes],
     });
   });
 

@@ -33,6 +33,7 @@ import {
   ReplicateProgress,
   type Route,
   routePath,
+  rosterRoutes,
   routingRoutes,
   storageRoutes,
   SwarmEvent,
@@ -54,13 +55,17 @@ import { createOwnClock } from '../../src/members/own-clock.ts';
 import { Compared } from '../../src/pins/compared.ts';
 import { startPinSync } from '../../src/pins/pin-sync.ts';
 import { createPinAges } from '../../src/pins/pin-ages.ts';
+import { createWallTime } from '../../src/wall-time.ts';
 import { PinEditor } from '../../src/pins/pin-editor.ts';
 import { createPinReader } from '../../src/pins/pin-reader.ts';
 import { Pins } from '../../src/pins/pins.ts';
+import { TokenUse } from '../../src/pins/token-use.ts';
 import { toRecords } from '../../src/routing/provider-records.ts';
 import { createRefusals, type Refusal } from '../../src/network/refusals.ts';
 import { treeOf } from '../../src/network/merkle.ts';
 import { createSigner, pinsOf, Signed, SignedBatch, SignedPin } from '../../src/network/signed.ts';
+import { RosterKeeper } from '../../src/roster/roster-keeper.ts';
+import { RosterSync } from '../../src/roster/roster-sync.ts';
 import { openState } from '../../src/state/state.ts';
 import { createRefresh } from '../../src/holders/refresh.ts';
 import { createWant } from '../../src/holders/want.ts';
@@ -148,6 +153,7 @@ function memberOf({ peerId }: Liar, part: { [name: string]: Json } = {}): { [nam
     draining: false,
     tls: true,
     run: { id: 'r', sinceMs: 1, isAside: false, nonce: 'n' },
+    twin: 'http://127.0.0.1:1',
     ...part,
   };
 }
@@ -226,8 +232,14 @@ async function openStand() {
   const state = stack.use(openState(folder.path, { undeleteMs: 7 * DAY_MS }));
   let isCurrent = true;
   const signer = createSigner(me.privateKeyRaw);
+  const keeper = stack.use(
+    new RosterKeeper({ self: me.peerId, peerDataDir: folder.path, metrics, log }),
+  );
+  const rosterSync = new RosterSync({ self: me.peerId, keeper, wire, log });
   const membership = new Membership({
     opinionOf: () => ({}),
+    roster: keeper.roster,
+    compareRoster: (peerId) => rosterSync.compare(peerId),
     self: me.peerId,
     incarnation: 1,
     run: () => ({ id: 'this one', sinceMs: 1, isAside: false }),
@@ -277,6 +289,7 @@ async function openStand() {
     changed: { note: () => {}, tell: async () => {} },
     refusals,
     onChange: () => {},
+    tokenUse: new TokenUse(),
     metrics,
     log,
   });
@@ -314,6 +327,7 @@ async function openStand() {
       createLoops({ log }),
     ),
   );
+  const wallTimeOf = createWallTime({ clock: () => performance.now(), nowMs: Date.now });
   const health = new Health({
     self: me.peerId,
     editor,
@@ -326,10 +340,13 @@ async function openStand() {
       readHaveMap: async () => ({ haveMap: undefined, readAtMs: Date.now() }),
     }),
     holders,
-    ages: createPinAges({ clock: () => performance.now(), wallClock: Date.now }),
+    ages: createPinAges({ clock: () => performance.now(), wallClock: Date.now, wallTimeOf }),
     members: () => membership.list(),
     isReachable: ({ state: each }) => each === 'alive',
     isJoining: () => false,
+    asideFor: () => undefined,
+    outAtMs: (peerId) => membership.table.outAtMs(peerId),
+    wallTimeOf,
     newForMs: 1000,
     proving: { look: async () => undefined },
     opinions: { isSampled: () => false },
@@ -482,7 +499,24 @@ const requests: readonly (() => { [name: string]: Json })[] = [
   () => ({ kind: 'pins-get', roots: [rootOf('a')] }),
   () => ({ kind: 'pins-put', made: [signedBatch([goodPinText()], stand.liar)] }),
   () => ({ kind: 'pins-give', pins: [goodPin()] }),
+  () => ({ kind: 'roster', digest: 'x'.repeat(43) }),
+  () => ({ kind: 'roster-get', ids: ['x'.repeat(43)] }),
+  () => ({ kind: 'roster-put', records: [signedGenesis()] }),
 ];
+
+/** A swarm of the liar's own. */
+const signedGenesis = (): { [name: string]: Json } => {
+  const payload = textOf({
+    v: 1,
+    kind: 'genesis',
+    by: stand.liar.peerId,
+    recovery: stand.liar.peerId,
+    atMs: 1,
+    nonce: 'n',
+  });
+  const text = Buffer.from(`shoal-roster-v1\n${payload}`);
+  return { payload, signature: sign(null, text, stand.liar.key).toString('base64url') };
+};
 
 const stampOf = (): Json => ({
   root: rootOf('a'),
@@ -516,6 +550,9 @@ const replies: Readonly<Record<keyof typeof REPLIES, () => { [name: string]: Jso
   'pins-get': () => ({ pins: [goodPin()] }),
   'pins-put': () => ({}),
   'pins-give': () => ({}),
+  roster: () => ({ ids: ['x'.repeat(43)] }),
+  'roster-get': () => ({ records: [signedGenesis()] }),
+  'roster-put': () => ({}),
 };
 
 const messageReaders: readonly Reader[] = [
@@ -791,7 +828,14 @@ describe('routes', () => {
     whyNotReady: () => undefined,
     hostNames: [],
   });
-  const all = [chunkerRoutes, discoveryRoutes, routingRoutes, storageRoutes, transferRoutes]
+  const all = [
+    chunkerRoutes,
+    discoveryRoutes,
+    rosterRoutes,
+    routingRoutes,
+    storageRoutes,
+    transferRoutes,
+  ]
     .flatMap((routes): Route[] => Object.values(routes))
     .filter(({ path }) => !path.includes('*') && !path.includes('.'));
   beforeAll(async () => {
@@ -799,7 +843,12 @@ describe('routes', () => {
     for (const route of all)
       mountRaw(
         { app, prover, self },
-        { ...route, path: `/${route.service}${route.path}` },
+        // There is no TLS here: its bounds are the same for whoever calls.
+        {
+          ...route,
+          path: `/${route.service}${route.path}`,
+          audience: route.audience === 'any-peer' ? 'public' : route.audience,
+        },
         async ({ reply }) => reply.code(204).send(),
       );
     await app.ready();
@@ -813,6 +862,7 @@ describe('routes', () => {
     hash: rootOf('a'),
     peerId: self,
     lease: '00000000-0000-4000-8000-000000000000',
+    token: '12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5',
     name: 'x',
     id: 'x',
     cids: [rootOf('a')],
@@ -848,6 +898,9 @@ describe('routes', () => {
     '/storage/blocks/keep': { blocks: [{ cid: rootOf('a'), replicas: 2 }] },
     '/discovery/files/:hash': { name: 'x', replicas: 2, expiresAt: '2099-01-01T00:00:00Z' },
     '/discovery/meetings': { nonce: 'x'.repeat(32), record: { payload: 'x', signature: 'x' } },
+    '/discovery/roster': { records: [{ payload: 'x', signature: 'x' }] },
+    '/discovery/invitations': { forMs: 1000, uses: 1 },
+    '/discovery/join': { invite: self, proof: 'x', name: 'x' },
     '/discovery/wants': { roots: [rootOf('a')], enough: 1, timeoutMs: 1000 },
     '/chunker/pins': {
       cid: rootOf('a'),

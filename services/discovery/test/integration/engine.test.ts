@@ -20,7 +20,7 @@ it('takes a connection that takes no more streams for none, though its socket st
   const [metrics, log] = [createMetrics(), createLog('test', 'silent')];
   const engine = await startLibp2p({
     privateKeyRaw: openIdentity(join(folder.path, 'identity.key')).privateKeyRaw,
-    swarmKey: SWARM_KEY,
+    swarmKeys: SWARM_KEY,
     listen: ['/ip4/127.0.0.1/tcp/0'],
     mdns: false,
     audience: () => [],
@@ -36,7 +36,7 @@ it('takes a connection that takes no more streams for none, though its socket st
   });
   const other = await createLibp2p({
     transports: [tcp()],
-    ...createHandshake({ swarmKey: SWARM_KEY, metrics, log }),
+    ...createHandshake({ swarmKeys: SWARM_KEY, metrics, log }),
     streamMuxers: [yamux()],
     connectionMonitor: { enabled: false },
     connectionGater: { denyDialMultiaddr: () => false },

@@ -111,6 +111,11 @@ describe('a full disk', () => {
     await expect(a.find(last.root, false)).rejects.toMatchObject({ status: 404 });
     expect(a.process.exitCode).toBeNull();
     expect((await a.pins()).isCurrent).toBe(false);
+    // Nobody who looks at this peer alone takes its list for all that there is.
+    const incomplete = expect.stringMatching(/^the disk under .* is full: files that others/);
+    expect((await a.ask('GET', '/files')).body).toMatchObject({ incomplete });
+    const readiness = async (): Promise<unknown> => (await fetch(`${a.origin}/readyz`)).json();
+    expect(await readiness()).toMatchObject({ status: 'ready', notices: [incomplete] });
 
     await writeFile(filler(), '');
     await eventually(
@@ -122,6 +127,8 @@ describe('a full disk', () => {
       { timeoutMs: 15_000 },
     );
     await eventually('current', async () => (await a.pins()).isCurrent);
+    expect((await a.ask('GET', '/files')).body).not.toHaveProperty('incomplete');
+    expect(await readiness()).not.toHaveProperty('notices');
     expect((await a.find(last.root, false)).root).toBe(last.root);
   });
 });

@@ -9,7 +9,7 @@ import { tcp } from '@libp2p/tcp';
 import { lpStream } from '@libp2p/utils';
 import { yamux } from '@libp2p/yamux';
 import { multiaddr } from '@multiformats/multiaddr';
-import { createLog, identityOf } from '@shoal/chassis';
+import { createLog, identityOf, type SwarmKeys } from '@shoal/chassis';
 import { eventually } from '@shoal/testkit';
 import { createLibp2p } from 'libp2p';
 import { createMetrics } from '../../src/metrics.ts';
@@ -35,14 +35,14 @@ interface Member {
   refusals(reason: 'version' | 'proof'): Promise<number>;
 }
 
-async function open(key: Uint8Array = swarmKey): Promise<Member> {
+async function open(key: SwarmKeys = swarmKey): Promise<Member> {
   const { privateKey } = generateKeyPairSync('ed25519');
   const metrics = createMetrics();
   const asked: string[] = [];
   let log = '';
   const engine = await startLibp2p({
     privateKeyRaw: identityOf(privateKey).privateKeyRaw,
-    swarmKey: key,
+    swarmKeys: key,
     listen: ['/ip4/127.0.0.1/tcp/0'],
     mdns: false,
     audience: () => [],
@@ -102,7 +102,7 @@ async function openStranger(parts: Parts) {
 /** As this version begins, but with a Noise that proves nothing. */
 const greetingAlone = (): Parts => {
   const [metrics, log] = [createMetrics(), createLog('test', 'silent')];
-  const { connectionProtector } = createHandshake({ swarmKey, metrics, log });
+  const { connectionProtector } = createHandshake({ swarmKeys: swarmKey, metrics, log });
   return { connectionProtector, connectionEncrypters: [noise()] };
 };
 
@@ -143,7 +143,7 @@ describe('a member', () => {
       'another key',
       () => {
         const [metrics, log] = [createMetrics(), createLog('test', 'silent')];
-        return createHandshake({ swarmKey: randomBytes(32), metrics, log });
+        return createHandshake({ swarmKeys: randomBytes(32), metrics, log });
       },
     ],
   ])('refuses a stranger with %s both ways, before anything is asked', async (_, parts) => {
@@ -195,7 +195,9 @@ describe('a member', () => {
   it('refuses a peer of a later version that has the key, and names both versions', async () => {
     const [metrics, log] = [createMetrics(), createLog('test', 'silent')];
     const wireVersion = WIRE_VERSION + 1;
-    const later = await openStranger(createHandshake({ swarmKey, wireVersion, metrics, log }));
+    const later = await openStranger(
+      createHandshake({ swarmKeys: swarmKey, wireVersion, metrics, log }),
+    );
     expect(await outcomeOf(later.node.dial(multiaddr(member.address), { signal: soon() }))).toBe(
       'refused',
     );
@@ -203,9 +205,26 @@ describe('a member', () => {
     await eventually('it says so', () => member.log().includes(sentence));
   });
 
+  it('goes on while the key is turned, whichever of two keys each peer shows', async () => {
+    const [old, next] = [swarmKey, randomBytes(32)];
+    const stages = [old, [old, next], [next, old]] as const;
+    for (const before of stages)
+      for (const after of stages) {
+        const called = await open(before);
+        const caller = await open(after);
+        await caller.engine.dial([called.address], { signal: soon() });
+      }
+    // The last stage no longer takes the old one, and the first does not know the new one.
+    const turned = await open(next);
+    await (await open([next, old])).engine.dial([turned.address], { signal: soon() });
+    expect(
+      await outcomeOf((await open(old)).engine.dial([turned.address], { signal: soon() })),
+    ).toBe('refused');
+  });
+
   it('does not take a key for proved that was derived for another version', async () => {
     const [metrics, log] = [createMetrics(), createLog('test', 'silent')];
-    const options = { swarmKey, metrics, log };
+    const options = { swarmKeys: swarmKey, metrics, log };
     const { connectionProtector } = createHandshake(options);
     const { connectionEncrypters } = createHandshake({ ...options, wireVersion: WIRE_VERSION + 1 });
     const liar = await openStranger({ connectionProtector, connectionEncrypters });

@@ -34,7 +34,7 @@ async function startLiar(target: TestPeer): Promise<Liar> {
   const { peerId, privateKeyRaw } = identityOf(key);
   const engine = await startLibp2p({
     privateKeyRaw,
-    swarmKey: readSwarmKey(peers.keyFile),
+    swarmKeys: readSwarmKey(peers.keyFile),
     listen: ['/ip4/127.0.0.1/tcp/0'],
     audience: () => [],
     mdns: false,

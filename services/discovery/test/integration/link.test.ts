@@ -36,7 +36,7 @@ async function open(): Promise<Node> {
   };
   node.engine = await startLibp2p({
     privateKeyRaw: identityOf(privateKey).privateKeyRaw,
-    swarmKey,
+    swarmKeys: swarmKey,
     listen: ['/ip4/127.0.0.1/tcp/0'],
     mdns: false,
     audience: () => node.audience,

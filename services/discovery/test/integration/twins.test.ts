@@ -36,6 +36,9 @@ async function metric(peer: TestPeer, name: string, labels = /./): Promise<numbe
   return counted.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
 }
 
+const readiness = async (peer: TestPeer): Promise<unknown> =>
+  (await fetch(`${peer.origin}/readyz`)).json();
+
 /** How often a peer saw somebody go. */
 const deathsSeen = (peer: TestPeer) =>
   metric(peer, 'shoal_discovery_member_transitions_total', /state="(?:down|out)"/);
@@ -62,6 +65,7 @@ describe('a peer whose folder was copied', () => {
     const a = await peers.start('a', { env });
     const b = await peers.start('b', { env, seeds: seedOf(a) });
     await seeEachOther([a, b]);
+    await a.put(draft('in both folders'));
     await a.kill('SIGTERM');
     copyOf('a', 'copy');
     const first = await peers.restart('a', a, { env, seeds: seedOf(b) });
@@ -77,6 +81,33 @@ describe('a peer whose folder was copied', () => {
       expect(peer.log()).toContain("another process runs under this peer's identity");
       expect(await metric(peer, 'shoal_discovery_twins')).toBe(1);
     }
+    // All that a person may look at says so: both of them, the others, and what asks whether one is ready.
+    const gatewayOf = async (peer: TestPeer) =>
+      (await told(peer)).peers.find(({ isSelf }) => isSelf)?.http.gateway ?? '';
+    const [atFirst, atCopy] = [await gatewayOf(first), await gatewayOf(copy)];
+    const identity = "another process runs under this peer's identity, at ";
+    expect(await readiness(first)).toMatchObject({
+      status: 'ready',
+      notices: [expect.stringContaining(`${identity}${atCopy}`)],
+    });
+    const why = expect.stringContaining(`${identity}${atFirst}`);
+    expect(await readiness(copy)).toMatchObject({
+      status: 'unready',
+      reason: why,
+      needsPerson: true,
+      notices: [why],
+    });
+    expect(await readiness(b)).toEqual({ status: 'ready', service: 'discovery' });
+    await eventually(
+      'the others are told',
+      async () => (await told(b)).peers.some(({ twin }) => twin === atCopy),
+      PATIENT,
+    );
+    const listed = await copy.ask('GET', '/files');
+    const { files } = discoveryRoutes.listFiles.reply.parse(listed.body);
+    expect(files.map(({ name }) => name)).toContain('in both folders');
+    for (const { state, causes } of files)
+      expect([state, causes]).toEqual(['unknown', [{ kind: 'aside', gateway: atFirst }]]);
     expect(await metric(copy, 'shoal_discovery_twin_aside')).toBe(1);
     expect(await metric(first, 'shoal_discovery_twin_aside')).toBe(0);
 
@@ -95,6 +126,12 @@ describe('a peer whose folder was copied', () => {
       PATIENT,
     );
     await seeEachOther([first, b]);
+    expect(await readiness(first)).toEqual({ status: 'ready', service: 'discovery' });
+    await eventually(
+      'the others forget it',
+      async () => (await told(b)).peers.every(({ twin }) => twin === undefined),
+      PATIENT,
+    );
     expect(await httpOf(b, first)).toBe(first.origin);
     expect(await deathsSeen(b)).toBe(before);
   }, 180_000);

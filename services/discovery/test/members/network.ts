@@ -4,7 +4,7 @@
  */
 import { generateKeyPairSync } from 'node:crypto';
 import { setImmediate as nextTick } from 'node:timers/promises';
-import { createLog, createLoops, identityOf } from '@shoal/chassis';
+import { createLog, createLoops, identityOf, Roster } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
 import { FailureDetector } from '../../src/members/failure.ts';
 import { Membership } from '../../src/members/membership.ts';
@@ -73,6 +73,8 @@ export class Network {
       outAfterMs: 3_600_000,
       clock,
       opinionOf: () => ({}),
+      roster: new Roster(),
+      compareRoster: async () => {},
       refusals,
       metrics,
       log,

@@ -12,6 +12,7 @@ function agesAt(seenMax?: number) {
   const ages = createPinAges({
     clock: () => time.nowMs,
     wallClock: () => WALL_MS + time.nowMs,
+    wallTimeOf: (atMs) => WALL_MS + atMs,
     ...(seenMax === undefined ? {} : { seenMax }),
   });
   return { time, ages };

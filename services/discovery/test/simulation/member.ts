@@ -29,7 +29,9 @@ import {
 } from '../../src/start.ts';
 import type { PinStore, PinUpdateWish } from '../../src/state/pin-store.ts';
 import type { StoredPin } from '../../src/state/pin-tables.ts';
+import { RosterKeeper } from '../../src/roster/roster-keeper.ts';
 import { openState } from '../../src/state/state.ts';
+import { createWallTime } from '../../src/wall-time.ts';
 import type { Network } from './network.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
@@ -84,16 +86,18 @@ export async function startMember(
   const state = stack.use(openState(join(folder, self)));
   waitForDisk(state.pins, time);
   const held = new Map<Cid, HaveMap>();
+  const keeper = new RosterKeeper({ self, peerDataDir: folder, metrics, log }); // there is none
   const ground: Omit<Ground, 'prover' | 'tls'> = {
     config,
     log,
     self,
     privateKeyRaw,
-    swarmKey: Buffer.alloc(32),
+    swarmKeys: [Buffer.alloc(32)],
     signer: createSigner(privateKeyRaw),
     metrics,
     loops: createLoops({ log }),
     clock,
+    wallTimeOf: createWallTime({ clock, nowMs: Date.now }),
     refusals,
     state,
     client: NOBODY as PeerClient,
@@ -103,6 +107,8 @@ export async function startMember(
       depth: async () => 0,
       [Symbol.asyncDispose]: async () => {},
     },
+    keeper,
+    roster: keeper.roster,
     wire: createWire({ metrics, refusals, log }),
     address: new OwnAddress(config, own),
     storage: {

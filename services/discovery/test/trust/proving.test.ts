@@ -100,6 +100,7 @@ function paperPair() {
   let changes = 0;
   const opinions = createOpinions({
     clock: () => time.nowMs,
+    wallTimeOf: (atMs) => atMs,
     outAfterMs: 60_000,
     metrics,
     log,

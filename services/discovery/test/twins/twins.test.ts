@@ -52,6 +52,7 @@ function recordOf(run: PeerRun, part: Partial<MemberRecord> = {}): MemberRecord 
 function start() {
   const time = { nowMs: STARTED_AT_MS };
   let called = 0;
+  let changes = 0;
   const ownRun = new OwnRun(100);
   const twins = new Twins({
     self: A,
@@ -69,6 +70,7 @@ function start() {
     members: () => [],
     learn: () => undefined,
     outbid: async () => undefined,
+    onChange: () => (changes += 1),
     setAside: () => undefined,
     reconnect: () => undefined,
     heartbeatMs: () => HEARTBEAT_MS,

@@ -5,7 +5,8 @@
  * those it is three times the size of this whole page, and needs a bundler; the page has none.
  */
 
-import { renewToken, token, tokenHeaders } from './token.js';
+import { renewToken, showSignIn } from './sign-in.js';
+import { token, tokenHeaders } from './token.js';
 
 /** Longest wait for a list, so that a hung service shows. Past it: the page says that the peer does not answer. */
 const ASK_TIMEOUT_MS = 15_000;
@@ -40,23 +41,44 @@ export class Refused extends Error {
   }
 }
 
-/** One request, with the token if it writes. @throws Refused, or another Error with a sentence to show. */
+/** A read that needs a token. */
+export class SignedOut extends Error {}
+
+/**
+ * One request, as who is signed in. A change waits for somebody who signs in; what is shown is asked for again then.
+ * @throws Refused, or another Error with a sentence to show.
+ */
 export async function send(method, path, { headers, body, signal }) {
   const used = token();
-  const authorization = /^(?:GET|HEAD)$/.test(method) ? {} : tokenHeaders();
   const answer = await fetch(path, {
     method,
-    headers: { ...headers, ...authorization },
+    headers: { ...headers, ...tokenHeaders() },
     body,
     signal,
   }).catch((cause) => {
     throw new Error('This peer does not answer. Is it running? Trying again.', { cause });
   });
   if (answer.ok) return answer;
-  if (answer.status === 401 && renewToken(used))
-    return send(method, path, { headers, body, signal });
-  throw new Refused(answer.status, await answer.text());
+  const refused = new Refused(answer.status, await answer.text());
+  if (answer.status !== 401) throw refused;
+  if (/^(?:GET|HEAD)$/.test(method)) {
+    if (token() === used) showSignIn(whyOf(used));
+    throw new SignedOut('Sign in to see this.', { cause: refused });
+  }
+  if (!(await renewToken(used, whyOf(used)))) throw refused;
+  // It may have waited for longer than its signal allows.
+  return send(method, path, {
+    headers,
+    body,
+    signal: signal?.aborted === true ? undefined : signal,
+  });
 }
+
+/** Why a token is asked for. */
+export const whyOf = (used) =>
+  used === undefined
+    ? 'This peer wants a token for that. An owner of the swarm makes one (shoal token create); the one of the peer itself does too (shoal token).'
+    : 'That token is not, or no longer, good here. Sign in with another.';
 
 /** A problem (RFC 9457) as a sentence for a person. */
 function sentenceOf(status, text) {

@@ -5,27 +5,24 @@
  * is a module of its own; this one puts them together.
  */
 import { byId, setText } from './build.js';
+import { listen } from './event-stream.js';
+import { addDownloads } from './files/downloads.js';
 import { refreshDeleted, wantMoreDeleted } from './files/deleted.js';
 import { refreshDetails, refreshFiles, wantMoreFiles } from './files/files.js';
+import { addInviteButton, refreshInvite } from './invite.js';
 import { refreshPeers } from './peers.js';
 import { addPart, refresh, refreshSoon, setLive } from './refresh.js';
+import { addSignIn } from './sign-in.js';
 import { addFiles, isBusy } from './files/uploads.js';
 import { addUpkeepButtons, refreshUpkeep } from './upkeep.js';
 import { BASE, bytesText, copiesText, plural, shortId } from './words.js';
 
-/** After a refusal (too many listeners) the browser doesn't come back by itself. */
-const LISTEN_AGAIN_MS = 10_000;
-
-function listen() {
-  const events = new EventSource('events');
-  events.addEventListener('open', () => setLive(true));
-  events.addEventListener('error', () => {
-    setLive(false);
-    if (events.readyState === EventSource.CLOSED) setTimeout(listen, LISTEN_AGAIN_MS);
-  });
+/** The function that it gives begins anew. */
+function listenToEvents() {
+  const kinds = new Map();
   /** Says what happened, and asks again for the parts that it concerns. */
   const on = (kind, concerned, sentence) =>
-    events.addEventListener(kind, ({ data }) => {
+    kinds.set(kind, (data) => {
       setText(byId('news'), sentence(JSON.parse(data)));
       refreshSoon(...concerned);
     });
@@ -53,6 +50,11 @@ function listen() {
     return phase === 'done'
       ? `${name}: uploaded.`
       : `${name}: the upload failed; nothing was kept.`;
+  });
+  return listen({
+    onOpen: () => setLive(true),
+    onLost: () => setLive(false),
+    onEvent: (kind, data) => kinds.get(kind)?.(data),
   });
 }
 
@@ -101,7 +103,14 @@ addEventListener('beforeunload', (event) => {
 addPart('files', refreshFiles, byId('files-fault'));
 addPart('deleted', refreshDeleted, byId('deleted-fault'));
 addPart('peers', refreshPeers, byId('peers-fault'));
+addPart('invite', refreshInvite, byId('invite-fault'));
 addPart('upkeep', refreshUpkeep, byId('upkeep-fault'));
 addUpkeepButtons();
-listen();
+addInviteButton();
+const listenAgain = listenToEvents();
+addDownloads(byId('files-fault'));
+addSignIn(() => {
+  listenAgain();
+  void refresh();
+});
 void refresh();

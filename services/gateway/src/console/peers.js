@@ -6,7 +6,7 @@ import { agoText, bytesText, capitalised, shortId, spanText } from './words.js';
 const STATE_ORDER = ['alive', 'suspect', 'down', 'out'];
 
 export async function refreshPeers() {
-  const { peers, disks, summary, twin } = await ask('peers');
+  const { peers, disks, summary, twin, removed } = await ask('peers');
   const order = ({ isSelf, state }) => (isSelf ? -1 : STATE_ORDER.indexOf(state));
   const sorted = peers.toSorted(
     (one, other) => order(one) - order(other) || (one.peerId < other.peerId ? -1 : 1),
@@ -19,8 +19,14 @@ export async function refreshPeers() {
   safety.className = disks < up ? 'warn' : 'quiet';
   // The peer works out what a file survives, for this page, the CLI and scripts alike.
   setText(safety, summary);
-  byId('twin').hidden = twin === undefined;
-  if (twin !== undefined) setText(byId('twin'), twinText(twin));
+  byId('removed').hidden = removed === undefined;
+  if (removed !== undefined) setText(byId('removed'), removedText(removed));
+  const twins = [
+    ...(twin === undefined ? [] : [twinText(twin)]),
+    ...peers.filter((peer) => !peer.isSelf && peer.twin !== undefined).map(otherTwinText),
+  ];
+  byId('twin').hidden = twins.length === 0;
+  setText(byId('twin'), twins.join(' '));
 }
 
 /** Two processes of one identity: says how the copy becomes a peer of its own. */
@@ -31,11 +37,20 @@ const twinText = ({ isAside, gateway }) =>
       : 'That one stands aside; stop it, or start it with --new-identity.'
   }`;
 
+/** An owner shut this peer out. */
+const removedText = ({ reason }) =>
+  `This peer was removed from the swarm${reason === undefined ? '' : ` (${reason})`}. No member talks to it, and nothing can be written here.`;
+
+/** The same of another member, as its own record says it. */
+const otherTwinText = ({ peerId, http, twin }) =>
+  `Another process runs under the identity of ${shortId(peerId)}, which is at ${http.gateway}: it is at ${twin}, and one of the two data folders is a copy.`;
+
 function peerRow(peer) {
-  const { peerId, isSelf, state, draining, blocks, usedBytes, freeBytes, seenMsAgo } = peer;
+  const { peerId, name, isSelf, state, draining, blocks, usedBytes, freeBytes, seenMsAgo } = peer;
   const id = element(
     'td',
     { className: 'peer' },
+    ...(name === undefined ? [] : [element('span', { className: 'given' }, name), ' ']),
     element('code', { title: peerId }, shortId(peerId)),
   );
   if (isSelf) id.append(element('span', { className: 'badge' }, 'this peer'));

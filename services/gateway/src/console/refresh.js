@@ -2,6 +2,7 @@
  * Staying current: parts of the page that are asked for again, all of them every few seconds, and
  * those that an event concerns shortly after it. Without the event stream all are asked more often.
  */
+import { SignedOut } from './ask.js';
 import { byId, setText, showFault } from './build.js';
 
 /** How often the parts are asked again with the event stream, and without it. */
@@ -10,7 +11,7 @@ const REFRESH_POLL_MS = 3000;
 /** Events come in bursts: one refresh for all within this time. */
 const REFRESH_DELAY_MS = 300;
 
-/** By name: what to do, where to say that it failed, and whether it did when last tried. */
+/** By name: what to do, where to say that it failed, and how it did when last tried. */
 const parts = new Map();
 const due = new Set();
 let isLive = false;
@@ -19,7 +20,7 @@ let soonTimer;
 let nextTimer;
 
 export function addPart(name, task, faultNode) {
-  parts.set(name, { task, faultNode, isFailing: false });
+  parts.set(name, { task, faultNode, fault: undefined });
 }
 
 /** Asks for all parts now, and from then on regularly. */
@@ -52,24 +53,31 @@ async function refreshDue() {
   due.clear();
   await Promise.all(names.map((name) => attempt(parts.get(name))));
   isRefreshing = false;
-  const isDown = [...parts.values()].every(({ isFailing }) => isFailing);
-  setLine(isDown ? 'down' : isLive ? 'live' : 'poll');
+  const faults = [...parts.values()].map(({ fault }) => fault);
+  const isDown = faults.every((fault) => fault !== undefined);
+  const isOut = faults.every((fault) => fault instanceof SignedOut);
+  setLine(isOut ? 'out' : isDown ? 'down' : isLive ? 'live' : 'poll');
   if (due.size > 0) refreshSoon();
 }
 
 async function attempt(part) {
   try {
     await part.task();
-    part.isFailing = false;
+    part.fault = undefined;
     showFault(part.faultNode, undefined);
   } catch (error) {
-    part.isFailing = true;
+    part.fault = error;
     showFault(part.faultNode, error);
   }
 }
 
 function setLine(state) {
   byId('line').dataset.state = state;
-  const words = { live: 'live', poll: 'asking every few seconds', down: 'not answering' };
+  const words = {
+    live: 'live',
+    poll: 'asking every few seconds',
+    down: 'not answering',
+    out: 'signed out',
+  };
   setText(byId('line'), words[state]);
 }

@@ -1,24 +1,34 @@
-/** The write token of this peer: asked for when a write needs it, and kept until the tab is closed. */
+/**
+ * The token of who is signed in: kept until the tab is closed, or in this browser for those who want that. One may come
+ * in the address (`#token=…`, which no server is sent); it is taken out of there at once, so that no bookmark, history
+ * or shared screen has it.
+ */
 
 const KEY = 'write-token';
 
-export const token = () => sessionStorage.getItem(KEY) ?? undefined;
+takeFromAddress();
 
-/** The headers of a write. */
+export const token = () => sessionStorage.getItem(KEY) ?? localStorage.getItem(KEY) ?? undefined;
+
+/** The headers of a request. */
 export function tokenHeaders() {
   const given = token();
   return given === undefined ? {} : { authorization: `Bearer ${given}` };
 }
 
-/** After a 401 to a write that carried `used`: whether there is another token to try it with. */
-export function renewToken(used) {
-  if (token() !== used) return true; // another write asked meanwhile
-  const given = prompt(
-    used === undefined
-      ? 'Writing to this peer needs its token (its setting WRITE_TOKEN, else what "shoal token" prints there):'
-      : 'That was not the token of this peer. Its setting WRITE_TOKEN, else what "shoal token" prints there:',
-  )?.trim();
-  if (!given) return false;
-  sessionStorage.setItem(KEY, given);
-  return true;
+export function keepToken(text, { stays }) {
+  forgetToken();
+  (stays ? localStorage : sessionStorage).setItem(KEY, text);
+}
+
+export function forgetToken() {
+  sessionStorage.removeItem(KEY);
+  localStorage.removeItem(KEY);
+}
+
+function takeFromAddress() {
+  const given = new URLSearchParams(location.hash.slice(1)).get('token');
+  if (given === null) return;
+  history.replaceState(undefined, '', location.pathname + location.search);
+  if (given !== '') sessionStorage.setItem(KEY, given);
 }

@@ -83,6 +83,8 @@ export function whyText({ causes = [], replicas, verifiedAtMs }) {
         return `${plural(cause.count, 'peer')} can take copies, and it asks for ${replicas}`;
       if (cause.kind === 'joining')
         return 'this peer was started a moment ago, and has not heard from the others yet';
+      if (cause.kind === 'aside')
+        return `this peer stands aside, since another process runs under its identity, at ${cause.gateway}; ask there`;
       const date =
         verifiedAtMs === undefined
           ? 'nothing is known of its copies yet'

@@ -2,13 +2,22 @@
  * A part of Kubo's RPC API (`POST /api/v0/…`), for scripts and libraries that speak it.
  *
  * A shim over the services' public routes. Those who speak this API expect to be the administrator, so
- * it is closed until the peer has a write token, takes nothing without it, reads included, and answers
- * no browser at all. Refusals have Kubo's form, since its clients read no other.
+ * it is closed until the peer has a write token or tokens of an owner, takes nothing without one, reads included, and
+ * answers no browser at all. The routes behind judge a token with a scope, which they get too. Refusals have Kubo's form, since its clients read no other.
  */
-import { type kuboRoutes, type PeerId, Problem, RPC_PREFIX, type Service } from '@shoal/protocol';
 import {
+  type kuboRoutes,
+  type PeerId,
+  Problem,
+  type Right,
+  RightMissing,
+  RPC_PREFIX,
+  type Service,
+} from '@shoal/protocol';
+import {
+  type Access,
   type Clients,
-  isSameToken,
+  isScopedToken,
   type Prover,
   type Server,
   Shares,
@@ -49,13 +58,21 @@ const COMMANDS: Readonly<Record<keyof typeof kuboRoutes, RpcCommand>> = {
   version,
 };
 
+/** The right that a command needs; all others read. */
+const RIGHTS: Readonly<Partial<Record<keyof typeof kuboRoutes, Right>>> = {
+  add: 'write',
+  'block/put': 'write',
+  'dag/import': 'write',
+  'pin/add': 'write',
+  'pin/rm': 'delete',
+};
+
 export interface KuboOptions {
   readonly self: PeerId;
   readonly origins: Readonly<Record<Service, string>>;
   readonly clients: Clients;
   readonly prover: Prover;
-  /** The peer's write token; without one every call is refused. */
-  readonly token: string | undefined;
+  readonly access: Access;
   readonly answerTimeoutMs: number;
   readonly uploadAnswerTimeoutMs: number;
   readonly bodyIdleTimeoutMs: number;
@@ -64,8 +81,8 @@ export interface KuboOptions {
 
 /** Mounts the commands; disposing ends the connections to the services. */
 export function mountKubo(app: Server, options: KuboOptions): AsyncDisposable {
-  const { token = '', self, prover, bodyIdleTimeoutMs, metrics } = options;
-  const upstreams = createUpstream({ ...options, token });
+  const { access, self, prover, bodyIdleTimeoutMs, metrics } = options;
+  const upstreams = createUpstream(options);
   const shares = new Shares({ what: 'RPC calls', placesMax: CALLS_MAX });
 
   const run = async (
@@ -110,19 +127,19 @@ export function mountKubo(app: Server, options: KuboOptions): AsyncDisposable {
       },
     });
     scope.post(`${RPC_PREFIX}*`, { config: { guard: 'own' } }, async (request, reply) => {
-      admit(request, options.token);
-      const { '*': name } = request.params as { '*': string }; // the route's wildcard
-      const command = commandOf(name);
+      const { '*': asked } = request.params as { '*': string }; // the route's wildcard
+      const token = admit(request, asked, access);
+      const name = commandOf(asked);
       const gone = new AbortController();
       reply.raw.once('close', () => {
         if (!reply.raw.writableFinished) gone.abort(new Error('the caller left'));
       });
       const body = bodyOf(request.raw);
       try {
-        const answer = await run(name, request.client, command, {
+        const answer = await run(name, request.client, COMMANDS[name], {
           self,
           options: readOptions(request.url),
-          upstream: upstreams.of(request.client),
+          upstream: upstreams.of(request.client, token),
           prove: (proven) => prover.prove(self, proven),
           contentType: request.headers['content-type'],
           body,
@@ -146,9 +163,9 @@ export function mountKubo(app: Server, options: KuboOptions): AsyncDisposable {
 }
 
 /** @throws RpcError 404 */
-function commandOf(name: string): RpcCommand {
+function commandOf(name: string): keyof typeof COMMANDS {
   // The check is what makes it a key.
-  if (Object.hasOwn(COMMANDS, name)) return COMMANDS[name as keyof typeof COMMANDS];
+  if (Object.hasOwn(COMMANDS, name)) return name as keyof typeof COMMANDS;
   throw new RpcError(404, `there is no command ${name.slice(0, 100)} here`);
 }
 
@@ -156,22 +173,36 @@ function commandOf(name: string): RpcCommand {
 const HOW =
   'ipfs --api-auth "bearer:<token>" …, or the header "Authorization: Bearer <token>"; Basic with any user and the token as the password does as well';
 
-/** @throws RpcError 403, as Kubo answers those who may not call */
-function admit({ headers }: FastifyRequest, token: string | undefined): void {
-  if (token === undefined)
+/** The token that the command is called with. @throws RpcError 403, as Kubo answers those who may not call */
+function admit({ headers }: FastifyRequest, command: string, access: Access): string {
+  const { authorization, origin } = headers;
+  const token = tokenIn(authorization);
+  const judged = access.judge(token);
+  const isScoped = token !== undefined && isScopedToken(token);
+  if (!access.isWriteClosed && !isScoped)
     throw new RpcError(
       403,
-      `the RPC is closed while this peer has no write token: start it with one (its setting WRITE_TOKEN or WRITE_TOKEN_FILE), then call with ${HOW}`,
+      `the RPC is closed while this peer has no write token: start it with one (its setting WRITE_TOKEN or WRITE_TOKEN_FILE), or have an owner make one (shoal token create), then call with ${HOW}`,
     );
-  if (headers.origin !== undefined) throw new RpcError(403, 'the RPC is not for web pages');
-  const given = tokenIn(headers.authorization);
-  if (given !== undefined && isSameToken(given, token)) return;
+  if (origin !== undefined) throw new RpcError(403, 'the RPC is not for web pages');
+  if (judged === 'all' && token !== undefined) return token;
+  if (judged !== 'all' && judged !== 'nothing' && judged.rights !== undefined) {
+    const { name, may, only } = judged.rights;
+    // Any other command is a read.
+    const right = RIGHTS[command as keyof typeof kuboRoutes] ?? 'read';
+    if (!may.has(right)) throw new RpcError(403, new RightMissing({ right, token: name }).message);
+    // A new file is not the one that it is for.
+    if (right === 'write' && only !== undefined)
+      throw new RpcError(403, new RightMissing({ right, token: name, only }).message);
+    if (token !== undefined) return token;
+  }
+  const reason = typeof judged === 'object' && isScoped ? ` (${judged.reason})` : '';
   const what =
-    headers.authorization === undefined
+    authorization === undefined
       ? 'the RPC wants the write token of this peer'
-      : 'the header Authorization does not hold the write token of this peer';
+      : `the header Authorization does not hold the write token of this peer${reason}`;
   throw new RpcError(
     403,
-    `${what} (its setting WRITE_TOKEN, else what "shoal token" prints there): ${HOW}`,
+    `${what} (its setting WRITE_TOKEN, else what "shoal token" prints there; or one that an owner made): ${HOW}`,
   );
 }

@@ -59,6 +59,7 @@ export function mountProxy(app: Server, options: ProxyOptions): AsyncDisposable 
       scope.route({
         method: [...row.methods],
         url: row.path,
+        config: row.guarded,
         exposeHeadRoute: false,
         handler: (request, reply) => pass(row, request, reply),
       });

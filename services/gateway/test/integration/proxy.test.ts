@@ -387,7 +387,8 @@ describe('clients of the gateway', () => {
       { TRUSTED_PROXIES: '127.0.0.9' },
     );
     const { peerId, privateKeyRaw } = openIdentity(join(gateway.path, 'identity.key'));
-    const facts = { self: peerId, trustedProxies: [], token: undefined };
+    const access = { judge: () => 'nothing' as const };
+    const facts = { self: peerId, trustedProxies: [], access };
     const clients = createClients({ ...facts, localSecret: privateKeyRaw });
     const others = createClients({ ...facts, localSecret: privateKeyRaw.toReversed() });
     const ask = async (localAddress: string, headers: Record<string, string>) => {

@@ -1,8 +1,13 @@
 /** A file's torrent and its Metalink: what clients of other protocols need to get it from our peers. */
 import { createHash } from 'node:crypto';
 import { codecOf, type DagEntry, digestOf } from '@shoal/blocks';
-import { type Call, isNotModified } from '@shoal/chassis';
-import { DescriptionImpossible, type Pin, type transferRoutes } from '@shoal/protocol';
+import { type Call, checkHash, isNotModified } from '@shoal/chassis';
+import {
+  DescriptionImpossible,
+  type FileHash,
+  type Pin,
+  type transferRoutes,
+} from '@shoal/protocol';
 import { fileUrls, whyNoTorrent } from './alternates.ts';
 import type { ListedBlocks } from '../fetch/listed-blocks.ts';
 import { contentDisposition } from '../answer/file-headers.ts';
@@ -59,7 +64,9 @@ export const createGetMetalink = (deps: DescribeDeps) =>
 
 function createDescribe(form: Form, deps: DescribeDeps): (call: DescribeCall) => Promise<unknown> {
   return async ({ params, request, reply, signal }) => {
-    const pin = await deps.pins.find(params.hash, { signal });
+    const find = (hash: FileHash) => deps.pins.find(hash, { signal });
+    await checkHash(request, params.hash, find);
+    const pin = await find(params.hash);
     if (pin.kind !== 'file') refuse(pin, form.name, `it is a ${pin.kind}, and only files have one`);
     const body = await form.make(pin, deps, { client: request.client, signal });
     const etag = `"${createHash('sha256').update(body).digest('base64url')}"`;

@@ -7,7 +7,14 @@
  * take for a sick host.
  */
 import { readTarget, resolvePath } from '@shoal/blocks';
-import { type Log, mountRaw, type Mounting, type PeerClient, proxyPath } from '@shoal/chassis';
+import {
+  checkRoot,
+  type Log,
+  mountRaw,
+  type Mounting,
+  type PeerClient,
+  proxyPath,
+} from '@shoal/chassis';
 import {
   BlockAbsent,
   Cid,
@@ -98,6 +105,7 @@ async function understand(
   if (request.headers['service-worker'] === 'script')
     throw new RequestInvalid({ reason: 'nothing below /ipfs/ is served as a service worker' });
   const { root, segments } = path;
+  checkRoot(request, root.kind === 'identity' ? undefined : root.cid);
   // Blocks are asked for one by one and by the thousand: for those no pin is looked up.
   const pin =
     kind === 'raw' || root.kind === 'identity'

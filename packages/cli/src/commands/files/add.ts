@@ -2,11 +2,17 @@ import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { Readable } from 'node:stream';
 import type { Attributes } from '@shoal/blocks';
-import { chunkerRoutes, fileNameFault, UploadReply, visibleName } from '@shoal/protocol';
+import {
+  chunkerRoutes,
+  fileNameFault,
+  PATH_SEGMENTS_MAX,
+  UploadReply,
+  visibleName,
+} from '@shoal/protocol';
 import type { Client } from '../../call/client.ts';
 import { askingCommand } from '../../call/asking-command.ts';
 import type { Context } from '../../context.ts';
-import { whyText } from '../../files/file-state.ts';
+import { sayShortage, whyText } from '../../files/file-state.ts';
 import { CommandFailure, EXIT_FAILURE, UsageError } from '../../failure.ts';
 import { attributesQuery, folderForm } from '../../files/folder-form.ts';
 import { formatBytes } from '../../terminal/format.ts';
@@ -46,9 +52,11 @@ ${UPLOAD_USAGE}
   --name NAME        name for a single file or folder (needed for "-", standard input)
   --json             print the peer's answers, one a line
 
-What can't be kept (a name that is not UTF-8, a device, a pipe, a file that may not be read, what is
-hidden) is left out and listed, the rest is uploaded, and the exit code is 1. So it is when a file
-changes while it is sent. Behind "--" every word is a path.`,
+Of a folder, what can't be kept (a name that is not UTF-8, a device, a pipe, a file that may not be
+read, what is deeper than ${PATH_SEGMENTS_MAX} folders, what is hidden) is left out and listed, the rest is uploaded,
+and the exit code is 1. So it is when a file changes while it is sent. A pipe named by itself is sent
+to its end, as in "shoal add <(command) --name NAME"; devices and sockets are refused. Behind "--"
+every word is a path.`,
   options: {
     recursive: { type: 'boolean', short: 'r', default: false },
     hidden: { type: 'boolean', default: false },
@@ -57,7 +65,6 @@ changes while it is sent. Behind "--" every word is a path.`,
     ...UPLOAD_OPTIONS,
     name: { type: 'string' },
   },
-  writes: true,
   takesWords: true,
   async run({ values, words, context, client, stop, print }) {
     const paths = words;
@@ -86,6 +93,7 @@ changes while it is sent. Behind "--" every word is a path.`,
         for (const fault of faults) context.err(`shoal: ${fault}\n`);
         if (faults.length > 0) exitCode = EXIT_FAILURE;
         if (context.isWatched) context.err(`${describe(reply)}\n`);
+        if (wishes.replicas !== undefined && !values.json) sayShortage(reply, context);
       } catch (error) {
         stop.signal.throwIfAborted();
         if (!(error instanceof CommandFailure)) throw error;

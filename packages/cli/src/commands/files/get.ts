@@ -8,8 +8,16 @@ import { callbackify } from 'node:util';
 import { discoveryRoutes, fileNameFault, visibleName } from '@shoal/protocol';
 import { connectionFailure, type Download } from '../../call/client.ts';
 import { askingCommand } from '../../call/asking-command.ts';
+import { TOKEN_USAGE } from '../../call/write-token.ts';
 import type { Context } from '../../context.ts';
-import { draftBeside, findTarget, publish, type Target } from '../../files/draft.ts';
+import {
+  draftBeside,
+  findTarget,
+  openPipe,
+  publish,
+  type Target,
+  targetFault,
+} from '../../files/draft.ts';
 import { CommandFailure, UsageError } from '../../failure.ts';
 import { formatBytes } from '../../terminal/format.ts';
 import { readHash, readPath } from '../../options.ts';
@@ -26,6 +34,7 @@ export const get = askingCommand({
   --links-out        take a directory with symlinks that lead out of it, too
   --preserve         give files and folders the modes and times that the directory carries
   --peer URL         gateway to download from (default: SHOAL_PEER, or http://127.0.0.1:7100)
+${TOKEN_USAGE}
   --json             print what was downloaded as JSON
 
 A file appears under its name only when all of it is there and right; until then it is a draft called
@@ -71,7 +80,7 @@ A file appears under its name only when all of it is there and right; until then
     const path = readPath(values.output ?? safeName(download.name) ?? hash, context);
     try {
       const target = await findTarget(path, { isReplaceable });
-      const received = await write(target, (to) => receive(download, to, context, options));
+      const received = await write(target, (to) => receive(download, to, context, options), stop);
       const result = { path, ...received };
       if (values.json) context.out(`${JSON.stringify(result)}\n`);
       else if (context.isWatched)
@@ -89,13 +98,18 @@ A file appears under its name only when all of it is there and right; until then
 async function write(
   target: Target,
   receiveInto: (to: Writable) => Promise<Received>,
+  stop: { signal: AbortSignal },
 ): Promise<Received> {
-  if (target.kind === 'stream') {
-    await using handle = await open(target.path, constants.O_WRONLY); // a pipe waits for its reader
+  if (target.kind === 'pipe') return receiveInto(await openPipe(target.path, stop));
+  if (target.kind === 'device') {
+    await using handle = await open(target.path, constants.O_WRONLY);
     return await receiveInto(writerOf(handle));
   }
   const draft = draftBeside(target.path);
-  const handle = await open(draft, 'wx');
+  const fault = (cause: unknown): never => {
+    throw targetFault(cause, { draft, path: target.path });
+  };
+  const handle = await open(draft, 'wx').catch(fault);
   try {
     try {
       const received = await receiveInto(writerOf(handle));
@@ -104,7 +118,7 @@ async function write(
       const { size } = await handle.stat();
       if (size !== received.sizeBytes)
         throw new CommandFailure(`of ${received.sizeBytes} bytes the disk took ${size}`);
-      await publish(draft, target);
+      await publish(draft, target).catch(fault);
       return received;
     } finally {
       await handle.close();

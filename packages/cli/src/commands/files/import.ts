@@ -5,6 +5,7 @@ import { askingCommand } from '../../call/asking-command.ts';
 import type { Context } from '../../context.ts';
 import { EXIT_FAILURE, UsageError } from '../../failure.ts';
 import { formatBytes, plural } from '../../terminal/format.ts';
+import { sayShortage } from '../../files/file-state.ts';
 import { openFile } from '../../files/open-file.ts';
 import { startProgress } from '../../terminal/progress.ts';
 import { readWishes, UPLOAD_OPTIONS, UPLOAD_USAGE } from '../../files/upload-options.ts';
@@ -23,7 +24,6 @@ ${UPLOAD_USAGE}
     ...UPLOAD_OPTIONS,
     name: { type: 'string' },
   },
-  writes: true,
   takesWords: true,
   async run({ values, words, context, client, stop }) {
     const [path, ...rest] = words;
@@ -46,6 +46,8 @@ ${UPLOAD_USAGE}
     const reply = await client.upload(route, route.reply, order, stop);
     if (values.json) context.out(`${JSON.stringify(reply)}\n`);
     else report(reply, client, context);
+    if (query.replicas !== undefined && !values.json)
+      for (const root of reply.pinned) sayShortage(root, context);
     return reply.unpinned.length === 0 ? 0 : EXIT_FAILURE;
   },
 });

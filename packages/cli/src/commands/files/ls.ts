@@ -1,5 +1,6 @@
 import type { FilesReply } from '@shoal/sdk';
 import { askingCommand } from '../../call/asking-command.ts';
+import { TOKEN_USAGE } from '../../call/write-token.ts';
 import { whyText } from '../../files/file-state.ts';
 import { formatAge, formatBytes, formatTime, openTable } from '../../terminal/format.ts';
 
@@ -10,6 +11,7 @@ export const ls = askingCommand({
   --deleted          list deleted files that can be brought back ("shoal undelete") instead, the
                      last one deleted first, and when they are purged
   --peer URL         gateway to ask (default: SHOAL_PEER, or http://127.0.0.1:7100)
+${TOKEN_USAGE}
   --json             print the peer's answer`,
   options: {
     deleted: { type: 'boolean', default: false },
@@ -19,7 +21,12 @@ export const ls = askingCommand({
     const write = values.json
       ? openJson()
       : (values.deleted ? openDeleted : openFiles)(Date.now(), context.resultColumns?.());
-    for await (const page of pages) context.out(write(page));
+    let incomplete: string | undefined;
+    for await (const page of pages) {
+      context.out(write(page));
+      ({ incomplete } = page);
+    }
+    if (incomplete !== undefined) context.err(`shoal: the list may lack files: ${incomplete}\n`);
     return 0;
   },
 });
@@ -27,14 +34,17 @@ export const ls = askingCommand({
 /** Writes a page; the first one comes with the heading. */
 type WritePage = (page: FilesReply) => string;
 
+const end = (incomplete: string | undefined): string =>
+  incomplete === undefined ? '' : `,"incomplete":${JSON.stringify(incomplete)}`;
+
 /** The pages as one answer, as if the peer had given all files at once. */
 export function openJson(): WritePage {
   let isFirst = true;
-  return ({ total, files, next }) => {
+  return ({ total, files, incomplete, next }) => {
     const list = files.map((file) => JSON.stringify(file)).join(',');
     const head = isFirst ? `{"total":${total},"files":[` : files.length === 0 ? '' : ',';
     isFirst = false;
-    return `${head}${list}${next === undefined ? ']}\n' : ''}`;
+    return `${head}${list}${next === undefined ? `]${end(incomplete)}}\n` : ''}`;
   };
 }
 

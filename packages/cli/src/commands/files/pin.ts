@@ -1,6 +1,6 @@
 import { chunkerRoutes } from '@shoal/protocol';
 import { askingCommand } from '../../call/asking-command.ts';
-import { whyText } from '../../files/file-state.ts';
+import { sayShortage, whyText } from '../../files/file-state.ts';
 import { UsageError } from '../../failure.ts';
 import { formatBytes } from '../../terminal/format.ts';
 import { startStatusLine } from '../../terminal/progress.ts';
@@ -22,7 +22,6 @@ ${UPLOAD_USAGE}
     ...UPLOAD_OPTIONS,
     name: { type: 'string' },
   },
-  writes: true,
   takesWords: true,
   async run({ values, words, context, client, stop, print }) {
     const [cid, ...rest] = words;
@@ -39,6 +38,7 @@ ${UPLOAD_USAGE}
       status.show(
         `${reply.kind}, ${formatBytes(sizeBytes)}, ${copies} of ${replicas} copies (${state})${why === '' ? '' : `: ${why}`}\n`,
       );
+    if (body.replicas !== undefined && !values.json) sayShortage(reply, context);
     return 0;
   },
 });

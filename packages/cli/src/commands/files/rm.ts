@@ -18,7 +18,6 @@ ${TOKEN_USAGE}
   options: {
     now: { type: 'boolean', default: false },
   },
-  writes: true,
   takesWords: true,
   async run({ values, words, context, client, stop, note }) {
     return eachHash({ words, context, stop }, async (hash) => {

@@ -1,6 +1,6 @@
 import { discoveryRoutes, type FileEntry, fileNameFault, REPLICAS_MAX } from '@shoal/protocol';
 import { askingCommand } from '../../call/asking-command.ts';
-import { whyText } from '../../files/file-state.ts';
+import { sayShortage, whyText } from '../../files/file-state.ts';
 import { UsageError } from '../../failure.ts';
 import { formatTime } from '../../terminal/format.ts';
 import { readHash, readNumber } from '../../options.ts';
@@ -21,9 +21,8 @@ ${TOKEN_USAGE}
     replicas: { type: 'string' },
     expires: { type: 'string' },
   },
-  writes: true,
   takesWords: true,
-  async run({ values, words, client, stop, note }) {
+  async run({ values, words, context, client, stop, note }) {
     const hash = readHash(words);
     const body = {
       name: readName(values.name),
@@ -34,6 +33,7 @@ ${TOKEN_USAGE}
       throw new UsageError('what is to change? give --name, --replicas or --expires');
     const file = await client.call(discoveryRoutes.changeFile, { params: { hash }, body }, stop);
     note(file, describe(file));
+    if (body.replicas !== undefined && !values.json) sayShortage(file, context);
     return 0;
   },
 });

@@ -1,5 +1,6 @@
 import { discoveryRoutes, type FileHealth } from '@shoal/protocol';
 import { askingCommand } from '../../call/asking-command.ts';
+import { TOKEN_USAGE } from '../../call/write-token.ts';
 import { standingText, whyText } from '../../files/file-state.ts';
 import {
   formatAge,
@@ -16,6 +17,7 @@ import { readHash } from '../../options.ts';
 export const stat = askingCommand({
   usage: `shoal stat <hash> [options]    tell how safe a file is: every member is asked now
   --peer URL         gateway to ask (default: SHOAL_PEER, or http://127.0.0.1:7100)
+${TOKEN_USAGE}
   --json             print the peer's answer`,
   options: {},
   takesWords: true,

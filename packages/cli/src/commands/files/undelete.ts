@@ -12,7 +12,6 @@ export const undelete = askingCommand({
 ${TOKEN_USAGE}
   --json             print the files as they are now, one a line`,
   options: {},
-  writes: true,
   takesWords: true,
   async run({ words, context, client, stop, note }) {
     return eachHash({ words, context, stop }, async (hash) => {

@@ -21,7 +21,6 @@ ${TOKEN_USAGE}
     status: { type: 'boolean', default: false },
     cancel: { type: 'boolean', default: false },
   },
-  writes: true,
   async run({ values, context, client, stop, print }) {
     const { program = PROGRAM } = context;
     if (values.status && values.cancel) throw new UsageError('--status or --cancel, not both');

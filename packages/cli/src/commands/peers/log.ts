@@ -27,7 +27,6 @@ ${TOKEN_USAGE}
     kind: { type: 'string' },
     limit: { type: 'string', default: '100' },
   },
-  writes: true,
   async run({ values, context, client, stop }) {
     const limit = readNumber(values.limit, { name: '--limit', min: 1, max: AUDIT_PAGE_MAX });
     const { kind } = values;

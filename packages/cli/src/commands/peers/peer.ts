@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { readSwarmKey } from '@shoal/chassis/config';
+import { readRosterFile } from '@shoal/chassis/roster';
 import { bareHost } from '@shoal/protocol';
 import { defineCommand } from '../../command.ts';
 import type { Context } from '../../context.ts';
@@ -66,7 +67,11 @@ The swarm key may be given as SWARM_KEY too (64 hex digits): it is then kept in 
       context.err(
         `shoal: ${keyFile} was made now, so this is a swarm of its own; to join the one at ${values.seed.join(', ')}, give its key with --key-file\n`,
       );
-    const door = openDoor({ host: values.host, keyFile, isOpen: values.open }, context);
+    const { swarmId } = readRosterFile(root).view;
+    const door = openDoor(
+      { host: values.host, keyFile, dataDir: root, isOpen: values.open },
+      context,
+    );
     return runLauncher(context, {
       logTo,
       launch: async (deps, options) => {
@@ -97,12 +102,17 @@ The swarm key may be given as SWARM_KEY too (64 hex digits): it is then kept in 
         const running = starting.move();
         return { ...launched, [Symbol.asyncDispose]: () => running.disposeAsync() };
       },
-      onReady: (launched) =>
+      onReady(launched) {
         context.out(
           values.json || logTo === 'stdout'
             ? `${JSON.stringify(asJson(launched))}\n`
-            : describe(launched, door, context.program),
-        ),
+            : describe(launched, {
+                ...door,
+                program: context.program,
+                isClosed: swarmId !== undefined,
+              }),
+        );
+      },
     });
   },
 });
@@ -136,18 +146,26 @@ function readLogTarget(text: string, isVerbose: boolean): LogTarget {
   return isVerbose ? 'terminal' : text;
 }
 
-function asJson({ peerId, origins, pids, libp2p }: LaunchedPeer) {
-  return { peerId, ...origins, pids: pids(), libp2p };
+function asJson({ peerId, origins, pids, libp2p, heldUpBy }: LaunchedPeer) {
+  return { peerId, ...origins, pids: pids(), libp2p, heldUpBy };
 }
 
 function describe(
-  { peerId, origins, libp2p }: LaunchedPeer,
-  { curlFlag, pageAt }: Door,
-  program = PROGRAM,
+  { peerId, origins, libp2p, heldUpBy }: LaunchedPeer,
+  {
+    curlFlag,
+    pageAt,
+    isClosed,
+    program = PROGRAM,
+  }: Door & { isClosed: boolean; program: string | undefined },
 ): string {
+  if (heldUpBy !== undefined)
+    return `peer ${peerId} stands aside, as said above; it gives what it holds to those who ask it
+  open    ${origins.gateway}
+`;
   return `peer ${peerId} is ready
   open    ${pageAt(origins.gateway)}
   upload  curl ${curlFlag}-F file=@FILE ${origins.gateway}/files
-  join    ${program} peer --seed ${libp2p} --key-file <a copy of its swarm.key>
+  join    ${isClosed ? `${program} invite --peer ${origins.gateway}` : `${program} peer --seed ${libp2p} --key-file <a copy of its swarm.key>`}
 `;
 }

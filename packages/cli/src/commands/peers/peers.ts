@@ -1,6 +1,7 @@
 import { discoveryRoutes } from '@shoal/protocol';
 import type * as z from 'zod';
 import { askingCommand } from '../../call/asking-command.ts';
+import { TOKEN_USAGE } from '../../call/write-token.ts';
 import { formatAge, formatBytes, formatTable, shortPeerId } from '../../terminal/format.ts';
 
 export type PeersReply = z.infer<typeof discoveryRoutes.listPeers.reply>;
@@ -9,6 +10,7 @@ export type PeersReply = z.infer<typeof discoveryRoutes.listPeers.reply>;
 export const peers = askingCommand({
   usage: `shoal peers [options]          list the members of the swarm
   --peer URL         gateway to ask (default: SHOAL_PEER, or http://127.0.0.1:7100)
+${TOKEN_USAGE}
   --json             print the peer's answer`,
   options: {},
   async run({ client, stop, print }) {
@@ -19,9 +21,9 @@ export const peers = askingCommand({
 });
 
 /** The members, and what a file on them survives, as the peer says it. */
-export function peersTable({ peers: members, summary, clock, twin }: PeersReply): string {
+export function peersTable({ peers: members, summary, clock, twin, removed }: PeersReply): string {
   const survives = summary === '' ? '' : `\n${summary}\n`;
-  return `${membersTable(members)}${survives}${clockLine(clock)}${twinLine(twin)}`;
+  return `${membersTable(members)}${survives}${clockLine(clock)}${twinLine(twin)}${twinsOfOthers(members)}${removedLine(removed)}`;
 }
 
 /** The fault of the peer's clock, as a line; nothing when it agrees with the others. */
@@ -42,11 +44,33 @@ export function twinLine(twin: PeersReply['twin']): string {
   return `${other}; ${what}\n`;
 }
 
+/** That the peer was shut out, as a line. */
+function removedLine(removed: PeersReply['removed']): string {
+  if (removed === undefined) return '';
+  const { reason } = removed;
+  return `this peer was removed from the swarm${reason === undefined ? '' : ` (${reason})`}: no member talks to it, and nothing can be written here\n`;
+}
+
+/** The same of other members, as their own records say it. */
+function twinsOfOthers(members: PeersReply['peers']): string {
+  return members
+    .flatMap(({ isSelf, peerId, twin, http }) =>
+      isSelf || twin === undefined
+        ? []
+        : [
+            `another process runs under the identity of ${shortPeerId(peerId)}, which is at ${http.gateway}: it is at ${twin}, and one of the two data folders is a copy\n`,
+          ],
+    )
+    .join('');
+}
+
 function membersTable(members: PeersReply['peers']): string {
+  const hasNames = members.some(({ name }) => name !== undefined);
   return formatTable(
-    ['PEER', 'STATE', 'BLOCKS', 'HOLDS', 'FREE', 'SEEN', 'GATEWAY'],
+    ['PEER', ...(hasNames ? ['NAME'] : []), 'STATE', 'BLOCKS', 'HOLDS', 'FREE', 'SEEN', 'GATEWAY'],
     members.map((member) => [
       shortPeerId(member.peerId),
+      ...(hasNames ? [member.name ?? ''] : []),
       stateOf(member),
       String(member.blocks),
       formatBytes(member.usedBytes),

@@ -27,7 +27,6 @@ export const scrub = askingCommand({
 ${TOKEN_USAGE}
   --json             print the peer's upkeep after the round`,
   options: {},
-  writes: true,
   async run({ context, client, stop, print }) {
     const { startedAtMs } = await client.call(storageRoutes.scrub, {}, stop);
     try {

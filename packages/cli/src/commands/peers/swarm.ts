@@ -6,6 +6,7 @@ import type { Context } from '../../context.ts';
 import { type Door, openDoor } from '../../call/door.ts';
 import type { LaunchedPeer } from '../../launch/launch-peer.ts';
 import { type LaunchedSwarm, launchSwarm } from '../../launch/launch-swarm.ts';
+import { ownRoster } from '../../rights/own-roster.ts';
 import { readNumber, readPath } from '../../options.ts';
 import { BASE_PORT_DEFAULT, BASE_PORT_MAX, PORTS_PER_PEER } from '../../launch/ports.ts';
 import { runLauncher } from '../../launch/run-launcher.ts';
@@ -53,7 +54,11 @@ export const swarm = defineCommand({
     if (values.revive !== undefined) return revive(values.revive, dataDir, context);
     const keyFile = join(dataDir, 'swarm.key');
     ensureSwarmKey(keyFile);
-    const door = openDoor({ host: values.host, keyFile, isOpen: values.open }, context);
+    ownRoster(
+      Array.from({ length: peers }, (_, index) => join(dataDir, `peer-${index + 1}`)),
+      context,
+    );
+    const door = openDoor({ host: values.host, keyFile, dataDir, isOpen: values.open }, context);
     return runLauncher(context, {
       logTo: values.verbose ? 'terminal' : 'files',
       launch: (deps, options) =>

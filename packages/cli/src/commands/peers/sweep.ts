@@ -15,7 +15,6 @@ ${TOKEN_USAGE}
   options: {
     'dry-run': { type: 'boolean', default: false },
   },
-  writes: true,
   async run({ values, client, stop, print }) {
     const query = { dryRun: String(values['dry-run']) };
     const report = await client.call(storageRoutes.sweep, { query }, stop);

@@ -1,5 +1,6 @@
 import { type LoopReport, storageRoutes, type UpkeepReport } from '@shoal/protocol';
 import { askingCommand } from '../../call/asking-command.ts';
+import { TOKEN_USAGE } from '../../call/write-token.ts';
 import {
   formatAge,
   formatBytes,
@@ -13,6 +14,7 @@ import { describeSweep } from './sweep.ts';
 export const upkeep = askingCommand({
   usage: `shoal upkeep [options]         tell how a peer looks after its blocks, and list its background loops
   --peer URL         gateway of the peer (default: SHOAL_PEER, or http://127.0.0.1:7100)
+${TOKEN_USAGE}
   --json             print the peer's answer`,
   options: {},
   async run({ client, stop, print }) {

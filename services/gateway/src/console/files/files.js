@@ -14,7 +14,7 @@ const rows = new Map();
 let wanted = FILES_PER_PAGE;
 
 export async function refreshFiles() {
-  const { files, total } = await ask(`files?limit=${wanted}`);
+  const { files, total, incomplete } = await ask(`files?limit=${wanted}`);
   const table = byId('files');
   const seen = new Set(files.map(({ cid }) => cid));
   for (const [cid, row] of rows)
@@ -32,6 +32,9 @@ export async function refreshFiles() {
   }
   table.hidden = files.length === 0;
   byId('files-empty').hidden = files.length !== 0;
+  byId('files-incomplete').hidden = incomplete === undefined;
+  if (incomplete !== undefined)
+    setText(byId('files-incomplete'), `The list may lack files: ${incomplete}.`);
   byId('files-more').hidden = files.length >= total || wanted >= FILES_MAX;
   setText(
     byId('files-total'),

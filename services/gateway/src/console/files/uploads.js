@@ -1,9 +1,10 @@
 /** Uploads from this page: one card each, from the choice of the file until it is safe. */
-import { ask, Refused } from '../ask.js';
+import { ask, Refused, whyOf } from '../ask.js';
 import { byId, copyButton, element, setState, setText, showFault } from '../build.js';
 import { refreshSoon } from '../refresh.js';
 import { PIECES_FROM_BYTES, sendInPieces } from './send-pieces.js';
-import { renewToken, token, tokenHeaders } from '../token.js';
+import { renewToken } from '../sign-in.js';
+import { token, tokenHeaders } from '../token.js';
 import { BASE, bytesText, fileUrl, quoted, safetyText, stateText, whyText } from '../words.js';
 
 /** A file that spreads is asked about this often at first, then less and less. */
@@ -126,7 +127,8 @@ function uploadCard(file) {
       throw new Error(
         'The connection broke off. Nothing was kept; choose the file again to retry.',
       );
-    if (status === 401 && renewToken(used)) return sendSmall(performance.now());
+    if (status === 401 && (await renewToken(used, whyOf(used))))
+      return sendSmall(performance.now());
     if (status >= 300) throw new Refused(status, responseText);
     return JSON.parse(responseText);
   };

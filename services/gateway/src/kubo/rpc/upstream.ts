@@ -39,21 +39,19 @@ export interface Upstream {
 
 /** The connections that all calls share. */
 export interface Upstreams extends AsyncDisposable {
-  /** The services, as they are asked on behalf of a client. */
-  of(client: string): Upstream;
+  /** The services, as they are asked on behalf of a client, with the token that it brought. */
+  of(client: string, token: string): Upstream;
 }
 
 export function createUpstream({
   origins,
   clients,
-  token,
   answerTimeoutMs,
   uploadAnswerTimeoutMs,
   bodyIdleTimeoutMs,
 }: {
   readonly origins: Readonly<Record<Service, string>>;
   readonly clients: Clients;
-  readonly token: string;
   readonly answerTimeoutMs: number;
   /** From the last byte of a body. */
   readonly uploadAnswerTimeoutMs: number;
@@ -78,7 +76,7 @@ export function createUpstream({
     });
   };
   const askFor = async (
-    client: string,
+    { client, token }: { readonly client: string; readonly token: string },
     service: Service,
     { method, path, headers, body }: UpstreamRequest,
     { signal }: { signal: AbortSignal },
@@ -87,7 +85,7 @@ export function createUpstream({
     const all = {
       ...headers,
       ...clients.vouch(client, { method, path }),
-      ...(isRead ? {} : { authorization: `Bearer ${token}` }),
+      authorization: `Bearer ${token}`,
     };
     try {
       return await exchange(
@@ -101,8 +99,8 @@ export function createUpstream({
       throw new ServiceUnavailable({ service }, { cause: error.cause });
     }
   };
-  const of = (client: string): Upstream => {
-    const ask: Upstream['ask'] = (...args) => askFor(client, ...args);
+  const of = (client: string, token: string): Upstream => {
+    const ask: Upstream['ask'] = (...args) => askFor({ client, token }, ...args);
     return {
       ask,
       async json(service, { reply, ...request }, options) {
