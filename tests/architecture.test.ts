@@ -65,7 +65,7 @@ const ROOMS: Readonly<Record<string, { ground: readonly string[]; rooms: readonl
   'packages/swarm': { ground: [], rooms: [] },
   'packages/chassis': {
     ground: [],
-    rooms: ['process', 'redis', 'shares', 'roster', 'tls', 'client', 'access', 'http'],
+    rooms: ['process', 'redis', 'shares', 'roster', 'tls', 'client', 'access', 'http', 'audit'],
   },
   'packages/sdk': { ground: [], rooms: [] },
   'packages/cli': {
@@ -123,7 +123,10 @@ const ROOMS: Readonly<Record<string, { ground: readonly string[]; rooms: readonl
       'health',
     ],
   },
-  'services/gateway': { ground: ['config', 'metrics'], rooms: ['proxy', 'kubo/rpc', 'kubo'] },
+  'services/gateway': {
+    ground: ['config', 'metrics'],
+    rooms: ['https', 'proxy', 'kubo/rpc', 'kubo'],
+  },
 };
 /** What development needs and no file imports. */
 const TOOLS = new Set(['@types/node', 'typescript']);

@@ -48,7 +48,7 @@ describe('settings', () => {
 describe('metrics', () => {
   it('are named shoal_<service>_<what>', () => {
     const wrong = METRICS.flatMap(({ title, items }) => {
-      const service = title === 'every service' ? 'http' : title;
+      const service = title === 'every service' ? '(?:http|audit)' : title;
       const shape = new RegExp(`^shoal_${service}_[a-z_]+$`);
       return items.filter(({ name }) => !shape.test(name));
     });

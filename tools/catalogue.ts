@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PeerConfig } from '../packages/chassis/src/process/config.ts';
+import { createAuditCounter } from '../packages/chassis/src/audit/audit.ts';
 import { createRegistry, createRequestHistogram } from '../packages/chassis/src/process/metrics.ts';
 import { PROBLEMS } from '../packages/protocol/src/index.ts';
 import { ChunkerConfig } from '../services/chunker/src/config.ts';
@@ -108,7 +109,10 @@ export const SETTINGS: readonly Group<Setting>[] = [
 
 /** Our own metrics; those of Node, which every service has as well, are left out. */
 export const METRICS: readonly Group<Metric>[] = [
-  metricsOf('every service', 'packages/chassis/src/process/metrics.ts', createRequestHistogram),
+  metricsOf('every service', 'packages/chassis/src/process/metrics.ts', (registry) => {
+    createRequestHistogram(registry);
+    createAuditCounter(registry);
+  }),
   metricsOf('gateway', 'services/gateway/src/metrics.ts', createGatewayMetrics),
   metricsOf('chunker', 'services/chunker/src/metrics.ts', createChunkerMetrics),
   metricsOf('storage', 'services/storage/src/metrics.ts', (registry) => {

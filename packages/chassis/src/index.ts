@@ -2,6 +2,7 @@ export * from './access/access.ts';
 export * from './access/check-file.ts';
 export * from './access/guard.ts';
 export * from './access/own-token.ts';
+export * from './audit/index.ts';
 export * from './shares/block-memory.ts';
 export * from './shares/buffer-pool.ts';
 export * from './http/clients.ts';

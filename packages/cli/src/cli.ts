@@ -105,6 +105,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'tell how a peer looks after its blocks',
     load: async () => (await import('./commands/peers/upkeep.ts')).upkeep,
   },
+  log: {
+    summary: 'list who came, went, was refused or deleted files at a peer',
+    load: async () => (await import('./commands/peers/log.ts')).log,
+  },
   scrub: {
     summary: 're-hash every block of a peer now',
     load: async () => (await import('./commands/peers/scrub.ts')).scrub,

@@ -121,6 +121,8 @@ describe('runCli', () => {
     ['scrub', 'now'],
     ['sweep', '--dry'],
     ['upkeep', 'now'],
+    ['log', '--kind', 'nonsense'],
+    ['log', '--limit', '0'],
   ])('exits 64 and says why for: %s %s %s %s', async (...argv) => {
     const { exitCode, out, err } = await run(...argv);
     expect({ exitCode, out }).toEqual({ exitCode: 64, out: '' });
@@ -137,7 +139,7 @@ describe('runCli', () => {
     const { exitCode, err } = await run('ls', '--peer', '127.0.0.1:1');
     expect(exitCode).toBe(1);
     expect(err).toContain('no peer answers at http://127.0.0.1:1');
-    for (const command of ['peers', 'upkeep', 'drain', 'scrub', 'sweep'])
+    for (const command of ['peers', 'upkeep', 'log', 'drain', 'scrub', 'sweep'])
       expect((await run(command, '--peer', '127.0.0.1:1')).exitCode).toBe(1);
   });
 });

@@ -19,6 +19,7 @@ export * from './rights/roster.ts';
 export * from './rights/token.ts';
 export * from './http/repr-digest.ts';
 export * from './route.ts';
+export * from './routes/audit.ts';
 export * from './routes/chunker.ts';
 export * from './routes/discovery.ts';
 export * from './routes/kubo.ts';

@@ -7,7 +7,11 @@ import {
   createServer,
   type Log,
   mountLoops,
+  auditTokens,
+  mountAudit,
   openAccess,
+  openAudit,
+  openClearText,
   openClients,
   openProver,
   ownEndpoints,
@@ -95,6 +99,8 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
 
   const { roster } = stack.use(watchRosterFile(config.PEER_DATA_DIR, log));
   const access = openAccess(config, roster);
+  const clients = openClients(config, { access, prover });
+  const audit = stack.use(openAudit(config, 'chunker', { registry, log }));
   const app = createServer({
     service: 'chunker',
     log,
@@ -103,7 +109,8 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
     hostNames: ownHostNames(config),
     access,
     prover,
-    clients: openClients(config, { access, prover }),
+    clearText: openClearText(config),
+    clients,
   });
   stack.adopt(app, async (server) => {
     const late = setTimeout(
@@ -116,6 +123,8 @@ export async function startChunker(config: ChunkerConfig, log: Log): Promise<Chu
   await app.register(multipart);
   const mounting = { app, prover, self };
   mountLoops(mounting, 'chunker', loops);
+  stack.use(auditTokens(app, audit, clients));
+  mountAudit(mounting, 'chunker', audit);
   const limits = {
     uploadsMax: config.CHUNKER_UPLOADS_MAX,
     bytesPerSecondMin: config.CHUNKER_BODY_RATE_MIN_BYTES,

@@ -1,6 +1,9 @@
 /** The HTTP face of discovery: every route of the contract, each a line over its mechanism. */
 import assert from 'node:assert';
 import {
+  type Audit,
+  callerOf,
+  type CallerRequest,
   checkAuthor,
   checkChange,
   checkHash,
@@ -12,6 +15,7 @@ import {
   type TokenRequest,
 } from '@shoal/chassis';
 import {
+  type AuditKind,
   type ClockReport,
   discoveryRoutes,
   type FileEntry,
@@ -56,6 +60,7 @@ export function mountRoutes(
     /** Why lists may lack files. */
     readonly whyIncomplete: () => string | undefined;
     readonly tokenUse: Pick<TokenUse, 'of'>;
+    readonly audit: Audit;
     /** Durable and announced to all members once resolved. */
     readonly setDraining: (isDraining: boolean) => Promise<void>;
     /** How long blocks that an ended pin reached are kept. */
@@ -108,6 +113,8 @@ export function mountRoutes(
     await checkHash(request, params.hash, (root) => reader.findAny(root));
     return health.examine(params.hash, signal);
   });
+  const noteFile = (kind: AuditKind, pin: Pin, request: CallerRequest, detail?: string): void =>
+    deps.audit.note({ kind, ...callerOf(request), cid: pin.root, name: pin.name, detail });
   /** Whether the request's token may change this file. @throws RightMissing, FileNotFound, FileGone */
   const checkMay = async (
     request: TokenRequest,
@@ -131,6 +138,7 @@ export function mountRoutes(
       signal,
       token: tokenKeyIn(request.headers.authorization),
     });
+    noteFile('file-changed', pin, request, Object.keys(body).join(', '));
     return inspectOne(pin, signal);
   });
   mount(mounting, discoveryRoutes.removeFile, async ({ params, query, request, signal }) => {
@@ -141,6 +149,7 @@ export function mountRoutes(
       signal,
       token: tokenKeyIn(request.headers.authorization),
     });
+    noteFile('file-deleted', removed.pin, request, query.now ? 'for good' : undefined);
     const { pin, deletedAtMs = Date.now(), purgeAtMs, keptBy } = removed;
     const kept = keptBy.length === 0 ? {} : { keptBy: [...keptBy] };
     return { cid: pin.root, name: pin.name, deletedAtMs, purgeAtMs, ...kept };
@@ -148,7 +157,9 @@ export function mountRoutes(
   mount(mounting, discoveryRoutes.undeleteFile, async ({ params, request, signal }) => {
     await checkMay(request, params.hash, { signal });
     const token = tokenKeyIn(request.headers.authorization);
-    return inspectOne(await editor.undelete(params.hash, { signal, token }), signal);
+    const pin = await editor.undelete(params.hash, { signal, token });
+    noteFile('file-undeleted', pin, request);
+    return inspectOne(pin, signal);
   });
   mount(mounting, discoveryRoutes.listPurgeable, async ({ query }) => ({
     roots: reader.purgeable(query.limit),

@@ -11,7 +11,13 @@ import {
   createServer,
   type Log,
   mountLoops,
+  type Audit,
+  auditRoster,
+  auditTokens,
+  mountAudit,
   openAccess,
+  openAudit,
+  openClearText,
   openClients,
   openIdentity,
   openPeerTls,
@@ -73,15 +79,19 @@ export async function startDiscovery(
 ): Promise<AsyncDisposable & { readonly origin: string }> {
   await using stack = new AsyncDisposableStack(); // a throw below closes what was opened, in reverse
   const ground = await openGround(config, log, stack);
+  const { metrics } = ground;
+  const audit = stack.use(openAudit(config, 'discovery', { registry: metrics.registry, log }));
+  auditRoster(ground.roster, audit);
   const swarm = createSwarm(ground);
   const files = startFiles(ground, swarm, stack);
-  await startNetwork(ground, swarm, stack);
-  const origin = await startServer(ground, swarm, files, stack);
+  await startNetwork({ ...ground, audit }, swarm, stack);
+  const origin = await startServer({ ...ground, audit }, swarm, files, stack);
   await startSpeaking(ground, swarm, files, stack);
   const running = stack.move();
   return { origin, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
+type Audited = Ground & { readonly audit: Audit };
 export type Ground = Awaited<ReturnType<typeof openGround>>;
 export type Swarm = ReturnType<typeof createSwarm>;
 export type Files = ReturnType<typeof startFiles>;
@@ -298,7 +308,7 @@ export function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableS
 
 /** Listens for other peers; by now all their requests have handlers. */
 async function startNetwork(
-  { config, privateKeyRaw, swarmKeys, roster, wire, address, metrics, log }: Ground,
+  { config, privateKeyRaw, swarmKeys, roster, wire, address, metrics, log, audit }: Audited,
   { membership }: Swarm,
   stack: AsyncDisposableStack,
 ): Promise<void> {
@@ -316,6 +326,7 @@ async function startNetwork(
     admits: (peerId) => roster.hasMember(peerId) !== false,
     metrics,
     log,
+    onRefused: (refused) => audit.note({ kind: 'handshake-refused', ...refused }),
   });
   stack.defer(() => engine.stop());
   wire.attach(engine);
@@ -328,16 +339,17 @@ async function startNetwork(
 
 /** Serves this peer's services, clients and other peers over HTTP; returns its origin. */
 async function startServer(
-  ground: Ground,
+  ground: Audited,
   swarm: Swarm,
   files: Files,
   stack: AsyncDisposableStack,
 ): Promise<string> {
   const { config, log, self, roster, keeper, prover, tls, client, clock, address, loops, metrics } =
     ground;
-  const { state } = ground;
+  const { state, audit } = ground;
   const { members, join: joining, twins, ownClock } = swarm;
   const access = openAccess(config, roster);
+  const clients = openClients(config, { access, prover });
   const app = createServer({
     service: 'discovery',
     log,
@@ -352,16 +364,24 @@ async function startServer(
     hostNames: ownHostNames(config),
     access,
     prover,
-    clients: openClients(config, { access, prover }),
-    peers: tls && { tls, handshakes: metrics.tlsHandshakes },
+    clearText: openClearText(config),
+    clients,
+    peers: tls && {
+      tls,
+      handshakes: metrics.tlsHandshakes,
+      onRefused: (refused) => audit.note({ kind: 'handshake-refused', ...refused }),
+    },
   });
   stack.defer(() => app.close());
   const mounting = { app, prover, self };
   mountLoops(mounting, 'discovery', loops);
+  stack.use(auditTokens(app, audit, clients));
+  mountAudit(mounting, 'discovery', audit);
   mountRoutes(mounting, {
     ...swarm,
     roster: ground.roster,
     ...files,
+    audit,
     whyIncomplete: () => state.roomNotice(),
     setDraining: (isDraining) => swarm.draining.set(isDraining),
     expirySlackMs: config.DISCOVERY_EXPIRY_SLACK_MS,

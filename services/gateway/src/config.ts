@@ -19,6 +19,13 @@ export const GatewayConfig = PeerConfig.extend({
   GATEWAY_BODY_IDLE_TIMEOUT_MS: count().min(100).max(3_600_000).default(120_000),
   /** Listeners of `/events` at once, shared by clients. */
   GATEWAY_EVENTS_CLIENTS_MAX: count().min(0).max(10_000).default(100),
+  /** How often the files of the certificate are looked at for a renewed one. */
+  GATEWAY_TLS_LOOK_MS: count().min(50).max(86_400_000).default(60_000),
+  /**
+   * For how many seconds browsers remember that this host speaks nothing but HTTPS (HSTS), on all its ports: those of the
+   * other services, too, are then closed to them. 0 says nothing.
+   */
+  GATEWAY_HSTS_SECONDS: count().min(0).max(63_072_000).default(0),
   /** How often a quiet `/events` says that it lives: below the idle limit of common proxies. */
   GATEWAY_EVENTS_HEARTBEAT_MS: count().min(10).max(60_000).default(15_000),
 });

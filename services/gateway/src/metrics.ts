@@ -37,6 +37,23 @@ export function createMetrics(register: Registry) {
       labelNames: ['command', 'outcome'] as const,
       registers,
     }),
+    tlsHandshakes: new Counter({
+      name: 'shoal_gateway_tls_handshakes_total',
+      help: 'Connections by HTTPS, by how their handshake ended: done, failed, too late, or ended because too many were under way (crowded).',
+      labelNames: ['outcome'] as const, // 'done' | CutOutcome
+      registers,
+    }),
+    certificateExpires: new Gauge({
+      name: 'shoal_gateway_certificate_expires_timestamp_seconds',
+      help: 'When the certificate for HTTPS expires; 0 for a gateway without one.',
+      registers,
+    }),
+    certificateRenewals: new Counter({
+      name: 'shoal_gateway_certificate_renewals_total',
+      help: 'Changes of the files of the certificate: taken, or refused, so that the one before is kept.',
+      labelNames: ['outcome'] as const, // 'taken' | 'refused'
+      registers,
+    }),
     eventsClients: new Gauge({
       name: 'shoal_gateway_events_clients',
       help: 'Listeners of /events at this moment.',

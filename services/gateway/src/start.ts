@@ -1,19 +1,26 @@
 import {
+  auditTokens,
   createLoops,
+  createPeerClient,
+  openAudit,
   createRegistry,
   createServer,
   type Log,
   mountLoops,
   openAccess,
+  openClearText,
   openClients,
   openProver,
   ownEndpoints,
   ownHostNames,
   watchRosterFile,
 } from '@shoal/chassis';
+import { mountPeerAudit } from './audit.ts';
 import type { GatewayConfig } from './config.ts';
 import { mountConsole } from './console.ts';
 import { startEvents } from './events.ts';
+import { openCertificate } from './https/certificate.ts';
+import { promiseHttps } from './https/hsts.ts';
 import { mountKubo } from './kubo/mount.ts';
 import { createMetrics } from './metrics.ts';
 import { mountProxy } from './proxy/proxy.ts';
@@ -36,6 +43,8 @@ export async function startGateway(
   const access = openAccess(config, roster);
   const prover = openProver(config);
   const clients = openClients(config, { access });
+  const audit = stack.use(openAudit(config, 'gateway', { registry, log }));
+  const certificate = stack.use(openCertificate(config, { loops, metrics, log }));
   const app = createServer({
     service: 'gateway',
     log,
@@ -44,8 +53,12 @@ export async function startGateway(
     hostNames: ownHostNames(config),
     access,
     prover,
+    clearText: openClearText(config),
     clients,
+    people: certificate?.people,
   });
+  stack.use(auditTokens(app, audit, clients));
+  if (certificate !== undefined) promiseHttps(app, config.GATEWAY_HSTS_SECONDS);
   const patience = {
     answerTimeoutMs: config.GATEWAY_ANSWER_TIMEOUT_MS,
     uploadAnswerTimeoutMs: config.GATEWAY_UPLOAD_ANSWER_TIMEOUT_MS,
@@ -66,7 +79,10 @@ export async function startGateway(
     }),
   );
   await mountConsole(app);
-  mountLoops({ app, prover, self: config.PEER_ID }, 'gateway', loops);
+  const mounting = { app, prover, self: config.PEER_ID };
+  mountLoops(mounting, 'gateway', loops);
+  const client = stack.use(createPeerClient({ prover, self: config.PEER_ID, own: origins }));
+  mountPeerAudit(mounting, { audit, client });
   stack.use(
     startEvents(app, {
       redisSocket: config.REDIS_SOCKET,

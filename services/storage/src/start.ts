@@ -10,7 +10,11 @@ import {
   createServer,
   type Log,
   mountLoops,
+  auditTokens,
+  mountAudit,
   openAccess,
+  openAudit,
+  openClearText,
   openPeerTls,
   openProver,
   ownEndpoints,
@@ -89,6 +93,7 @@ export async function startStorage(
       log,
     }),
   );
+  const audit = stack.use(openAudit(config, 'storage', { registry, log }));
   const access = openAccess(config, roster);
   const app = stack.adopt(
     createServer({
@@ -99,13 +104,20 @@ export async function startStorage(
       hostNames: ownHostNames(config),
       access,
       prover,
-      peers: tls && { tls, handshakes: metrics.tlsHandshakes },
+      clearText: openClearText(config),
+      peers: tls && {
+        tls,
+        handshakes: metrics.tlsHandshakes,
+        onRefused: (refused) => audit.note({ kind: 'handshake-refused', ...refused }),
+      },
     }),
     (server) => server.close(),
   );
   app.addHook('preClose', () => upkeep[Symbol.asyncDispose]()); // a request that waits for a sweep gets its answer
   const mounting = { app, prover, self: config.PEER_ID };
   mountLoops(mounting, 'storage', loops);
+  stack.use(auditTokens(app, audit));
+  mountAudit(mounting, 'storage', audit);
   mountRoutes({
     mounting,
     store,

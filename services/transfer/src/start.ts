@@ -9,7 +9,11 @@ import {
   createTokenBucket,
   type Log,
   mountLoops,
+  auditTokens,
+  mountAudit,
   openAccess,
+  openAudit,
+  openClearText,
   openClients,
   openPeerTls,
   openProver,
@@ -160,6 +164,8 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
     return view.isKnown() ? undefined : 'the member table is not here yet';
   };
   const access = openAccess(config, roster);
+  const clients = openClients(config, { access, prover });
+  const audit = stack.use(openAudit(config, 'transfer', { registry, log }));
   const app = stack.adopt(
     createServer({
       service: 'transfer',
@@ -169,13 +175,20 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
       hostNames: ownHostNames(config),
       access,
       prover,
-      clients: openClients(config, { access, prover }),
-      peers: tls && { tls, handshakes: metrics.tlsHandshakes },
+      clearText: openClearText(config),
+      clients,
+      peers: tls && {
+        tls,
+        handshakes: metrics.tlsHandshakes,
+        onRefused: (refused) => audit.note({ kind: 'handshake-refused', ...refused }),
+      },
     }),
     (server) => server.close(),
   );
   const mounting = { app, prover, self };
   mountLoops(mounting, 'transfer', loops);
+  stack.use(auditTokens(app, audit, clients));
+  mountAudit(mounting, 'transfer', audit);
   mountRoutes(mounting, {
     download: createDownload(reading),
     getTorrent: createGetTorrent(describing),

@@ -34,6 +34,8 @@ interface Passed {
 export interface Clients {
   /** Whose request this is. */
   of(request: FastifyRequest): string;
+  /** Whether a service of this peer passes it on for a client. */
+  isPassedOn(request: FastifyRequest): boolean;
   /** Headers that tell a service of this peer whose request it is given. */
   vouch(client: string, passed: Passed): Record<string, string>;
 }
@@ -95,6 +97,8 @@ export function createClients({
       const hasToken = isGood(access.judge(tokenIn(headers.authorization)));
       return hasToken ? `${address} token` : address;
     },
+    isPassedOn: ({ method, url: path, headers }) =>
+      vouchedFor(headers[CLIENT_HEADER], { method, path }) !== undefined,
     vouch(client, passed) {
       const name = Buffer.from(client).toString('base64url');
       return { [CLIENT_HEADER]: `v1 ${name} ${sign(client, passed).toString('base64url')}` };

@@ -1,11 +1,13 @@
 /** `/openapi.json`: the routes of `protocol`, printed in OpenAPI 3.1. */
 import {
+  auditRoutes,
   BYTES,
   chunkerRoutes,
   discoveryRoutes,
   gatewayRoutes,
   kuboRoutes,
   loopRoutes,
+  peerAudit,
   PROBLEM_TYPE,
   ProblemBody,
   PROOF_HEADER,
@@ -32,6 +34,8 @@ const ROUTES: readonly Route[] = [
   gatewayRoutes,
   kuboRoutes,
   loopRoutes,
+  auditRoutes,
+  { peerAudit },
 ].flatMap((routes) => Object.values(routes)) as unknown as Route[]; // a union of precise routes, seen as the general one
 
 /** Names of the ways in which a caller says who it is. */

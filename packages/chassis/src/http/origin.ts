@@ -15,6 +15,7 @@ import { isIP } from 'node:net';
 import { HostRefused, OriginRefused, RequestInvalid, ROUTING_PREFIX } from '@shoal/protocol';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { PeerConfig } from '../process/config.ts';
+import { isEncrypted } from '../tls/accept-people.ts';
 
 /** Last labels that public DNS never answers for (RFC 6761, RFC 6762, RFC 8375, ICANN's `internal`). */
 const LOCAL_SUFFIXES = ['.localhost', '.local', '.internal', '.home.arpa'];
@@ -46,7 +47,8 @@ export function ownHostNames(
 export function refuseForeignPages(app: FastifyInstance, hostNames: readonly string[]): void {
   app.addHook('onRequest', async (request: FastifyRequest, reply: FastifyReply) => {
     checkHost(request, hostNames);
-    const asked = { ...request.headers, method: request.method, path: request.url };
+    const { method, url: path, socket } = request;
+    const asked = { ...request.headers, method, path, isByTls: isEncrypted(socket) };
     // On the response itself: not every answer is written by the framework.
     if (isPublicRead(asked)) {
       reply.raw.setHeader('access-control-allow-origin', '*');
@@ -64,6 +66,8 @@ interface Asked {
   readonly method: string;
   /** As on the request line. */
   readonly path: string;
+  /** By TLS here; a proxy may have it before us. */
+  readonly isByTls?: boolean;
   readonly host?: string | undefined;
   readonly origin?: string | undefined;
   readonly 'sec-fetch-site'?: unknown;
@@ -83,6 +87,8 @@ export function originFault(asked: Asked): string | undefined {
   if (origin !== undefined) {
     const page = hostOf(origin);
     if (page === undefined) return `its origin is "${origin.slice(0, 100)}"`;
+    // A page that came in clear may be anybody's on the way.
+    if (asked.isByTls === true && !/^https:/i.test(origin)) return 'the page came by plain HTTP';
     return page === host.toLowerCase() ? undefined : `the page is of ${page}, this peer is ${host}`;
   }
   // A person may follow any link; the page that has it sees nothing of the answer.

@@ -21,6 +21,7 @@ import {
 import fastify, { type FastifyError, type FastifyInstance, LogController } from 'fastify';
 import type { Registry } from 'prom-client';
 import type { Log } from '../process/log.ts';
+import { type ClearText, guardClearText, withoutAsking } from '../tls/clear-text.ts';
 import type { Access } from '../access/access.ts';
 import { guardRoutes } from '../access/guard.ts';
 import type { Prover } from '../client/proof.ts';
@@ -30,6 +31,7 @@ import { createRequestHistogram } from '../process/metrics.ts';
 import { describeRoutes } from './openapi.ts';
 import { refuseForeignPages } from './origin.ts';
 import { type Accepting, acceptPeers } from '../tls/accept.ts';
+import { type AcceptingPeople, acceptPeople } from '../tls/accept-people.ts';
 import { refuseUnknownRoutes } from './unknown-route.ts';
 import { watchConnections } from './watch-connections.ts';
 
@@ -74,14 +76,29 @@ export interface ServerOptions {
   readonly clients?: Clients | undefined;
   /** Lets other peers in by TLS, on the same port; without it TLS is not spoken. */
   readonly peers?: Accepting | undefined;
+  /** Serves people by HTTPS, on the same port; instead of `peers`. */
+  readonly people?: AcceptingPeople | undefined;
+  /** Refuses tokens in clear text; without it they are taken. */
+  readonly clearText?: ClearText | undefined;
 }
 
 export type Server = FastifyInstance;
 
 /** Builds the server; `listen` is the caller's. */
 export function createServer(options: ServerOptions): Server {
-  const { service, log, registry, whyNotReady, hostNames, access, prover, clients, peers } =
-    options;
+  const {
+    service,
+    log,
+    registry,
+    whyNotReady,
+    hostNames,
+    access,
+    prover,
+    clients,
+    peers,
+    people,
+    clearText,
+  } = options;
   const app: FastifyInstance = fastify({
     loggerInstance: log,
     // A line for each block would cost more than the block: /metrics counts requests instead.
@@ -128,6 +145,8 @@ export function createServer(options: ServerOptions): Server {
     }
   });
   refuseForeignPages(app, hostNames);
+  if (clearText !== undefined)
+    guardClearText(app, { ...clearText, hasHttps: people !== undefined });
   guardRoutes(app, { access, prover });
   refuseUnknownRoutes(app, { maxParamLength: PARAM_LENGTH_MAX });
   app.addHook('onResponse', async (request, reply) => {
@@ -142,7 +161,10 @@ export function createServer(options: ServerOptions): Server {
     if (!raw.complete) void reply.header('connection', 'close'); // the sender then stops
   });
   const connections = watchConnections(app.server);
-  const accepted = peers === undefined ? undefined : acceptPeers(app.server, { ...peers, log });
+  const accepted =
+    people !== undefined
+      ? acceptPeople(app.server, people)
+      : peers && acceptPeers(app.server, { ...peers, log });
   app.addHook('preClose', async () => {
     isStopping = true;
     accepted?.endIdle();
@@ -154,7 +176,9 @@ export function createServer(options: ServerOptions): Server {
       request.log.debug({ err: error }, 'the caller left');
       return reply.hijack();
     }
-    const problem = problemOf(error, request.routeOptions.config.takes);
+    const told = clearText === undefined ? error : withoutAsking(error, request, clearText);
+    const problem = problemOf(told, request.routeOptions.config.takes);
+    if (told !== error) void reply.removeHeader('www-authenticate');
     if (problem instanceof MethodNotAllowed) void reply.header('allow', problem.fields.allow);
     // 503 and 507 are degraded and handled; only a fault of our own needs a person.
     if (problem.status === 500) request.log.error({ err: error }, 'request failed');
@@ -190,7 +214,7 @@ export function createServer(options: ServerOptions): Server {
 }
 
 /** Any error as the problem that goes over the wire; what is not ours to explain is a 500 without detail. */
-function problemOf(error: FastifyError, takes = 'application/json'): Problem {
+function problemOf(error: FastifyError | Problem, takes = 'application/json'): Problem {
   if (error instanceof Problem) return error;
   if (error.code === 'FST_ERR_CTP_BODY_TOO_LARGE')
     return new BodyTooLarge({ sizeMaxBytes: JSON_SIZE_MAX_BYTES });

@@ -38,10 +38,10 @@ export function clientAddress(
   forwardedFor: string | undefined,
   proxies: BlockList,
 ): string {
-  let address = plain(socketAddress ?? '');
+  let address = plainAddress(socketAddress);
   const hops = (forwardedFor ?? '').split(',').slice(-HOPS_MAX);
   while (hops.length > 0 && isListed(proxies, address)) {
-    const hop = plain((hops.pop() ?? '').trim());
+    const hop = plainAddress((hops.pop() ?? '').trim());
     if (isIP(hop) === 0) break;
     address = hop;
   }
@@ -53,11 +53,18 @@ export function addressShare(address: string): string {
   return isIPv6(address) ? `${groupsOf(address).slice(0, 4).join(':')}::/64` : address;
 }
 
-const isListed = (proxies: BlockList, address: string): boolean =>
+/** Whether an address, as `plainAddress` writes it, is in the list. */
+export const isListed = (proxies: BlockList, address: string): boolean =>
   isIP(address) !== 0 && proxies.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
 
+/** Whether a plain address is one of those that never leave a machine. */
+export const isLoopback = (address: string): boolean =>
+  isIP(address) === 4
+    ? address.startsWith('127.')
+    : /^(?:::1|(?:0{1,4}:){7}0{0,3}1)$/.test(address);
+
 /** Without the port, the brackets and the zone; an IPv4 address in IPv6's clothes as what it is. */
-function plain(text: string): string {
+export function plainAddress(text = ''): string {
   const bare = (/^\[(.*)\](?::\d+)?$/.exec(text)?.[1] ?? text).replace(/%.*$/, '');
   const v4 = /^(?:::ffff:)?(\d+\.\d+\.\d+\.\d+)(?::\d+)?$/i.exec(bare)?.[1];
   return v4 ?? bare.toLowerCase();

@@ -98,6 +98,18 @@ export const PeerConfig = z.object({
         .array(z.string().refine(isNetwork, 'must be addresses or networks, such as 10.0.0.0/8'))
         .max(TRUSTED_PROXIES_MAX),
     ),
+  /**
+   * Whether tokens are taken over plain HTTP from beyond this machine too, where everybody on the way can read them: for a
+   * network that nobody else is on, or where something else encrypts it.
+   */
+  TOKENS_OVER_HTTP: z.enum(['on', 'off']).default('off'),
+  /**
+   * File with the certificate by which the gateway speaks HTTPS, and those that lead from it to a known authority, in
+   * PEM; read again when it changes. Default: none, and the gateway speaks plain HTTP.
+   */
+  GATEWAY_TLS_CERT_FILE: z.string().optional(),
+  /** File with the private key of that certificate, in PEM and without a passphrase. */
+  GATEWAY_TLS_KEY_FILE: z.string().optional(),
   /** Least important lines that are logged. */
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
   /** Longest wait for requests in flight when stopping. */

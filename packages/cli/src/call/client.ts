@@ -20,6 +20,7 @@ import {
 import { Agent, type Dispatcher } from 'undici';
 import type * as z from 'zod';
 import { CommandFailure } from '../failure.ts';
+import { trustMachine } from './authorities.ts';
 import { PROGRAM } from '../terminal/program-name.ts';
 
 /** Connecting to a peer. Past it: the command fails. */
@@ -31,6 +32,9 @@ const CONNECT_TIMEOUT_MS = 5000;
 const SLOW_ANSWER_TIMEOUT_MS = 3_600_000;
 /** A download that stands still for this long is given up. Past it: the command fails; nothing is kept. */
 const SILENCE_TIMEOUT_MS = 60_000;
+
+/** What Node says of a certificate that it can't trust. */
+const CERTIFICATE_CODES = /^(?:CERT_|UNABLE_TO_|SELF_SIGNED_CERT|DEPTH_ZERO_)/;
 
 export type Download = SdkDownload<Readable>;
 
@@ -58,6 +62,7 @@ export class Client implements AsyncDisposable {
     this.peerUrl = peerUrl;
     this.#token = token;
     this.#program = program;
+    if (peerUrl.startsWith('https:')) trustMachine();
   }
 
   /** A path that the peer names, as an address for anybody. */
@@ -165,9 +170,11 @@ function explain(error: unknown, peerUrl: string, program: string): unknown {
   const { status, problem } = error;
   const told = problem?.detail ?? problem?.title;
   const message =
-    status < 400
-      ? `${peerUrl} answered, but not as a Shoal peer does`
-      : (told ?? `${peerUrl} answered with status ${status}`);
+    status === 308
+      ? `${peerUrl} sends us elsewhere: call it by https://`
+      : status < 400
+        ? `${peerUrl} answered, but not as a Shoal peer does`
+        : (told ?? `${peerUrl} answered with status ${status}`);
   return new CommandFailure(message, { cause: error });
 }
 
@@ -178,6 +185,16 @@ export function connectionFailure(
   program = PROGRAM,
 ): CommandFailure {
   const code = (cause as NodeJS.ErrnoException | undefined)?.code ?? '';
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
+    return new CommandFailure(
+      `the certificate of ${peerUrl} is for other names: ${(cause as Error).message}`,
+      { cause },
+    );
+  if (CERTIFICATE_CODES.test(code))
+    return new CommandFailure(
+      `the certificate of ${peerUrl} is not trusted here (${(cause as Error).message}); that of its authority may be given by NODE_EXTRA_CA_CERTS`,
+      { cause },
+    );
   const isAbsent = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT'];
   const detail = isAbsent.includes(code)
     ? `no peer answers at ${peerUrl}; start one ("${program} peer"), or name another with --peer`

@@ -211,6 +211,16 @@ export const RightMissing = defineProblem({
       : `the token "${token}" is for ${only} alone, and this is about something else; ask an owner for another`,
 });
 
+/** A token came over a network without TLS, and is refused before it is looked at; or one is needed, and would be. */
+export const TokenInClear = defineProblem({
+  type: 'problems/token-in-clear',
+  title: 'Token in clear text',
+  status: 403,
+  fields: z.object({}),
+  detail: () =>
+    'tokens are refused over plain HTTP from another machine, as everybody on the way can read them: call the gateway by https:// (its settings GATEWAY_TLS_CERT_FILE and GATEWAY_TLS_KEY_FILE), or by a proxy in TRUSTED_PROXIES that says X-Forwarded-Proto: https; on a network that nobody else is on, set TOKENS_OVER_HTTP=on at the peer. If you sent one just now and others may listen there, make another one',
+});
+
 /** A browser asked on behalf of a page that is not of this peer; such pages may read `/ipfs/` and `/routing/v1/`. */
 export const OriginRefused = defineProblem({
   type: 'problems/origin-refused',
@@ -251,6 +261,7 @@ export const REQUEST_PROBLEMS = [
   RosterRefused,
   TokenRequired,
   TokenWrong,
+  TokenInClear,
   RightMissing,
   OriginRefused,
   HostRefused,

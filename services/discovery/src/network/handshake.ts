@@ -42,6 +42,7 @@ export function createHandshake({
   readonly wireVersion?: number;
   readonly metrics: Pick<Metrics, 'handshakesRefused'>;
   readonly log: Pick<Log, 'warn'>;
+  readonly onRefused?: OnRefused | undefined;
 }): Handshake {
   const refused = createRefused(deps);
   const keys = allKeys(swarmKeys);
@@ -70,15 +71,19 @@ function proveMembership(swarmKey: Uint8Array, wireVersion: number) {
 const nameOf = (swarmKey: Uint8Array): string =>
   Buffer.from(hkdfSync('sha256', swarmKey, '', 'shoal key name v1', 4)).toString('hex');
 
+/** Called for connections that are refused, once in a while for each host. */
+export type OnRefused = (refused: { readonly address: string; readonly detail: string }) => void;
 type Refused = (reason: 'version' | 'proof', connection: object, sentence: string) => void;
 
 /** Counts connections that were refused because of what the other side is, and logs each host once in a while. */
 function createRefused({
   metrics,
   log,
+  onRefused,
 }: {
   readonly metrics: Pick<Metrics, 'handshakesRefused'>;
   readonly log: Pick<Log, 'warn'>;
+  readonly onRefused?: OnRefused | undefined;
 }): Refused {
   const seldom = new Seldom();
   return (reason, connection, sentence) => {
@@ -86,7 +91,9 @@ function createRefused({
     const { remoteAddr } = connection as { readonly remoteAddr?: { toString(): string } }; // of a socket's end
     const address = String(remoteAddr);
     const [, , host = ''] = address.split('/');
-    if (seldom.isDue(`${reason} ${host}`)) log.warn({ address }, sentence);
+    if (!seldom.isDue(`${reason} ${host}`)) return;
+    log.warn({ address }, sentence);
+    onRefused?.({ address: host, detail: `libp2p: ${reason}` });
   };
 }
 

@@ -29,7 +29,7 @@ import {
   TOPICS,
 } from './engine.ts';
 import { hostOf } from './addresses.ts';
-import { createHandshake } from './handshake.ts';
+import { createHandshake, type OnRefused } from './handshake.ts';
 import type { Metrics } from '../metrics.ts';
 import { createLink, type Link, serveLink } from './link.ts';
 
@@ -67,6 +67,7 @@ export interface Libp2pOptions {
   readonly events: EngineEvents;
   /** Whom a broadcast must reach: the members that are alive. */
   readonly audience: () => readonly PeerId[];
+  readonly onRefused?: OnRefused | undefined;
   /** Whether a peer that proved who it is may connect, or be connected to. */
   readonly admits?: (peerId: PeerId) => boolean;
   readonly metrics: Pick<Metrics, 'handshakesRefused'>;

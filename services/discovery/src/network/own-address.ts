@@ -9,14 +9,18 @@ import { isLocalHost, tcpAddress } from './addresses.ts';
 export class OwnAddress {
   /** Never the wildcard address. */
   readonly #host: string;
+  /** The name under which people reach the gateway by HTTPS: a certificate is for a name. */
+  readonly #httpsHost: string | undefined;
   readonly #own: Readonly<Record<keyof Endpoints, string>>;
   /** As they are set, until the system chose: see `note`. */
   #ports: { readonly http: number; readonly libp2p: number };
 
   /** @param own Origins of this peer's services as they reach each other. */
   constructor(config: DiscoveryConfig, own: Readonly<Record<keyof Endpoints, string>>) {
-    const { DISCOVERY_ADVERTISE_HOST: given, BIND_HOST } = config;
+    const { DISCOVERY_ADVERTISE_HOST: given, BIND_HOST, GATEWAY_TLS_CERT_FILE } = config;
     this.#host = given === '' ? announcedHost(BIND_HOST) : bareHost(given);
+    const [name = this.#host] = config.GATEWAY_HOST_NAMES;
+    this.#httpsHost = GATEWAY_TLS_CERT_FILE ? name : undefined;
     this.#own = own;
     this.#ports = { http: config.DISCOVERY_PORT, libp2p: config.DISCOVERY_LIBP2P_PORT };
   }
@@ -40,6 +44,8 @@ export class OwnAddress {
   #endpoints(): Endpoints {
     const originOf = (service: keyof Endpoints) => {
       const { protocol, port } = new URL(this.#own[service]);
+      if (service === 'gateway' && this.#httpsHost !== undefined)
+        return `https://${hostPort(this.#httpsHost, port)}`;
       return `${protocol}//${hostPort(this.#host, service === 'discovery' ? this.#ports.http : port)}`;
     };
     // fromEntries forgets the keys; they are exactly the services.

@@ -1,6 +1,6 @@
 /** The headers of a message that are passed on. */
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Clients } from '@shoal/chassis';
+import { type Clients, isEncrypted } from '@shoal/chassis';
 import { CLIENT_HEADER, PROOF_HEADER } from '@shoal/protocol';
 import type { FastifyRequest } from 'fastify';
 
@@ -35,6 +35,8 @@ export function requestHeaders(
     clients.vouch(request.client, { method: request.method, path: request.url }),
   );
   delete headers.origin; // looked at here; the service behind would see another host
+  // The service behind sees plain HTTP, from a peer that may be among the trusted proxies.
+  if (isEncrypted(request.socket)) headers['x-forwarded-proto'] = 'https';
   if (!options.hasBody) delete headers['content-length'];
   headers['x-request-id'] = request.id;
   return headers;

@@ -154,6 +154,7 @@ function describe(
   { peerId, origins, libp2p, heldUpBy }: LaunchedPeer,
   {
     curlFlag,
+    pageAt,
     isClosed,
     program = PROGRAM,
   }: Door & { isClosed: boolean; program: string | undefined },
@@ -163,7 +164,7 @@ function describe(
   open    ${origins.gateway}
 `;
   return `peer ${peerId} is ready
-  open    ${origins.gateway}
+  open    ${pageAt(origins.gateway)}
   upload  curl ${curlFlag}-F file=@FILE ${origins.gateway}/files
   join    ${isClosed ? `${program} invite --peer ${origins.gateway}` : `${program} peer --seed ${libp2p} --key-file <a copy of its swarm.key>`}
 `;

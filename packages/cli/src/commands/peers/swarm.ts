@@ -104,7 +104,7 @@ function asJson({ peers, missing }: LaunchedSwarm) {
   };
 }
 
-function describe({ peers, missing }: LaunchedSwarm, { curlFlag }: Door): string {
+function describe({ peers, missing }: LaunchedSwarm, { curlFlag, pageAt }: Door): string {
   const [first] = peers;
   if (first === undefined) return '';
   const second = peers[1] ?? first;
@@ -113,7 +113,7 @@ function describe({ peers, missing }: LaunchedSwarm, { curlFlag }: Door): string
     peers.length === 1
       ? 'a swarm of one peer is ready'
       : `a swarm of ${peers.length} peers is ready`,
-    ...peers.map(({ label, origins }) => `  ${label}  ${origins.gateway}`),
+    ...peers.map(({ label, origins }) => `  ${label}  ${pageAt(origins.gateway)}`),
     ...missing.map(({ label, origins }) => `  ${label}  ${origins.gateway}  (not ready)`),
     '',
     'try it:',
@@ -125,7 +125,7 @@ function describe({ peers, missing }: LaunchedSwarm, { curlFlag }: Door): string
       `  kill -9 ${pidsOf(third)} && curl -O -J ${second.origins.gateway}/files/<cid>  # lose ${third.label}, download again`,
       `  ${third.revivedBy ?? ''}  # bring ${third.label} back`,
     );
-  return `${[...lines, '', `console: ${first.origins.gateway}    stop: Ctrl-C`].join('\n')}\n`;
+  return `${[...lines, '', `console: ${pageAt(first.origins.gateway)}    stop: Ctrl-C`].join('\n')}\n`;
 }
 
 function pidsOf({ pids }: LaunchedPeer): string {
