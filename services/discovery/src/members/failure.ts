@@ -6,14 +6,15 @@
  * hear, until it is heard of or its time is over. Of two members one probes: the other hears it by that.
  *
  * Nobody's word keeps a member alive or kills it. A helper has to bring an answer that the member signed for
- * this very probe; and a suspicion of somebody else makes us probe, or the member sign a newer record.
+ * this very probe; and a suspicion of somebody else makes us probe, or knock where we don't (swarm's `rumours.ts`),
+ * or the member sign a newer record.
  *
  * A peer that stood still itself (starved, stopped, suspended) sees everybody else silent. So our own
  * pauses are measured, the silence during them is forgiven, and nobody is accused shortly after one.
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
-import type { Log, Loops } from '@shoal/chassis';
+import { type Log, type Loops, RecentMap } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
 import type { Suspicion } from '../network/messages.ts';
 import { isAuthentic, read } from '../network/signed.ts';
@@ -47,6 +48,10 @@ const CHECKS_MAX = 8;
  * Past it: the one that asks hears that there was no answer.
  */
 const HELPS_MAX = 32;
+/** A member's door is knocked at once in this time, however many say that it does not answer. */
+const KNOCK_EVERY_MS = 5000;
+/** Members whose doors were knocked at. Past it: the first of them may be knocked at again. */
+const KNOCKED_MAX = 1024;
 /** Wait before calling back, plus up to twice this at random: a restart may be under way. */
 const CALL_BACK_DELAY_MS = 50;
 const CALL_BACK_TIMEOUT_MS = 2000;
@@ -92,6 +97,7 @@ export class FailureDetector {
    * more, although almost all are answered at once.
    */
   readonly #waiting = new Set<{ readonly fromMs: number; readonly goOn: () => void }>();
+  readonly #knocked: RecentMap<PeerId, true>;
   #helping = 0;
   #turns = 0;
   #lastTurnMs: number | undefined;
@@ -100,6 +106,11 @@ export class FailureDetector {
   constructor(deps: FailureDeps) {
     const { membership, wire, log } = deps;
     this.#deps = deps;
+    this.#knocked = new RecentMap({
+      max: KNOCKED_MAX,
+      ttlMs: KNOCK_EVERY_MS,
+      clock: () => membership.clock(),
+    });
     wire.handle('probe', (_, { peerId, nonce }) => this.#help(peerId, nonce));
     wire.on('heard', (peerId) => this.#hear(peerId));
     wire.on('disconnected', (peerId) => {
@@ -290,17 +301,18 @@ export class FailureDetector {
     }
   }
 
-  /** A member that we don't probe is a suspect: when nobody listens at its address, it is gone. */
+  /** Others say that a member that we don't probe does not answer: whether somebody listens at its address. */
   async #knockAt(peerId: PeerId): Promise<void> {
     const { membership, wire } = this.#deps;
     const member = membership.table.get(peerId);
-    if (member?.state !== 'suspect' || this.#probing.has(peerId)) return;
-    if (this.#probing.size >= CHECKS_MAX) return;
+    if (member === undefined || member.downAtMs !== undefined || this.#probing.has(peerId)) return;
+    if (this.#probing.size >= CHECKS_MAX || this.#knocked.has(peerId)) return;
+    this.#knocked.set(peerId, true);
     const { libp2p: addresses, incarnation } = member.record;
     this.#probing.add(peerId);
     try {
       const knock = await wire.engine().knock(addresses, { timeoutMs: KNOCK_TIMEOUT_MS });
-      if (knock === 'refused') membership.declareDown(peerId, incarnation);
+      if (knock === 'refused') membership.noteRefusal(peerId, incarnation);
     } finally {
       this.#probing.delete(peerId);
     }

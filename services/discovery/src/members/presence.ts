@@ -17,6 +17,12 @@ import { OwnRecord, type OwnRecordDeps, type SignedRecord } from './own-record.t
 export const RESIGN_MS = 10 * 60_000;
 /** A suspicion is refuted at most so often, however often somebody repeats it. */
 const REFUTE_MS = 1000;
+/**
+ * … and so many times within the shortest time that a suspect has to be heard of: each one goes to all members.
+ * Past it: the next one waits, which is soon enough for those who suspect us.
+ */
+const REFUTES_MAX = 4;
+const REFUTES_WITHIN_MS = 20_000;
 /** Longest wait for the others to take our good-bye. Past it: they find out. */
 const LEAVE_TIMEOUT_MS = 500;
 
@@ -34,7 +40,8 @@ export class Presence {
   readonly #deps: PresenceDeps;
   readonly #record: OwnRecord;
   #signedAtMs: number;
-  #refutedAtMs = -Infinity;
+  /** The last few times. */
+  #refutedAtMs: readonly number[] = [];
   /** Nothing is said any more after the good-bye. */
   #phase: 'new' | 'started' | 'leaving' = 'new';
 
@@ -80,8 +87,11 @@ export class Presence {
   /** Others take us for gone, or suspect it: a newer record shows that they err. */
   refute(): void {
     const { clock, news } = this.#deps;
-    if (clock() - this.#refutedAtMs < REFUTE_MS || this.#phase === 'leaving') return;
-    this.#refutedAtMs = clock();
+    const nowMs = clock();
+    const recent = this.#refutedAtMs.filter((atMs) => nowMs - atMs < REFUTES_WITHIN_MS);
+    const isTooSoon = nowMs - (recent.at(-1) ?? -Infinity) < REFUTE_MS;
+    if (isTooSoon || recent.length >= REFUTES_MAX || this.#phase === 'leaving') return;
+    this.#refutedAtMs = [...recent, nowMs];
     this.#broadcast();
     const { record, signed } = this.own();
     news.addRecord(record, signed);
