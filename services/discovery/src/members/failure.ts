@@ -16,6 +16,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import { type Log, type Loops, RecentMap } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
+import { DEATH_SLACK_MS } from '@shoal/swarm';
 import type { Suspicion } from '../network/messages.ts';
 import { isAuthentic, read } from '../network/signed.ts';
 import type { Wire } from '../network/wire.ts';
@@ -97,6 +98,7 @@ export class FailureDetector {
    * more, although almost all are answered at once.
    */
   readonly #waiting = new Set<{ readonly fromMs: number; readonly goOn: () => void }>();
+  readonly #meeting = new Set<PeerId>();
   readonly #knocked: RecentMap<PeerId, true>;
   #helping = 0;
   #turns = 0;
@@ -168,8 +170,10 @@ export class FailureDetector {
     let sinceMs = Infinity;
     for (const { record, heardAtMs, downAtMs } of membership.table.all()) {
       const { peerId } = record;
-      if (downAtMs !== undefined || this.#probing.has(peerId)) continue;
       const isLinked = connected.has(peerId);
+      // One that is down and connected all the same was given up a moment before it came back.
+      const isUp = downAtMs === undefined || (isLinked && nowMs - downAtMs > DEATH_SLACK_MS);
+      if (!isUp || this.#probing.has(peerId)) continue;
       if (!isLinked && !membership.isWatched(peerId)) continue;
       const dealtAtMs = this.#dealtAtMs.get(peerId) ?? (isLinked ? -Infinity : heardAtMs);
       const silentMs = pingMs * (isLinked ? SILENT_SHARE : UNLINKED_SILENT_SHARE);
@@ -324,6 +328,21 @@ export class FailureDetector {
     const nowMs = membership.clock();
     this.#dealtAtMs.set(peerId, nowMs);
     if (membership.table.hear(peerId, nowMs)) membership.noteChanges([peerId]);
+    const { downAtMs = Infinity } = membership.table.get(peerId) ?? {};
+    if (nowMs - downAtMs > DEATH_SLACK_MS) void this.#meetAgain(peerId);
+  }
+
+  /** A member that is down speaks to us: its own record says what it is. */
+  async #meetAgain(peerId: PeerId): Promise<void> {
+    if (this.#meeting.has(peerId)) return;
+    this.#meeting.add(peerId);
+    try {
+      await this.#deps.membership.exchange(peerId);
+    } catch (err) {
+      this.#deps.log.debug({ err, member: peerId }, 'no exchange');
+    } finally {
+      this.#meeting.delete(peerId);
+    }
   }
 
   async #callBack(peerId: PeerId): Promise<void> {

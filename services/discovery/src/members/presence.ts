@@ -15,14 +15,16 @@ import { OwnRecord, type OwnRecordDeps, type SignedRecord } from './own-record.t
 
 /** A record is signed again when it is this old. */
 export const RESIGN_MS = 10 * 60_000;
-/** A suspicion is refuted at most so often, however often somebody repeats it. */
-const REFUTE_MS = 1000;
 /**
- * … and so many times within the shortest time that a suspect has to be heard of: each one goes to all members.
- * Past it: the next one waits, which is soon enough for those who suspect us.
+ * Wait between two refutations, doubled each time up to the maximum, since each goes to all members and one that lies can ask
+ * for them without end. The maximum is less than a suspect has to be heard of.
  */
-const REFUTES_MAX = 4;
-const REFUTES_WITHIN_MS = 20_000;
+const REFUTE_MIN_MS = 1000;
+const REFUTE_MAX_MS = 30_000;
+/** After a longer wait than this it rides on probes alone: a broadcast costs all members some messages each. */
+const REFUTE_BROADCAST_MS = 4 * REFUTE_MIN_MS;
+/** After this time without one the wait is short again. */
+const REFUTE_CALM_MS = 4 * REFUTE_MAX_MS;
 /** Longest wait for the others to take our good-bye. Past it: they find out. */
 const LEAVE_TIMEOUT_MS = 500;
 
@@ -40,8 +42,7 @@ export class Presence {
   readonly #deps: PresenceDeps;
   readonly #record: OwnRecord;
   #signedAtMs: number;
-  /** The last few times. */
-  #refutedAtMs: readonly number[] = [];
+  #refuted = { atMs: -Infinity, pauseMs: REFUTE_MIN_MS };
   /** Nothing is said any more after the good-bye. */
   #phase: 'new' | 'started' | 'leaving' = 'new';
 
@@ -88,11 +89,16 @@ export class Presence {
   refute(): void {
     const { clock, news } = this.#deps;
     const nowMs = clock();
-    const recent = this.#refutedAtMs.filter((atMs) => nowMs - atMs < REFUTES_WITHIN_MS);
-    const isTooSoon = nowMs - (recent.at(-1) ?? -Infinity) < REFUTE_MS;
-    if (isTooSoon || recent.length >= REFUTES_MAX || this.#phase === 'leaving') return;
-    this.#refutedAtMs = [...recent, nowMs];
-    this.#broadcast();
+    const { atMs, pauseMs } = this.#refuted;
+    if (nowMs - atMs < pauseMs || this.#phase === 'leaving') return;
+    const isCalm = nowMs - atMs > REFUTE_CALM_MS;
+    const nextMs = isCalm ? REFUTE_MIN_MS : Math.min(REFUTE_MAX_MS, pauseMs * 2);
+    this.#refuted = { atMs: nowMs, pauseMs: nextMs };
+    if (pauseMs <= REFUTE_BROADCAST_MS) this.#broadcast();
+    else {
+      this.#signedAtMs = nowMs;
+      this.#record.renew();
+    }
     const { record, signed } = this.own();
     news.addRecord(record, signed);
   }

@@ -5,6 +5,7 @@
 import { Deadline, type Log } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
 import type * as z from 'zod';
+import { Budget } from './budget.ts';
 import type { Engine, EngineEvents, Topic } from './engine.ts';
 import {
   type Decoded,
@@ -20,6 +21,8 @@ import type { Refusals } from './refusals.ts';
 
 /** Requests that are served at once, over all peers: more are refused, and asked again later. */
 const REQUESTS_MAX = 512;
+/** The same of one peer, over all its links. Past it: refused, and asked again later. */
+const REQUESTS_PER_PEER_MAX = 64;
 /** Longest wait for an answer when the caller sets none. */
 const REQUEST_TIMEOUT_MS = 5000;
 
@@ -34,6 +37,8 @@ type Handler<K extends RequestKind> = (
 
 export interface Wire {
   readonly events: EngineEvents;
+  /** What each peer may have us do. */
+  readonly budget: Budget;
   attach(engine: Engine): void;
   /** The engine; only after `attach`. */
   engine(): Engine;
@@ -61,13 +66,18 @@ export function createWire({
   metrics,
   refusals,
   log,
+  clock = () => performance.now(),
 }: {
   metrics: Metrics;
   refusals: Refusals;
   log: Log;
+  /** Monotonic. */
+  clock?: () => number;
 }): Wire {
   let engine: Engine | undefined;
   let serving = 0;
+  const servingOf = new Map<PeerId, number>();
+  const budget = new Budget({ clock, metrics, log });
   const handlers = new Map<RequestKind, Handler<RequestKind>>();
   const topics = new Map<Topic, (from: PeerId, bytes: Uint8Array) => boolean>();
   const listeners = {
@@ -102,7 +112,9 @@ export function createWire({
     },
     engine: attached,
     isConnected,
+    budget,
     events: {
+      waitMs: (from) => budget.waitMs(from),
       connected(peerId) {
         for (const listener of listeners.connected) listener(peerId);
       },
@@ -113,32 +125,45 @@ export function createWire({
         for (const listener of discovered) listener(peerId, addresses);
       },
       broadcast(topic, from, bytes) {
+        // On its own link it waits; what others relay of it does not.
+        if (budget.waitMs(from) > 0) return void count(topic, 'refused');
+        budget.spend(from, 'messages');
+        budget.spend(from, 'bytes', bytes.byteLength);
         const isSound = topics.get(topic)?.(from, bytes) ?? false;
         count(topic, isSound ? 'ok' : 'malformed');
         return isSound;
       },
       async request(from, bytes) {
+        budget.spend(from, 'messages');
+        budget.spend(from, 'bytes', bytes.byteLength);
         const request = take(decode(Request, bytes), from, 'request');
         const handler = request === undefined ? undefined : handlers.get(request.kind);
         if (request === undefined || handler === undefined) {
           count('request', 'malformed');
           throw new Error('the request is malformed');
         }
-        if (serving >= REQUESTS_MAX) {
+        budget.charge(from, request);
+        const ofPeer = servingOf.get(from) ?? 0;
+        if (serving >= REQUESTS_MAX || ofPeer >= REQUESTS_PER_PEER_MAX) {
           count(request.kind, 'refused');
           throw new Error('too many requests are being served');
         }
         for (const listener of listeners.heard) listener(from);
         serving += 1;
+        servingOf.set(from, ofPeer + 1);
         try {
           const answer = encode(await handler(from, request));
           count(request.kind, 'ok');
+          budget.spend(from, 'bytes', answer.byteLength);
           return answer;
         } catch (error) {
           count(request.kind, 'failed');
           throw error;
         } finally {
           serving -= 1;
+          const left = (servingOf.get(from) ?? 1) - 1;
+          if (left === 0) servingOf.delete(from);
+          else servingOf.set(from, left);
         }
       },
     },

@@ -18,6 +18,7 @@ import {
 } from '@shoal/swarm';
 import type { OwnClock } from '../members/own-clock.ts';
 import type { Metrics } from '../metrics.ts';
+import { pinsIn } from '../network/budget.ts';
 import { BATCHES_PER_MESSAGE_MAX, MadePins } from '../network/messages.ts';
 import type { Refusals } from '../network/refusals.ts';
 import {
@@ -88,6 +89,7 @@ export class Pins {
     for (const { pin } of store.after('')) this.digest.toggle(pin);
     this.count();
     wire.listen('pins', MadePins, (from, made) => {
+      wire.budget.spend(from, 'pins', pinsIn(made));
       this.merge(made.flatMap(pinsOf), from).catch((err: unknown) => {
         // Anti-entropy brings it when there is room again.
         if (err instanceof StorageFull) log.warn({ err }, 'no room for pins');

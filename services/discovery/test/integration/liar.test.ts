@@ -44,6 +44,7 @@ async function startLiar(target: TestPeer): Promise<Liar> {
       connected: () => {},
       disconnected: () => {},
       discovered: () => {},
+      waitMs: () => 0,
       broadcast: () => true,
       request: async () => Buffer.from('{}'),
     },

@@ -193,7 +193,7 @@ describe('a liar', () => {
       await liar.wire.request(victim.peerId, { kind: 'ping', news: { records: [], suspicions } });
       await network.turns(1);
     }
-    expect(victim.membership.presence.own().record.seq - before).toBeLessThanOrEqual(20);
+    expect(victim.membership.presence.own().record.seq - before).toBeLessThanOrEqual(8);
   });
 
   it('keeps no dead member alive by a record of it that it kept back, or by its broadcasts', async () => {
