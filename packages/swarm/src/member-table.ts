@@ -6,7 +6,7 @@
  * the time to live (SWIM, with the lesson of Lifeguard). A record from before a death does not undo it: only
  * a newer incarnation does, or one heard after.
  *
- * A relay's word keeps nobody alive, and ends nobody. What the member says over its own connection is a sign of life, and
+ * A relay's word keeps nobody alive, and ends nobody. A word over the member's own connection is a sign of life, and
  * so is a record that is newer than all that was seen; its date is when these bytes came here first, or earlier if the
  * member's own clock shows that it signed them earlier. The same bytes never count for any later time, however
  * young a relay says they are; one that says too great an age is put right by the next that says less.
@@ -266,7 +266,10 @@ export class MemberTable<S> {
 
   #outAtMs({ record, metAtMs, isSeenDown }: KnownMember<S>, downAtMs: number): number {
     const graceMs = this.#settings.outAfterMs * (record.leaving ? LEAVE_GRACE_FACTOR : 1);
-    return Math.max(downAtMs + graceMs, isSeenDown ? 0 : metAtMs + Math.min(this.#settings.outAfterMs, HEARSAY_OUT_MIN_MS));
+    return Math.max(
+      downAtMs + graceMs,
+      isSeenDown ? 0 : metAtMs + Math.min(this.#settings.outAfterMs, HEARSAY_OUT_MIN_MS),
+    );
   }
 }
 
@@ -326,8 +329,7 @@ function afterNews<S>(
   };
   if (old.downAtMs !== undefined) {
     const isReborn = record.incarnation > old.record.incarnation;
-    const isAfterDeath =
-      isReborn || !old.isSeenDown || seenAtMs > old.downAtMs + DEATH_SLACK_MS;
+    const isAfterDeath = isReborn || !old.isSeenDown || seenAtMs > old.downAtMs + DEATH_SLACK_MS;
     const isBack = isFresh && isAfterDeath;
     const state = isBack ? 'alive' : stateOfGone(record, old.state);
     const downAtMs = isBack ? undefined : old.downAtMs;

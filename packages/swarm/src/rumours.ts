@@ -1,5 +1,5 @@
 /**
- * What others say of a member that we don't watch: that it does not answer. One that says so may err or lie, so its word
+ * The rumours of a member that we don't watch: that it does not answer. One that says so may err or lie, so its word
  * alone makes us knock at the member's door, and changes nothing. It takes a second one, or a door that
  * nobody opens, to make a suspect, and both to take it for gone. A newer record of it makes all that
  * was said void, so a member that lives clears itself whatever is said.
@@ -19,7 +19,7 @@ const TELLERS_MAX = 8;
  * Past it: the one of whom it was said first is forgotten, until somebody says it again.
  */
 const RUMOURS_MAX = 1024;
-/** What was said this long ago says nothing any more: twice the time that a suspect has to be heard of. */
+/** A word from this long ago says nothing any more: twice the time that a suspect has to be heard of. */
 const RUMOUR_TTL_MS = 120_000;
 
 /** The outcome of what is known so far. */

@@ -51,11 +51,18 @@ const CHECKS_MAX = 8;
 const HELPS_MAX = 32;
 /** A member's door is knocked at once in this time, however many say that it does not answer. */
 const KNOCK_EVERY_MS = 5000;
-/** Members whose doors were knocked at. Past it: the first of them may be knocked at again. */
+/** Members whose doors were knocked at, or that were called back. Past it: the first of them may be again. */
 const KNOCKED_MAX = 1024;
 /** Wait before calling back, plus up to twice this at random: a restart may be under way. */
 const CALL_BACK_DELAY_MS = 50;
 const CALL_BACK_TIMEOUT_MS = 2000;
+/**
+ * Connections of one member that may end within that time and be followed by a call back. It signs the addresses that are
+ * called, and may come and go to have others call there.
+ * Past it: it is probed in its turn.
+ */
+const CALL_BACKS_MAX = 4;
+const CALL_BACKS_WITHIN_MS = 10_000;
 const KNOCK_TIMEOUT_MS = 1000;
 
 export interface FailureDeps {
@@ -98,6 +105,7 @@ export class FailureDetector {
    * more, although almost all are answered at once.
    */
   readonly #waiting = new Set<{ readonly fromMs: number; readonly goOn: () => void }>();
+  readonly #calledBack: RecentMap<PeerId, { count: number }>;
   readonly #meeting = new Set<PeerId>();
   readonly #knocked: RecentMap<PeerId, true>;
   #helping = 0;
@@ -108,15 +116,17 @@ export class FailureDetector {
   constructor(deps: FailureDeps) {
     const { membership, wire, log } = deps;
     this.#deps = deps;
-    this.#knocked = new RecentMap({
-      max: KNOCKED_MAX,
-      ttlMs: KNOCK_EVERY_MS,
-      clock: () => membership.clock(),
-    });
+    const clock = () => membership.clock();
+    this.#knocked = new RecentMap({ max: KNOCKED_MAX, ttlMs: KNOCK_EVERY_MS, clock });
+    this.#calledBack = new RecentMap({ max: KNOCKED_MAX, ttlMs: CALL_BACKS_WITHIN_MS, clock });
     wire.handle('probe', (_, { peerId, nonce }) => this.#help(peerId, nonce));
     wire.on('heard', (peerId) => this.#hear(peerId));
     wire.on('disconnected', (peerId) => {
       this.#dealtAtMs.delete(peerId);
+      const calls = this.#calledBack.peek(peerId) ?? { count: 0 };
+      if (calls.count >= CALL_BACKS_MAX) return;
+      if (calls.count === 0) this.#calledBack.set(peerId, calls);
+      calls.count += 1;
       const delayMs = CALL_BACK_DELAY_MS * (1 + 2 * Math.random());
       setTimeout(() => {
         this.#callBack(peerId).catch((err: unknown) => log.warn({ err }, 'call back broke'));

@@ -2,7 +2,7 @@
  * The members, as they said themselves: every peer signs a record of itself (`presence.ts`); two peers that meet
  * tell each other all records that they know (push-pull). Records are relayed as they were signed, so nobody can
  * speak for another. They say nothing of whether a member lives: that is for probes to find out (`failure.ts`),
- * and one that others take for gone signs a newer record. What a relay adds (an age, that somebody is gone or
+ * and one that others take for gone signs a newer record. The words that a relay adds (an age, that somebody is gone or
  * suspected) can make us look, and by itself neither keep a member alive nor end it (docs/decisions/0036).
  * Whom to call is `join.ts`.
  */
@@ -102,7 +102,7 @@ export class Membership {
       news: this.#news,
       figuresMs: () => this.heartbeatMs(),
     });
-    // Whoever brings a broadcast may have kept it: it is no word over the member's own connection.
+    // The peer that brings a broadcast may have kept it: it is no word over the member's own connection.
     wire.listen('members', Signed, (from, signed) =>
       this.#learn({ signed, ageMs: 0 }, from, 'broadcast'),
     );

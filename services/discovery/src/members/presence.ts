@@ -15,11 +15,12 @@ import { OwnRecord, type OwnRecordDeps, type SignedRecord } from './own-record.t
 
 /** A record is signed again when it is this old. */
 export const RESIGN_MS = 10 * 60_000;
-/**
- * Wait between two refutations, doubled each time up to the maximum, since each goes to all members and one that lies can ask
- * for them without end. The maximum is less than a suspect has to be heard of.
- */
+/** Wait between two refutations, doubled each time: each goes to all members, and one that lies can ask for them without end. */
 const REFUTE_MIN_MS = 1000;
+/**
+ * Longest wait between two refutations, less than a suspect has to be heard of.
+ * Past it: the next word that we are gone is refuted.
+ */
 const REFUTE_MAX_MS = 30_000;
 /** After a longer wait than this it rides on probes alone: a broadcast costs all members some messages each. */
 const REFUTE_BROADCAST_MS = 4 * REFUTE_MIN_MS;

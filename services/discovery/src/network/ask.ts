@@ -23,8 +23,8 @@ const ASKS_MAX = 256;
 const ANSWERS_MAX = 64;
 const CALL_TIMEOUT_MS = 2000;
 /**
- * After a call to an asker that failed. The addresses are those that it signed itself, and may be anybody's: what it
- * asks must not make all members call there as often.
+ * An asker that could not be called back is not called again for this long. It signs its addresses itself, and they may be
+ * anybody's, so its questions must not make all members call there.
  * Past it: it is called again.
  */
 const CALL_AGAIN_MS = 10_000;

@@ -1,5 +1,5 @@
 /**
- * What one member may have us do: so much of each kind in a second, and a burst of it. The price of a message is known
+ * The work that one member may have us do: so much of each kind in a second, and a burst of it. The price of a message is known
  * when it was read, so it is paid afterwards, into debt if need be; one that is in debt is put aside: its link is
  * not read until it has worked that off, so its bytes wait at its own side, and all others are served as before. What
  * it said in a broadcast that others relay is dropped, since those that relay it have done nothing: anti-entropy
@@ -8,7 +8,7 @@
  * The rates are some times what an honest member at full load needs (decision 0036 has the figures).
  *
  * Rejected: refusing what is past the budget (the honest would ask again at once, and it costs more than waiting), and one
- * budget in CPU time (work of many at once can't be told apart in one process).
+ * budget in CPU time (work of many at once is hard to separate in one process).
  */
 import { createTokenBucket, type Log, RecentMap, Seldom, type TokenBucket } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
@@ -21,7 +21,7 @@ const MESSAGES_PER_SECOND_MAX = 4000;
 /** Bytes of one member, and of the answers to it, in a second. Past it: it is put aside. */
 const BYTES_PER_SECOND_MAX = 16 * 1024 * 1024;
 /** Files that one member asks of in a second: for holders, or for pins. Past it: it is put aside. */
-const ROOTS_PER_SECOND_MAX = 20_000;
+const ROOTS_PER_SECOND_MAX = 8000;
 /**
  * Records of members that one tells in a second; one that is news here counts as ten of them.
  * Past it: it is put aside.
@@ -43,7 +43,7 @@ const EXCHANGES_PER_SECOND_MAX = 4;
 const PAGES_PER_SECOND_MAX = 25;
 
 /** Of each: how many in a second, and for how many seconds of it a member may save up. */
-const RATES = {
+export const RATES = {
   messages: [MESSAGES_PER_SECOND_MAX, 5],
   bytes: [BYTES_PER_SECOND_MAX, 5],
   roots: [ROOTS_PER_SECOND_MAX, 5],

@@ -21,7 +21,7 @@ import type { Refusals } from './refusals.ts';
 
 /** Requests that are served at once, over all peers: more are refused, and asked again later. */
 const REQUESTS_MAX = 512;
-/** The same of one peer, over all its links. Past it: refused, and asked again later. */
+/** Requests of one peer that are served at once, over all its links. Past it: refused, and asked again later. */
 const REQUESTS_PER_PEER_MAX = 64;
 /** Longest wait for an answer when the caller sets none. */
 const REQUEST_TIMEOUT_MS = 5000;
@@ -37,7 +37,7 @@ type Handler<K extends RequestKind> = (
 
 export interface Wire {
   readonly events: EngineEvents;
-  /** What each peer may have us do. */
+  /** How much each peer may have us do. */
   readonly budget: Budget;
   attach(engine: Engine): void;
   /** The engine; only after `attach`. */
@@ -126,7 +126,10 @@ export function createWire({
       },
       broadcast(topic, from, bytes) {
         // On its own link it waits; what others relay of it does not.
-        if (budget.waitMs(from) > 0) return void count(topic, 'refused');
+        if (budget.waitMs(from) > 0) {
+          count(topic, 'refused');
+          return undefined;
+        }
         budget.spend(from, 'messages');
         budget.spend(from, 'bytes', bytes.byteLength);
         const isSound = topics.get(topic)?.(from, bytes) ?? false;
