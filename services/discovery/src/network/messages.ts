@@ -135,6 +135,7 @@ const Records = batch('member', AgedRecord, MEMBERS_MAX + 1);
 const Pins = batch('pin', SignedPin, PINS_PER_BATCH_MAX);
 /** Pins that were made a moment ago, as they were signed. */
 export const MadePins = z.array(SignedBatch).min(1).max(BATCHES_PER_MESSAGE_MAX);
+export type MadePins = z.infer<typeof MadePins>;
 export const Stamp = z.object({
   root: Cid,
   epoch: TimeMs,

@@ -19,6 +19,7 @@ import {
 } from '@shoal/swarm';
 import type { OwnClock } from '../members/own-clock.ts';
 import type { Metrics } from '../metrics.ts';
+import { pinsIn } from '../network/budget.ts';
 import { MadePins } from '../network/messages.ts';
 import type { Refusals } from '../network/refusals.ts';
 import {
@@ -108,10 +109,11 @@ export class Pins {
     const nowMs = Date.now();
     for (const stored of store.after('')) {
       this.#toggle(stored);
-      deps.tokenUse.note(stored.pin.root, pinsIn(stored), nowMs);
+      deps.tokenUse.note(stored.pin.root, eachAuthors(stored), nowMs);
     }
     this.count();
     wire.listen('pins', MadePins, (from, made) => {
+      wire.budget.spend(from, 'pins', pinsIn(made));
       this.merge(made.flatMap(pinsOf), from).catch((err: unknown) => {
         // Anti-entropy brings it when there is room again.
         if (err instanceof StorageFull) log.warn({ err }, 'no room for pins');
@@ -219,7 +221,7 @@ export class Pins {
   /** Counts anew what tokens put under a root. */
   noteTokens(root: Cid): void {
     const { store, tokenUse } = this.#deps;
-    tokenUse.note(root, pinsIn(store.get(root)), Date.now());
+    tokenUse.note(root, eachAuthors(store.get(root)), Date.now());
   }
 
   /** Sends at once what gathers to be sent. */
@@ -349,8 +351,8 @@ export class Pins {
   }
 }
 
-/** Each author's. */
-const pinsIn = (stored: StoredPin | undefined): readonly Pin[] =>
+/** The pin of each author. */
+const eachAuthors = (stored: StoredPin | undefined): readonly Pin[] =>
   versionsOf(stored).map(({ pin }) => pin);
 
 /** Stands for the pin of a file whose pins are void: nothing keeps it. */

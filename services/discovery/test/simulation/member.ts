@@ -45,6 +45,8 @@ export interface SimulatedMember extends AsyncDisposable {
   readonly files: Files;
   /** What it says that it holds. */
   readonly held: Map<Cid, HaveMap>;
+  /** How often others asked it for more than their share. */
+  putAside(): Promise<number>;
 }
 
 export interface MemberOptions {
@@ -141,7 +143,17 @@ export async function startMember(
   ground.wire.attach(engine);
   await startSpeaking(whole, swarm, files, stack);
   const running = stack.move();
-  return { peerId: self, swarm, files, held, [Symbol.asyncDispose]: () => running.disposeAsync() };
+  return {
+    peerId: self,
+    swarm,
+    files,
+    held,
+    async putAside() {
+      const { values } = await metrics.putAside.get();
+      return values.reduce((sum, { value }) => sum + value, 0);
+    },
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
 }
 
 /** No other service answers; pins are cached by none. */
