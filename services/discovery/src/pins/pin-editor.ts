@@ -45,6 +45,8 @@ interface SearchOptions {
 interface ChangeOptions extends SearchOptions {
   /** The token that the user brought, which may give a right that this peer has not. */
   readonly token?: TokenKey | undefined;
+  /** The id of a token with which pins may be changed that were put with it, and no others. */
+  readonly putWith?: string;
 }
 
 /** A deleted file, and until when it can be brought back, if it can. */
@@ -146,7 +148,7 @@ export class PinEditor {
    * Brings a deleted file back: the same, with a pin as it was. A file that lives stays as it is.
    * @throws FileNotFound, FileGone when it was purged, FileOfAnother, StorageFull, ClockWrong
    */
-  async undelete(hash: FileHash, { signal, token }: ChangeOptions): Promise<Pin> {
+  async undelete(hash: FileHash, { signal, token, ...by }: ChangeOptions): Promise<Pin> {
     const { pins, reader, store, wire, checkName } = this.#deps;
     checkName();
     if (reader.all(hash).length === 0 && isCid(hash)) await pins.recall([hash]);
@@ -160,7 +162,7 @@ export class PinEditor {
         if (whole !== undefined && isLive(whole, maker.nowMs)) return [];
         if (whole === undefined || store.recoverable(root) === undefined)
           throw reader.missing(hash, { peersAsked: 0 });
-        const { mine } = this.#choose(hash, entries, isDeletedForNow);
+        const { mine } = this.#choose(hash, entries, isDeletedForNow, by);
         return mine.map((entry) => undeletedPin(entry.pin, maker));
       },
       { token },
@@ -200,7 +202,7 @@ export class PinEditor {
   async #makeOfLive(
     hash: FileHash,
     next: (live: Chosen, maker: PinMaker) => readonly Pin[],
-    { signal, token }: ChangeOptions,
+    { signal, token, ...by }: ChangeOptions,
   ): Promise<{ readonly pin: Pin; readonly others: Known['entries'] }> {
     const { pins, store } = this.#deps;
     const found = await this.#search(hash, { ask: true, signal });
@@ -212,8 +214,8 @@ export class PinEditor {
         const alone = { author: whole.author ?? whole.origin, pin: whole, isMine: true };
         const known = entries.length > 0 ? entries : [{ ...alone, version: { pin: whole } }];
         if (!isLive(whole, maker.nowMs)) throw goneAs(hash, whole, store.recoverable(whole.root)); // since it was found
-        const chosen = this.#choose(hash, known, (each) => isLive(each, maker.nowMs));
-        others = chosen.all.filter(({ isMine }) => !isMine);
+        const chosen = this.#choose(hash, known, (each) => isLive(each, maker.nowMs), by);
+        others = chosen.all.filter((entry) => !chosen.changeable.includes(entry));
         return next(chosen, maker);
       },
       { unstored, token },
@@ -222,12 +224,12 @@ export class PinEditor {
   }
 
   /** Purges what of a deleted file this peer may. @throws FileOfAnother */
-  #purge(hash: FileHash, root: Cid, { token }: ChangeOptions): Promise<Pin> {
+  #purge(hash: FileHash, root: Cid, { token, ...by }: ChangeOptions): Promise<Pin> {
     return this.#deps.pins.make(
       root,
       ({ entries }, maker) => {
         if (!entries.some(({ pin }) => isDeletedForNow(pin))) return [];
-        const { mine } = this.#choose(hash, entries, isDeletedForNow);
+        const { mine } = this.#choose(hash, entries, isDeletedForNow, by);
         return mine.map((entry) => purgedPin(entry.pin, maker));
       },
       { token },
@@ -235,9 +237,16 @@ export class PinEditor {
   }
 
   /** @throws FileOfAnother when this peer may change none of them. */
-  #choose(hash: FileHash, entries: Known['entries'], isChosen: (pin: Pin) => boolean): Chosen {
+  #choose(
+    hash: FileHash,
+    entries: Known['entries'],
+    isChosen: (pin: Pin) => boolean,
+    { putWith }: Pick<ChangeOptions, 'putWith'>,
+  ): Chosen {
     const all = entries.filter(({ pin }) => isChosen(pin));
-    const changeable = entries.filter(({ isMine }) => isMine);
+    const changeable = entries.filter(
+      ({ isMine, pin }) => isMine && (putWith === undefined || pin.token === putWith),
+    );
     const mine = changeable.filter(({ pin }) => isChosen(pin));
     if (mine.length > 0) return { all, mine, changeable };
     const authors = all.slice(0, AUTHORS_NAMED_MAX).map(({ author }) => {
