@@ -81,6 +81,11 @@ export function versionName(pin: Pin, rules: PinRules): string {
 
 /** The versions of one root that are kept of these, in an order that is the same everywhere. */
 export function keptVersions<V extends HasPin>(versions: readonly V[], rules: PinRules): V[] {
+  const [first, ...others] = versions;
+  if (first === undefined) return [];
+  // Most swarms have no roster, and all pay for this with each pin.
+  if (isOpen(rules))
+    return [others.reduce((a, b) => (comparePins(b.pin, a.pin) > 0 ? b : a), first)];
   const kept = new Map<string, V>();
   for (const version of versions) {
     if (isVoid(version.pin, rules)) continue;
@@ -104,13 +109,16 @@ export function entriesOf<V extends HasPin>(
   versions: readonly V[],
   rules: PinRules,
 ): PinEntry<V>[] {
-  const entries = new Map<PeerId, PinEntry<V>>();
-  for (const version of versions) {
+  const read = versions.map((version) => {
     const author = authorOf(version.pin, rules);
-    const pin = readVersion(version.pin, author, rules);
-    const other = entries.get(author);
-    if (other === undefined || compareStamps(pin, other.pin) > 0)
-      entries.set(author, { author, pin, version });
+    return { author, pin: readVersion(version.pin, author, rules), version };
+  });
+  if (read.length < 2) return read;
+  const entries = new Map<PeerId, PinEntry<V>>();
+  for (const entry of read) {
+    const other = entries.get(entry.author);
+    if (other === undefined || compareStamps(entry.pin, other.pin) > 0)
+      entries.set(entry.author, entry);
   }
   return [...entries.values()];
 }
