@@ -11,6 +11,7 @@ import {
   saveRoster,
   signRecord,
   signText,
+  tokenKeyIn,
 } from '@shoal/chassis';
 import {
   type Cid,
@@ -221,6 +222,37 @@ describe('a file of another peer', () => {
     expect(await ask('DELETE', `${pin.root}?now=true`, token)).toMatchObject({ status: 200 });
     await everywhere(all, 'gone', async (peer) => !(await isListed(peer, pin)));
     for (const peer of all) expect(await isListed(peer, second)).toBe(true);
+  });
+
+  it('is not changed with a token that may write, by putting the same file elsewhere with it', async () => {
+    const { owner, author, other, admin } = await startClosed();
+    const all = [author, other, admin];
+    const pin = await author.put(draft('put twice'));
+    await everywhere(all, 'all know it', (peer) => isListed(peer, pin));
+    const headers = owner.token({ may: ['read', 'write'] });
+    const token = tokenKeyIn(headers.authorization)?.key.id;
+    if (token === undefined) throw new Error('it is a token');
+    await other.put({ ...draft('put twice'), token });
+    await everywhere(
+      all,
+      'put with it last',
+      async (peer) => (await find(peer, pin))?.token === token,
+    );
+    const changeAt = (peer: TestPeer) =>
+      fetch(`${peer.origin}/files/${pin.root}`, {
+        method: 'PATCH',
+        headers: { 'content-type': 'application/json', ...headers },
+        body: JSON.stringify({ replicas: 1, name: 'changed with it' }),
+      });
+    expect(await changeAt(author)).toMatchObject({ status: 403 });
+    // At one that may change any it changes the pin that was put with it, and no other.
+    expect(await changeAt(admin)).toMatchObject({ status: 200 });
+    await everywhere(
+      all,
+      'as the author asks',
+      async (peer) => (await find(peer, pin))?.name === 'changed with it',
+    );
+    for (const peer of all) expect(await find(peer, pin)).toMatchObject({ replicas: 2 });
   });
 
   it('stays when a member signs all the same that it is deleted, or kept less', async () => {
