@@ -35,7 +35,8 @@ export function spanMs(text: string): number | undefined {
   return count === undefined ? undefined : Number(count) * (UNITS_MS[unit] ?? 0);
 }
 
-function dateMs(text: string): number | undefined {
+/** A date as people write it, in local time unless a zone is given; undefined for what is none. */
+export function dateMs(text: string): number | undefined {
   const { day, time = '00:00', zone = '' } = DATE.exec(text)?.groups ?? {};
   if (day === undefined) return undefined;
   // The 31st of a shorter month would be read as the month after.
