@@ -29,6 +29,11 @@ export const DEATH_SLACK_MS = 1000;
 export const HEARSAY_OUT_MIN_MS = 60_000;
 /** How much a member's clock may run slow by ours: NTP slews by half of this at most. */
 const CLOCK_DRIFT_SHARE = 0.001;
+/**
+ * A suspicion takes this long at most to come to everybody, so a record that its member signed no longer than this before it
+ * is an answer to it; one that is older is none, or a relay that kept some back could answer for the dead.
+ */
+export const ANSWER_SLACK_MS = 30_000;
 /** A leave that was announced is likely to be meant: repair waits this many times longer. */
 export const LEAVE_GRACE_FACTOR = 3;
 
@@ -168,6 +173,7 @@ export class MemberTable<S> {
       old.signedByMs === undefined && !isFresh && compareRecords(record, old.record) === 0;
     const sign = {
       isFresh,
+      isSaidGone,
       isProven,
       seenAtMs,
       signedByMs: isStillUnheard ? undefined : signedByMs,
@@ -323,20 +329,22 @@ function afterNews<S>(
   { record, signed }: { readonly record: MemberRecord; readonly signed: S },
   sign: {
     readonly isFresh: boolean;
+    readonly isSaidGone: boolean;
     readonly isProven: boolean;
     readonly seenAtMs: number;
     readonly signedByMs: number | undefined;
     readonly nowMs: number;
   },
 ): { readonly member: KnownMember<S>; readonly isChange: boolean; readonly learnt: Learnt } {
-  const { isFresh, isProven, seenAtMs, signedByMs, nowMs } = sign;
+  const { isFresh, isSaidGone, isProven, seenAtMs, signedByMs, nowMs } = sign;
   const base = {
     record,
     signed,
     metAtMs: old.metAtMs,
     signedByMs,
     isProven,
-    heardAtMs: Math.max(seenAtMs, old.heardAtMs),
+    // Else the next who tells the same record, and that the member lives, would tell nothing new.
+    heardAtMs: isSaidGone ? old.heardAtMs : Math.max(seenAtMs, old.heardAtMs),
     suspectAtMs: undefined,
     isSeenDown: old.isSeenDown,
   };
@@ -357,7 +365,9 @@ function afterNews<S>(
     const member = { ...base, state: stateOfGone(record), downAtMs: nowMs, isSeenDown: true };
     return { member, isChange: true, learnt: 'left' };
   }
-  const isRefuted = compareRecords(record, old.suspectUnder ?? old.record) > 0;
+  const isRefuted =
+    compareRecords(record, old.suspectUnder ?? old.record) > 0 &&
+    seenAtMs > (old.suspectAtMs ?? 0) - ANSWER_SLACK_MS;
   const isCleared = old.state === 'suspect' && isFresh && isRefuted;
   const state = isCleared ? 'alive' : old.state;
   const isChange = isCleared || isMaterial(old.record, record);

@@ -221,6 +221,27 @@ describe('a member', () => {
     expect(table.get(A)).toMatchObject({ state: 'alive', heardAtMs: 320_000 });
   });
 
+  it('that is a suspect is cleared by no record that it signed long before, kept back by a relay', () => {
+    const table = open();
+    table.learn({ ...news({ seq: 1, atMs: 1_000_000 }, 0), isDirect: true }, 0);
+    table.hear(A, 40_000);
+    table.suspect(A, 45_000);
+    table.learn(news({ seq: 2, atMs: 1_001_000 }, 46_000), 46_000);
+    expect(table.get(A)).toMatchObject({ state: 'suspect', record: { seq: 2 } });
+    table.learn(news({ seq: 3, atMs: 1_044_000 }, 47_000), 47_000);
+    expect(table.get(A)?.state).toBe('alive');
+  });
+
+  it('that others say is gone is cleared by the next who says that it lives', () => {
+    const table = open();
+    table.learn(news({ seq: 1 }, 0), 0);
+    table.suspect(A, 10);
+    table.learn({ ...news({ seq: 2 }, 20), isSaidGone: true }, 20);
+    expect(table.get(A)?.state).toBe('suspect');
+    table.learn(news({ seq: 2 }, 30), 30);
+    expect(table.get(A)?.state).toBe('alive');
+  });
+
   it('is no older than when its record came, when a relay said too great an age before another', () => {
     const table = open();
     table.learn({ ...news({ seq: 1 }, 0), isDirect: true }, 0);

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { Rumours } from '../src/rumours.ts';
 
 const [A, B, C] = ['a', 'b', 'c'] as [PeerId, PeerId, PeerId];
-const member = { peerId: A, incarnation: 1, seq: 1 };
+const member = { peerId: A, signedByMs: -1 };
 
 describe('what others say of a member', () => {
   it('is nothing while one says it, however often', () => {
@@ -24,22 +24,23 @@ describe('what others say of a member', () => {
     expect(refused.tell(member, C, 2)).toBe('gone');
   });
 
-  it('is void with a newer record, and after a time', () => {
+  it('is void with a record that was signed since, with no older one, and after a time', () => {
     const rumours = new Rumours();
-    rumours.tell(member, B, 0);
-    expect(rumours.tell({ ...member, seq: 2 }, C, 1)).toBe('nothing');
-    expect(rumours.tell({ ...member, seq: 2 }, B, 200_000)).toBe('nothing');
+    rumours.tell(member, B, 10);
+    expect(rumours.tell({ ...member, signedByMs: 11 }, C, 12)).toBe('nothing');
+    expect(rumours.tell({ ...member, signedByMs: 11 }, B, 200_000)).toBe('nothing');
+    expect(rumours.tell({ ...member, signedByMs: 200_000 }, C, 200_001)).toBe('suspect');
   });
 
   it('of one teller moves nobody, whatever it says of whom in whatever order', () => {
-    const item = fc.record({ who: fc.nat(2000), seq: fc.nat(3), gapMs: fc.nat(60_000) });
+    const item = fc.record({ who: fc.nat(2000), ageMs: fc.nat(1000), gapMs: fc.nat(60_000) });
     fc.assert(
       fc.property(fc.array(item, { maxLength: 200 }), (items) => {
         const rumours = new Rumours();
         let nowMs = 0;
-        return items.every(({ who, seq, gapMs }) => {
+        return items.every(({ who, ageMs, gapMs }) => {
           nowMs += gapMs;
-          const of = { peerId: `member ${who}` as PeerId, incarnation: 1, seq };
+          const of = { peerId: `member ${who}` as PeerId, signedByMs: nowMs - ageMs };
           return rumours.tell(of, B, nowMs) === 'nothing';
         });
       }),

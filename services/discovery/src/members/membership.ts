@@ -8,7 +8,15 @@
  */
 import type { Log, Loops, Roster } from '@shoal/chassis';
 import type { Member, MemberRecord, PeerId } from '@shoal/protocol';
-import { compareRecords, MemberTable, Rumours, toMember, type Verdict } from '@shoal/swarm';
+import {
+  ANSWER_SLACK_MS,
+  compareRecords,
+  MemberTable,
+  type Rumoured,
+  Rumours,
+  toMember,
+  type Verdict,
+} from '@shoal/swarm';
 import type { AgedRecord, MemberNews, Suspicion } from '../network/messages.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Refusals } from '../network/refusals.ts';
@@ -236,7 +244,7 @@ export class Membership {
     const record = this.table.get(peerId)?.record;
     if (record?.incarnation !== incarnation) return;
     if (this.isWatched(peerId)) return this.declareDown(peerId, incarnation);
-    this.#act(record, this.#rumours.refuse(record, this.clock()));
+    this.#act(record, this.#rumours.refuse(this.#rumoured(peerId), this.clock()));
   }
 
   /** The process of this incarnation is gone, as was seen here; those that don't see it will hear of it. */
@@ -324,12 +332,21 @@ export class Membership {
     const { self } = this.#deps;
     const { peerId } = suspicion;
     const known = peerId === self ? this.presence.own().record : this.table.get(peerId)?.record;
-    // Newer word of it is under way to them.
-    if (known === undefined || compareRecords(suspicion, known) < 0) return;
-    if (peerId === self) return this.presence.refute();
-    if (!this.isWatched(peerId)) this.#act(known, this.#rumours.tell(known, from, this.clock()));
+    if (known === undefined) return;
+    const isAnswered = compareRecords(suspicion, known) < 0;
+    if (peerId === self) return isAnswered ? undefined : this.presence.refute();
+    const isWatched = this.isWatched(peerId);
+    const rumoured = this.#rumoured(peerId);
+    const nowMs = this.clock();
+    // Newer word of it is under way to them, unless it is no news itself.
+    if (isAnswered && (isWatched || nowMs - rumoured.signedByMs <= ANSWER_SLACK_MS)) return;
+    if (!isWatched) this.#act(known, this.#rumours.tell(rumoured, from, nowMs));
     const { incarnation, seq } = known;
     for (const listener of this.#suspicions) listener({ peerId, incarnation, seq });
+  }
+
+  #rumoured(peerId: PeerId): Rumoured {
+    return { peerId, signedByMs: this.table.get(peerId)?.signedByMs ?? -Infinity };
   }
 
   #act({ peerId, incarnation }: MemberRecord, verdict: Verdict): void {
@@ -418,6 +435,10 @@ export class Membership {
     const before = this.table.get(record.peerId)?.state;
     const learnt = this.table.learn({ ...news, signed }, nowMs);
     if (learnt !== 'stale' && learnt !== 'refreshed') this.#news.addRecord(record, signed);
+    // A record from before its end makes those who have it deaf to what is said under the one before.
+    const isGoneAllTheSame = this.table.get(record.peerId)?.isSeenDown === true && !record.leaving;
+    if (learnt === 'refreshed' && before === 'down' && isGoneAllTheSame)
+      this.#news.addSuspicion(record);
     // Those that it is to meet next are connected to us, and hear of it before their turn.
     if (isDirect && (learnt === 'joined' || learnt === 'returned'))
       this.#deps.wire.broadcast('members', signed);
