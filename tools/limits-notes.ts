@@ -326,7 +326,7 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, Note>>>> = {
       what: 'Comparing pins with one member',
       past: 'broken off; the next round goes on from there',
     },
-    'pins.ts RECALL_TIMEOUT_MS': {
+    'incoming-pins.ts RECALL_TIMEOUT_MS': {
       what: 'Asking for a newer pin before an upload is pinned',
       past: 'pinned without that answer',
     },

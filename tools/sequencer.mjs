@@ -14,7 +14,7 @@ const { default: Sequencer } = require(
 const LONG = {
   'services/discovery/test/integration/swarm.test.ts': 110,
   'packages/cli/test/integration/launch-peer.test.ts': 105,
-  'services/discovery/test/integration/pins.test.ts': 85,
+  'services/discovery/test/integration/pins/pins.test.ts': 85,
   'tests/swarm/drain.test.ts': 80,
   'tests/swarm/peer-loss.test.ts': 60,
   'tests/swarm/crashes.test.ts': 60,

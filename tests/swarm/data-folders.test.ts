@@ -13,7 +13,7 @@ const FOLDERS = join(import.meta.dirname, '../fixtures/data-folders');
 const VERSIONS = readdirSync(FOLDERS)
   .filter((name) => name.endsWith('.json'))
   .map((name) => name.slice(0, -'.json'.length));
-const FORM = '2\n';
+const FORM = '3\n';
 
 const File = z.object({
   cid: z.string(),
@@ -125,14 +125,14 @@ describe('the data folder of a later version', () => {
       await using peer = await startPeer({ dataDir, keyFile });
       await peer.stop();
     }
-    writeFileSync(join(dataDir, 'form'), '3\n');
+    writeFileSync(join(dataDir, 'form'), '4\n');
     const snapshot = async () =>
       (await readdir(dataDir, { recursive: true }))
         .filter((name) => /\.mdb$|^form$|^identity/.test(name))
         .map((name) => [name, statSync(join(dataDir, name)).mtimeMs]);
     const before = await snapshot();
     await expect(startPeer({ dataDir, keyFile })).rejects.toThrow(
-      /was last used by a newer Shoal \(data of form 3; this one knows forms 1 to 2\); start it with that version/,
+      /was last used by a newer Shoal \(data of form 4; this one knows forms 1 to 3\); start it with that version/,
     );
     expect(await snapshot()).toEqual(before);
   });

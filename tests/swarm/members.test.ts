@@ -43,7 +43,7 @@ interface Closed {
   readonly records: readonly SignedRecord[];
   readonly peers: readonly [RunningPeer, RunningPeer, RunningPeer];
   /** What a command of the owner prints; its refusal as an error. */
-  shoal(...args: string[]): Promise<string>;
+  readonly shoal: (...args: string[]) => Promise<string>;
 }
 
 /** Three peers whose owner is here. */
@@ -69,7 +69,7 @@ async function startClosed(): Promise<Closed> {
     roster,
     records,
     peers: peers as unknown as Closed['peers'],
-    async shoal(...args) {
+    shoal: async (...args) => {
       const { stdout } = await run(process.execPath, [main, ...args], { env });
       return stdout.trim();
     },

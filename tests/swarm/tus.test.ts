@@ -195,7 +195,9 @@ describe('resumable uploads in a swarm', () => {
     const peer = first();
     const at = (input: string, init: RequestInit) => ownFetch(new URL(input, peer.gateway), init);
     const ownFetch = globalThis.fetch;
-    Object.assign(globalThis, { fetch: at, sessionStorage: { getItem: () => null } });
+    const storage = { getItem: () => null };
+    const page = { location: { hash: '' }, sessionStorage: storage, localStorage: storage };
+    Object.assign(globalThis, { fetch: at, ...page });
     try {
       const bytes = seededBytes('console', SIZE_BYTES);
       const file = Object.assign(new Blob([new Uint8Array(bytes)]), { name: 'größe.bin' });

@@ -35,7 +35,7 @@ describe('a data folder', () => {
     writeFileSync(file(), `${DATA_FORM + 1}\n`);
     expect(() => openDataFolder(dir)).toThrow(ConfigError);
     expect(() => openDataFolder(dir)).toThrow(
-      /newer Shoal \(data of form 3.*start it with that version/,
+      /newer Shoal \(data of form 4.*start it with that version/,
     );
     expect(readFileSync(file(), 'utf8')).toBe(`${DATA_FORM + 1}\n`);
   });

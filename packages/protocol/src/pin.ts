@@ -4,6 +4,7 @@ import { DAG_BLOCKS_MAX, DAG_SIZE_MAX_BYTES } from './bytes.ts';
 import { Cid, PeerId, Sha256 } from './cid.ts';
 import { FileName, PinName } from './file-name.ts';
 import { DagKind } from './file.ts';
+import { SignedRecord } from './member.ts';
 
 /** No file asks for more copies than this. Past it: 400. */
 export const REPLICAS_MAX = 16;
@@ -30,10 +31,20 @@ export const PinDraft = z.object({
 });
 export type PinDraft = z.infer<typeof PinDraft>;
 
+/** Grants in a right, as many as a token has. Past it: the pin is refused. */
+export const RIGHT_GRANTS_MAX = 4;
+
+/** The right that a version of a pin brings along. */
+export const PinRight = z.object({
+  grants: z.array(SignedRecord).min(1).max(RIGHT_GRANTS_MAX),
+  signature: SignedRecord.shape.signature,
+});
+export type PinRight = z.infer<typeof PinRight>;
+
 /**
  * The promise to keep a DAG. Signed by its origin, copied to every member; the pin set is what the
  * swarm tries to make true. Of two pins for one root the higher (epoch, deleted, purged, clock, origin)
- * wins.
+ * wins. In a swarm with a roster each author has a pin of its own for a root (`swarm/pin-entries.ts`).
  */
 export const Pin = PinDraft.extend({
   /** 1 is signed alone, 2 with the others of its batch. */
@@ -55,10 +66,25 @@ export const Pin = PinDraft.extend({
   clock: TimeMs,
   /** The peer that made this version, and signed it. */
   origin: PeerId,
-  /** The key in whose name the file was put; a version of before, or without one: its origin's. */
+  /** The peer at which the file was put, whose pin it is; in a version of before, without one: its origin's. */
   author: PeerId.optional(),
+  /**
+   * The right to this change of a pin of another peer, when its origin has none of its own: the grants of a token,
+   * and the signature of its key over `rightText`. Absent: none.
+   */
+  right: PinRight.optional(),
 });
 export type Pin = z.infer<typeof Pin>;
+
+/** The text that the key of a token signs when it gives the right to a version: all that the version says. */
+export function rightText(pin: Pin): string {
+  const { root, kind, name, sizeBytes, sha256, blocks, replicas, expiresAtMs, token } = pin;
+  const { createdAtMs, epoch, deleted, deletedAtMs, clock, origin, author } = pin;
+  const wish = [root, kind, name, sizeBytes, sha256, blocks, replicas, expiresAtMs, token];
+  const version = [createdAtMs, epoch, deleted, deletedAtMs, clock, origin, author];
+  // As JSON an absent field is null.
+  return JSON.stringify([...wish, ...version]);
+}
 
 /** A change of a live pin; what is left out stays as it is. */
 export const PinChange = z

@@ -2,6 +2,8 @@ export * from './place.ts';
 export * from './rank.ts';
 export * from './member-table.ts';
 export * from './pin-set.ts';
+export * from './pin-entries.ts';
 export * from './roster.ts';
+export * from './rumours.ts';
 export * from './survival.ts';
 export * from './trust.ts';

@@ -4,8 +4,12 @@
  * A refused connection kills at once, because the process is certainly gone. A time-out only makes a
  * suspect, since we or they may be starved of CPU: a suspicion that stays unrefuted kills, or silence past
  * the time to live (SWIM, with the lesson of Lifeguard). A record from before a death does not undo it: only
- * a newer incarnation does, or one heard after. Relayed word keeps nobody alive: it takes a record that
- * the member signed since, or what it said itself.
+ * a newer incarnation does, or one heard after.
+ *
+ * A relay's word keeps nobody alive, and ends nobody. A word over the member's own connection is a sign of life, and
+ * so is a record that is newer than all that was seen; its date is when these bytes came here first, or earlier if the
+ * member's own clock shows that it signed them earlier. The same bytes never count for any later time, however
+ * young a relay says they are; one that says too great an age is put right by the next that says less.
  *
  * Times are milliseconds of one monotonic clock that the caller reads.
  */
@@ -18,6 +22,13 @@ import type { Member, MemberRecord, MemberState, PeerId } from '@shoal/protocol'
 export const MEMBERS_MAX = 1024;
 /** A record that was under way while its sender died may arrive this much after the death. */
 export const DEATH_SLACK_MS = 1000;
+/**
+ * A member that others say is gone counts as down at once, and as out no sooner than this long after: time to hear of it
+ * from somebody else. A minute has a dozen comparisons of tables in it.
+ */
+export const HEARSAY_OUT_MIN_MS = 60_000;
+/** How much a member's clock may run slow by ours: NTP slews by half of this at most. */
+const CLOCK_DRIFT_SHARE = 0.001;
 /** A leave that was announced is likely to be meant: repair waits this many times longer. */
 export const LEAVE_GRACE_FACTOR = 3;
 
@@ -26,31 +37,41 @@ export interface KnownMember<S> {
   readonly record: MemberRecord;
   readonly signed: S;
   readonly state: MemberState;
-  /** When the newest record was young, as far as we know. */
-  readonly seenAtMs: number;
+  /** When it was first heard of here; -Infinity of one from an earlier run. */
+  readonly metAtMs: number;
+  /**
+   * The latest moment at which the newest record can have been signed; undefined of an earlier run, until somebody
+   * says that the member lives.
+   */
+  readonly signedByMs: number | undefined;
+  /** It spoke to us itself, or signed a newer record than the first that we had of it. */
+  readonly isProven: boolean;
   /** When we last had a sign of life, by record or by answer. */
   readonly heardAtMs: number;
   /** When it became a suspect; undefined while it is none. */
   readonly suspectAtMs: number | undefined;
-  /** The newest record under which it did not answer: only a newer one clears it. */
+  /** The record under which it did not answer: only a newer one clears it. */
   readonly suspectUnder?: RecordOrder | undefined;
   /** When it went down; undefined while it is up. */
   readonly downAtMs: number | undefined;
-  /** It went down by what was seen here, and not by hearsay: see `isNews`. */
+  /** It went down by what was seen here, and not by hearsay: then nothing from before brings it back. */
   readonly isSeenDown: boolean;
 }
 
 /** Orders the records of one peer. */
 export type RecordOrder = Pick<MemberRecord, 'incarnation' | 'seq'>;
 
-/** A record, and what is known of the moment in which it was young. */
+/** A record, and what is said of the moment in which it was young. */
 export interface RecordNews {
   readonly record: MemberRecord;
+  /** The word of a relay makes a record older than it can be otherwise, never younger. */
   readonly seenAtMs: number;
   /** The member itself said it, just now, over its own connection. */
   readonly isDirect?: boolean;
   /** The peer that relays it takes the member for gone. */
   readonly isSaidGone?: boolean;
+  /** It is from an earlier run of ours. */
+  readonly isRestored?: boolean;
 }
 
 /** The effect of a record: `stale` nothing, `refreshed` figures only, the rest a change worth reporting. */
@@ -58,8 +79,8 @@ export type Learnt = 'stale' | 'refreshed' | 'updated' | 'joined' | 'returned' |
 
 export interface MemberTableSettings {
   readonly self: PeerId;
-  /** Silence after which a member counts as down. */
-  readonly ttlMs: (peerId: PeerId) => number;
+  /** Silence after which a member counts as down; `isProven` as in `KnownMember`. */
+  readonly ttlMs: (peerId: PeerId, isProven: boolean) => number;
   /** Time after which a suspect that nothing was heard of counts as down. */
   readonly suspicionMs?: (peerId: PeerId) => number;
   /** Time after which a member that is down counts as out. */
@@ -99,49 +120,70 @@ export class MemberTable<S> {
   }
 
   /** Whether a record would change anything: asked before the costly check of its signature. */
-  isNews({ record, seenAtMs, isDirect = false }: RecordNews): boolean {
+  isNews(news: RecordNews): boolean {
+    const { record, isDirect = false, isSaidGone = false } = news;
     if (record.peerId === this.#settings.self) return false;
     const old = this.#members.get(record.peerId);
     if (old === undefined) return true;
     const order = compareRecords(record, old.record);
-    // The same record again, from somebody else, says no more than before; else a relay could keep a dead
-    // member alive with it. Of one that is only known from an earlier run any word is better than none.
-    const isHearsay = old.downAtMs !== undefined && !old.isSeenDown;
-    return order > 0 || (order === 0 && (isDirect || isHearsay) && seenAtMs > old.heardAtMs);
+    if (order !== 0) return order > 0;
+    if (isSaidGone && !isDirect) return false;
+    const provenMs = isDirect ? news.seenAtMs : livedAt(news, old.signedByMs ?? Infinity);
+    if (old.downAtMs === undefined || isDirect) return provenMs > old.heardAtMs;
+    return !old.isSeenDown || provenMs > old.downAtMs + DEATH_SLACK_MS;
   }
 
   learn(news: RecordNews & { readonly signed: S }, nowMs: number): Learnt {
-    const { record, signed, isSaidGone = false } = news;
+    const { record, signed, isDirect = false, isRestored = false } = news;
     const { peerId } = record;
-    const seenAtMs = Math.min(news.seenAtMs, nowMs);
-    if (!this.isNews({ ...news, seenAtMs })) return 'stale';
-    const isFresh =
-      nowMs - seenAtMs <= this.#settings.ttlMs(peerId) && !record.leaving && !isSaidGone;
+    const isSaidGone = news.isSaidGone === true && !isDirect;
+    const said = { ...news, seenAtMs: Math.min(news.seenAtMs, nowMs) };
+    if (!this.isNews(said)) return 'stale';
     const old = this.#members.get(peerId);
+    const signedByMs = isDirect ? nowMs : signedBy(record, { old, nowMs });
+    const seenAtMs = livedAt(said, signedByMs);
+    const isProven = isDirect || (old !== undefined && isProvenBy(old, record));
+    const isFresh =
+      nowMs - seenAtMs <= this.#settings.ttlMs(peerId, isProven) && !record.leaving && !isSaidGone;
     if (old === undefined) {
       if (!this.#makeRoom()) return 'stale';
-      const state = isFresh ? 'alive' : stateOfGone(record);
-      const downAtMs = isFresh ? undefined : seenAtMs;
-      const base = { record, signed, seenAtMs, heardAtMs: seenAtMs, suspectAtMs: undefined };
-      this.#put({ ...base, state, downAtMs, isSeenDown: false }, true);
+      this.#put(
+        {
+          record,
+          signed,
+          metAtMs: isRestored ? -Infinity : nowMs,
+          signedByMs: isRestored ? undefined : signedByMs,
+          isProven,
+          heardAtMs: seenAtMs,
+          suspectAtMs: undefined,
+          state: isFresh ? 'alive' : stateOfGone(record),
+          downAtMs: isFresh ? undefined : seenAtMs,
+          isSeenDown: false,
+        },
+        true,
+      );
       return isFresh ? 'joined' : 'updated';
     }
-    const { member, isChange, learnt } = afterNews(old, news, { isFresh, seenAtMs, nowMs });
+    const isStillUnheard =
+      old.signedByMs === undefined && !isFresh && compareRecords(record, old.record) === 0;
+    const sign = {
+      isFresh,
+      isProven,
+      seenAtMs,
+      signedByMs: isStillUnheard ? undefined : signedByMs,
+      nowMs,
+    };
+    const { member, isChange, learnt } = afterNews(old, { record, signed }, sign);
     this.#put(member, isChange);
     return learnt;
   }
 
-  /** A time-out: alive becomes suspect. @param under The record that somebody else had of it, if that is newer. */
-  suspect(peerId: PeerId, nowMs: number, under?: RecordOrder): boolean {
+  /** A time-out: alive becomes suspect. */
+  suspect(peerId: PeerId, nowMs: number): boolean {
     const member = this.#members.get(peerId);
-    if (member?.state !== 'alive' && member?.state !== 'suspect') return false;
-    const { record, state, suspectUnder = record } = member;
-    const isNewer = under !== undefined && compareRecords(under, suspectUnder) > 0;
-    const order = isNewer ? under : suspectUnder;
-    if (state === 'alive')
-      this.#change(peerId, { state: 'suspect', suspectAtMs: nowMs, suspectUnder: order });
-    else if (isNewer) this.#put({ ...member, suspectUnder: order }, false);
-    return state === 'alive';
+    if (member?.state !== 'alive') return false;
+    this.#change(peerId, { state: 'suspect', suspectAtMs: nowMs, suspectUnder: member.record });
+    return true;
   }
 
   /** A refusal: the process of this incarnation is gone. */
@@ -160,7 +202,7 @@ export class MemberTable<S> {
     const isCleared = member.state === 'suspect';
     const heardAtMs = Math.max(nowMs, member.heardAtMs);
     const cleared = { state: 'alive', suspectAtMs: undefined, suspectUnder: undefined } as const;
-    this.#put({ ...member, heardAtMs, ...cleared }, isCleared);
+    this.#put({ ...member, heardAtMs, isProven: true, ...cleared }, isCleared);
     return isCleared;
   }
 
@@ -178,12 +220,12 @@ export class MemberTable<S> {
     for (const member of this.#members.values()) {
       const { record, state, heardAtMs, suspectAtMs = Infinity, downAtMs } = member;
       const { peerId } = record;
-      const isSilent = nowMs - heardAtMs > ttlMs(peerId);
+      const isSilent = nowMs - heardAtMs > ttlMs(peerId, member.isProven);
       if (downAtMs === undefined && (isSilent || nowMs - suspectAtMs > suspicionMs(peerId))) {
         this.#change(peerId, goneAt(nowMs));
         changed.push(peerId);
       }
-      if (downAtMs !== undefined && state === 'down' && nowMs - downAtMs > this.#graceOf(record)) {
+      if (downAtMs !== undefined && state === 'down' && nowMs > this.#outAtMs(member, downAtMs)) {
         this.#change(peerId, { state: 'out' });
         changed.push(peerId);
       }
@@ -201,7 +243,7 @@ export class MemberTable<S> {
   outAtMs(peerId: PeerId): number | undefined {
     const member = this.#members.get(peerId);
     if (member?.state !== 'down' || member.downAtMs === undefined) return undefined;
-    return member.downAtMs + this.#graceOf(member.record);
+    return this.#outAtMs(member, member.downAtMs);
   }
 
   /** We ourselves stood still this long: nobody may be blamed for the silence. */
@@ -235,8 +277,12 @@ export class MemberTable<S> {
     return oldest !== undefined && this.#members.delete(oldest.record.peerId);
   }
 
-  #graceOf({ leaving }: MemberRecord): number {
-    return this.#settings.outAfterMs * (leaving ? LEAVE_GRACE_FACTOR : 1);
+  #outAtMs({ record, metAtMs, isSeenDown }: KnownMember<S>, downAtMs: number): number {
+    const graceMs = this.#settings.outAfterMs * (record.leaving ? LEAVE_GRACE_FACTOR : 1);
+    return Math.max(
+      downAtMs + graceMs,
+      isSeenDown ? 0 : metAtMs + Math.min(this.#settings.outAfterMs, HEARSAY_OUT_MIN_MS),
+    );
   }
 }
 
@@ -249,28 +295,54 @@ const goneAt = (nowMs: number) =>
     isSeenDown: true,
   }) as const;
 
-/** The state of a known member after a newer record. */
+/** When the member lived at the latest, by a relay's word and a bound on when the record was signed. */
+const livedAt = ({ seenAtMs }: Pick<RecordNews, 'seenAtMs'>, signedByMs: number): number =>
+  Math.min(seenAtMs, signedByMs);
+
+/** The latest moment at which a record that comes by way of others can have been signed. */
+function signedBy<S>(
+  record: MemberRecord,
+  { old, nowMs }: { readonly old: KnownMember<S> | undefined; readonly nowMs: number },
+): number {
+  if (old === undefined) return nowMs;
+  if (compareRecords(record, old.record) === 0) return old.signedByMs ?? nowMs;
+  const { atMs } = record;
+  const beforeMs = old.record.atMs;
+  // A clock that was set back tells nothing.
+  if (old.signedByMs === undefined || beforeMs === undefined || atMs === undefined) return nowMs;
+  if (atMs < beforeMs) return nowMs;
+  return Math.min(nowMs, old.signedByMs + (atMs - beforeMs) * (1 + CLOCK_DRIFT_SHARE));
+}
+
+const isProvenBy = <S>(old: KnownMember<S>, record: MemberRecord): boolean =>
+  old.isProven || (old.signedByMs !== undefined && compareRecords(record, old.record) > 0);
+
+/** The state of a known member after a newer record, or after the same from a better source. */
 function afterNews<S>(
   old: KnownMember<S>,
   { record, signed }: { readonly record: MemberRecord; readonly signed: S },
-  {
-    isFresh,
-    seenAtMs,
-    nowMs,
-  }: { readonly isFresh: boolean; readonly seenAtMs: number; readonly nowMs: number },
+  sign: {
+    readonly isFresh: boolean;
+    readonly isProven: boolean;
+    readonly seenAtMs: number;
+    readonly signedByMs: number | undefined;
+    readonly nowMs: number;
+  },
 ): { readonly member: KnownMember<S>; readonly isChange: boolean; readonly learnt: Learnt } {
-  const isNewer = compareRecords(record, old.record) > 0;
+  const { isFresh, isProven, seenAtMs, signedByMs, nowMs } = sign;
   const base = {
     record,
     signed,
-    seenAtMs: isNewer ? seenAtMs : old.seenAtMs,
+    metAtMs: old.metAtMs,
+    signedByMs,
+    isProven,
     heardAtMs: Math.max(seenAtMs, old.heardAtMs),
     suspectAtMs: undefined,
     isSeenDown: old.isSeenDown,
   };
   if (old.downAtMs !== undefined) {
     const isReborn = record.incarnation > old.record.incarnation;
-    const isAfterDeath = isReborn || seenAtMs > old.downAtMs + DEATH_SLACK_MS;
+    const isAfterDeath = isReborn || !old.isSeenDown || seenAtMs > old.downAtMs + DEATH_SLACK_MS;
     const isBack = isFresh && isAfterDeath;
     const state = isBack ? 'alive' : stateOfGone(record, old.state);
     const downAtMs = isBack ? undefined : old.downAtMs;

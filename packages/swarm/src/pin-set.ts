@@ -22,7 +22,13 @@ import { type Cid, daysAhead, type PeerId, type Pin, type PinDraft } from '@shoa
 export const PIN_BUCKETS = 256;
 
 /** The fields that order the pins of one root, without their content. */
-export type PinStamp = Pick<Pin, 'root' | 'epoch' | 'deleted' | 'deletedAtMs' | 'clock' | 'origin'>;
+export type PinStamp = Pick<
+  Pin,
+  'root' | 'epoch' | 'deleted' | 'deletedAtMs' | 'clock' | 'origin'
+> & {
+  /** Whose pin it says to be, if not its origin's; only where several versions of the root are kept. */
+  readonly author?: PeerId | undefined;
+};
 
 /** The fields of a live pin that may be changed; absent ones stay. */
 export interface PinEdit {
@@ -43,6 +49,12 @@ export function stampOf(pin: PinStamp): PinStamp {
   const { root, epoch, deleted, deletedAtMs, clock, origin } = pin;
   const date = deletedAtMs === undefined ? {} : { deletedAtMs };
   return { root, epoch, deleted, ...date, clock, origin };
+}
+
+/** The same for one of several versions of its root. */
+export function stampAmong(pin: Pin): PinStamp {
+  const { author = pin.origin, origin } = pin;
+  return author === origin ? stampOf(pin) : { ...stampOf(pin), author };
 }
 
 /** Above 0 when `a` wins over `b`; 0 only for the same pin. */
@@ -128,7 +140,7 @@ export function nextPin(draft: PinDraft, old: Pin | undefined, { nowMs, origin }
 
 /** The pin that a change makes of a live one: also fewer copies, also an earlier end. */
 export function changedPin(old: Pin, edit: PinEdit, { nowMs, origin }: PinMaker): Pin {
-  const { expiresAtMs: oldEndMs, ...rest } = old;
+  const { expiresAtMs: oldEndMs, right: _, ...rest } = old;
   const endMs = edit.expiresAtMs === undefined ? oldEndMs : (edit.expiresAtMs ?? undefined);
   return {
     ...rest,
@@ -149,13 +161,13 @@ export function tombstoneOf(old: Pin, maker: PinMaker): Pin {
 
 /** The tombstone of a pin whose file can't be brought back: it ends the pin's epoch. */
 export function purgedPin(old: Pin, { nowMs, origin }: PinMaker): Pin {
-  const { deletedAtMs: _, ...rest } = old;
+  const { deletedAtMs: _, right: __, ...rest } = old;
   return { ...rest, ...putBy(old), v: 2, deleted: true, clock: clockAfter(old, nowMs), origin };
 }
 
 /** The pin of a deleted file that is brought back, as it was: another epoch, as an upload makes one. */
 export function undeletedPin(old: Pin, { nowMs, origin }: PinMaker): Pin {
-  const { deletedAtMs: _, ...rest } = old;
+  const { deletedAtMs: _, right: __, ...rest } = old;
   const epoch = Math.max(nowMs, old.epoch + 1);
   return {
     ...rest,
@@ -192,9 +204,10 @@ export function createPinDigest(): PinDigest {
   const low = new Uint32Array(PIN_BUCKETS);
   const xor = (words: Uint32Array) => words.reduce((sum, word) => sum ^ word, 0) >>> 0;
   return {
-    toggle({ root, epoch, deleted, clock, origin }) {
+    toggle({ root, epoch, deleted, clock, origin, author }) {
       const bucket = pinBucket(root);
-      const text = `${root}/${epoch}/${deleted}/${clock}/${origin}`;
+      const ofAuthor = author === undefined ? '' : `/${author}`;
+      const text = `${root}/${epoch}/${deleted}/${clock}/${origin}${ofAuthor}`;
       high[bucket] = (high[bucket] ?? 0) ^ hash32(text, 1);
       low[bucket] = (low[bucket] ?? 0) ^ hash32(text, 2);
     },

@@ -52,9 +52,13 @@ export interface RosterView {
   readonly owners: ReadonlyMap<KeyId, Owner>;
   readonly members: ReadonlyMap<PeerId, RosterMember>;
   readonly removed: ReadonlyMap<PeerId, Removal>;
+  /** Members that were removed, as they were: changes that they had the right to stand. */
+  readonly former: ReadonlyMap<PeerId, RosterMember>;
   readonly invites: ReadonlyMap<KeyId, Invite>;
   /** Keys of tokens that an owner revoked. */
   readonly revoked: ReadonlySet<KeyId>;
+  /** When tokens were revoked, and owners removed: what was signed with them until then stands. */
+  readonly endedAtMs: ReadonlyMap<KeyId, number>;
   /** The records that count; what is in none of these may be forgotten. */
   readonly inForce: ReadonlySet<RecordId>;
 }
@@ -100,14 +104,15 @@ export function readRoster(
     if (known === undefined || record.atMs >= known.atMs) names.set(record.peerId, record);
   }
   const members = new Map<PeerId, RosterMember>();
+  const former = new Map<PeerId, RosterMember>();
   const admit = (peerId: PeerId, member: RosterMember): void => {
-    const known = members.get(peerId);
-    if (removed.has(peerId)) return;
+    const among = removed.has(peerId) ? former : members;
+    const known = among.get(peerId);
     // A peer that was added twice has the rights of both.
     const mayChange = known?.mayChange === 'any' ? 'any' : member.mayChange;
     const name = names.get(peerId)?.name ?? known?.name ?? member.name;
     const of = { name, mayChange, mayInvite: mayInvite.has(peerId) };
-    members.set(peerId, { ...(known ?? member), ...of });
+    among.set(peerId, { ...(known ?? member), ...of });
   };
   for (const { record } of adds)
     admit(record.peerId, memberOf(record, record.name, record.mayChange));
@@ -122,10 +127,22 @@ export function readRoster(
     owners: owning.owners,
     members,
     removed,
+    former,
     invites,
     revoked,
+    endedAtMs: earliest([...owning.removals, ...byOwner('revoke')]),
     inForce,
   };
+}
+
+/** By each key, the first of these records about it. */
+function earliest(entries: readonly (Entry<'remove-owner'> | Entry<'revoke'>)[]) {
+  const ended = new Map<KeyId, number>();
+  for (const { record } of entries) {
+    const key = record.kind === 'revoke' ? record.token : record.key;
+    ended.set(key, Math.min(record.atMs, ended.get(key) ?? Infinity));
+  }
+  return ended;
 }
 
 /**
@@ -141,8 +158,10 @@ const EMPTY: RosterView = {
   owners: new Map(),
   members: new Map(),
   removed: new Map(),
+  former: new Map(),
   invites: new Map(),
   revoked: new Set(),
+  endedAtMs: new Map(),
   inForce: new Set(),
 };
 
@@ -167,6 +186,7 @@ const memberOf = (
 function ownersOf(records: readonly CheckedRecord[], { record: genesis }: Entry<'genesis'>) {
   const additions = pick(records, 'add-owner');
   const removals = pick(records, 'remove-owner');
+  const counting: Entry<'remove-owner'>[] = [];
   const inForce: RecordId[] = [];
   const owners = new Map<KeyId, Owner>();
   /** Whom each key stems from, the nearest first; of those that are no owners any more too. */
@@ -186,6 +206,7 @@ function ownersOf(records: readonly CheckedRecord[], { record: genesis }: Entry<
         (entry.record.by === genesis.recovery || origins.get(key)?.includes(entry.record.by)),
     );
     if (against.length === 0) owners.set(key, owner);
+    counting.push(...against);
     for (const { id, record } of against) {
       inForce.push(id);
       const before = standing.get(key);
@@ -209,6 +230,8 @@ function ownersOf(records: readonly CheckedRecord[], { record: genesis }: Entry<
   return {
     owners,
     inForce,
+    /** Those of keys that were owners. */
+    removals: counting,
     /** Whether its signer had the right to sign it as an owner. */
     isInForce,
   };

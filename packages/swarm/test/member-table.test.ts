@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { MemberRecord, PeerId } from '@shoal/protocol';
 import fc from 'fast-check';
-import { DEATH_SLACK_MS, MemberTable } from '../src/member-table.ts';
+import { DEATH_SLACK_MS, HEARSAY_OUT_MIN_MS, MemberTable } from '../src/member-table.ts';
 
 const SELF = 'self' as PeerId;
 const A = 'a' as PeerId;
@@ -130,15 +130,11 @@ describe('a member', () => {
   it('that is a suspect is cleared by a newer record than it was suspected under, and by no other', () => {
     const table = open();
     table.learn(news({ seq: 1 }, 0), 0);
-    // Somebody else had record 3 of it, which comes here only now.
-    expect(table.suspect(A, 10, { incarnation: 1, seq: 3 })).toBe(true);
-    table.learn(news({ seq: 3 }, 20), 20);
-    expect(table.get(A)).toMatchObject({ state: 'suspect', record: { seq: 3 } });
-    // A later suspicion counts, also of one that is a suspect already.
-    expect(table.suspect(A, 30, { incarnation: 1, seq: 4 })).toBe(false);
-    table.learn(news({ seq: 4 }, 40), 40);
-    expect(table.get(A)?.state).toBe('suspect');
-    table.learn(news({ seq: 5 }, 50), 50);
+    expect(table.suspect(A, 10)).toBe(true);
+    table.learn(news({ seq: 1 }, 20), 20);
+    expect(table.get(A)).toMatchObject({ state: 'suspect', record: { seq: 1 } });
+    expect(table.suspect(A, 30)).toBe(false);
+    table.learn(news({ seq: 2 }, 40), 40);
     expect(table.get(A)).toMatchObject({ state: 'alive', suspectUnder: undefined });
   });
 
@@ -172,11 +168,67 @@ describe('a member', () => {
 
   it('of an earlier run comes back by any word, and with the record that we have', () => {
     const table = open();
-    table.learn({ ...news({ seq: 1 }, 0), isSaidGone: true }, 100);
+    table.learn({ ...news({ seq: 1 }, 0), isSaidGone: true, isRestored: true }, 100);
     expect(table.get(A)?.state).toBe('down');
     expect(table.learn(news({ seq: 1 }, 5000), 5000)).toBe('returned');
     table.declareDown(A, 1, 6000);
     expect(table.learn(news({ seq: 1 }, 9000), 9000)).toBe('stale');
+  });
+
+  it('lives by a first word no longer than that lasts, however often it is said again', () => {
+    const table = open();
+    table.learn(news({ seq: 1 }, 0), 0);
+    for (let nowMs = 1000; nowMs <= 4 * TTL_MS; nowMs += 1000) {
+      expect(table.learn(news({ seq: 1 }, nowMs), nowMs)).toBe('stale');
+      table.tick(nowMs);
+      expect(table.get(A)?.state).toBe(nowMs > TTL_MS ? 'down' : 'alive');
+    }
+  });
+
+  it('that others said is gone comes back by the first who says that it lives, if that is soon', () => {
+    const gone = { ...news({ seq: 1 }, 0), isSaidGone: true };
+    const soon = open();
+    soon.learn(gone, 1000);
+    expect(soon.get(A)?.state).toBe('down');
+    expect(soon.learn(news({ seq: 1 }, 1000 + TTL_MS), 1000 + TTL_MS)).toBe('returned');
+    const late = open();
+    late.learn(gone, 1000);
+    expect(late.learn(news({ seq: 1 }, 1001 + TTL_MS), 1001 + TTL_MS)).toBe('refreshed');
+    expect(late.get(A)?.state).toBe('down');
+  });
+
+  it('is not out by what others say before there was time to hear from somebody else', () => {
+    const table = open();
+    table.learn({ ...news({}, -10 * OUT_MS), isSaidGone: true }, 0);
+    expect(table.tick(HEARSAY_OUT_MIN_MS)).toEqual([]);
+    expect(table.tick(HEARSAY_OUT_MIN_MS + 1)).toEqual([A]);
+    expect(table.get(A)?.state).toBe('out');
+  });
+
+  it('is as old as its clock says, when a relay kept its record back', () => {
+    const table = open();
+    table.learn({ ...news({ seq: 1, atMs: 1_000_000 }, 0), isDirect: true }, 0);
+    table.declareDown(A, 1, 5000);
+    for (const seq of [2, 3, 4]) {
+      const nowMs = 60_000 * seq;
+      table.learn(news({ seq, atMs: 1_000_000 + seq * 1000 }, nowMs), nowMs);
+      expect(table.get(A)).toMatchObject({ state: 'down', record: { seq } });
+    }
+    // One that lives goes on signing, and one whose clock was set back is not dead for it.
+    expect(table.learn(news({ seq: 5, atMs: 1_300_000 }, 300_000), 300_000)).toBe('returned');
+    table.suspect(A, 310_000);
+    expect(table.learn(news({ seq: 6, atMs: 500 }, 320_000), 320_000)).toBe('updated');
+    expect(table.get(A)).toMatchObject({ state: 'alive', heardAtMs: 320_000 });
+  });
+
+  it('is no older than when its record came, when a relay said too great an age before another', () => {
+    const table = open();
+    table.learn({ ...news({ seq: 1 }, 0), isDirect: true }, 0);
+    expect(table.learn(news({ seq: 2 }, -1e9), 10_000)).toBe('refreshed');
+    expect(table.get(A)?.heardAtMs).toBe(0);
+    expect(table.learn(news({ seq: 2 }, 12_000), 12_000)).toBe('refreshed');
+    expect(table.get(A)?.heardAtMs).toBe(10_000);
+    expect(table.learn(news({ seq: 2 }, 14_000), 14_000)).toBe('stale');
   });
 
   it('is never ourselves', () => {
@@ -233,6 +285,29 @@ describe('the table', () => {
         return table.get(A)?.state === 'down';
       }),
       { seed: 2 },
+    );
+  });
+
+  it('takes nobody for alive longer after its death than a record lasts, whatever a relay tells in whatever order', () => {
+    const item = fc.record({ seq: fc.nat(20), ageMs: fc.nat(2 * TTL_MS), gapMs: fc.nat(TTL_MS) });
+    const signedAtMs = (seq: number) => seq * 1000;
+    const diedAtMs = 20_000;
+    fc.assert(
+      fc.property(fc.array(item, { maxLength: 40 }), (items) => {
+        const table = open();
+        table.learn({ ...news({ atMs: 1_000_000 }, 0), isDirect: true }, 0);
+        let nowMs = diedAtMs;
+        for (const { seq, ageMs, gapMs } of items) {
+          nowMs += gapMs;
+          table.tick(nowMs);
+          const atMs = 1_000_000 + signedAtMs(seq);
+          table.learn(news({ seq, atMs }, nowMs - ageMs), nowMs);
+          // A thousandth more than its clock says, for one that runs slow.
+          if (nowMs > diedAtMs + TTL_MS + 20 && table.get(A)?.state === 'alive') return false;
+        }
+        return true;
+      }),
+      { seed: 3 },
     );
   });
 });

@@ -85,6 +85,36 @@ describe('members', () => {
     expect(membersOf([add('first', 'a'), remove('first', 'a'), again])).toEqual([]);
   });
 
+  it('that were removed are known for what they were', () => {
+    const any = signed('first adds a', { kind: 'add', by: 'first', peerId: 'a', mayChange: 'any' });
+    const view = readRoster([genesis, any, add('first', 'b'), remove('first', 'a')], SWARM);
+    expect([...view.former]).toMatchObject([['a', { mayChange: 'any', addedBy: 'first' }]]);
+    expect([...view.members.keys()]).toEqual(['b']);
+    // One that nobody had added was nothing.
+    expect(readRoster([genesis, remove('first', 'c')], SWARM).former.size).toBe(0);
+  });
+
+  it('and owners that were removed, and tokens that were revoked, are known with the time of it', () => {
+    const revoke = (by: string, atMs: number) =>
+      signed(`${by} revokes at ${atMs}`, { kind: 'revoke', by, token: 'token', atMs });
+    const view = readRoster(
+      [
+        genesis,
+        addOwner('first', 'second'),
+        removeOwner('first', 'second'),
+        removeOwner('second', 'first'),
+        revoke('first', 7),
+        revoke('first', 5),
+        revoke('second', 3),
+      ],
+      SWARM,
+    );
+    expect([...view.endedAtMs]).toEqual([
+      ['second', 1],
+      ['token', 5],
+    ]);
+  });
+
   it('are none without a genesis record, or with that of another swarm', () => {
     expect(readRoster([add('first', 'a')], SWARM).members.size).toBe(0);
     expect(readRoster([genesis, add('first', 'a')], 'other').swarmId).toBeUndefined();

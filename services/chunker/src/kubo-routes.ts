@@ -19,6 +19,7 @@ import {
 import type * as z from 'zod';
 import { type IncomingEntry, uploadDirectory } from './directory/upload-directory.ts';
 import type { ImportDeps } from './import/import-blocks.ts';
+import { checkKept } from './import/import-routes.ts';
 import type { IntakeDeps } from './intake/intake.ts';
 import { answerForm } from './kubo/answer-form.ts';
 import { importParts } from './kubo/import-parts.ts';
@@ -62,11 +63,12 @@ export function mountKuboForms(
       addParts(call, lines, { ...deps, entriesMax: partsMax }, stop),
     ),
   );
-  mountRaw(mounting, chunkerRoutes.importKuboForm, (call) =>
-    answerForm<KuboImportEvent>(call, takeImport, (lines, stop) =>
+  mountRaw(mounting, chunkerRoutes.importKuboForm, (call) => {
+    checkKept(call.request, call.query);
+    return answerForm<KuboImportEvent>(call, takeImport, (lines, stop) =>
       importParts(call.request, { ...call.query, partsMax }, lines, deps, stop),
-    ),
-  );
+    );
+  });
 }
 
 async function addParts(

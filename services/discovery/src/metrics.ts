@@ -66,6 +66,12 @@ export function createMetrics() {
       labelNames: ['what'] as const,
       registers,
     }),
+    putAside: new Counter({
+      name: 'shoal_discovery_put_aside_total',
+      help: 'Times that a member had asked for more than one member may in a second, by what it asked for, and was read no further until it had waited.',
+      labelNames: ['kind'] as const,
+      registers,
+    }),
     handshakesRefused: new Counter({
       name: 'shoal_discovery_handshakes_refused_total',
       help: 'Connections that ended in the handshake: the other side speaks another version of the wire (version), did not prove that it has the swarm key (proof), or is not on the roster (roster).',

@@ -11,6 +11,7 @@ import {
   mount,
   type Mounting,
   type Roster,
+  tokenKeyIn,
   type TokenRequest,
 } from '@shoal/chassis';
 import {
@@ -114,16 +115,17 @@ export function mountRoutes(
   });
   const noteFile = (kind: AuditKind, pin: Pin, request: CallerRequest, detail?: string): void =>
     deps.audit.note({ kind, ...callerOf(request), cid: pin.root, name: pin.name, detail });
-  /** Whether the request's token may change this file. @throws RightMissing, FileNotFound, FileGone */
+  /** The token that a change is made with, if it may change this file. @throws RightMissing, FileNotFound, FileGone */
   const checkMay = async (
-    request: TokenRequest,
+    request: TokenRequest & { readonly headers: { readonly authorization?: string | undefined } },
     hash: FileHash,
     { signal }: { signal: AbortSignal },
-  ): Promise<void> => {
-    const { token } = request;
+  ) => {
     await checkHash(request, hash, (root) => reader.findAny(root));
-    if (token === undefined || token.may.has('delete')) return;
+    const token = tokenKeyIn(request.headers.authorization);
+    if (request.token === undefined || request.token.may.has('delete')) return { token };
     checkAuthor(request, await editor.search(hash, { ask: true, orDeleted: true, signal }));
+    return { token, putWith: request.token.id };
   };
   /** A file has one ETag, its CID, whichever hash names it. */
   const checkFile = (request: ConditionalRequest, hash: FileHash): void => {
@@ -131,23 +133,31 @@ export function mountRoutes(
     checkChange(request, pin === undefined ? [] : [`"${pin.root}"`]);
   };
   mount(mounting, discoveryRoutes.changeFile, async ({ params, body, request, signal }) => {
-    await checkMay(request, params.hash, { signal });
+    const may = await checkMay(request, params.hash, { signal });
     checkFile(request, params.hash);
-    const pin = await editor.change(params.hash, readChange(body, Date.now()), { signal });
+    const pin = await editor.change(params.hash, readChange(body, Date.now()), {
+      signal,
+      ...may,
+    });
     noteFile('file-changed', pin, request, Object.keys(body).join(', '));
     return inspectOne(pin, signal);
   });
   mount(mounting, discoveryRoutes.removeFile, async ({ params, query, request, signal }) => {
-    await checkMay(request, params.hash, { signal });
+    const may = await checkMay(request, params.hash, { signal });
     checkFile(request, params.hash);
-    const removed = await editor.remove(params.hash, { isForGood: query.now, signal });
+    const removed = await editor.remove(params.hash, {
+      isForGood: query.now,
+      signal,
+      ...may,
+    });
     noteFile('file-deleted', removed.pin, request, query.now ? 'for good' : undefined);
-    const { pin, deletedAtMs = Date.now(), purgeAtMs } = removed;
-    return { cid: pin.root, name: pin.name, deletedAtMs, purgeAtMs };
+    const { pin, deletedAtMs = Date.now(), purgeAtMs, keptBy } = removed;
+    const kept = keptBy.length === 0 ? {} : { keptBy: [...keptBy] };
+    return { cid: pin.root, name: pin.name, deletedAtMs, purgeAtMs, ...kept };
   });
   mount(mounting, discoveryRoutes.undeleteFile, async ({ params, request, signal }) => {
-    await checkMay(request, params.hash, { signal });
-    const pin = await editor.undelete(params.hash, { signal });
+    const may = await checkMay(request, params.hash, { signal });
+    const pin = await editor.undelete(params.hash, { signal, ...may });
     noteFile('file-undeleted', pin, request);
     return inspectOne(pin, signal);
   });

@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { ConfigError } from './config.ts';
 import { replaceFile } from './durable-files.ts';
 
-/** Pins that are signed in batches. Folders of form 1 have no file that says so, and are read as they are. */
-export const DATA_FORM = 2;
+/** Several versions of a pin, where the swarm has a roster. Folders of form 1 have no file that says so; all are read as they are. */
+export const DATA_FORM = 3;
 const FILE = 'form';
 const FULL_CODES = new Set(['ENOSPC', 'EDQUOT']);
 const TEXT = /^([1-9]\d{0,8})\n?$/;

@@ -2,6 +2,7 @@ export * from './check-token.ts';
 export * from './compared-mark.ts';
 export * from './invite-code.ts';
 export * from './keys.ts';
+export * from './pin-right.ts';
 export * from './record.ts';
 export * from './roster-file.ts';
 export * from './roster.ts';

@@ -8,9 +8,12 @@ import { get, type IncomingMessage } from 'node:http';
  */
 export async function ask(
   url: string,
-  { signal }: { signal: AbortSignal },
+  {
+    headers = {},
+    signal,
+  }: { readonly headers?: Readonly<Record<string, string>>; readonly signal: AbortSignal },
 ): Promise<{ readonly status: number | undefined; readonly text: string }> {
-  const asking = get(url, { agent: false, signal });
+  const asking = get(url, { agent: false, headers, signal });
   const [answer] = (await once(asking, 'response')) as [IncomingMessage]; // what that event gives
   let text = '';
   for await (const piece of answer.setEncoding('utf8')) text += String(piece);

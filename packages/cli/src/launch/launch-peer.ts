@@ -3,6 +3,8 @@
  * which come and go. A peer of a swarm that was killed as a whole stays down, since that was done on purpose, to
  * see what happens, until it is revived: alone, while the others run.
  */
+import { readSwarmKey } from '@shoal/chassis/config';
+import { createProver, type ProvenRequest, readLocalSecret } from '@shoal/chassis/proof';
 import type { PeerId, Service } from '@shoal/protocol';
 import { CommandFailure } from '../failure.ts';
 import { describePeer, type PeerPlan } from './peer-plan.ts';
@@ -37,6 +39,8 @@ export interface LaunchedPeer extends AsyncDisposable {
   readonly libp2p: string;
   /** Why it takes no part before a person acts; undefined when it does. */
   readonly heldUpBy?: string | undefined;
+  /** Headers by which its services know that the launcher asks, where reads need a token. */
+  readonly prove: (request: ProvenRequest) => Record<string, string>;
   /** The processes that run now. */
   readonly pids: () => Readonly<Record<ProcessName, number | undefined>>;
 }
@@ -91,6 +95,11 @@ export async function openPeer(plan: PeerPlan, deps: LaunchDeps): Promise<Opened
   await checkPorts(ports, { host, whose: label, patienceMs });
   const socket = join(runDir, 'redis.sock');
   const described = describePeer(plan, { env: deps.env, socket });
+  const prover = createProver(
+    readSwarmKey(plan.keyFile),
+    described.peerId,
+    readLocalSecret(dataDir),
+  );
   const startAll = ({ signal }: { signal: AbortSignal }) =>
     startProcesses(plan, { described, redis: { program, socket }, deps }, { signal });
 
@@ -143,6 +152,7 @@ export async function openPeer(plan: PeerPlan, deps: LaunchDeps): Promise<Opened
     label,
     origins: described.origins,
     libp2p: described.libp2p,
+    prove: (request) => prover.prove(described.peerId, request),
     revivedBy: plan.revivedBy,
     pids: () => processes?.pids() ?? NONE,
     start,

@@ -189,7 +189,7 @@ async function untilAllSeen(
 ): Promise<void> {
   let deadlineMs = performance.now() + meetMs;
   for (let most = 0; ;) {
-    const alive = await countAlive(peer.origins.discovery, { signal });
+    const alive = await countAlive(peer, { signal });
     if (alive >= count) return;
     if (alive > most) {
       most = alive;
@@ -203,9 +203,14 @@ async function untilAllSeen(
   }
 }
 
-async function countAlive(origin: string, { signal }: { signal: AbortSignal }): Promise<number> {
+async function countAlive(
+  { origins, prove }: LaunchedPeer,
+  { signal }: { signal: AbortSignal },
+): Promise<number> {
+  const { method, path } = discoveryRoutes.listPeers;
   try {
-    const { text } = await ask(`${origin}${discoveryRoutes.listPeers.path}`, {
+    const { text } = await ask(`${origins.discovery}${path}`, {
+      headers: prove({ method, path }),
       signal: AbortSignal.any([signal, AbortSignal.timeout(PROBE_TIMEOUT_MS)]),
     });
     const { peers } = discoveryRoutes.listPeers.reply.parse(JSON.parse(text));

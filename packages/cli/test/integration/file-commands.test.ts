@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import {
   FileGone,
+  FileOfAnother,
   FileNotFound,
   PROBLEM_TYPE,
   Problem,
@@ -175,6 +176,21 @@ describe('commands about files and upkeep', () => {
     expect(await shoal('ls')).toMatchObject({ exitCode: 0, err: said });
     const { out, err } = await shoal('ls', '--json');
     expect([JSON.parse(out), err]).toEqual([reply, said]);
+  });
+
+  it('rm says for whom a file stays, and who may delete one that this peer may not', async () => {
+    const peerId = '12D3KooWEGrzgVSMmfCxMBaLmRcJYCNqtvjdgMXeqwdzDYRQfEgP';
+    answers[`DELETE /files/${CID}`] = [
+      { cid: CID, name: 'a.txt', deletedAtMs: 1, keptBy: [peerId] },
+      new FileOfAnother({ hash: CID, authors: [{ peerId, name: 'attic' }] }),
+    ];
+    const kept = await shoalAs({ isWatched: true }, 'rm', CID);
+    expect(kept.exitCode).toBe(0);
+    expect(kept.err).toContain(`no longer kept for this peer; it stays for ${peerId}`);
+    const { exitCode, err } = await shoal('rm', CID);
+    expect(exitCode).toBe(1);
+    expect(err).toContain(`was put through attic (${peerId})`);
+    expect(err).toContain('ask there, at a peer that may change all files');
   });
 
   it('rm and what it says to type name the command line as it is called', async () => {

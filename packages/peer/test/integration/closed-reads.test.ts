@@ -201,6 +201,31 @@ describe('a peer whose reads need a token', () => {
     }
   });
 
+  it('runs commands of Kubo’s with the rights of their token, and counts what they put', async () => {
+    const { gateway } = peer.peer.origins;
+    const rpc = (command: string, token: string, body?: FormData) =>
+      fetch(`${gateway}/api/v0/${command}`, {
+        method: 'POST',
+        headers: bearer(token),
+        ...(body === undefined ? {} : { body }),
+      });
+    const form = (text: string) => {
+      const made = new FormData();
+      made.append('file', new Blob([text]), 'kubo.txt');
+      return made;
+    };
+    const reader = owner.token(['read']).text;
+    const box = owner.token(['write'], { maxBytes: 10 }).text;
+    const cat = await rpc(`cat?arg=${CID}`, reader);
+    expect([cat.status, await cat.text()]).toEqual([200, '']);
+    expect((await rpc('add', reader, form('x'))).status).toBe(403);
+    expect((await rpc(`cat?arg=${CID}`, box)).status).toBe(403);
+    const added = await rpc('add', box, form('12345678'));
+    expect([added.status, await added.text()]).toEqual([200, expect.stringContaining('kubo.txt')]);
+    const more = await rpc('add', box, form('abcdefgh'));
+    expect(await more.text()).toContain('may have 10 bytes together, of which 2 are left');
+  });
+
   it('lets a token without the right to delete change and end its own files alone', async () => {
     const { gateway } = peer.peer.origins;
     const mine = owner.token(['write']);

@@ -46,6 +46,25 @@ export const PeerRemoved = defineProblem({
     `this peer was removed from the swarm${reason === undefined ? '' : ` (${reason})`}, so nothing is taken in here: a file would have this one copy; ask a member`,
 });
 
+/** Other peers pinned the file, and this one may change only what was put through it. */
+export const FileOfAnother = defineProblem({
+  type: 'problems/file-of-another',
+  title: 'File of another peer',
+  status: 403,
+  fields: z.object({
+    hash: z.string(),
+    /** The peers that pinned it, or the first of them, with the names that people gave them. */
+    authors: z.array(z.object({ peerId: z.string(), name: z.string().optional() })).optional(),
+  }),
+  detail: ({ hash, authors = [] }) => {
+    const names = authors.map(({ peerId, name }) =>
+      name === undefined ? peerId : `${name} (${peerId})`,
+    );
+    const who = names.length === 0 ? 'other peers' : names.join(', ');
+    return `file ${hash} was put through ${who}, and this peer may change only what was put through itself; ask there, at a peer that may change all files (shoal members shows which may), or with a token of an owner that may delete`;
+  },
+});
+
 /** This peer does not hold the block; another one may. */
 export const BlockNotFound = defineProblem({
   type: 'problems/block-not-found',
@@ -238,6 +257,7 @@ export const InternalError = defineProblem({
 export const SWARM_PROBLEMS = [
   FileNotFound,
   FileGone,
+  FileOfAnother,
   BlockNotFound,
   BlockAbsent,
   NotCached,

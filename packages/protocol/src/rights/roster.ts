@@ -49,7 +49,10 @@ const fields = {
   swarm: RecordId,
   /** The key that signed it. */
   by: KeyId,
-  /** By the clock of who signed it: shown, never compared with another clock. */
+  /**
+   * By the clock of who signed it: shown, and never compared with another clock, but for the logical one of pins that were
+   * changed with a token that is revoked, or that comes from an owner that was removed.
+   */
   atMs: TimeMs,
 };
 

@@ -198,8 +198,10 @@ export const discoveryRoutes = {
       cid: Cid,
       name: z.string(),
       deletedAtMs: z.int().nonnegative(),
-      /** Until when it can be brought back; absent when it is purged. */
+      /** Until when it can be brought back; absent when it is purged, or kept. */
       purgeAtMs: z.int().nonnegative().optional(),
+      /** Peers that pinned the same file, for which it stays; absent when it is deleted. */
+      keptBy: z.array(PeerId).optional(),
     }),
   }),
   undeleteFile: route({

@@ -1,7 +1,7 @@
 /** The routes that take blocks as given, and DAGs by name. */
 import assert from 'node:assert/strict';
 import { mount, type Mounting, relativeReference } from '@shoal/chassis';
-import { chunkerRoutes, MediaTypeUnsupported } from '@shoal/protocol';
+import { chunkerRoutes, MediaTypeUnsupported, RequestInvalid } from '@shoal/protocol';
 import type { FastifyRequest } from 'fastify';
 import { addPin, type AddPinDeps } from './add-pin.ts';
 import { importBlocks } from './import-blocks.ts';
@@ -15,6 +15,7 @@ const BLOCK_TYPE = 'application/vnd.ipld.raw';
 export function mountImports(mounting: Mounting, deps: AddPinDeps, take: TakeRequest): void {
   mount(mounting, chunkerRoutes.importBlocks, async (call) => {
     const { request, reply, query } = call;
+    checkKept(request, query);
     const type = mediaTypeOf(request);
     if (type !== CAR_TYPE && type !== BLOCK_TYPE)
       throw new MediaTypeUnsupported({ expected: `${CAR_TYPE} or ${BLOCK_TYPE}` });
@@ -41,6 +42,12 @@ export function mountImports(mounting: Mounting, deps: AddPinDeps, take: TakeReq
     void reply.header('location', relativeReference(request.url, file.url));
     return file;
   });
+}
+
+/** Refuses blocks that would be on nobody's account, and stay until a sweep. @throws RequestInvalid */
+export function checkKept({ token }: FastifyRequest, { pin }: { readonly pin: boolean }): void {
+  if (pin || token?.maxBytes === undefined) return;
+  throw new RequestInvalid({ reason: `the token "${token.name}" has a quota: send with pin=true` });
 }
 
 const mediaTypeOf = ({ headers }: FastifyRequest): string =>

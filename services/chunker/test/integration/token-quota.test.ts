@@ -143,6 +143,16 @@ describe('what is put with a token', () => {
     expect((await send({ method: 'PUT', path: '/files/b', body }, text)).status).toBe(201);
   });
 
+  it('is never left unpinned, where nobody would count it', async () => {
+    const { car } = await waysFor('unpinned', stand);
+    if (car === undefined) throw new Error('it is one of the ways');
+    const { text } = stand.owner.token(['write'], { maxBytes: 1000 });
+    const answer = await send({ ...car, path: '/ipfs?pin=false' }, text);
+    expect([answer.status, answer.text]).toEqual([400, expect.stringContaining('has a quota')]);
+    const free = stand.owner.token(['write']);
+    expect((await send({ ...car, path: '/ipfs?pin=false' }, free.text)).status).toBe(201);
+  });
+
   it('ends in the middle of a body that doesn’t say how long it is', async () => {
     const { text } = stand.owner.token(['write'], { maxBytes: 1000 });
     const sending = httpRequest(`${stand.chunker.origin}/files/endless`, {

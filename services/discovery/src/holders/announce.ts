@@ -33,7 +33,7 @@ export interface Announce extends Disposable {
 
 export function createAnnounce(deps: {
   readonly self: PeerId;
-  readonly wire: Pick<Wire, 'broadcast' | 'listen'>;
+  readonly wire: Pick<Wire, 'broadcast' | 'budget' | 'listen'>;
   readonly holders: Holders;
   readonly readHaveMap: ReadHaveMap;
   readonly onHolding: (root: Cid, peerId: PeerId) => void;
@@ -53,6 +53,7 @@ export function createAnnounce(deps: {
     if (haveMap !== undefined) onHolding(root, peerId);
   };
   wire.listen('holdings', Holdings, (peerId, { haves, gone, readAtMs }) => {
+    wire.budget.spend(peerId, 'roots', haves.length + gone.length);
     for (const root of gone) note(peerId, root, { haveMap: undefined, readAtMs });
     for (const haveMap of haves) note(peerId, haveMap.root, { haveMap, readAtMs });
   });

@@ -6,15 +6,17 @@
  * hear, until it is heard of or its time is over. Of two members one probes: the other hears it by that.
  *
  * Nobody's word keeps a member alive or kills it. A helper has to bring an answer that the member signed for
- * this very probe; and a suspicion of somebody else makes us probe, or the member sign a newer record.
+ * this very probe; and a suspicion of somebody else makes us probe, or knock where we don't (swarm's `rumours.ts`),
+ * or the member sign a newer record.
  *
  * A peer that stood still itself (starved, stopped, suspended) sees everybody else silent. So our own
  * pauses are measured, the silence during them is forgiven, and nobody is accused shortly after one.
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
-import type { Log, Loops } from '@shoal/chassis';
+import { type Log, type Loops, RecentMap } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
+import { DEATH_SLACK_MS } from '@shoal/swarm';
 import type { Suspicion } from '../network/messages.ts';
 import { isAuthentic, read } from '../network/signed.ts';
 import type { Wire } from '../network/wire.ts';
@@ -47,9 +49,20 @@ const CHECKS_MAX = 8;
  * Past it: the one that asks hears that there was no answer.
  */
 const HELPS_MAX = 32;
+/** A member's door is knocked at once in this time, however many say that it does not answer. */
+const KNOCK_EVERY_MS = 5000;
+/** Members whose doors were knocked at, or that were called back. Past it: the first of them may be again. */
+const KNOCKED_MAX = 1024;
 /** Wait before calling back, plus up to twice this at random: a restart may be under way. */
 const CALL_BACK_DELAY_MS = 50;
 const CALL_BACK_TIMEOUT_MS = 2000;
+/**
+ * Connections of one member that may end within that time and be followed by a call back. It signs the addresses that are
+ * called, and may come and go to have others call there.
+ * Past it: it is probed in its turn.
+ */
+const CALL_BACKS_MAX = 4;
+const CALL_BACKS_WITHIN_MS = 10_000;
 const KNOCK_TIMEOUT_MS = 1000;
 
 export interface FailureDeps {
@@ -92,6 +105,9 @@ export class FailureDetector {
    * more, although almost all are answered at once.
    */
   readonly #waiting = new Set<{ readonly fromMs: number; readonly goOn: () => void }>();
+  readonly #calledBack: RecentMap<PeerId, { count: number }>;
+  readonly #meeting = new Set<PeerId>();
+  readonly #knocked: RecentMap<PeerId, true>;
   #helping = 0;
   #turns = 0;
   #lastTurnMs: number | undefined;
@@ -100,10 +116,17 @@ export class FailureDetector {
   constructor(deps: FailureDeps) {
     const { membership, wire, log } = deps;
     this.#deps = deps;
+    const clock = () => membership.clock();
+    this.#knocked = new RecentMap({ max: KNOCKED_MAX, ttlMs: KNOCK_EVERY_MS, clock });
+    this.#calledBack = new RecentMap({ max: KNOCKED_MAX, ttlMs: CALL_BACKS_WITHIN_MS, clock });
     wire.handle('probe', (_, { peerId, nonce }) => this.#help(peerId, nonce));
     wire.on('heard', (peerId) => this.#hear(peerId));
     wire.on('disconnected', (peerId) => {
       this.#dealtAtMs.delete(peerId);
+      const calls = this.#calledBack.peek(peerId) ?? { count: 0 };
+      if (calls.count >= CALL_BACKS_MAX) return;
+      if (calls.count === 0) this.#calledBack.set(peerId, calls);
+      calls.count += 1;
       const delayMs = CALL_BACK_DELAY_MS * (1 + 2 * Math.random());
       setTimeout(() => {
         this.#callBack(peerId).catch((err: unknown) => log.warn({ err }, 'call back broke'));
@@ -157,8 +180,10 @@ export class FailureDetector {
     let sinceMs = Infinity;
     for (const { record, heardAtMs, downAtMs } of membership.table.all()) {
       const { peerId } = record;
-      if (downAtMs !== undefined || this.#probing.has(peerId)) continue;
       const isLinked = connected.has(peerId);
+      // One that is down and connected all the same was given up a moment before it came back.
+      const isUp = downAtMs === undefined || (isLinked && nowMs - downAtMs > DEATH_SLACK_MS);
+      if (!isUp || this.#probing.has(peerId)) continue;
       if (!isLinked && !membership.isWatched(peerId)) continue;
       const dealtAtMs = this.#dealtAtMs.get(peerId) ?? (isLinked ? -Infinity : heardAtMs);
       const silentMs = pingMs * (isLinked ? SILENT_SHARE : UNLINKED_SILENT_SHARE);
@@ -290,17 +315,18 @@ export class FailureDetector {
     }
   }
 
-  /** A member that we don't probe is a suspect: when nobody listens at its address, it is gone. */
+  /** Others say that a member that we don't probe does not answer: whether somebody listens at its address. */
   async #knockAt(peerId: PeerId): Promise<void> {
     const { membership, wire } = this.#deps;
     const member = membership.table.get(peerId);
-    if (member?.state !== 'suspect' || this.#probing.has(peerId)) return;
-    if (this.#probing.size >= CHECKS_MAX) return;
+    if (member === undefined || member.downAtMs !== undefined || this.#probing.has(peerId)) return;
+    if (this.#probing.size >= CHECKS_MAX || this.#knocked.has(peerId)) return;
+    this.#knocked.set(peerId, true);
     const { libp2p: addresses, incarnation } = member.record;
     this.#probing.add(peerId);
     try {
       const knock = await wire.engine().knock(addresses, { timeoutMs: KNOCK_TIMEOUT_MS });
-      if (knock === 'refused') membership.declareDown(peerId, incarnation);
+      if (knock === 'refused') membership.noteRefusal(peerId, incarnation);
     } finally {
       this.#probing.delete(peerId);
     }
@@ -312,6 +338,21 @@ export class FailureDetector {
     const nowMs = membership.clock();
     this.#dealtAtMs.set(peerId, nowMs);
     if (membership.table.hear(peerId, nowMs)) membership.noteChanges([peerId]);
+    const { downAtMs = Infinity } = membership.table.get(peerId) ?? {};
+    if (nowMs - downAtMs > DEATH_SLACK_MS) void this.#meetAgain(peerId);
+  }
+
+  /** A member that is down speaks to us: its own record says what it is. */
+  async #meetAgain(peerId: PeerId): Promise<void> {
+    if (this.#meeting.has(peerId)) return;
+    this.#meeting.add(peerId);
+    try {
+      await this.#deps.membership.exchange(peerId);
+    } catch (err) {
+      this.#deps.log.debug({ err, member: peerId }, 'no exchange');
+    } finally {
+      this.#meeting.delete(peerId);
+    }
   }
 
   async #callBack(peerId: PeerId): Promise<void> {

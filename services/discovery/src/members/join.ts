@@ -134,6 +134,11 @@ export class Join {
       if (state === 'alive' && !wire.isConnected(peerId)) this.#meet(peerId);
       this.#schedule(loop, ROUND_MS);
     });
+    membership.onSaidUp((peerId) => {
+      const record = membership.table.get(peerId)?.record;
+      if (record === undefined || !this.#isFullMesh() || wire.isConnected(peerId)) return;
+      void this.#calls.call(peerId, record.libp2p, peerId);
+    });
     wire.on('disconnected', () => this.#schedule(loop, ROUND_MS));
     const loop = loops.track('joining', () => this.#pauseMs());
     this.#look();

@@ -2,11 +2,13 @@
  * The members, as they said themselves: every peer signs a record of itself (`presence.ts`); two peers that meet
  * tell each other all records that they know (push-pull). Records are relayed as they were signed, so nobody can
  * speak for another. They say nothing of whether a member lives: that is for probes to find out (`failure.ts`),
- * and one that others take for gone signs a newer record. Whom to call is `join.ts`.
+ * and one that others take for gone signs a newer record. The words that a relay adds (an age, that somebody is gone or
+ * suspected) can make us look, and by itself neither keep a member alive nor end it (docs/decisions/0036).
+ * Whom to call is `join.ts`.
  */
 import type { Log, Loops, Roster } from '@shoal/chassis';
 import type { Member, MemberRecord, PeerId } from '@shoal/protocol';
-import { compareRecords, MemberTable, toMember } from '@shoal/swarm';
+import { compareRecords, MemberTable, Rumours, toMember, type Verdict } from '@shoal/swarm';
 import type { AgedRecord, MemberNews, Suspicion } from '../network/messages.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Refusals } from '../network/refusals.ts';
@@ -19,6 +21,8 @@ import type { OwnRecordDeps } from './own-record.ts';
 import { isOwnRun, Presence, RESIGN_MS } from './presence.ts';
 import { restoreMembers, type SavedMember, savedMembers } from './saved-member.ts';
 
+/** Records that one which is news counts as, in what a member may tell: its signature is checked. */
+const PRICE_OF_NEWS = 9;
 /** Up to this many members everybody is connected to everybody, and watched by everybody. */
 export const FULL_MESH_MAX = 64;
 /** Records of which figures alone are new that one peer takes in a second, whatever the size: 1.8 ms of CPU each. */
@@ -32,6 +36,11 @@ const ROUNDS_MISSED = 3;
 const HEARTBEATS_SUSPECT = 2;
 /** One that we don't probe has longer: all that clears it is a newer record, which comes by way of others. */
 const HEARTBEATS_SUSPECT_AFAR = 5;
+/**
+ * One that we don't probe and have from others alone lives by that for this many of the times in which each member signs
+ * anew: a first record, whose age nobody can tell, lasts shorter than later ones.
+ */
+const UNPROVEN_RESIGNS = 1.2;
 /** Tables are compared often while young, then rarely: by then all has been told. */
 const EXCHANGE_YOUNG_MS = 5000;
 const EXCHANGE_MS = 30_000;
@@ -67,8 +76,10 @@ export class Membership {
   readonly #startedAtMs: number;
   readonly #changes: Changes;
   readonly #news: News;
+  readonly #rumours = new Rumours();
   readonly #namesakes = new Set<(record: MemberRecord) => void>();
   #hasMet = false;
+  readonly #saidUp = new Set<(peerId: PeerId) => void>();
   readonly #suspicions = new Set<(suspicion: Suspicion) => void>();
   readonly #connected = new Set<PeerId>();
 
@@ -79,7 +90,7 @@ export class Membership {
     this.#startedAtMs = clock();
     this.table = new MemberTable<Signed>({
       self,
-      ttlMs: (peerId) => this.#ttlMs(peerId),
+      ttlMs: (peerId, isProven) => this.#ttlMs(peerId, isProven),
       suspicionMs: (peerId) => {
         const heartbeats = this.isWatched(peerId) ? HEARTBEATS_SUSPECT : HEARTBEATS_SUSPECT_AFAR;
         return deps.heartbeatMs * heartbeats + TTL_SLACK_MS;
@@ -96,7 +107,10 @@ export class Membership {
       figuresMs: () => this.heartbeatMs(),
     });
     deps.roster.onChange(() => this.#letGo());
-    wire.listen('members', Signed, (from, signed) => this.#learn({ signed, ageMs: 0 }, from));
+    // The peer that brings a broadcast may have kept it: it is no word over the member's own connection.
+    wire.listen('members', Signed, (from, signed) =>
+      this.#learn({ signed, ageMs: 0 }, from, 'broadcast'),
+    );
     wire.on('connected', (peerId) => {
       this.#connected.add(peerId);
       // It is watched from now on: as a member afar it may not have been heard of for long.
@@ -190,6 +204,11 @@ export class Membership {
     this.#suspicions.add(listener);
   }
 
+  /** Calls back with members that are down here, and up as somebody says: that is worth a call. */
+  onSaidUp(listener: (peerId: PeerId) => void): void {
+    this.#saidUp.add(listener);
+  }
+
   /** Riders for the next probe or its answer. */
   takeNews(): MemberNews | undefined {
     return this.#news.take();
@@ -198,15 +217,26 @@ export class Membership {
   /** Takes in what came with one. */
   hearNews({ records, suspicions }: MemberNews, from: PeerId): void {
     this.learn(records, from);
-    for (const suspicion of suspicions) this.#hearSuspicion(suspicion);
+    const { self, wire } = this.#deps;
+    const ofOthers = suspicions.filter(({ peerId }) => peerId !== self);
+    wire.budget.spend(from, 'suspicions', ofOthers.length);
+    for (const suspicion of suspicions) this.#hearSuspicion(suspicion, from);
   }
 
-  /** A member does not answer: it is a suspect, and the others will hear of it. @param under As the table takes it. */
-  suspect(peerId: PeerId, under?: Suspicion): void {
-    if (!this.table.suspect(peerId, this.clock(), under)) return;
-    const { record, suspectUnder } = this.table.get(peerId) ?? {};
-    if (record !== undefined) this.#news.addSuspicion({ ...record, ...suspectUnder });
+  /** A member does not answer: it is a suspect, and the others will hear of it. */
+  suspect(peerId: PeerId): void {
+    if (!this.table.suspect(peerId, this.clock())) return;
+    const record = this.table.get(peerId)?.record;
+    if (record !== undefined) this.#news.addSuspicion(record);
     this.noteChanges([peerId]);
+  }
+
+  /** Nobody listens at the address of a member that we don't watch, and that others say does not answer. */
+  noteRefusal(peerId: PeerId, incarnation: number): void {
+    const record = this.table.get(peerId)?.record;
+    if (record?.incarnation !== incarnation) return;
+    if (this.isWatched(peerId)) return this.declareDown(peerId, incarnation);
+    this.#act(record, this.#rumours.refuse(record, this.clock()));
   }
 
   /** The process of this incarnation is gone, as was seen here; those that don't see it will hear of it. */
@@ -224,7 +254,7 @@ export class Membership {
 
   /** The same, and takes that one's word for who lives: for a peer that can't look for itself. */
   believe(records: readonly AgedRecord[], from: PeerId): void {
-    for (const record of records) this.#learn(record, from, { isBelieved: true });
+    for (const record of records) this.#learn(record, from, 'believed');
   }
 
   /** Compares what is known of the members with one peer, and tells it all where they differ. */
@@ -289,22 +319,30 @@ export class Membership {
     return stack;
   }
 
-  #hearSuspicion(suspicion: Suspicion): void {
+  /** Somebody says that a member does not answer. Of a record that we don't have anybody can speak: ours is what counts. */
+  #hearSuspicion(suspicion: Suspicion, from: PeerId): void {
     const { self } = this.#deps;
     const { peerId } = suspicion;
     const known = peerId === self ? this.presence.own().record : this.table.get(peerId)?.record;
     // Newer word of it is under way to them.
     if (known === undefined || compareRecords(suspicion, known) < 0) return;
     if (peerId === self) return this.presence.refute();
-    if (!this.isWatched(peerId)) this.suspect(peerId, suspicion);
-    for (const listener of this.#suspicions) listener(suspicion);
+    if (!this.isWatched(peerId)) this.#act(known, this.#rumours.tell(known, from, this.clock()));
+    const { incarnation, seq } = known;
+    for (const listener of this.#suspicions) listener({ peerId, incarnation, seq });
   }
 
-  /** Somebody takes a member for gone that we know to be up: it should sign a newer record. */
-  #confront({ peerId, incarnation, seq }: MemberRecord): void {
+  #act({ peerId, incarnation }: MemberRecord, verdict: Verdict): void {
+    if (verdict === 'suspect') this.suspect(peerId);
+    if (verdict === 'gone') this.declareDown(peerId, incarnation);
+  }
+
+  /** Somebody takes a member for gone that we take for up: it should sign a newer record, or we look. */
+  #confront({ peerId, incarnation, seq }: MemberRecord, from: PeerId): void {
     const known = this.table.get(peerId);
-    if (known?.state !== 'alive' || !this.#connected.has(peerId)) return;
-    this.#hearSuspicion({ peerId, incarnation, seq });
+    if (known?.state !== 'alive') return;
+    if (!this.#connected.has(peerId) && this.isWatched(peerId)) return;
+    this.#hearSuspicion({ peerId, incarnation, seq }, from);
   }
 
   #belongs(peerId: PeerId): boolean {
@@ -326,8 +364,9 @@ export class Membership {
     this.#changes.noteOwn(); // names too
   }
 
-  #ttlMs(peerId: PeerId): number {
-    if (!this.isWatched(peerId)) return RESIGN_MS * HEARTBEATS_MISSED_MAX;
+  #ttlMs(peerId: PeerId, isProven: boolean): number {
+    if (!this.isWatched(peerId))
+      return RESIGN_MS * (isProven ? HEARTBEATS_MISSED_MAX : UNPROVEN_RESIGNS);
     const { heartbeatMs, pingMs } = this.#deps;
     const roundMs = (this.table.size() + 1) * pingMs;
     return Math.max(heartbeatMs * HEARTBEATS_MISSED_MAX, roundMs * ROUNDS_MISSED) + TTL_SLACK_MS;
@@ -336,9 +375,9 @@ export class Membership {
   #learn(
     { signed, ageMs, isGone = false }: AgedRecord,
     from: PeerId,
-    { isBelieved = false }: { readonly isBelieved?: boolean } = {},
+    how: 'told' | 'broadcast' | 'believed' = 'told',
   ): void {
-    const { self, refusals, metrics } = this.#deps;
+    const { self, wire, refusals, metrics } = this.#deps;
     const said = read('member', signed);
     if (said.content === undefined) {
       metrics.messages.inc({ kind: 'record', outcome: 'malformed' });
@@ -356,18 +395,26 @@ export class Membership {
     if (!this.#belongs(record.peerId)) return;
     const nowMs = this.clock();
     // A peer's own record over its own connection is as young as can be.
-    const isDirect = record.peerId === from;
+    const isDirect = record.peerId === from && how === 'told';
     const seenAtMs = nowMs - (isDirect ? 0 : ageMs);
     const isSaidGone = isGone && !isDirect;
-    const news = { record, seenAtMs, isDirect: isDirect || isBelieved, isSaidGone };
-    if (news.isSaidGone) this.#confront(record);
-    if (!this.table.isNews(news)) return;
+    const news = { record, seenAtMs, isDirect: isDirect || how === 'believed', isSaidGone };
+    if (isSaidGone) this.#confront(record, from);
+    if (!this.table.isNews(news)) {
+      const isDown = this.table.get(record.peerId)?.downAtMs !== undefined;
+      if (isDown && !isGone) for (const listener of this.#saidUp) listener(record.peerId);
+      return;
+    }
+    // One that signs without end is heard again when it has waited, or when tables are compared.
+    if (!isDirect && wire.budget.waitMs(record.peerId) > 0) return;
+    wire.budget.spend(from, 'records', PRICE_OF_NEWS);
     if (!isAuthentic('member', record, signed)) {
       metrics.messages.inc({ kind: 'record', outcome: 'refused' });
       const reason = 'signature: is not that of the peer';
       refusals.note({ what: 'member', from, name: record.peerId, reason });
       return;
     }
+    wire.budget.spend(record.peerId, 'versions');
     const before = this.table.get(record.peerId)?.state;
     const learnt = this.table.learn({ ...news, signed }, nowMs);
     if (learnt !== 'stale' && learnt !== 'refreshed') this.#news.addRecord(record, signed);

@@ -28,8 +28,11 @@ export interface OwnClock {
   notice(): string | undefined;
 }
 
-/** The time of a member's clock is in its newest record, and how old that is. */
-type Timed = Pick<KnownMember<unknown>, 'state' | 'seenAtMs'> & {
+/**
+ * The time of a member's clock is in its newest record, and how old that is at least. One that is only known from others
+ * may be long gone, and its record of any age.
+ */
+type Timed = Pick<KnownMember<unknown>, 'state' | 'signedByMs' | 'isProven'> & {
   readonly record: Pick<MemberRecord, 'atMs'>;
 };
 
@@ -42,9 +45,11 @@ export function createOwnClock(deps: {
 }): OwnClock {
   const offsets = (): number[] => {
     const [nowMs, clockMs] = [deps.nowMs(), deps.clock()];
-    return deps.members().flatMap(({ state, seenAtMs, record: { atMs } }) => {
+    return deps.members().flatMap(({ state, isProven, signedByMs, record: { atMs } }) => {
       const isUp = state === 'alive' || state === 'suspect';
-      return isUp && atMs !== undefined ? [atMs + (clockMs - seenAtMs) - nowMs] : [];
+      return isUp && isProven && atMs !== undefined && signedByMs !== undefined
+        ? [atMs + (clockMs - signedByMs) - nowMs]
+        : [];
     });
   };
   const aheadMs = (): number | undefined => {

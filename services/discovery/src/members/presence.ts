@@ -15,8 +15,17 @@ import { OwnRecord, type OwnRecordDeps, type SignedRecord } from './own-record.t
 
 /** A record is signed again when it is this old. */
 export const RESIGN_MS = 10 * 60_000;
-/** A suspicion is refuted at most so often, however often somebody repeats it. */
-const REFUTE_MS = 1000;
+/** Wait between two refutations, doubled each time: each goes to all members, and one that lies can ask for them without end. */
+const REFUTE_MIN_MS = 1000;
+/**
+ * Longest wait between two refutations, less than a suspect has to be heard of.
+ * Past it: the next word that we are gone is refuted.
+ */
+const REFUTE_MAX_MS = 30_000;
+/** After a longer wait than this it rides on probes alone: a broadcast costs all members some messages each. */
+const REFUTE_BROADCAST_MS = 4 * REFUTE_MIN_MS;
+/** After this time without one the wait is short again. */
+const REFUTE_CALM_MS = 4 * REFUTE_MAX_MS;
 /** Longest wait for the others to take our good-bye. Past it: they find out. */
 const LEAVE_TIMEOUT_MS = 500;
 
@@ -34,7 +43,7 @@ export class Presence {
   readonly #deps: PresenceDeps;
   readonly #record: OwnRecord;
   #signedAtMs: number;
-  #refutedAtMs = -Infinity;
+  #refuted = { atMs: -Infinity, pauseMs: REFUTE_MIN_MS };
   /** Nothing is said any more after the good-bye. */
   #phase: 'new' | 'started' | 'leaving' = 'new';
 
@@ -80,9 +89,17 @@ export class Presence {
   /** Others take us for gone, or suspect it: a newer record shows that they err. */
   refute(): void {
     const { clock, news } = this.#deps;
-    if (clock() - this.#refutedAtMs < REFUTE_MS || this.#phase === 'leaving') return;
-    this.#refutedAtMs = clock();
-    this.#broadcast();
+    const nowMs = clock();
+    const { atMs, pauseMs } = this.#refuted;
+    if (nowMs - atMs < pauseMs || this.#phase === 'leaving') return;
+    const isCalm = nowMs - atMs > REFUTE_CALM_MS;
+    const nextMs = isCalm ? REFUTE_MIN_MS : Math.min(REFUTE_MAX_MS, pauseMs * 2);
+    this.#refuted = { atMs: nowMs, pauseMs: nextMs };
+    if (pauseMs <= REFUTE_BROADCAST_MS) this.#broadcast();
+    else {
+      this.#signedAtMs = nowMs;
+      this.#record.renew();
+    }
     const { record, signed } = this.own();
     news.addRecord(record, signed);
   }

@@ -51,6 +51,9 @@ export function restoreMembers(
     if (!isAuthentic('member', record, signed)) continue;
     const ageMs = Math.max(0, wallMs - seenAtMs);
     // It enters as down, by hearsay: any sign of life brings it back.
-    table.learn({ record, signed, seenAtMs: clock() - ageMs, isSaidGone: true }, clock());
+    table.learn(
+      { record, signed, seenAtMs: clock() - ageMs, isSaidGone: true, isRestored: true },
+      clock(),
+    );
   }
 }

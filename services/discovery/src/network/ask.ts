@@ -6,9 +6,10 @@
  * connected) are asked directly at once, and those that stay silent are asked directly a little later.
  */
 import { randomUUID } from 'node:crypto';
-import type { Log } from '@shoal/chassis';
+import { type Log, RecentMap } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
 import type { MemberTable } from '@shoal/swarm';
+import { rootsIn } from './budget.ts';
 import { type Answer, Ask, type Question } from './messages.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Signed } from './signed.ts';
@@ -21,6 +22,14 @@ const ASKS_MAX = 256;
 /** Broadcast questions that we work on at once; more are dropped, and asked again directly. */
 const ANSWERS_MAX = 64;
 const CALL_TIMEOUT_MS = 2000;
+/**
+ * An asker that could not be called back is not called again for this long. It signs its addresses itself, and they may be
+ * anybody's, so its questions must not make all members call there.
+ * Past it: it is called again.
+ */
+const CALL_AGAIN_MS = 10_000;
+/** Askers that were called lately. Past it: the first of them may be called again. */
+const CALLED_MAX = 1024;
 
 export interface Answered {
   /** Members that were expected to answer. */
@@ -47,6 +56,7 @@ export function createAsk(deps: {
 }): AskAll {
   const { self, wire, table, answer, metrics, log } = deps;
   const pending = new Map<string, (from: PeerId, answer: Answer) => void>();
+  const called = new RecentMap<PeerId, true>({ max: CALLED_MAX, ttlMs: CALL_AGAIN_MS });
   let answering = 0;
 
   wire.handle('ask', (_, { ask }) => answer(ask.question));
@@ -55,6 +65,7 @@ export function createAsk(deps: {
     return {};
   });
   wire.listen('asks', Ask, (from, ask) => {
+    wire.budget.spend(from, 'roots', rootsIn(ask.question));
     if (from === self || answering >= ANSWERS_MAX) return;
     answering += 1;
     reply(from, ask)
@@ -62,12 +73,15 @@ export function createAsk(deps: {
       .finally(() => (answering -= 1));
   });
   const reply = async (to: PeerId, { rid, question }: Ask): Promise<void> => {
+    if (!wire.isConnected(to) && called.has(to)) return;
     const given = await answer(question);
     if (!wire.isConnected(to)) {
+      called.set(to, true);
       // Only the address that the asker itself signed is called, never one out of a question.
       const addresses = table.get(to)?.record.libp2p ?? [];
       const signal = AbortSignal.timeout(CALL_TIMEOUT_MS);
       await wire.engine().dial(addresses, { peerId: to, signal });
+      called.delete(to);
     }
     await wire.request(to, { kind: 'answer', rid, answer: given });
   };

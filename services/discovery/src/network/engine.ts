@@ -22,10 +22,15 @@ export interface EngineEvents {
   disconnected(peerId: PeerId): void;
   /** Somebody on the local network says that this peer is there; unproven. */
   discovered(peerId: PeerId, addresses: readonly string[]): void;
-  /** False when the message is malformed: it is then not relayed. `from` is authenticated. */
-  broadcast(topic: Topic, from: PeerId, bytes: Uint8Array): boolean;
+  /**
+   * False when the message is malformed, and undefined when its maker has said too much: it is then not relayed.
+   * `from` is authenticated.
+   */
+  broadcast(topic: Topic, from: PeerId, bytes: Uint8Array): boolean | undefined;
   /** Answers a request; the asker sees a rejection as a failure without detail. */
   request(from: PeerId, bytes: Uint8Array): Promise<Uint8Array>;
+  /** How long to read nothing more of what this peer sends us. */
+  waitMs(from: PeerId): number;
 }
 
 export interface Engine {

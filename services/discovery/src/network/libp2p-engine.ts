@@ -110,6 +110,7 @@ export async function startLibp2p(options: Libp2pOptions): Promise<Engine> {
       const from =
         message.type === 'signed' ? PeerId.safeParse(message.from.toString()) : undefined;
       const isSound = from?.success === true && events.broadcast(topic, from.data, message.data);
+      if (isSound === undefined) return TopicValidatorResult.Ignore; // the one that relayed it did nothing wrong
       return isSound ? TopicValidatorResult.Accept : TopicValidatorResult.Reject;
     });
   }
@@ -124,6 +125,7 @@ export async function startLibp2p(options: Libp2pOptions): Promise<Engine> {
             if (name === undefined) throw new Error(`news of topic ${topic}`);
             events.broadcast(name, from, body);
           },
+          waitMs: () => events.waitMs(from),
         }),
       ),
     { maxInboundStreams: LINKS_PER_PEER_MAX, maxOutboundStreams: LINKS_PER_PEER_MAX },
@@ -270,7 +272,13 @@ async function createNode(
     transports: [tcp()],
     ...createHandshake({ swarmKeys, ...options }),
     // Probes find out whether a connection lives, and keep it busy.
-    streamMuxers: [yamux({ enableKeepAlive: false })],
+    // As much as a link that is not read keeps here: libp2p ends a stream past that.
+    streamMuxers: [
+      yamux({
+        enableKeepAlive: false,
+        streamOptions: { maxStreamWindowSize: MESSAGE_SIZE_MAX_BYTES },
+      }),
+    ],
     connectionManager: {
       maxConnections: CONNECTIONS_MAX,
       // The default of 5 a second throttles swarms that start behind one address.

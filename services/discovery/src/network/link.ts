@@ -1,7 +1,8 @@
 /**
  * A standing stream between two connected peers, with frames on it: what one side asks and tells, and the
  * other's answers. A stream for each question would be negotiated for longer than it takes to answer.
- * Frames that are written in one turn of the event loop go out together.
+ * Frames that are written in one turn of the event loop go out together. The answering side may leave what comes unread for
+ * a while (budget.ts): then the sender's window fills, and its frames wait at its own side.
  *
  * A frame: length of what follows (u32), kind (u8), number (u32: of the question, or of the topic), body.
  */
@@ -77,6 +78,8 @@ export function serveLink(
   on: {
     readonly question: (body: Uint8Array) => Promise<Uint8Array>;
     readonly news: (topic: number, body: Uint8Array) => void;
+    /** How long to leave unread what comes next; asked after each frame. */
+    readonly waitMs: () => number;
   },
 ): void {
   let answering = 0;
@@ -91,27 +94,50 @@ export function serveLink(
       answering -= 1;
     }
   };
-  const send = carryFrames(stream, (frame) => {
+  const take = (frame: Frame): void => {
     if (frame.kind === 'question') void answer(frame);
     else if (frame.kind === 'news') on.news(frame.number, frame.body);
     else throw new Error(`a ${frame.kind} came where questions belong`);
-  });
+  };
+  const send = carryFrames(stream, take, () => on.waitMs());
 }
 
 const NOTHING = new Uint8Array(0);
 
 /** Reads frames, and answers how to send one. Whatever breaks the rules ends the stream. */
-function carryFrames(stream: Stream, take: (frame: Frame) => void): (frame: Frame) => void {
+function carryFrames(
+  stream: Stream,
+  take: (frame: Frame) => void,
+  waitMs: () => number = () => 0,
+): (frame: Frame) => void {
   stream.inactivityTimeout = NEVER_MS;
   spareWindowUpdates(stream);
   const received = new Uint8ArrayList();
-  stream.addEventListener('message', ({ data }) => {
+  let isHeld = false;
+  const takeAll = (): void => {
     try {
-      received.append(data);
-      for (const frame of framesOf(received)) take(frame);
+      for (const frame of framesOf(received)) {
+        take(frame);
+        const pauseMs = waitMs();
+        if (pauseMs > 0) return hold(pauseMs);
+      }
     } catch (error) {
       stream.abort(error as Error); // errors of our own and of libp2p
     }
+  };
+  const hold = (pauseMs: number): void => {
+    isHeld = true;
+    if (stream.status === 'open') stream.pause();
+    setTimeout(() => {
+      isHeld = false;
+      if (stream.status !== 'open') return;
+      takeAll();
+      if (!isHeld) stream.resume();
+    }, pauseMs).unref();
+  };
+  stream.addEventListener('message', ({ data }) => {
+    received.append(data);
+    if (!isHeld) takeAll();
   });
 
   let unsent: Uint8Array[] = [];

@@ -135,6 +135,7 @@ const Records = batch('member', AgedRecord, MEMBERS_MAX + 1);
 const Pins = batch('pin', SignedPin, PINS_PER_BATCH_MAX);
 /** Pins that were made a moment ago, as they were signed. */
 export const MadePins = z.array(SignedBatch).min(1).max(BATCHES_PER_MESSAGE_MAX);
+export type MadePins = z.infer<typeof MadePins>;
 export const Stamp = z.object({
   root: Cid,
   epoch: TimeMs,
@@ -142,6 +143,8 @@ export const Stamp = z.object({
   deletedAtMs: TimeMs.optional(),
   clock: TimeMs,
   origin: PeerId,
+  /** Whose pin it says to be; absent: its origin's, or there is one version of the root. */
+  author: PeerId.optional(),
 });
 
 const RosterRecords = z.array(SignedRecord).max(ROSTER_RECORDS_PER_MESSAGE_MAX);
@@ -207,7 +210,11 @@ export const REPLIES = {
     stamps: batch('stamp', Stamp, STAMPS_PER_MESSAGE_MAX),
     isLast: z.boolean(),
   }),
-  'pins-get': z.object({ pins: Pins }),
+  'pins-get': z.object({
+    pins: Pins,
+    /** The first root whose pins did not fit; absent: all did. */
+    next: Cid.optional(),
+  }),
   'pins-put': z.object({}),
   'pins-give': z.object({}),
   roster: z.object({

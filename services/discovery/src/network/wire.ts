@@ -5,6 +5,7 @@
 import { Deadline, type Log } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
 import type * as z from 'zod';
+import { Budget } from './budget.ts';
 import type { Engine, EngineEvents, Topic } from './engine.ts';
 import {
   type Decoded,
@@ -20,6 +21,8 @@ import type { Refusals } from './refusals.ts';
 
 /** Requests that are served at once, over all peers: more are refused, and asked again later. */
 const REQUESTS_MAX = 512;
+/** Requests of one peer that are served at once, over all its links. Past it: refused, and asked again later. */
+const REQUESTS_PER_PEER_MAX = 64;
 /** Longest wait for an answer when the caller sets none. */
 const REQUEST_TIMEOUT_MS = 5000;
 
@@ -46,6 +49,8 @@ type WireEvent = 'met' | 'connected' | 'disconnected' | 'heard';
 
 export interface Wire {
   readonly events: EngineEvents;
+  /** How much each peer may have us do. */
+  readonly budget: Budget;
   attach(engine: Engine): void;
   /** The engine; only after `attach`. */
   engine(): Engine;
@@ -81,14 +86,19 @@ export function createWire({
   refusals,
   log,
   gate = OPEN,
+  clock = () => performance.now(),
 }: {
   metrics: Metrics;
   refusals: Refusals;
   log: Log;
   gate?: Gate | undefined;
+  /** Monotonic. */
+  clock?: () => number;
 }): Wire {
   let engine: Engine | undefined;
   let serving = 0;
+  const servingOf = new Map<PeerId, number>();
+  const budget = new Budget({ clock, metrics, log });
   const handlers = new Map<RequestKind, Handler<RequestKind>>();
   const topics = new Map<Topic, (from: PeerId, bytes: Uint8Array) => boolean>();
   const listeners: Record<WireEvent, Set<(peerId: PeerId) => void>> = {
@@ -131,7 +141,9 @@ export function createWire({
     },
     engine: attached,
     isConnected,
+    budget,
     events: {
+      waitMs: (from) => budget.waitMs(from),
       connected(peerId) {
         emit('met', peerId);
         if (gate.isOpen()) emit('connected', peerId);
@@ -144,18 +156,29 @@ export function createWire({
       },
       broadcast(topic, from, bytes) {
         if (!gate.isOpen() || !gate.admits(from)) return true; // perhaps sound, and not for us
+        // On its own link it waits; what others relay of it does not.
+        if (budget.waitMs(from) > 0) {
+          count(topic, 'refused');
+          return undefined;
+        }
+        budget.spend(from, 'messages');
+        budget.spend(from, 'bytes', bytes.byteLength);
         const isSound = topics.get(topic)?.(from, bytes) ?? false;
         count(topic, isSound ? 'ok' : 'malformed');
         return isSound;
       },
       async request(from, bytes) {
+        budget.spend(from, 'messages');
+        budget.spend(from, 'bytes', bytes.byteLength);
         const request = take(decode(Request, bytes), from, 'request');
         const handler = request === undefined ? undefined : handlers.get(request.kind);
         if (request === undefined || handler === undefined) {
           count('request', 'malformed');
           throw new Error('the request is malformed');
         }
-        if (serving >= REQUESTS_MAX) {
+        budget.charge(from, request);
+        const ofPeer = servingOf.get(from) ?? 0;
+        if (serving >= REQUESTS_MAX || ofPeer >= REQUESTS_PER_PEER_MAX) {
           count(request.kind, 'refused');
           throw new Error('too many requests are being served');
         }
@@ -165,15 +188,20 @@ export function createWire({
         }
         emit('heard', from);
         serving += 1;
+        servingOf.set(from, ofPeer + 1);
         try {
           const answer = encode(await handler(from, request));
           count(request.kind, 'ok');
+          budget.spend(from, 'bytes', answer.byteLength);
           return answer;
         } catch (error) {
           count(request.kind, 'failed');
           throw error;
         } finally {
           serving -= 1;
+          const left = (servingOf.get(from) ?? 1) - 1;
+          if (left === 0) servingOf.delete(from);
+          else servingOf.set(from, left);
         }
       },
     },

@@ -21,12 +21,16 @@ export function startExpiry(deps: {
   /** Something about this file changed. */
   readonly onTurn: (root: Cid) => void;
   readonly onPurge: (pin: Pin) => void;
+  /** Reads the pins anew, if that is due. */
+  readonly reread: (turn: Turn) => Promise<void>;
   readonly metrics: Pick<Metrics, 'pinsExpired' | 'pinsPurged'>;
   readonly loops: Loops;
   readonly log: Log;
 }): Disposable {
-  const { store, onTurn, onPurge, metrics, loops, log } = deps;
-  const round = async ({ beat }: Turn): Promise<void> => {
+  const { store, onTurn, onPurge, reread, metrics, loops, log } = deps;
+  const round = async (turn: Turn): Promise<void> => {
+    const { beat } = turn;
+    await reread(turn);
     for (let isMore = true; isMore;) {
       const { ended, resumed, purged } = await store.turn(PINS_PER_TURN_MAX);
       metrics.pinsExpired.inc(ended.length);

@@ -7,6 +7,7 @@
  * other had. The one that was asked knows it only from equal digests, so a comparison that found differences
  * is repeated once.
  */
+import { batchesOf } from '@shoal/blocks';
 import type { Log, Loops, Turn } from '@shoal/chassis';
 import type { Cid, PeerId } from '@shoal/protocol';
 import { compareStamps, pinBucket, type PinStamp } from '@shoal/swarm';
@@ -15,7 +16,9 @@ import { PINS_PER_BATCH_MAX } from '../network/signed.ts';
 import type { Wire } from '../network/wire.ts';
 import type { Compared } from './compared.ts';
 import type { PinStore } from '../state/pin-store.ts';
-import type { Merged, Pins } from './pins.ts';
+import { versionsOf } from '../state/pin-tables.ts';
+import type { Merged } from './incoming-pins.ts';
+import type { Pins } from './pins.ts';
 
 /** Time between two rounds with a peer picked at random. */
 const ROUND_MS = 20_000;
@@ -31,7 +34,7 @@ const GREETING_DELAY_MS = 20;
 export interface PinSyncDeps {
   readonly self: PeerId;
   readonly store: PinStore;
-  readonly pins: Pick<Pins, 'digest' | 'isCredible' | 'merge'>;
+  readonly pins: Pick<Pins, 'digest' | 'isCredible' | 'kept' | 'merge' | 'take'>;
   readonly compared: Compared;
   readonly wire: Wire;
   readonly log: Log;
@@ -156,7 +159,8 @@ class PinSync {
       const end = isLast ? undefined : page.stamps.at(-1)?.root;
       const ours = stampsUpTo(store, bucket, after, end);
       const isCredible = (stamp: PinStamp) => pins.isCredible(stamp);
-      const { take, give } = compareBuckets(page.stamps, ours, isCredible);
+      const { isOpen } = pins.kept;
+      const { take, give } = compareBuckets(page.stamps, ours, { isCredible, isOpen });
       await this.#take(peerId, take);
       await this.#give(peerId, give);
       after = end ?? after;
@@ -164,11 +168,8 @@ class PinSync {
   }
 
   async #take(peerId: PeerId, take: readonly Cid[]): Promise<void> {
-    const { pins, wire } = this.#deps;
     for (const roots of batches(take)) {
-      const { pins: taken } = await wire.request(peerId, { kind: 'pins-get', roots });
-      const became = new Set<Merged>();
-      for (const each of await pins.merge(taken, peerId)) became.add(each);
+      const became = new Set<Merged>(await this.#deps.pins.take(peerId, roots));
       // A peer that counts as current deletes what no pin reaches, so it must not skip a pin that may be
       // sound. One that is out of bounds is no pin, and does not keep us from being current.
       if (became.has('foreign'))
@@ -180,10 +181,9 @@ class PinSync {
 
   async #give(peerId: PeerId, give: readonly Cid[]): Promise<void> {
     const { store, wire, log } = this.#deps;
-    for (const roots of batches(give)) {
-      const given = roots
-        .map((root) => store.get(root)?.signed)
-        .filter((signed) => signed !== undefined);
+    const versions = give.flatMap((root) => versionsOf(store.get(root)));
+    for (const some of batchesOf(versions, PINS_PER_BATCH_MAX)) {
+      const given = some.map(({ signed }) => signed);
       await wire.request(peerId, { kind: 'pins-give', pins: given }).catch((err: unknown) => {
         // It may have no room. We took what it has, which is all that being current needs.
         log.debug({ err, with: peerId }, 'pins not taken');
@@ -195,31 +195,72 @@ class PinSync {
 /** Whether these are stamps of this bucket in the order of their roots, past the last page. */
 function isPage(stamps: readonly PinStamp[], bucket: number, after: string): boolean {
   return stamps.every(
-    ({ root }, index) => root > (stamps[index - 1]?.root ?? after) && pinBucket(root) === bucket,
+    ({ root }, index) =>
+      root > after && root >= (stamps[index - 1]?.root ?? '') && pinBucket(root) === bucket,
   );
 }
 
-/** Which pins to take and which to give, from the stamps of one range of roots. */
+/**
+ * Of which roots to take pins and of which to give them, from the stamps of one range. Where there is one version on
+ * each side and it is of the same signer, or pins belong to nobody, the later one goes; else what the other side lacks.
+ */
 export function compareBuckets(
   allTheirs: readonly PinStamp[],
   allOurs: readonly PinStamp[],
-  isCredible: (stamp: PinStamp) => boolean = () => true,
+  {
+    isCredible = () => true,
+    isOpen = true,
+  }: {
+    readonly isCredible?: (stamp: PinStamp) => boolean;
+    readonly isOpen?: boolean;
+  } = {},
 ): { take: Cid[]; give: Cid[] } {
-  const [theirs, ours] = [allTheirs.filter(isCredible), allOurs.filter(isCredible)];
-  const known = new Map(ours.map((stamp) => [stamp.root, stamp]));
-  const seen = new Map(theirs.map((stamp) => [stamp.root, stamp]));
-  const isNewer = (stamp: PinStamp, other: PinStamp | undefined) =>
-    other === undefined || compareStamps(stamp, other) > 0;
-  const take = theirs.filter((stamp) => isNewer(stamp, known.get(stamp.root)));
-  const give = ours.filter((stamp) => isNewer(stamp, seen.get(stamp.root)));
-  return { take: take.map(({ root }) => root), give: give.map(({ root }) => root) };
+  const [theirs, ours] = [allTheirs, allOurs].map((stamps) => byRoot(stamps.filter(isCredible)));
+  const lacking = (from: StampsByRoot = new Map(), to: StampsByRoot = new Map()) =>
+    [...from].flatMap(([root, stamps]) =>
+      hasNews(stamps, to.get(root) ?? [], { isOpen }) ? [root] : [],
+    );
+  return { take: lacking(theirs, ours), give: lacking(ours, theirs) };
 }
+
+type StampsByRoot = ReadonlyMap<Cid, readonly PinStamp[]>;
+
+function byRoot(stamps: readonly PinStamp[]): StampsByRoot {
+  const roots = new Map<Cid, PinStamp[]>();
+  for (const stamp of stamps) {
+    const others = roots.get(stamp.root);
+    if (others === undefined) roots.set(stamp.root, [stamp]);
+    else others.push(stamp);
+  }
+  return roots;
+}
+
+function hasNews(
+  stamps: readonly PinStamp[],
+  known: readonly PinStamp[],
+  { isOpen }: { readonly isOpen: boolean },
+): boolean {
+  const [stamp] = stamps;
+  const [other] = known;
+  if (other === undefined) return true;
+  const isPair = stamps.length === 1 && known.length === 1 && stamp !== undefined;
+  if (isPair && (isOpen || stamp.origin === other.origin)) return compareStamps(stamp, other) > 0;
+  return stamps.some((each) => !known.some((one) => isSameStamp(each, one)));
+}
+
+const isSameStamp = (a: PinStamp, b: PinStamp): boolean =>
+  compareStamps(a, b) === 0 && (a.author ?? a.origin) === (b.author ?? b.origin);
 
 function pageOf(store: PinStore, bucket: number, after: string) {
   const stamps: PinStamp[] = [];
   for (const stamp of store.stampsIn(bucket, after)) {
-    if (stamps.length === STAMPS_PER_MESSAGE_MAX) return { stamps, isLast: false };
-    stamps.push(stamp);
+    if (stamps.length < STAMPS_PER_MESSAGE_MAX) {
+      stamps.push(stamp);
+      continue;
+    }
+    // The stamps of a root are on one page.
+    const whole = stamps.filter(({ root }) => root !== stamp.root);
+    return { stamps: whole, isLast: false };
   }
   return { stamps, isLast: true };
 }

@@ -4,12 +4,13 @@
  */
 import assert from 'node:assert';
 import { batchesOf } from '@shoal/blocks';
-import type { Log } from '@shoal/chassis';
+import { type Log, type Roster, type TokenKey, withRight } from '@shoal/chassis';
 import { type Cid, type PeerId, type Pin, type PinDraft, StorageFull } from '@shoal/protocol';
 import {
   comparePins,
   createPinDigest,
   futureOf,
+  type HasPin,
   isDeletedForNow,
   nextPin,
   type PinDigest,
@@ -18,13 +19,12 @@ import {
 } from '@shoal/swarm';
 import type { OwnClock } from '../members/own-clock.ts';
 import type { Metrics } from '../metrics.ts';
-import { BATCHES_PER_MESSAGE_MAX, MadePins } from '../network/messages.ts';
+import { pinsIn } from '../network/budget.ts';
+import { MadePins } from '../network/messages.ts';
 import type { Refusals } from '../network/refusals.ts';
 import {
-  isAuthentic,
   PINS_PER_BATCH_MAX,
   pinsOf,
-  read,
   type SignedBatch,
   type SignedPin,
   type Signer,
@@ -33,23 +33,17 @@ import type { Wire } from '../network/wire.ts';
 import type { ChangedPins } from './changed-pins.ts';
 import type { Compared } from './compared.ts';
 import type { TokenUse } from './token-use.ts';
-import type { PinStore } from '../state/pin-store.ts';
-import type { StoredPin } from '../state/pin-tables.ts';
-
-/** After a message what is made gathers for this long, so that a burst is a few messages, and a transaction each at all others. */
-const GATHER_MS = 100;
-/** Longest wait of an upload for pins that others have for its root, while we may not know all pins. */
-const RECALL_TIMEOUT_MS = 500;
-
-/**
- * The outcome for a pin that came in. `foreign`: it may be sound, and this version can't read it.
- * `early`: it is dated too far ahead of our clock, and no member tells us whether our clock is right.
- */
-export type Merged = 'news' | 'known' | 'refused' | 'foreign' | 'early';
+import { Kept, type Known } from './kept.ts';
+import { IncomingPins, type Merged } from './incoming-pins.ts';
+import { PinOutbox } from './pin-outbox.ts';
+import type { PinStore, PinUpdate, PinUpdateDeps, PinUpdateWish } from '../state/pin-store.ts';
+import { stampsOf, type StoredPin, versionsOf } from '../state/pin-tables.ts';
 
 export interface PinsDeps {
   readonly self: PeerId;
   readonly store: PinStore;
+  /** Says who may change which pin. */
+  readonly roster: Pick<Roster, 'view'>;
   readonly signer: Signer;
   readonly wire: Wire;
   readonly compared: Pick<Compared, 'isCurrent' | 'startOver'>;
@@ -74,27 +68,52 @@ interface Change {
   readonly isCurrent: boolean;
 }
 
-type NextPin = (old: Pin | undefined, maker: PinMaker) => Pin;
+/** Facts of a change beside its versions. */
+interface UpdateHow {
+  /** When a file was deleted, if this version says that it was. */
+  readonly deletedSeenMs: (pin: Pin) => number;
+  readonly isForRoom?: boolean;
+}
 
-/** A pin of another peer that was found sound. */
-type SoundPin = Pick<StoredPin, 'pin' | 'signed'>;
+/** The versions that a change of a root adds; none when nothing changes. */
+type NextPins = (known: Known, maker: PinMaker) => readonly Pin[];
+
+interface MakeWish {
+  readonly root: Cid;
+  readonly next: NextPins;
+  /** A version that is known, and not here. */
+  readonly unstored?: Pin | undefined;
+  /** That of the user who asks for it. */
+  readonly token?: TokenKey | undefined;
+}
 
 export class Pins {
   readonly digest: PinDigest = createPinDigest();
-  #unsent: SignedBatch[] = [];
-  #gathering = false;
+  readonly kept: Kept;
+  readonly #outbox: PinOutbox;
+  readonly #incoming: IncomingPins;
   readonly #deps: PinsDeps;
 
   constructor(deps: PinsDeps) {
     const { store, wire, log } = deps;
     this.#deps = deps;
+    this.kept = new Kept(deps);
+    this.#outbox = new PinOutbox(deps);
+    this.#incoming = new IncomingPins({
+      ...deps,
+      kept: this.kept,
+      standing: (versions) => this.standing(versions),
+      update: (changes, how) => this.update(changes, how),
+      count: () => this.count(),
+    });
     const nowMs = Date.now();
-    for (const { pin } of store.after('')) {
-      this.digest.toggle(pin);
-      deps.tokenUse.note(pin, nowMs);
+    for (const stored of store.after('')) {
+      this.#toggle(stored);
+      deps.tokenUse.note(stored.pin.root, eachAuthors(stored), nowMs);
     }
     this.count();
     wire.listen('pins', MadePins, (from, made) => {
+      wire.budget.spend(from, 'pins', pinsIn(made));
       this.merge(made.flatMap(pinsOf), from).catch((err: unknown) => {
         // Anti-entropy brings it when there is room again.
         if (err instanceof StorageFull) log.warn({ err }, 'no room for pins');
@@ -110,8 +129,13 @@ export class Pins {
       return {};
     });
     wire.handle('pins-get', (_, { roots }) => {
-      const found = roots.slice(0, PINS_PER_BATCH_MAX).map((root) => store.get(root)?.signed);
-      return { pins: found.filter((signed) => signed !== undefined) };
+      const pins: SignedPin[] = [];
+      for (const root of roots) {
+        const versions = versionsOf(store.get(root));
+        if (pins.length + versions.length > PINS_PER_BATCH_MAX) return { pins, next: root };
+        pins.push(...versions.map(({ signed }) => signed));
+      }
+      return { pins };
     });
   }
 
@@ -125,30 +149,49 @@ export class Pins {
     ownClock.check();
     // A tombstone that is unknown here would win over an upload made by a clock that is behind.
     if (!compared.isCurrent()) await this.recall(drafts.map(({ root }) => root));
-    return this.#makeAll(
+    const made = await this.#makeAll(
       drafts.map((draft) => ({
         root: draft.root,
-        next: (old, maker) => nextPin(draft, old, maker),
+        next: ({ own }, maker) => [nextPin(draft, own, maker)],
       })),
     );
+    return made.filter((pin) => pin !== undefined);
   }
 
   /**
-   * Replaces the pin of a root atomically. `next` makes the new one from the current one; if it returns the
-   * current one, nothing changes.
+   * Changes the pins of a root atomically: `next` makes versions from what is known of it. Returns what they amount to.
    * @throws StorageFull, ClockWrong, IdentityInUse, and what `next` throws
    */
   async make(
     root: Cid,
-    next: NextPin,
-    { isForRoom = false }: { readonly isForRoom?: boolean } = {},
+    next: NextPins,
+    {
+      isForRoom = false,
+      ...of
+    }: Pick<MakeWish, 'unstored' | 'token'> & { readonly isForRoom?: boolean } = {},
   ): Promise<Pin> {
     const { ownClock, checkName } = this.#deps;
     checkName();
     ownClock.check();
-    const [pin] = await this.#makeAll([{ root, next }], { isForRoom });
+    const [pin] = await this.#makeAll([{ root, next, ...of }], { isForRoom });
     assert(pin !== undefined, 'one pin asked for is one made');
     return pin;
+  }
+
+  /**
+   * Purges a deleted file here alone, when this peer needs its room and may not purge it everywhere.
+   * @throws StorageFull
+   */
+  async purgeHere(root: Cid): Promise<void> {
+    const { store, metrics, changed, onChange, compared } = this.#deps;
+    if (!(await store.purgeHere(root))) return;
+    const stored = store.get(root);
+    assert(stored !== undefined, 'what was purged is known');
+    metrics.pinsPurged.inc({ why: 'room' });
+    this.count();
+    changed.note(root);
+    onChange(stored.pin, stored.pin, { isForRoom: true, isCurrent: compared.isCurrent() });
+    await changed.tell();
   }
 
   /**
@@ -156,37 +199,18 @@ export class Pins {
    * in the log, and does not hold up the others.
    * @throws StorageFull
    */
-  async merge(all: readonly SignedPin[], from: PeerId): Promise<Merged[]> {
-    const judged = all.map((signed) => this.#judge(signed, from));
-    const news = judged.flatMap((each) => (typeof each === 'string' ? [] : [each]));
-    const isStored = await this.#store(news);
-    return judged.map((each) => {
-      if (typeof each === 'string') return each;
-      const outcome = isStored.get(each) === true ? 'news' : 'known';
-      this.#deps.metrics.pinMerges.inc({ outcome: outcome === 'news' ? 'merged' : 'known' });
-      return outcome;
-    });
+  merge(all: readonly SignedPin[], from: PeerId): Promise<Merged[]> {
+    return this.#incoming.merge(all, from);
   }
 
   /** Asks connected members for their pins of these roots, tombstones too; those that don't answer are skipped. */
-  async recall(roots: readonly Cid[]): Promise<void> {
-    const { wire } = this.#deps;
-    const ask = async (peerId: PeerId): Promise<void> => {
-      for (const some of batchesOf(roots, PINS_PER_BATCH_MAX)) {
-        const question = { kind: 'pins-get', roots: some } as const;
-        const { pins } = await wire.request(peerId, question, { timeoutMs: RECALL_TIMEOUT_MS });
-        await this.merge(pins, peerId);
-      }
-    };
-    await Promise.allSettled(wire.engine().connected().map(ask));
+  recall(roots: readonly Cid[]): Promise<void> {
+    return this.#incoming.recall(roots);
   }
 
-  /**
-   * The stored pin, if it counts. One from before dates had a bound may be dated too far ahead; any
-   * other pin then wins over it.
-   */
-  standing(pin: Pin | undefined): Pin | undefined {
-    return pin !== undefined && this.isCredible(pin) ? pin : undefined;
+  /** Takes all that a peer has of these roots; returns what became of it. @param roots At most `PINS_PER_BATCH_MAX`. */
+  take(peerId: PeerId, roots: readonly Cid[]): Promise<Merged[]> {
+    return this.#incoming.take(peerId, roots);
   }
 
   /** Whether a stamp is not dated too far ahead; a clock that may be wrong itself judges nothing. */
@@ -194,19 +218,15 @@ export class Pins {
     return this.#deps.ownClock.verdict() !== 'right' || futureOf(stamp, Date.now()) === undefined;
   }
 
+  /** Counts anew what tokens put under a root. */
+  noteTokens(root: Cid): void {
+    const { store, tokenUse } = this.#deps;
+    tokenUse.note(root, eachAuthors(store.get(root)), Date.now());
+  }
+
   /** Sends at once what gathers to be sent. */
   flush(): void {
-    const { wire, metrics } = this.#deps;
-    const isHeardByAll = wire.engine().reachesAll();
-    for (const made of messagesOf(this.#unsent)) {
-      wire.broadcast('pins', made); // a member that misses it gets it by anti-entropy
-      if (isHeardByAll) continue;
-      for (const peerId of wire.engine().connected())
-        wire.request(peerId, { kind: 'pins-put', made }).catch(() => {
-          metrics.messages.inc({ kind: 'pins-put', outcome: 'failed' });
-        });
-    }
-    this.#unsent = [];
+    this.#outbox.flush();
   }
 
   /** Sets the metrics of pins by kind. */
@@ -220,173 +240,123 @@ export class Pins {
 
   /** Makes pins in one transaction, and sends them to all members in one message. */
   async #makeAll(
-    wishes: readonly { readonly root: Cid; readonly next: NextPin }[],
+    wishes: readonly MakeWish[],
     { isForRoom = false }: { readonly isForRoom?: boolean } = {},
-  ): Promise<Pin[]> {
-    const { self, store, signer, metrics } = this.#deps;
+  ): Promise<(Pin | undefined)[]> {
+    const { self, signer, metrics } = this.#deps;
     const maker = { nowMs: Date.now(), origin: self };
     const batches: SignedBatch[] = [];
-    const updates = await store.updateAll(
-      wishes.map(({ root, next }) => ({
+    const updates = await this.update(
+      wishes.map(({ root, next, unstored, token }) => ({
         root,
-        next: (stored) => {
-          const stands = this.standing(stored);
-          const pin = next(stands, maker);
-          if (pin === stands) return undefined;
-          assert(pin.root === root, 'a pin is made for its own root');
-          assert(
-            stands === undefined || comparePins(pin, stands) > 0,
-            'a pin that is made wins over the current one',
+        next: (versions) => {
+          const standing = this.standing(versions);
+          const all = unstored === undefined ? standing : [...standing, { pin: unstored }];
+          const known = this.kept.known(all, maker.nowMs, token);
+          const made = next(known, maker).map((pin) =>
+            token === undefined || this.kept.notSpokenFor(pin) === undefined
+              ? pin
+              : withRight(pin, token),
           );
-          return { pin };
+          this.#checkMade(root, made, known);
+          if (made.length === 0) return undefined;
+          return this.kept.of([...standing, ...made.map((pin) => ({ pin }))]);
         },
       })),
+      { deletedSeenMs: () => maker.nowMs, isForRoom },
       (made) => {
-        for (const some of batchesOf(made, PINS_PER_BATCH_MAX))
-          batches.push(signer.signPins(some.map(({ pin }) => pin)));
-        const signed = batches.flatMap(pinsOf);
-        return made.map(({ pin }, at) => storedOf(pin, signed[at], Date.now()));
+        for (const some of batchesOf(made, PINS_PER_BATCH_MAX)) batches.push(signer.signPins(some));
+        return batches.flatMap(pinsOf);
       },
     );
-    const isCurrent = this.#deps.compared.isCurrent();
-    const pins = updates.map(({ old, now }) => {
-      assert(now !== undefined, 'a pin that was made is stored');
-      if (now === old) return now.pin;
-      metrics.pinMerges.inc({ outcome: 'made' });
-      this.#noteChange(old?.pin, now.pin, { isForRoom, isCurrent });
-      return now.pin;
-    });
+    metrics.pinMerges.inc(
+      { outcome: 'made' },
+      batches.reduce((sum, { payloads }) => sum + payloads.length, 0),
+    );
     this.count();
-    this.#spread(batches);
+    this.#outbox.add(batches);
     if (updates.some(({ old, now }) => old !== undefined && now !== old))
       await this.#deps.changed.tell();
-    return pins;
+    return updates.map(({ now }) => now?.pin);
   }
 
-  /** A pin of another peer that may be news here; or what else it is. */
-  #judge(signed: SignedPin, from: PeerId): Exclude<Merged, 'news'> | SoundPin {
-    const { store, ownClock, refusals, metrics } = this.#deps;
-    const said = read('pin', signed);
-    if (said.content === undefined) {
-      metrics.pinMerges.inc({ outcome: 'malformed' });
-      refusals.note({ what: 'pin', from, name: said.name, reason: said.reason });
-      return said.isForeign ? 'foreign' : 'refused';
-    }
-    const pin = said.content;
-    const stored = store.get(pin.root)?.pin;
-    if (this.#isKnown(pin, stored) || (stored !== undefined && comparePins(pin, stored) === 0)) {
-      metrics.pinMerges.inc({ outcome: 'known' });
-      return 'known';
-    }
-    const future = futureOf(pin, Date.now());
-    if (future !== undefined) {
-      this.#refuse(pin.root, future, from);
-      return ownClock.verdict() === 'right' ? 'refused' : 'early';
-    }
-    if (!isAuthentic('pin', pin, signed)) {
-      this.#refuse(pin.root, 'signature: is not that of its origin', from);
-      return 'refused';
-    }
-    return { pin, signed };
+  /**
+   * Changes what is stored of roots, and then what is in memory.
+   * @throws StorageFull
+   */
+  async update(
+    changes: readonly PinUpdateWish[],
+    { deletedSeenMs, isForRoom = false }: UpdateHow,
+    seal: PinUpdateDeps['seal'] = () => [],
+  ): Promise<PinUpdate[]> {
+    const nowMs = Date.now();
+    const isCurrent = this.#deps.compared.isCurrent();
+    const updates = await this.#deps.store.updateAll(changes, {
+      seal,
+      form: (versions, old) => this.kept.form(versions, old, { nowMs, deletedSeenMs }),
+    });
+    for (const { old, now } of updates)
+      if (now !== old) this.#noteChange(old, now, { isForRoom, isCurrent });
+    return updates;
   }
 
-  /** Stores pins of another peer, unless current ones win over them; returns for which it did. */
-  async #store(news: readonly SoundPin[]): Promise<Map<SoundPin, boolean>> {
-    const { store, compared, changed } = this.#deps;
-    const isStored = new Map<SoundPin, boolean>();
-    if (news.length === 0) return isStored;
-    const isCurrent = compared.isCurrent();
-    const changes = news.map((each) => ({
-      root: each.pin.root,
-      next: (now: Pin | undefined) => {
-        const isNews = !this.#isKnown(each.pin, now);
-        isStored.set(each, isNews);
-        return isNews
-          ? storedOf(each.pin, each.signed, seenAtMs(each.pin, { isCurrent }))
-          : undefined;
-      },
-    }));
-    const updates = await store
-      .updateAll(changes, (made) => made)
-      .catch((error: unknown) => {
-        compared.startOver(); // pins that another peer has are missing here
-        throw error;
-      });
-    for (const [at, { old }] of updates.entries()) {
-      const each = news[at];
-      if (each !== undefined && isStored.get(each) === true)
-        this.#noteChange(old?.pin, each.pin, { isForRoom: false, isCurrent });
-    }
-    this.count();
-    void changed.tell(); // it throws nothing
-    return isStored;
+  /**
+   * The versions that count. One from before dates had a bound may be dated too far ahead; any other then wins over it.
+   */
+  standing<V extends HasPin>(versions: readonly V[]): readonly V[] {
+    return versions.every(({ pin }) => this.isCredible(pin))
+      ? versions
+      : versions.filter(({ pin }) => this.isCredible(pin));
   }
 
-  #isKnown(pin: Pin, stored: Pin | undefined): boolean {
-    const known = this.standing(stored);
-    return known !== undefined && comparePins(pin, known) <= 0;
+  #checkMade(root: Cid, made: readonly Pin[], { entries }: Known): void {
+    for (const pin of made) {
+      assert(pin.root === root, 'a pin is made for its own root');
+      const { author = pin.origin } = pin;
+      assert(this.kept.notSpokenFor(pin) === undefined, 'a pin is made by who may');
+      assert(
+        entries.every(
+          (entry) =>
+            (!this.kept.isOpen && entry.author !== author) || comparePins(pin, entry.pin) > 0,
+        ),
+        'a pin that is made wins over the current one',
+      );
+    }
+  }
+
+  #toggle(stored: StoredPin): void {
+    for (const stamp of stampsOf(stored)) this.digest.toggle(stamp);
   }
 
   /** Only after a pin is on disk: memory is never ahead of it. */
-  #noteChange(old: Pin | undefined, pin: Pin, how: Change): void {
-    const { metrics, changed, tokenUse, onChange } = this.#deps;
-    assert(old === undefined || old.root === pin.root, 'a pin follows one of its own root');
-    if (old !== undefined) this.digest.toggle(old);
-    if (old !== undefined) changed.note(pin.root);
-    this.digest.toggle(pin);
-    tokenUse.note(pin, Date.now());
-    if (old !== undefined && isDeletedForNow(old) && pin.deleted && !isDeletedForNow(pin))
+  #noteChange(old: StoredPin | undefined, now: StoredPin | undefined, how: Change): void {
+    const { metrics, changed, onChange } = this.#deps;
+    assert(
+      old === undefined || now === undefined || old.pin.root === now.pin.root,
+      'a pin follows one of its own root',
+    );
+    if (old !== undefined) this.#toggle(old);
+    if (now !== undefined) this.#toggle(now);
+    const root = (now ?? old)?.pin.root;
+    if (root !== undefined) this.noteTokens(root);
+    const was = old?.pin;
+    const is = now?.pin ?? (was && goneOf(was));
+    if (is === undefined) return;
+    // A version of one author need not change what all amount to.
+    if (was !== undefined && comparePins(is, was) === 0) return;
+    if (was !== undefined) changed.note(is.root);
+    if (was !== undefined && isDeletedForNow(was) && is.deleted && !isDeletedForNow(is))
       metrics.pinsPurged.inc({ why: how.isForRoom ? 'room' : 'asked' });
-    onChange(pin, old, how);
-  }
-
-  /** Sends them: the first of a burst at once, the others of it some at a time. */
-  #spread(batches: readonly SignedBatch[]): void {
-    this.#unsent.push(...batches);
-    if (this.#gathering) return;
-    this.flush();
-    this.#gathering = true;
-    setTimeout(() => {
-      this.#gathering = false;
-      if (this.#unsent.length > 0) this.#spread([]);
-    }, GATHER_MS).unref();
-  }
-
-  #refuse(name: string | undefined, reason: string, from: PeerId): void {
-    this.#deps.metrics.pinMerges.inc({ outcome: 'refused' });
-    this.#deps.refusals.note({ what: 'pin', from, name, reason });
+    onChange(is, was, how);
   }
 }
 
-/**
- * When a file was deleted, as far as is known here. The date is by another peer's clock: a file was
- * deleted before we heard of it, and just now if we knew all other pins when we did.
- */
-function seenAtMs({ deletedAtMs }: Pin, { isCurrent }: Pick<Change, 'isCurrent'>): number {
-  const nowMs = Date.now();
-  return isCurrent ? nowMs : Math.min(deletedAtMs ?? Infinity, nowMs);
-}
+/** The pin of each author. */
+const eachAuthors = (stored: StoredPin | undefined): readonly Pin[] =>
+  versionsOf(stored).map(({ pin }) => pin);
 
-/** A pin as it is stored; the time of deletion matters only while the file can be brought back. */
-function storedOf(pin: Pin, signed: SignedPin | undefined, deletedSeenMs: number): StoredPin {
-  assert(signed !== undefined, 'each pin that is made is signed');
-  return isDeletedForNow(pin) ? { pin, signed, deletedSeenMs } : { pin, signed };
-}
-
-/** Batches by message: as many as one takes, and no more pins than it has room for. */
-function* messagesOf(batches: readonly SignedBatch[]): Generator<SignedBatch[]> {
-  let message: SignedBatch[] = [];
-  let pins = 0;
-  for (const batch of batches) {
-    const isFull =
-      message.length === BATCHES_PER_MESSAGE_MAX ||
-      pins + batch.payloads.length > PINS_PER_BATCH_MAX;
-    if (isFull && message.length > 0) {
-      yield message;
-      [message, pins] = [[], 0];
-    }
-    message.push(batch);
-    pins += batch.payloads.length;
-  }
-  if (message.length > 0) yield message;
+/** Stands for the pin of a file whose pins are void: nothing keeps it. */
+function goneOf(pin: Pin): Pin {
+  const { deletedAtMs: _, ...rest } = pin;
+  return { ...rest, deleted: true };
 }

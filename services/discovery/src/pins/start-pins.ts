@@ -2,7 +2,7 @@
 import type { Loops, PeerClient } from '@shoal/chassis';
 import type { Events } from '@shoal/chassis/events';
 import type { Producer } from '@shoal/chassis/queue';
-import type { Pin } from '@shoal/protocol';
+import type { PeerId, Pin } from '@shoal/protocol';
 import type { Join } from '../members/join.ts';
 import type { Membership } from '../members/membership.ts';
 import type { AskAll } from '../network/ask.ts';
@@ -14,6 +14,7 @@ import type { WallTimeOf } from '../wall-time.ts';
 import { createPinAges } from './pin-ages.ts';
 import { PinEditor } from './pin-editor.ts';
 import type { PinReader } from './pin-reader.ts';
+import { Reread } from './reread.ts';
 import { startPinSync } from './pin-sync.ts';
 import { Pins, type PinsDeps } from './pins.ts';
 import { startSettleRequests } from './settle-requests.ts';
@@ -61,7 +62,9 @@ export function startPins(deps: StartPinsDeps, stack: AsyncDisposableStack) {
       events.publish(changeOf(pin, old, isForRoom));
     },
   });
-  const editor = new PinEditor({ ...common, pins });
+  const reread = new Reread({ ...common, pins });
+  const nameOf = (peerId: PeerId) => deps.roster.view.members.get(peerId)?.name;
+  const editor = new PinEditor({ ...common, pins, nameOf });
   stack.use(startPinSync({ ...common, pins }, loops));
   stack.use(
     startExpiry({
@@ -69,11 +72,11 @@ export function startPins(deps: StartPinsDeps, stack: AsyncDisposableStack) {
       store,
       onTurn: (root) => {
         pins.count();
-        const pin = store.get(root)?.pin;
-        if (pin !== undefined) tokenUse.note(pin, Date.now());
+        pins.noteTokens(root);
         settleRequests.add(root);
       },
       onPurge: (pin) => events.publish(purgeOf(pin, false)),
+      reread: (turn) => reread.run(turn),
     }),
   );
   return { ages, compared, pins, editor, tokenUse };

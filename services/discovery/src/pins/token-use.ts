@@ -9,20 +9,18 @@ type Counted = Pick<Pin, 'sizeBytes'> & { readonly token: string };
 
 export class TokenUse {
   /** Only files that a token put: no others are kept here. */
-  readonly #counted = new Map<Cid, Counted>();
+  readonly #counted = new Map<Cid, readonly Counted[]>();
   readonly #sums = new Map<string, number>();
 
-  /** A pin as it is now. */
-  note(pin: Pin, nowMs: number): void {
-    const { root, token, sizeBytes } = pin;
-    const before = this.#counted.get(root);
-    if (before !== undefined) {
-      this.#counted.delete(root);
-      this.#add(before.token, -before.sizeBytes);
-    }
-    if (token === undefined || !isLive(pin, nowMs)) return;
-    this.#counted.set(root, { token, sizeBytes });
-    this.#add(token, sizeBytes);
+  /** The pins of a file as they are now, one of each author. */
+  note(root: Cid, pins: readonly Pin[], nowMs: number): void {
+    for (const { token, sizeBytes } of this.#counted.get(root) ?? []) this.#add(token, -sizeBytes);
+    const counted = pins.flatMap(({ token, sizeBytes, ...pin }) =>
+      token === undefined || !isLive({ ...pin, sizeBytes }, nowMs) ? [] : [{ token, sizeBytes }],
+    );
+    for (const { token, sizeBytes } of counted) this.#add(token, sizeBytes);
+    if (counted.length === 0) this.#counted.delete(root);
+    else this.#counted.set(root, counted);
   }
 
   of(token: string): number {

@@ -15,13 +15,24 @@ import assert from 'node:assert';
 import type { Cid, Pin, Sha256 } from '@shoal/protocol';
 import { isDeletedForNow, type PinStamp } from '@shoal/swarm';
 import type { Database } from 'lmdb';
-import { PinTables, rootOf, type StoredPin, type TimeKey } from './pin-tables.ts';
+import type { SignedPin } from '../network/signed.ts';
+import {
+  PinTables,
+  type PinVersion,
+  rootOf,
+  type StoredPin,
+  type TimeKey,
+  versionsOf,
+} from './pin-tables.ts';
 import { type RebuildDeps, rebuildPins } from './rebuild-pins.ts';
 import type { StateRoom } from './room.ts';
 import type { Transact } from './transact.ts';
 
 /** Files looked at for one sha-256: the same bytes in several DAGs. */
 const ROOTS_PER_SHA256_MAX = 100;
+
+/** The key of the rules that all pins were read by. */
+const READ_BY_KEY = 'pins-read-by';
 
 /** A deleted file that can be brought back. */
 export interface Recoverable {
@@ -42,16 +53,29 @@ export interface RootsPage {
   readonly next: string | undefined;
 }
 
-/** The pin of a root before and after a change. */
+/** The pins of a root before and after a change. */
 export interface PinUpdate {
   readonly old: StoredPin | undefined;
   readonly now: StoredPin | undefined;
 }
 
-/** A change of the pin of a root: makes the new one from the current one, or undefined to leave that. */
-export interface PinUpdateWish<T extends Pick<StoredPin, 'pin'>> {
+/** A version that is not signed yet. */
+export type MadeVersion = Pick<PinVersion, 'pin'> & Partial<PinVersion>;
+
+/** A change of what is kept of a root: from the versions that there are to those that there shall be; undefined to leave them. */
+export interface PinUpdateWish {
   readonly root: Cid;
-  readonly next: (old: Pin | undefined) => T | undefined;
+  readonly next: (versions: readonly MadeVersion[]) => readonly MadeVersion[] | undefined;
+}
+
+export interface PinUpdateDeps {
+  /** Signs what the changes made, all at once. */
+  readonly seal: (made: readonly Pin[]) => readonly SignedPin[];
+  /** The stored form of these versions; undefined when none is left. */
+  readonly form: (
+    versions: readonly PinVersion[],
+    old: StoredPin | undefined,
+  ) => StoredPin | undefined;
 }
 
 export interface PinStoreDeps extends RebuildDeps {
@@ -69,9 +93,9 @@ export function openPinStore(deps: PinStoreDeps): PinStore {
 
 export class PinStore {
   readonly #tables: PinTables;
-  readonly #deps: Pick<PinStoreDeps, 'transact' | 'room' | 'nowMs'>;
+  readonly #deps: Pick<PinStoreDeps, 'transact' | 'room' | 'nowMs' | 'meta'>;
 
-  constructor(tables: PinTables, deps: Pick<PinStoreDeps, 'transact' | 'room' | 'nowMs'>) {
+  constructor(tables: PinTables, deps: Pick<PinStoreDeps, 'transact' | 'room' | 'nowMs' | 'meta'>) {
     this.#tables = tables;
     this.#deps = deps;
   }
@@ -95,7 +119,7 @@ export class PinStore {
     const start: TimeKey = [bucket, after];
     const end: TimeKey = [bucket, '~'];
     for (const { value } of this.#tables.stamps.getRange({ start, end }))
-      if (value.root !== after) yield value;
+      for (const stamp of 'root' in value ? [value] : value) if (stamp.root !== after) yield stamp;
   }
 
   /** Pins, tombstones too, in the order of their roots, after this root. */
@@ -135,60 +159,94 @@ export class PinStore {
   }
 
   /**
-   * Reads and writes one pin with nothing in between; resolves when it is on disk. `next` returns the
-   * pin to store, or undefined to leave what is there. A tombstone has room when others have none.
+   * Replaces what is stored of a root, with nothing in between; resolves when it is on disk. `next` returns what to
+   * store, or undefined to leave what is there. A tombstone has room when others have none.
    * @throws StorageFull, and what `next` throws
    */
-  async update(root: Cid, next: PinUpdateWish<StoredPin>['next']): Promise<PinUpdate> {
-    const [update] = await this.updateAll([{ root, next }], (made) => made);
-    assert(update !== undefined, 'a change has one outcome');
-    return update;
-  }
-
-  /**
-   * The same of several, in their order and in one transaction: all of them or none. `seal` makes what is stored of
-   * what the changes made.
-   */
-  updateAll<T extends Pick<StoredPin, 'pin'>>(
-    changes: readonly PinUpdateWish<T>[],
-    seal: (made: readonly T[]) => readonly StoredPin[],
-  ): Promise<PinUpdate[]> {
-    const { transact, nowMs } = this.#deps;
-    return transact(() => {
-      // All are decided before the first write, as what was written before an error stays.
-      const current = new Map(changes.map(({ root }) => [root, this.get(root)]));
-      const latest = new Map([...current].map(([root, stored]) => [root, stored?.pin]));
-      const decided = changes.map(({ root, next }) => {
-        const made = this.#decide(root, latest.get(root), next);
-        if (made !== undefined) latest.set(root, made.pin);
-        return made;
-      });
-      const sealed = seal(decided.filter((made) => made !== undefined))[Symbol.iterator]();
-      return changes
-        .map(({ root }, at) => ({
-          root,
-          now: decided[at] === undefined ? undefined : checkStored(sealed.next().value, root),
-        }))
-        .map(({ root, now }) => {
-          const old = current.get(root);
-          if (now === undefined) return { old, now: old };
-          if (old !== undefined) this.#tables.takeOut(old);
-          this.#tables.put(now, nowMs());
-          current.set(root, now);
-          return { old, now };
-        });
+  async update(
+    root: Cid,
+    next: (old: StoredPin | undefined) => StoredPin | undefined,
+  ): Promise<PinUpdate> {
+    return this.#deps.transact(() => {
+      const old = this.get(root);
+      const now = next(old);
+      if (now === undefined) return { old, now: old };
+      if (!now.pin.deleted) this.#deps.room.check();
+      return this.#replace(root, old, now);
     });
   }
 
-  #decide<T extends Pick<StoredPin, 'pin'>>(
-    root: Cid,
-    old: Pin | undefined,
-    next: PinUpdateWish<T>['next'],
-  ): T | undefined {
-    assert(old === undefined || old.root === root, 'a pin is stored under its own root');
-    const made = next(old);
-    if (made !== undefined && !made.pin.deleted) this.#deps.room.check();
-    return made;
+  /**
+   * Changes what is kept of several roots, in their order and in one transaction: all of them or none.
+   * @throws StorageFull, and what `next` throws
+   */
+  updateAll(
+    changes: readonly PinUpdateWish[],
+    { seal, form }: PinUpdateDeps,
+  ): Promise<PinUpdate[]> {
+    return this.#deps.transact(() => {
+      // All are decided before the first write, as what was written before an error stays.
+      const current = new Map(changes.map(({ root }) => [root, this.get(root)]));
+      const latest = new Map<Cid, readonly MadeVersion[]>(
+        [...current].map(([root, stored]) => [root, versionsOf(stored)]),
+      );
+      const decided = changes.map(({ root, next }) => {
+        const before = latest.get(root) ?? [];
+        const made = next(before);
+        if (made === undefined) return undefined;
+        const isGrowth = made.some((each) => !each.pin.deleted && !before.includes(each));
+        if (isGrowth) this.#deps.room.check();
+        latest.set(root, made);
+        return made;
+      });
+      const signedOf = sealAll(decided, seal);
+      return changes.map(({ root }, at) => {
+        const old = current.get(root);
+        const versions = decided[at];
+        if (versions === undefined) return { old, now: old };
+        const now = form(
+          versions.map(({ pin, signed = signedOf.get(pin) }) => {
+            assert(signed !== undefined, 'a version that was made is signed');
+            return { pin, signed };
+          }),
+          old,
+        );
+        current.set(root, now);
+        return this.#replace(root, old, now);
+      });
+    });
+  }
+
+  /** Purges a deleted file here, whatever the other members do; returns whether it was to be had. */
+  async purgeHere(root: Cid): Promise<boolean> {
+    const { old, now } = await this.update(root, (stored) => {
+      if (stored === undefined || this.recoverable(root) === undefined) return undefined;
+      const { deletedSeenMs: _, ...purged } = stored;
+      return purged;
+    });
+    return old !== now;
+  }
+
+  /** The rules by which all pins were read last; undefined when they were those of a swarm without a roster. */
+  readBy(): string | undefined {
+    const text = this.#deps.meta.get(READ_BY_KEY);
+    return typeof text === 'string' ? text : undefined;
+  }
+
+  /** @throws StorageFull */
+  async setReadBy(rules: string): Promise<void> {
+    await this.#deps.transact(() => void this.#deps.meta.put(READ_BY_KEY, rules));
+  }
+
+  #replace(root: Cid, old: StoredPin | undefined, now: StoredPin | undefined): PinUpdate {
+    if (now === undefined) {
+      if (old !== undefined) this.#tables.forget(old);
+      return { old, now };
+    }
+    checkStored(now, root);
+    if (old !== undefined) this.#tables.takeOut(old);
+    this.#tables.put(now, this.#deps.nowMs());
+    return { old, now };
   }
 
   /**
@@ -235,13 +293,33 @@ export class PinStore {
   }
 }
 
-function checkStored(stored: StoredPin | undefined, root: Cid): StoredPin {
-  assert(stored?.pin.root === root, 'a pin is replaced by one of its own root');
+/** The signatures of versions that have none yet, by their pins. */
+function sealAll(
+  decided: readonly (readonly MadeVersion[] | undefined)[],
+  seal: PinUpdateDeps['seal'],
+): Map<Pin, SignedPin> {
+  const made = new Set<Pin>();
+  for (const versions of decided)
+    for (const { pin, signed } of versions ?? []) if (signed === undefined) made.add(pin);
+  const pins = [...made];
+  const sealed = pins.length === 0 ? [] : seal(pins);
+  return new Map(
+    pins.flatMap((pin, at) => {
+      const signed = sealed[at];
+      return signed === undefined ? [] : [[pin, signed]];
+    }),
+  );
+}
+
+function checkStored(stored: StoredPin, root: Cid): void {
+  assert(
+    versionsOf(stored).every(({ pin }) => pin.root === root),
+    'a pin is replaced by one of its own root',
+  );
   assert(
     stored.deletedSeenMs === undefined || isDeletedForNow(stored.pin),
     'only a file that can be brought back has a time at which it was deleted',
   );
-  return stored;
 }
 
 type KeyRange = { readonly start?: TimeKey; readonly end?: TimeKey; readonly limit: number };

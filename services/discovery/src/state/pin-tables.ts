@@ -3,16 +3,40 @@
  * pin is live, ended, recoverable or deleted, and its state decides which orders it is in.
  */
 import { Cid, type Pin } from '@shoal/protocol';
-import { isDeletedForNow, isLive, pinBucket, type PinStamp, stampOf } from '@shoal/swarm';
+import {
+  isDeletedForNow,
+  isLive,
+  pinBucket,
+  type PinStamp,
+  stampAmong,
+  stampOf,
+} from '@shoal/swarm';
 import type { Database, RootDatabase } from 'lmdb';
 import type { SignedPin } from '../network/signed.ts';
 
-export interface StoredPin {
+/** A version of a pin, and the text of it that was signed. */
+export interface PinVersion {
   readonly pin: Pin;
   readonly signed: SignedPin;
+}
+
+/** The pins of a root, as they are stored. */
+export interface StoredPin extends PinVersion {
   /** Only while its file is deleted and can be brought back: when it was deleted, as far as was seen here. */
   readonly deletedSeenMs?: number;
+  /**
+   * All versions of the root, where `pin` is what they amount to (`swarm/pin-entries.ts`), and `signed` that of which
+   * most is. Absent: there is no version but this.
+   */
+  readonly versions?: readonly PinVersion[];
 }
+
+/** @param stored Undefined when nothing is. */
+export const versionsOf = (stored: StoredPin | undefined): readonly PinVersion[] =>
+  stored === undefined ? [] : (stored.versions ?? [stored]);
+
+export const stampsOf = ({ pin, versions }: StoredPin): readonly PinStamp[] =>
+  versions === undefined ? [stampOf(pin)] : versions.map((version) => stampAmong(version.pin));
 
 /** A time and a root: ordered by time. */
 export type TimeKey = [number, string];
@@ -24,7 +48,7 @@ type PinState = 'live' | 'ended' | 'recoverable' | 'deleted';
 export class PinTables {
   readonly pins: Database<StoredPin, string>;
   /** By bucket and root. */
-  readonly stamps: Database<PinStamp, TimeKey>;
+  readonly stamps: Database<PinStamp | readonly PinStamp[], TimeKey>;
   readonly bySha256: Database<true, [string, string]>;
   /** Live pins, by their date. */
   readonly byTime: Database<true, TimeKey>;
@@ -57,13 +81,16 @@ export class PinTables {
 
   /** Puts a pin into the orders of the state that it is in at this time. */
   put(stored: StoredPin, atMs: number): void {
-    const { pin, signed } = stored;
+    const { pin, deletedSeenMs: _, ...others } = stored;
     const { root, sha256, createdAtMs, expiresAtMs } = pin;
     const state = this.#stateOf(stored, atMs);
     const purgeAtMs = this.purgeAtOf(stored);
     // A file that is purged, or due for it, stays purged, even if clock or setting change.
-    void this.pins.put(root, state === 'recoverable' ? stored : { pin, signed });
-    void this.stamps.put([pinBucket(root), root], stampOf(pin));
+    void this.pins.put(root, state === 'recoverable' ? stored : { pin, ...others });
+    const stamps = stampsOf(stored);
+    const [only] = stamps;
+    const isOne = stored.versions === undefined && only !== undefined;
+    void this.stamps.put([pinBucket(root), root], isOne ? only : stamps);
     if (sha256 !== undefined) void this.bySha256.put([sha256, root], true);
     if (state === 'live') void this.byTime.put([createdAtMs, root], true);
     if (state === 'live' && expiresAtMs !== undefined)
@@ -84,6 +111,14 @@ export class PinTables {
     if (expiresAtMs === undefined) return;
     void this.ending.remove([expiresAtMs, root]);
     void this.ended.remove([expiresAtMs, root]);
+  }
+
+  /** Forgets a root. */
+  forget(stored: StoredPin): void {
+    const { root } = stored.pin;
+    this.takeOut(stored);
+    void this.pins.remove(root);
+    void this.stamps.remove([pinBucket(root), root]);
   }
 
   /** Empties all orders; the pins stay. */

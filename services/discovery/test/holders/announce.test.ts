@@ -1,7 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { createLog } from '@shoal/chassis';
 import { type Cid, type HaveMap, type PeerId, WANT_ROOTS_MAX } from '@shoal/protocol';
 import { createAnnounce } from '../../src/holders/announce.ts';
 import { createHolders } from '../../src/holders/holders.ts';
+import { createMetrics } from '../../src/metrics.ts';
+import { Budget } from '../../src/network/budget.ts';
 import type { Holdings } from '../../src/network/messages.ts';
 import { haveMap } from '../integration/peer.ts';
 
@@ -18,6 +21,11 @@ function announcements() {
     wire: {
       broadcast: (_, message) => void sent.push(message as Holdings),
       listen: () => {},
+      budget: new Budget({
+        clock: () => 0,
+        metrics: createMetrics(),
+        log: createLog('discovery', 'silent'),
+      }),
     },
     holders,
     readHaveMap: async (root) => ({ haveMap: held.get(root), readAtMs: 0 }),

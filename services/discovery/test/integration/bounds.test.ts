@@ -15,6 +15,7 @@ import {
   createServer,
   identityOf,
   mountRaw,
+  Roster,
 } from '@shoal/chassis';
 import { readJob } from '@shoal/chassis/queue';
 import {
@@ -177,6 +178,7 @@ function pinOf({ peerId }: Liar, part: { [name: string]: Json } = {}): { [name: 
     clock: Date.now(),
     origin: peerId,
     author: peerId,
+    right: { grants: [{ payload: 'p', signature: 's' }], signature: 's' },
     ...part,
   };
 }
@@ -228,7 +230,9 @@ async function openStand() {
     hangUp: async () => {},
     stop: async () => {},
   };
-  const wire = createWire({ metrics, refusals, log });
+  // All that follows comes from one member: by this clock it has time enough between any two messages.
+  let nowMs = 0;
+  const wire = createWire({ metrics, refusals, log, clock: () => (nowMs += 3_600_000) });
   const state = stack.use(openState(folder.path, { undeleteMs: 7 * DAY_MS }));
   let isCurrent = true;
   const signer = createSigner(me.privateKeyRaw);
@@ -281,6 +285,7 @@ async function openStand() {
   const pins = new Pins({
     self: me.peerId,
     store: state.pins,
+    roster: new Roster(),
     signer,
     wire,
     compared: { isCurrent: () => isCurrent, startOver: () => compared.startOver() },
@@ -308,6 +313,7 @@ async function openStand() {
     ask,
     wire,
     checkName: () => {},
+    nameOf: () => undefined,
     undeleteMs: 7 * DAY_MS,
     log,
   });

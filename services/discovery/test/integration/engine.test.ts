@@ -28,6 +28,7 @@ it('takes a connection that takes no more streams for none, though its socket st
       connected: () => void events.push('connected'),
       disconnected: () => void events.push('disconnected'),
       discovered: () => undefined,
+      waitMs: () => 0,
       broadcast: () => true,
       request: (_, bytes) => Promise.resolve(bytes),
     },

@@ -52,6 +52,7 @@ async function open(key: SwarmKeys = swarmKey): Promise<Member> {
       connected: () => {},
       disconnected: () => {},
       discovered: () => {},
+      waitMs: () => 0,
       broadcast: (topic) => asked.push(topic) > 0,
       request: async (_, bytes) => {
         asked.push('request');

@@ -1,13 +1,14 @@
 /** Real discovery processes, and a member that has the swarm's key and signs what no honest one would. */
 import { generateKeyPairSync, randomUUID, sign } from 'node:crypto';
-import { renameSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { createLog, identityOf, readSwarmKey } from '@shoal/chassis';
-import { ClockWrong, discoveryRoutes, type PeerId } from '@shoal/protocol';
+import { ClockWrong, discoveryRoutes, type PeerId, WANT_ROOTS_MAX } from '@shoal/protocol';
 import { eventually } from '@shoal/testkit';
 import { createMetrics } from '../../src/metrics.ts';
-import type { Engine } from '../../src/network/engine.ts';
+import { RATES, type Spending } from '../../src/network/budget.ts';
+import type { Engine, Topic } from '../../src/network/engine.ts';
 import { startLibp2p } from '../../src/network/libp2p-engine.ts';
 import { draft, haveMap, type TestPeer } from './peer.ts';
 import { openPeers, type Peers, seedOf, seeEachOther } from './peers.ts';
@@ -44,6 +45,7 @@ async function startLiar(target: TestPeer): Promise<Liar> {
       connected: () => {},
       disconnected: () => {},
       discovered: () => {},
+      waitMs: () => 0,
       broadcast: () => true,
       request: async () => Buffer.from('{}'),
     },
@@ -178,6 +180,154 @@ describe('a member that lies', () => {
     });
     expect([a, b].map(({ process }) => process.exitCode)).toEqual([null, null]);
   });
+});
+
+/** What a member that floods says: requests, or broadcasts on a topic, without end. */
+interface Flood {
+  /** What it is put aside for. */
+  readonly kind: Spending;
+  /** How much of that one is. */
+  readonly price: number;
+  readonly topic?: Topic;
+  readonly next: (turn: number) => unknown;
+}
+
+describe('a member that floods', () => {
+  /** Requests under way at once. */
+  const IN_FLIGHT = 32;
+  const RSS_GROWTH_MAX_BYTES = 256 * 1024 * 1024;
+
+  const putAside = async (peer: TestPeer, kind: string): Promise<number> => {
+    const text = await (await fetch(`${peer.origin}/metrics`)).text();
+    const line = new RegExp(`^shoal_discovery_put_aside_total\\{kind="${kind}".*\\} (\\d+)$`, 'm');
+    return Number(line.exec(text)?.[1] ?? 0);
+  };
+  const rssBytes = ({ process }: TestPeer): number => {
+    const line = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${process.pid}/status`, 'utf8'));
+    return Number(line?.[1]) * 1024;
+  };
+  /** Says it until stopped, as fast as it is taken; answers how often it was taken, as far as that can be told. */
+  const flood = async (
+    { engine }: Liar,
+    to: TestPeer,
+    { topic, next }: Flood,
+    stop: AbortSignal,
+  ) => {
+    let turn = 0;
+    let taken = 0;
+    const say = async (): Promise<void> => {
+      while (!stop.aborted) {
+        const bytes = Buffer.from(JSON.stringify(next((turn += 1))));
+        if (topic === undefined) {
+          await engine.request(to.peerId, bytes, { signal: stop });
+          taken += 1;
+        }
+        // What is not read piles up here, and so we wait for the other side now and then.
+        else if (turn % 100 !== 0) await engine.broadcast(topic, bytes);
+        else await engine.request(to.peerId, Buffer.from('{"kind":"ping"}'), { signal: stop });
+      }
+    };
+    await Promise.allSettled(Array.from({ length: topic === undefined ? IN_FLIGHT : 1 }, say));
+    return taken;
+  };
+
+  it('of each kind is read slowly, while the pins and wants of others go through', async () => {
+    const a = await peers.start('a');
+    const b = await peers.start('b', { seeds: seedOf(a) });
+    await seeEachOther([a, b]);
+    const nonce = 'n'.repeat(20);
+    const origin = 'http://127.0.0.1:1';
+    const roots = Array.from({ length: WANT_ROOTS_MAX }, (_, at) => draft(`root ${at}`).root);
+    const victim = (await a.members()).find(({ peerId }) => peerId === b.peerId);
+    const suspicion = { peerId: b.peerId, incarnation: victim?.incarnation, seq: victim?.seq };
+    const record = (liar: Liar, seq: number) =>
+      liar.sign('member', {
+        v: 1,
+        peerId: liar.peerId,
+        incarnation: 1,
+        seq,
+        libp2p: ['/ip4/127.0.0.1/tcp/1'],
+        http: Object.fromEntries(
+          ['gateway', 'chunker', 'storage', 'transfer', 'discovery'].map((each) => [each, origin]),
+        ),
+        domain: { host: 'l', disk: 'l' },
+        version: '0',
+        capacityBytes: 1,
+        usedBytes: 0,
+        freeBytes: 0,
+        blocks: 0,
+        leaving: false,
+      });
+    const pinsOf = (liar: Liar) =>
+      Array.from({ length: 256 }, (_, at) =>
+        liar.sign('pin', {
+          ...draft(`flood ${at}`),
+          v: 1,
+          createdAtMs: 1,
+          epoch: 1,
+          deleted: false,
+          clock: 1,
+          origin: liar.peerId,
+        }),
+      );
+    const floodsOf = (liar: Liar): Flood[] => {
+      const pins = pinsOf(liar);
+      const news = { records: [], suspicions: Array.from({ length: 8 }, () => suspicion) };
+      const versions = (turn: number) =>
+        Array.from({ length: 8 }, (_, at) => ({ signed: record(liar, turn * 8 + at), ageMs: 0 }));
+      return [
+        { kind: 'suspicions', price: 8, next: () => ({ kind: 'ping', news }) },
+        { kind: 'proofs', price: 1, next: () => ({ kind: 'ping', nonce }) },
+        { kind: 'probes', price: 1, next: () => ({ kind: 'probe', peerId: b.peerId, nonce }) },
+        { kind: 'exchanges', price: 1, next: () => ({ kind: 'exchange', records: [] }) },
+        { kind: 'exchanges', price: 1, next: () => ({ kind: 'members-digest', digest: '' }) },
+        {
+          kind: 'versions',
+          price: 1, // of eight at once, of which some come too late
+          next: (turn) => ({ kind: 'ping', news: { records: versions(turn), suspicions: [] } }),
+        },
+        { kind: 'versions', price: 1, topic: 'members', next: (turn) => record(liar, turn) },
+        { kind: 'pages', price: 1, next: () => ({ kind: 'pin-stamps', bucket: 1, after: '' }) },
+        { kind: 'pages', price: 1, next: () => ({ kind: 'pin-digest', total: '' }) },
+        { kind: 'pins', price: 256, next: () => ({ kind: 'pins-give', pins }) },
+        { kind: 'roots', price: WANT_ROOTS_MAX, next: () => ({ kind: 'pins-get', roots }) },
+        {
+          kind: 'roots',
+          price: WANT_ROOTS_MAX,
+          topic: 'asks',
+          next: () => ({ v: 1, rid: randomUUID(), question: { kind: 'have', roots } }),
+        },
+      ];
+    };
+    const before = rssBytes(a);
+    for (let index = 0; ; index += 1) {
+      // One that is put aside waits for itself alone: each flood is of another member.
+      await using liar = await startLiar(a);
+      const each = floodsOf(liar)[index];
+      if (each === undefined) break;
+      const { kind } = each;
+      const name = `${index} ${kind}`;
+      const counted = await putAside(a, kind);
+      const stop = new AbortController();
+      const startedAtMs = performance.now();
+      const flooding = flood(liar, a, each, stop.signal);
+      await eventually(`${name} is put aside`, async () => (await putAside(a, kind)) > counted);
+      const pin = await b.put(draft(`beside ${name}`));
+      await eventually(`the pin beside ${name}`, () => a.find(pin.root, false));
+      a.held.set(pin.root, haveMap(pin.root, 3, [0, 1, 2]));
+      const body = { roots: [pin.root], enough: 1, timeoutMs: 5000 };
+      const { answers } = await b.client.call(b.target, discoveryRoutes.want, { body }, { signal });
+      expect(answers.map(({ peerId }) => peerId)).toEqual([a.peerId]);
+      expect(await a.stateOf(b.peerId)).toBe('alive');
+      expect(await b.stateOf(a.peerId)).toBe('alive');
+      stop.abort(new Error('enough'));
+      const spent = (await flooding) * each.price;
+      const [rate, burstS] = RATES[kind];
+      const passedS = (performance.now() - startedAtMs) / 1000;
+      expect(spent).toBeLessThanOrEqual(rate * (burstS + passedS) + IN_FLIGHT * each.price);
+    }
+    expect(rssBytes(a) - before).toBeLessThan(RSS_GROWTH_MAX_BYTES);
+  }, 240_000);
 });
 
 describe("a peer's clock", () => {

@@ -46,6 +46,7 @@ async function open(): Promise<Node> {
       connected: () => {},
       disconnected: () => {},
       discovered: () => {},
+      waitMs: () => 0,
       broadcast: (topic, from, bytes) => {
         node.news.push({ topic, from, text: Buffer.from(bytes).toString() });
         return true;

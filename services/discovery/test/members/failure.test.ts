@@ -9,8 +9,11 @@ const HEARTBEAT_TURNS = HEARTBEAT_MS / PING_MS;
 let network: Network;
 beforeEach(() => {
   network = new Network();
+  // Wall clocks go as fast as the others.
+  jest.spyOn(Date, 'now').mockImplementation(() => network.nowMs);
 });
 afterEach(() => {
+  jest.restoreAllMocks();
   for (const { detector } of network.nodes.values()) detector.stop();
 });
 
@@ -140,20 +143,103 @@ describe('a liar', () => {
     }
   });
 
-  it('makes a suspect of one that we do not watch, until that signs a newer record', async () => {
+  /** One that lies, one that hears it, and one that this does not watch. */
+  const liarNear = async () => {
     const all = await network.addMany(70, 24);
     const [liar, ...others] = all as [Node, ...Node[]];
     const near = others.find(({ links }) => links.has(liar.peerId)) as Node;
     const victim = others.find(
       ({ links, peerId }) => !links.has(near.peerId) && peerId !== near.peerId,
     ) as Node;
+    return { all, liar, near, victim };
+  };
+
+  it.each([
+    ['its newest record', 0],
+    ['a record that it never signed', 2 ** 40],
+  ])('makes no suspect of one that we do not watch, by suspicions under %s', async (_, ahead) => {
+    const { all, liar, near, victim } = await liarNear();
+    for (let time = 0; time < 20; time += 1) {
+      const { incarnation, seq } = victim.membership.presence.own().record;
+      const suspicions = [{ peerId: victim.peerId, incarnation: incarnation + ahead, seq }];
+      await liar.wire.request(near.peerId, { kind: 'ping', news: { records: [], suspicions } });
+      await network.turns(5);
+      expect(statesOf(victim, all)).toEqual(['alive']);
+    }
+  });
+
+  it('with another makes a suspect of one that we do not watch, until that signs a newer record', async () => {
+    const { all, liar, near, victim } = await liarNear();
+    const other = all.find(
+      ({ links, peerId }) => links.has(near.peerId) && peerId !== liar.peerId,
+    ) as Node;
     const { incarnation, seq } = victim.membership.presence.own().record;
     const suspicions = [{ peerId: victim.peerId, incarnation, seq }];
-    await liar.wire.request(near.peerId, { kind: 'ping', news: { records: [], suspicions } });
+    for (const { wire } of [liar, other])
+      await wire.request(near.peerId, { kind: 'ping', news: { records: [], suspicions } });
     expect(stateOf(near, victim)).toBe('suspect');
     await network.turns(30);
     expect(statesOf(victim, all)).toEqual(['alive']);
     expect(victim.membership.presence.own().record.seq).toBeGreaterThan(seq);
+  });
+
+  it('makes its victim sign a few records more, and not one for each lie', async () => {
+    const all = await network.addMany(5);
+    const [liar, victim] = all as [Node, Node];
+    const before = victim.membership.presence.own().record.seq;
+    for (let turn = 0; turn < 100; turn += 1) {
+      const { incarnation, seq } = victim.membership.presence.own().record;
+      const suspicions = [{ peerId: victim.peerId, incarnation, seq }];
+      await liar.wire.request(victim.peerId, { kind: 'ping', news: { records: [], suspicions } });
+      await network.turns(1);
+    }
+    expect(victim.membership.presence.own().record.seq - before).toBeLessThanOrEqual(8);
+  });
+
+  it('keeps no dead member alive by a record of it that it kept back, or by its broadcasts', async () => {
+    const all = await network.addMany(5);
+    const [liar, dead, ...others] = all as [Node, Node, ...Node[]];
+    await network.turns(10);
+    for (const each of others) network.cut(each, dead);
+    const kept = [];
+    for (let turn = 0; turn < 5; turn += 1) {
+      await network.turns(1);
+      dead.membership.presence.announce();
+      kept.push(dead.membership.presence.own().signed);
+    }
+    network.kill(dead);
+    const { incarnation } = dead.membership.presence.own().record;
+    for (const { membership } of others) membership.declareDown(dead.peerId, incarnation);
+    await network.turns(60);
+    for (const signed of kept)
+      for (const { peerId, wire } of others) {
+        await liar.wire.request(peerId, { kind: 'exchange', records: [{ signed, ageMs: 0 }] });
+        wire.events.broadcast('members', dead.peerId, Buffer.from(JSON.stringify(signed)));
+        expect(statesOf(dead, others)).toEqual(['down']);
+      }
+    expect(others.map(({ membership }) => membership.table.get(dead.peerId)?.record.seq)).toEqual(
+      others.map(() => dead.membership.presence.own().record.seq),
+    );
+  });
+
+  it('keeps a dead member alive no longer at one that starts again than a first word lasts', async () => {
+    const all = await network.addMany(4);
+    const [liar, dead, teller] = all as [Node, Node, Node];
+    network.kill(dead);
+    await network.turns(60);
+    const fresh = network.add();
+    const signed = dead.membership.presence.own().signed;
+    fresh.membership.restore([{ signed, seenAtMs: network.nowMs - 1000 }]);
+    network.connect(fresh, liar);
+    network.connect(fresh, teller);
+    let turns = 0;
+    for (let turn = 0; turn < 200; turn += 1) {
+      const records = [{ signed, ageMs: 0 }];
+      await liar.wire.request(fresh.peerId, { kind: 'exchange', records });
+      await network.turns(1);
+      if (stateOf(fresh, dead) !== 'down') turns += 1;
+    }
+    expect(turns).toBeLessThanOrEqual(3 * HEARTBEAT_TURNS + 2);
   });
 
   it('keeps no dead member alive by repeating its record', async () => {

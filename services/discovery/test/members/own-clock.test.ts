@@ -11,7 +11,8 @@ function among(days: readonly (number | undefined)[], state: MemberState = 'aliv
     members: () =>
       days.map((each) => ({
         state,
-        seenAtMs: 4000,
+        signedByMs: 4000,
+        isProven: true,
         record: { atMs: each === undefined ? undefined : NOW_MS - 1000 + each * DAY_MS },
       })),
     clock: () => 5000,

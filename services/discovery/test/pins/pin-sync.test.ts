@@ -70,4 +70,27 @@ describe('comparing stamps', () => {
       give: ['a', 'd'],
     });
   });
+
+  it('of several versions of a root takes and gives what the other side lacks', () => {
+    const stamp = (origin: string, part: Partial<PinStamp> = {}): PinStamp => ({
+      root: 'a' as Cid,
+      epoch: 1,
+      deleted: false,
+      clock: 1,
+      origin: origin as PeerId,
+      ...part,
+    });
+    const both = [stamp('p'), stamp('q', { clock: 2 })];
+    const compare = (theirs: PinStamp[], ours: PinStamp[], isOpen = false) =>
+      compareBuckets(theirs, ours, { isOpen });
+    const [take, give] = [['a'], ['a']];
+    expect(compare(both, both.toReversed())).toEqual({ take: [], give: [] });
+    expect(compare(both, [stamp('p')])).toEqual({ take, give: [] });
+    // Of two signers neither replaces the other, unless pins belong to nobody.
+    expect(compare([stamp('p')], [stamp('q', { clock: 2 })])).toEqual({ take, give });
+    expect(compare([stamp('p')], [stamp('q', { clock: 2 })], true)).toEqual({ take: [], give });
+    expect(compare([stamp('p', { clock: 2 })], [stamp('p')])).toEqual({ take, give: [] });
+    const author = 'x' as PeerId;
+    expect(compare(both, [stamp('p'), stamp('q', { clock: 2, author })])).toEqual({ take, give });
+  });
 });

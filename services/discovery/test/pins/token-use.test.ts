@@ -24,7 +24,7 @@ describe('what a token uses', () => {
           ...(token === undefined ? {} : { token }),
           ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
         });
-        use.note(made, NOW);
+        use.note(made.root, [made], NOW);
         last.set(name, made);
       }
       for (const token of ['one', 'two']) {

@@ -1,7 +1,7 @@
 /**
  * A swarm of any size in one process and on virtual time: what it costs to be a member of it, and how long news takes.
  *
- *   node test/simulation/main.ts --members 300 [--seed S] [--brief] [--json FILE]
+ *   node test/simulation/main.ts --members 300 [--seed S] [--brief | --liar] [--json FILE]
  */
 import { type KeyObject, verify as verifyNow } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createRandom } from '@shoal/testkit';
+import { simulateLies } from './lies.ts';
 import { simulate } from './simulate.ts';
 import { VirtualTime } from './virtual-time.ts';
 
@@ -18,9 +19,13 @@ const { values } = parseArgs({
     members: { type: 'string', default: '30' },
     seed: { type: 'string', default: 'shoal' },
     brief: { type: 'boolean', default: false },
+    liar: { type: 'boolean', default: false },
     json: { type: 'string' },
   },
 });
+/** An exit in the middle of a write to LMDB waits without end for its thread: this is far longer than one takes. */
+const WRITES_END_MS = 500;
+const realTimer = setTimeout;
 const time = new VirtualTime();
 time.install();
 const random = createRandom(values.seed);
@@ -29,15 +34,11 @@ rememberVerdicts();
 const folder = mkdtempSync(join(tmpdir(), 'shoal-simulation-'));
 const startedAt = process.hrtime.bigint();
 try {
-  const report = await simulate({
-    time,
-    random,
-    seed: values.seed,
-    members: Number(values.members),
-    folder,
-    isBrief: values.brief,
-    say: (line) => process.stderr.write(`${line}\n`),
-  });
+  const swarm = { time, random, seed: values.seed, members: Number(values.members), folder };
+  const say = (line: string) => process.stderr.write(`${line}\n`);
+  const report = values.liar
+    ? await simulateLies(swarm)
+    : await simulate({ ...swarm, isBrief: values.brief, say });
   const tookS = Number(process.hrtime.bigint() - startedAt) / 1e9;
   const text = JSON.stringify({ ...report, tookS }, null, 2);
   if (values.json !== undefined) writeFileSync(values.json, `${text}\n`);
@@ -45,6 +46,7 @@ try {
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
+await new Promise<void>((resolve) => realTimer(resolve, WRITES_END_MS));
 process.exit(0);
 
 /** Whether a signature is good is always answered alike, and each member asks it of each record. */

@@ -27,9 +27,8 @@ import {
   startSpeaking,
   type Swarm,
 } from '../../src/start.ts';
-import type { PinStore, PinUpdateWish } from '../../src/state/pin-store.ts';
-import type { StoredPin } from '../../src/state/pin-tables.ts';
 import { RosterKeeper } from '../../src/roster/roster-keeper.ts';
+import type { PinStore } from '../../src/state/pin-store.ts';
 import { openState } from '../../src/state/state.ts';
 import { createWallTime } from '../../src/wall-time.ts';
 import type { Network } from './network.ts';
@@ -46,6 +45,8 @@ export interface SimulatedMember extends AsyncDisposable {
   readonly files: Files;
   /** What it says that it holds. */
   readonly held: Map<Cid, HaveMap>;
+  /** How often others asked it for more than their share. */
+  putAside(): Promise<number>;
 }
 
 export interface MemberOptions {
@@ -142,7 +143,17 @@ export async function startMember(
   ground.wire.attach(engine);
   await startSpeaking(whole, swarm, files, stack);
   const running = stack.move();
-  return { peerId: self, swarm, files, held, [Symbol.asyncDispose]: () => running.disposeAsync() };
+  return {
+    peerId: self,
+    swarm,
+    files,
+    held,
+    async putAside() {
+      const { values } = await metrics.putAside.get();
+      return values.reduce((sum, { value }) => sum + value, 0);
+    },
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
 }
 
 /** No other service answers; pins are cached by none. */
@@ -164,10 +175,7 @@ const endpointsOf = (host: string) =>
 /** Time stands still while pins are written: how long a disk takes is not what is asked here. */
 function waitForDisk(pins: PinStore, time: VirtualTime): void {
   const updateAll = pins.updateAll.bind(pins);
-  pins.updateAll = <T extends Pick<StoredPin, 'pin'>>(
-    changes: readonly PinUpdateWish<T>[],
-    seal: (made: readonly T[]) => readonly StoredPin[],
-  ) => time.whileBusy(updateAll(changes, seal));
+  pins.updateAll = (changes, deps) => time.whileBusy(updateAll(changes, deps));
 }
 
 function keyOf(name: string): KeyObject {

@@ -48,6 +48,8 @@ export interface SimulationReport {
   readonly falseSuspicions: number;
   /** From the end of a cut in two until all know all again. */
   readonly mendMs: number | undefined;
+  /** Times that a member asked another one for more than its share. */
+  readonly putAside: number;
 }
 
 export interface SimulateOptions {
@@ -150,9 +152,11 @@ class Simulation {
     const mendMs = await this.#untilAll(() => this.#knowsAllOthers());
     say(`after a cut: ${mendMs} ms`);
 
+    const putAside = await Promise.all(this.#all.map((each) => each.putAside()));
     return {
       members,
       seed,
+      putAside: putAside.reduce((sum, each) => sum + each, 0),
       stormMs,
       stormMessages: storm.messages / members,
       stormBytes: storm.bytes / members,

@@ -30,9 +30,19 @@ ${TOKEN_USAGE}
 });
 
 function outcomeOf(
-  { cid, purgeAtMs }: { cid: string; purgeAtMs?: number | undefined },
+  {
+    cid,
+    purgeAtMs,
+    keptBy = [],
+  }: {
+    cid: string;
+    purgeAtMs?: number | undefined;
+    keptBy?: readonly string[] | undefined;
+  },
   program = PROGRAM,
 ): string {
+  if (keptBy.length > 0)
+    return `no longer kept for this peer; it stays for ${keptBy.join(', ')}, which put the same file`;
   if (purgeAtMs === undefined) return 'deleted for good';
   return `deleted; until ${formatTime(purgeAtMs)} it can be brought back: ${program} undelete ${cid}`;
 }

@@ -111,7 +111,9 @@ function changeForm({ cid, name, replicas }) {
       `Delete “${name}” from every peer of the swarm? It can be brought back for a while, unless its room is needed.`,
     );
     if (!isSure) return;
-    await tell('DELETE', `files/${cid}`);
+    const removed = await tell('DELETE', `files/${cid}`);
+    if (removed?.keptBy !== undefined)
+      setText(said, 'No longer kept for this peer. It stays: other peers put the same file.');
     refreshSoon('files', 'deleted');
   });
   remove.className = 'danger';

@@ -4,9 +4,9 @@ import { PeerId, type Pin } from '@shoal/protocol';
 import { pinBucket, stampOf } from '@shoal/swarm';
 import { openTemporaryFolder, type TemporaryFolder } from '@shoal/testkit';
 import { open } from 'lmdb';
-import type { StoredPin } from '../../src/state/pin-tables.ts';
-import { openState, type State } from '../../src/state/state.ts';
-import { draft } from './peer.ts';
+import type { StoredPin } from '../../../src/state/pin-tables.ts';
+import { openState, type State } from '../../../src/state/state.ts';
+import { draft } from '../peer.ts';
 
 const ORIGIN = PeerId.parse('12D3KooWEGrzgVSMmfCxMBaLmRcJYCNqtvjdgMXeqwdzDYRQfEgP');
 const signed = { payload: '', signature: '' };
@@ -337,5 +337,73 @@ describe('a state', () => {
     });
     await expect(refused).rejects.toBe(error);
     expect(state.pins.get(pin.root)?.pin).toEqual(pin);
+  });
+});
+
+describe('several versions of a root', () => {
+  const other = PeerId.parse('12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5');
+  const mine = pinOf('two', { expiresAtMs: 5000, replicas: 3 });
+  const theirs = pinOf('two', { origin: other, author: other, clock: 2 });
+  const versions = [mine, theirs].map((pin) => ({ pin, signed }));
+  const whole = { ...theirs, replicas: 3 };
+  const put = () => state.pins.update(mine.root, () => ({ pin: whole, signed, versions }));
+  const stamps = () => [...state.pins.stampsIn(pinBucket(mine.root), '')];
+
+  it('are listed once, as what they amount to, and stamped each, also after a restart', async () => {
+    await put();
+    for (const undeleteMs of [UNDELETE_MS, 2 * UNDELETE_MS]) {
+      await reopen(undeleteMs);
+      expect(listed()).toEqual([mine.root]);
+      expect(state.pins.get(mine.root)).toEqual({ pin: whole, signed, versions });
+      expect(stamps()).toEqual([stampOf(mine), stampOf(theirs)]);
+    }
+    // By another than its author: what tells two of one maker apart.
+    const ofAnother = { ...mine, author: other };
+    await state.pins.update(mine.root, () => ({
+      pin: whole,
+      signed,
+      versions: [{ pin: ofAnother, signed }, ...versions],
+    }));
+    expect(stamps()[0]).toEqual({ ...stampOf(mine), author: other });
+  });
+
+  it('become one again, and none, when others of them are void', async () => {
+    await put();
+    const to = (kept: readonly Pin[]) =>
+      state.pins.updateAll(
+        [
+          {
+            root: mine.root,
+            next: (all) => all.filter(({ pin }) => kept.some((each) => each.origin === pin.origin)),
+          },
+        ],
+        { seal: () => [], form: ([only]) => only },
+      );
+    await to([mine]);
+    expect(stamps()).toEqual([stampOf(mine)]);
+    expect(state.pins.get(mine.root)).toEqual({ pin: mine, signed });
+    const [{ old, now } = {}] = await to([]);
+    expect([old?.pin, now]).toEqual([mine, undefined]);
+    expect([stamps(), listed(), [...state.pins.after('')]]).toEqual([[], [], []]);
+    expect(state.pins.rootsBySha256(draft('two').sha256)).toEqual([]);
+    expect(state.pins.counts()).toEqual({ live: 0, deleted: 0, recoverable: 0 });
+  });
+
+  it('of a deleted file are purged here alone', async () => {
+    const pin = pinOf('gone', { deleted: true, deletedAtMs: 1 });
+    await state.pins.update(pin.root, () => ({ pin, signed, deletedSeenMs: 1000 }));
+    expect(await state.pins.purgeHere(pin.root)).toBe(true);
+    expect(state.pins.recoverable(pin.root)).toBeUndefined();
+    expect(state.pins.get(pin.root)).toEqual({ pin, signed });
+    expect(await state.pins.purgeHere(pin.root)).toBe(false);
+  });
+});
+
+describe('the rules that pins were read by', () => {
+  it('are none at first, and stay', async () => {
+    expect(state.pins.readBy()).toBeUndefined();
+    await state.pins.setReadBy('rules');
+    await reopen();
+    expect(state.pins.readBy()).toBe('rules');
   });
 });

@@ -10,7 +10,7 @@ import {
 } from '@shoal/chassis';
 import { PeerId, ServiceUnavailable, transferRoutes } from '@shoal/protocol';
 import { eventually } from '@shoal/testkit';
-import { ChangedPins } from '../../src/pins/changed-pins.ts';
+import { ChangedPins } from '../../../src/pins/changed-pins.ts';
 
 const self = PeerId.parse('12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5');
 const log = createLog('discovery', 'silent');

@@ -12,9 +12,9 @@ import {
 } from '@shoal/protocol';
 import { eventually, startRedis } from '@shoal/testkit';
 import { Redis } from 'ioredis';
-import { openState } from '../../src/state/state.ts';
-import { draft, type TestPeer } from './peer.ts';
-import { openPeers, type Peers, seedOf, seeEachOther } from './peers.ts';
+import { openState } from '../../../src/state/state.ts';
+import { draft, type TestPeer } from '../peer.ts';
+import { openPeers, type Peers, seedOf, seeEachOther } from '../peers.ts';
 
 jest.setTimeout(60_000);
 
