@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { openIdentity } from '@shoal/chassis';
-import { Cid, kuboRoutes, type Right } from '@shoal/protocol';
+import { Cid, kuboRoutes, peerAudit, type Right } from '@shoal/protocol';
 import { createTestRoster, eventually, upload } from '@shoal/testkit';
 import { type Answered, type Asked, type OpenPeer, openPeer } from './every-route.ts';
 
@@ -21,7 +21,8 @@ const bearer = (text: string) => ({ authorization: `Bearer ${text}` });
 
 /** What is there for everybody: probes, the page that asks for the token, the routes' description, and a browser's questions. */
 const OPEN = /^(?:GET|HEAD) \/(?:healthz|readyz|openapi\.json|console\/.*)?$|^OPTIONS \/(?!api)/;
-const ADMIN = /^(?:POST|DELETE) \/(?:scrub|sweep|drain|roster|invitations)$/;
+const ADMIN =
+  /^(?:(?:POST|DELETE) \/(?:scrub|sweep|drain|roster|invitations)|(?:GET|HEAD) \/audit)$/;
 const isOpen = ({ method, route }: Asked) => OPEN.test(`${method} ${route}`);
 const needs = ({ method, route }: Asked): Right => {
   if (ADMIN.test(`${method} ${route}`)) return 'admin';
@@ -114,7 +115,7 @@ describe('a peer whose reads need a token', () => {
   it('answers a token that may read what is public', async () => {
     const headers = bearer(owner.token(['read']).text);
     const isAsked = ({ method, route }: Asked) =>
-      /^(?:GET|HEAD)$/.test(method) && !/^\/(?:uploads|events|api)/.test(route);
+      /^(?:GET|HEAD)$/.test(method) && !/^\/(?:uploads|events|api|audit)/.test(route);
     const answers = (await answersTo(headers, isAsked)).filter(
       ({ text }) => !text.includes('proof-refused'),
     );
@@ -123,6 +124,19 @@ describe('a peer whose reads need a token', () => {
     expect(answers.filter((answer) => isRefusal(answer) && !isHead(answer)).map(nameOf)).toEqual(
       [],
     );
+  });
+
+  it('shows its audit to administrators alone, where tokens go by their ids', async () => {
+    const url = `${peer.peer.origins.gateway}/audit?kind=token-used`;
+    const reading = owner.token(['read', 'write', 'delete']);
+    expect((await fetch(url, { headers: bearer(reading.text) })).status).toBe(403);
+    await fetch(`${peer.peer.origins.gateway}/files`, { headers: bearer(reading.text) });
+    const answer = await fetch(url, { headers: bearer(owner.token(['admin']).text) });
+    const { events } = peerAudit.reply.parse(await answer.json());
+    expect(events.map(({ service, token }) => [service, token])).toContainEqual([
+      'gateway',
+      reading.id,
+    ]);
   });
 
   it('serves its events to it, and to nobody else', async () => {
