@@ -24,6 +24,7 @@ import {
   storageRoutes,
   transferRoutes,
 } from '@shoal/protocol';
+import { createTestRoster, eventually, identityAt } from '@shoal/testkit';
 import { type OpenPeer, openPeer } from './every-route.ts';
 
 const CID = 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku';
@@ -45,14 +46,9 @@ const bodyOf = ({ body }: Route) => (body === undefined || body === BYTES ? '' :
 let peer: OpenPeer;
 let member: Identity;
 let tls: PeerTls;
-beforeAll(async () => {
-  peer = await openPeer({});
-  member = identityOf(generateKeyPairSync('ed25519').privateKey);
-  tls = createPeerTls(member, readSwarmKey(peer.keyFile));
-});
-afterAll(async () => {
-  await peer[Symbol.asyncDispose]();
-});
+const newIdentity = () => identityOf(generateKeyPairSync('ed25519').privateKey);
+const showing = (identity: Identity): PeerTls =>
+  createPeerTls(identity, readSwarmKey(peer.keyFile));
 
 const requestOf = (route: Route, headers: Record<string, string> = {}): string => {
   const body = bodyOf(route);
@@ -123,6 +119,15 @@ const ASKERS: Readonly<Record<string, (route: Route) => Promise<string>>> = {
 };
 
 describe('a route between peers', () => {
+  beforeAll(async () => {
+    peer = await openPeer({});
+    member = newIdentity();
+    tls = showing(member);
+  });
+  afterAll(async () => {
+    await peer[Symbol.asyncDispose]();
+  });
+
   it('is known, each of them', () => {
     expect(ROUTES.length).toBeGreaterThan(9);
     expect(new Set(ROUTES.map(({ service }) => service))).toEqual(
@@ -148,4 +153,76 @@ describe('a route between peers', () => {
       expect(answer).not.toContain('proof-refused');
     },
   );
+});
+
+describe('a route between peers of a swarm that has an owner', () => {
+  const roster = createTestRoster();
+  const [removed, stranger] = [newIdentity(), newIdentity()];
+  beforeAll(async () => {
+    peer = await openPeer({}, {}, (dataDir) =>
+      roster.write(dataDir, [roster.add(identityAt(dataDir))]),
+    );
+    member = newIdentity();
+    tls = showing(member);
+    const records = [
+      roster.add(member.peerId),
+      roster.add(removed.peerId),
+      roster.remove(removed.peerId),
+    ];
+    const { status } = await fetch(`${peer.peer.origins.gateway}/roster`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ records }),
+    });
+    expect(status).toBe(200);
+    // The other services read it from the file.
+    await eventually('all services know it', async () => {
+      const routes = [storageRoutes.haveBlocks, transferRoutes.offerReplicas].map((each): Route => each);
+      const answers = await Promise.all(routes.map((each) => askSecurely(each, tls)));
+      return answers.every((answer) => !answer.includes('proof-refused'));
+    });
+  });
+  afterAll(async () => {
+    await peer[Symbol.asyncDispose]();
+  });
+
+  const askers: Readonly<Record<string, (route: Route) => Promise<string>>> = {
+    'plainly, without a proof': (route) => askPlainly(route),
+    'plainly, with a proof by the swarm key': (route) => {
+      const { peerId, privateKeyRaw } = stranger;
+      const prover = createProver(readSwarmKey(peer.keyFile), peerId, privateKeyRaw);
+      const asked = { method: route.method, path: pathOf(route), body: bodyOf(route) };
+      return askPlainly(route, prover.prove(peer.peer.peerId, asked));
+    },
+    'by TLS, without a certificate': (route) => askSecurely(route, undefined),
+    'by TLS, by a stranger that has the swarm key': (route) =>
+      askSecurely(route, showing(stranger), lineOf(showing(stranger))),
+    'by TLS, by a stranger that says what a member would': (route) =>
+      askSecurely(route, showing(stranger), lineOf(tls)),
+    'by TLS, by a peer that was removed': (route) =>
+      askSecurely(route, showing(removed), lineOf(showing(removed))),
+  };
+  describe.each(Object.entries(askers))('asked %s', (_, ask) => {
+    it.each(ROUTES.map((route) => [route.service, route.method, route.path, route] as const))(
+      'is not answered: %s %s %s',
+      async (__, ___, ____, route) => {
+        expect(await ask(route)).toMatch(/^$|^HTTP\/1\.1 401[^]*problems\/proof-refused/);
+      },
+    );
+  });
+
+  it.each(ROUTES.map((route) => [route.service, route.method, route.path, route] as const))(
+    'asked by TLS by a member is, whatever it says: %s %s %s',
+    async (_, __, ___, route) => {
+      const answer = await askSecurely(route, tls);
+      expect(answer).toMatch(/^HTTP\/1\.1 (?:200|4)/);
+      expect(answer).not.toContain('proof-refused');
+    },
+  );
+
+  it('gives a removed peer less than a stranger: not even a public one', async () => {
+    const route: Route = discoveryRoutes.listPeers;
+    expect(await askSecurely(route, showing(stranger))).toMatch(/^HTTP\/1\.1 200/);
+    expect(await askSecurely(route, showing(removed))).toBe('');
+  });
 });
