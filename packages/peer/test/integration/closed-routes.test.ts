@@ -177,7 +177,9 @@ describe('a route between peers of a swarm that has an owner', () => {
     expect(status).toBe(200);
     // The other services read it from the file.
     await eventually('all services know it', async () => {
-      const routes = [storageRoutes.haveBlocks, transferRoutes.offerReplicas].map((each): Route => each);
+      const routes = [storageRoutes.haveBlocks, transferRoutes.offerReplicas].map(
+        (each): Route => each,
+      );
       const answers = await Promise.all(routes.map((each) => askSecurely(each, tls)));
       return answers.every((answer) => !answer.includes('proof-refused'));
     });
