@@ -35,7 +35,7 @@ export function listen({ onOpen, onLost, onEvent }) {
     }
     if (signal.aborted) return;
     onLost();
-    timer = setTimeout(run, pauseMs);
+    timer = setTimeout(() => void run(), pauseMs);
   };
   void run();
   return () => {
