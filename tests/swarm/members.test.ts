@@ -1,7 +1,8 @@
 /** Members as a person adds and removes them: by the command line, real peers, and a stolen one. */
 import { execFile } from 'node:child_process';
-import { cp } from 'node:fs/promises';
+import { cp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { env as ownEnv } from 'node:process';
 import { promisify } from 'node:util';
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { MiB, type SignedRecord } from '@shoal/protocol';
@@ -61,18 +62,23 @@ async function startClosed(): Promise<Closed> {
     peers.push(closing.use(await startPeer({ dataDir, keyFile, seeds, processes: 'per peer' })));
   }
   await untilAllSee(peers, 3);
-  const env = ownerEnvironment(join(folder, 'config'), roster);
-  const run = promisify(execFile);
+  const shoal = commandOf(ownerEnvironment(join(folder, 'config'), roster));
   const main = CLI_MAIN;
   return {
     folder,
     roster,
     records,
     peers: peers as unknown as Closed['peers'],
-    shoal: async (...args) => {
-      const { stdout } = await run(process.execPath, [main, ...args], { env });
-      return stdout.trim();
-    },
+    shoal,
+  };
+}
+
+/** The command line of a person; a refusal is an error. */
+function commandOf(env: NodeJS.ProcessEnv): Closed['shoal'] {
+  const run = promisify(execFile);
+  return async (...args) => {
+    const { stdout } = await run(process.execPath, [CLI_MAIN, ...args], { env });
+    return stdout.trim();
   };
 }
 
@@ -151,4 +157,54 @@ describe('the members of a swarm that has an owner', () => {
     const { holders } = await health(b.discovery, reply.cid);
     expect(holders.map(({ peerId: holder }) => holder).sort()).toEqual([a.peerId, b.peerId].sort());
   });
+
+  it('are those of before in a swarm that gets an owner, whose lost key the one on paper replaces', async () => {
+    const folder = closing.use(await openTemporaryFolder()).path;
+    const keyFile = join(folder, 'swarm.key');
+    await writeSwarmKey(keyFile);
+    const start = async (name: string, seeds: string[] = []) =>
+      closing.use(
+        await startPeer({ dataDir: join(folder, name), keyFile, seeds, processes: 'per peer' }),
+      );
+    const a = await start('a');
+    const b = await start('b', [a.libp2p]);
+    await untilAllSee([a, b], 2);
+    const { reply } = await upload(a.chunker, FILE, { query: 'copies=2' });
+    const at = ['--peer', a.gateway];
+    const laptop = commandOf({ ...ownEnv, SHOAL_CONFIG_DIR: join(folder, 'laptop') });
+    const owned = JSON.parse(await laptop('own', '--data-dir', a.dataDir, '--json', ...at)) as {
+      recovery: string;
+      owner: string;
+      members: string[];
+    };
+    expect(owned.members.toSorted()).toEqual([a.peerId, b.peerId].toSorted());
+    // Nothing of its files was disturbed, and the key alone lets nobody in any more.
+    expect((await download(b.transfer, reply.cid)).status).toBe(200);
+    const late = await start('late', [a.libp2p, b.libp2p]);
+    await eventually('it was refused', async () => {
+      const refused = 'shoal_discovery_handshakes_refused_total';
+      return (await metric(a.discovery, refused, { reason: 'roster' })) > 0;
+    });
+    expect(await membersAt(late, 'alive')).toEqual([late.peerId]);
+    await expect(laptop('own', '--data-dir', a.dataDir, ...at)).rejects.toThrow(/has an owner/);
+
+    // The laptop is lost.
+    const paper = join(folder, 'paper.txt');
+    await writeFile(paper, owned.recovery.toUpperCase());
+    const other = commandOf({ ...ownEnv, SHOAL_CONFIG_DIR: join(folder, 'other') });
+    await expect(other('invite', ...at)).resolves.toMatch(/^sh1_/); // by the peer itself
+    await expect(other('rename', a.peerId, 'mine', ...at)).rejects.toThrow(/key of an owner/);
+    const id = await other('owner', 'key');
+    await other('owner', 'add', id, '--name', 'me again', '--recovery', paper, ...at);
+    await other('owner', 'remove', owned.owner, '--recovery', paper, ...at);
+    await other('rename', a.peerId, 'mine', ...at);
+    await expect(laptop('rename', a.peerId, 'theirs', ...at)).rejects.toThrow(/no owner/);
+    const listed = await other('members', '--peer', b.gateway);
+    expect(listed).toMatch(/mine/);
+    expect(listed).toMatch(/me again/);
+    expect(await isAlive(a, b.peerId)).toBe(true);
+  });
 });
+
+const isAlive = async (peer: RunningPeer, peerId: string): Promise<boolean> =>
+  (await membersAt(peer, 'alive')).includes(peerId);
