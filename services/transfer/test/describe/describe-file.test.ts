@@ -65,6 +65,7 @@ describe('a description', () => {
     // The parts of a call that are looked at before the refusal.
     const call = {
       params: { hash: pin.root },
+      request: { method: 'GET', token: undefined },
       signal: new AbortController().signal,
     } as unknown as Parameters<ReturnType<typeof createGetTorrent>>[0];
     for (const handle of [createGetTorrent(deps), createGetMetalink(deps)]) {
