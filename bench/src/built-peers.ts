@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import { env } from 'node:process';
 import { createInterface } from 'node:readline';
 import { eventually, isRunning } from '@shoal/testkit';
 import { processesBelow } from './processes.ts';
@@ -27,6 +28,7 @@ export async function startBuiltPeers(
   options.push('--peers', String(count));
   const child = spawn('npm', ['start', '--silent', '--', ...options], {
     cwd: ROOT,
+    env: { ...env, SHOAL_CONFIG_DIR: join(dataDir, 'config') }, // no key in the person's own
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const ended = once(child, 'exit');
