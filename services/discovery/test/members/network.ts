@@ -3,8 +3,9 @@
  * that is told what to lose. Time is virtual, a turn each, and what gets no answer is given up at once.
  */
 import { generateKeyPairSync } from 'node:crypto';
+import { join } from 'node:path';
 import { setImmediate as nextTick } from 'node:timers/promises';
-import { createLog, createLoops, identityOf, Roster } from '@shoal/chassis';
+import { createLog, createLoops, identityOf } from '@shoal/chassis';
 import type { PeerId } from '@shoal/protocol';
 import { FailureDetector } from '../../src/members/failure.ts';
 import { Membership } from '../../src/members/membership.ts';
@@ -13,6 +14,8 @@ import type { Engine } from '../../src/network/engine.ts';
 import type { Request } from '../../src/network/messages.ts';
 import { createRefusals } from '../../src/network/refusals.ts';
 import { createSigner } from '../../src/network/signed.ts';
+import { RosterKeeper } from '../../src/roster/roster-keeper.ts';
+import { RosterSync } from '../../src/roster/roster-sync.ts';
 import { createWire, type Wire } from '../../src/network/wire.ts';
 
 export const PING_MS = 1000;
@@ -24,6 +27,8 @@ export interface Node {
   readonly peerId: PeerId;
   readonly wire: Wire;
   readonly membership: Membership;
+  readonly keeper: RosterKeeper;
+  readonly rosterSync: RosterSync;
   readonly detector: FailureDetector;
   readonly links: Set<PeerId>;
   /** Requests that it sent, by kind. */
@@ -35,6 +40,12 @@ export class Network {
   nowMs = 1_000_000;
   readonly nodes = new Map<PeerId, Node>();
   readonly #cut = new Set<string>();
+  readonly #folder: string;
+
+  /** @param folder For the rosters of peers, where the test has some. */
+  constructor(folder = '/nonexistent') {
+    this.#folder = folder;
+  }
 
   add(): Node {
     const { privateKey } = generateKeyPairSync('ed25519');
@@ -42,7 +53,16 @@ export class Network {
     const metrics = createMetrics();
     const clock = () => this.nowMs;
     const refusals = createRefusals({ clock, metrics, log });
-    const wire = createWire({ metrics, refusals, log });
+    const peerDataDir = join(this.#folder, self);
+    const keeper = new RosterKeeper({ self, peerDataDir, metrics, log });
+    const { roster } = keeper;
+    const gate = {
+      isOpen: () => roster.isCompared,
+      admits: (peerId: PeerId) => roster.hasMember(peerId) !== false,
+      onOpen: (listener: () => void) => keeper.onOpen(listener),
+    };
+    const wire = createWire({ metrics, refusals, log, gate });
+    const rosterSync = new RosterSync({ self, keeper, wire, log });
     const origin = 'http://127.0.0.1:1';
     const membership = new Membership({
       self,
@@ -73,8 +93,8 @@ export class Network {
       outAfterMs: 3_600_000,
       clock,
       opinionOf: () => ({}),
-      roster: new Roster(),
-      compareRoster: async () => {},
+      roster,
+      compareRoster: (peerId) => rosterSync.compare(peerId),
       refusals,
       metrics,
       log,
@@ -90,7 +110,8 @@ export class Network {
       log,
     });
     const [links, sent] = [new Set<PeerId>(), new Map<string, number>()];
-    const node: Node = { peerId: self, wire, membership, detector, links, sent, state: 'up' };
+    const parts = { wire, membership, keeper, rosterSync, detector, links, sent };
+    const node: Node = { peerId: self, ...parts, state: 'up' };
     wire.attach(this.#engineOf(node));
     this.nodes.set(self, node);
     // As `start` does, without the loops: those wait for real time.
@@ -119,6 +140,9 @@ export class Network {
 
   connect(one: Node, other: Node): void {
     if (one.links.has(other.peerId)) return;
+    // As the engine does, once it knows who calls.
+    if (one.keeper.roster.hasMember(other.peerId) === false) return;
+    if (other.keeper.roster.hasMember(one.peerId) === false) return;
     one.links.add(other.peerId);
     other.links.add(one.peerId);
     one.wire.events.connected(other.peerId);
