@@ -63,7 +63,6 @@ async function startClosed(): Promise<Closed> {
   }
   await untilAllSee(peers, 3);
   const shoal = commandOf(ownerEnvironment(join(folder, 'config'), roster));
-  const main = CLI_MAIN;
   return {
     folder,
     roster,

@@ -174,7 +174,7 @@ describe('a route between peers of a swarm that has an owner', () => {
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({ records }),
     });
-    expect(status).toBe(200);
+    if (status !== 200) throw new Error(`the roster was not taken: ${status}`);
     // The other services read it from the file.
     await eventually('all services know it', async () => {
       const routes = [storageRoutes.haveBlocks, transferRoutes.offerReplicas].map(
