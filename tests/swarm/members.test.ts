@@ -107,6 +107,18 @@ describe('the members of a swarm that has an owner', () => {
     await expect(shoal('join', line, '--data-dir', join(folder, 'e'))).rejects.toThrow(
       /used as often as it may be/,
     );
+    await expect(shoal('rename', 'attic', 'attic', '--peer', a.gateway)).resolves.toBe('');
+    await expect(shoal('rename', a.peerId, 'attic', '--peer', a.gateway)).rejects.toThrow(
+      /is called attic already/,
+    );
+    const withdrawn = await shoal('invite', '--peer', a.gateway);
+    await shoal('invite', '--close', withdrawn, '--peer', a.gateway);
+    await expect(shoal('join', withdrawn, '--data-dir', join(folder, 'e'))).rejects.toThrow(
+      /was withdrawn/,
+    );
+    // Who joins was no intruder.
+    const log = await shoal('log', '--kind', 'handshake-refused', '--json', '--peer', a.gateway);
+    expect(log).not.toContain(joined.peerId);
     await expect(shoal('join', `${line}x`, '--data-dir', join(folder, 'e'))).rejects.toThrow(
       /check digits are wrong/,
     );
@@ -145,6 +157,8 @@ describe('the members of a swarm that has an owner', () => {
       return counts.every((count) => count > 0);
     });
     expect(await membersAt(thief, 'alive')).toEqual([peerId]);
+    const log = await shoal('log', '--kind', 'handshake-refused', '--json', '--peer', a.gateway);
+    expect(log).toContain(`${peerId} is not on the roster`);
     const later = await upload(a.chunker, { ...FILE, name: 'later', seed: 'later' });
     const { statusCode } = await request(`${thief.gateway}/files/${later.reply.cid}`);
     expect(statusCode).toBe(404);

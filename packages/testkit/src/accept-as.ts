@@ -21,7 +21,7 @@ export function acceptAs(
   acceptPeers(server, {
     tls: createPeerTls(identity, readSwarmKey(keyFile)),
     handshakes: { inc: () => {} },
-    log: { warn: () => {} },
+    log: { debug: () => {}, warn: () => {} },
   });
   return ({ socket }) => memberAt(socket) ?? identity.peerId;
 }

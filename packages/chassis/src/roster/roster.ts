@@ -126,6 +126,17 @@ function whyNot({ id, record }: CheckedRecord, view: RosterView): string | undef
     return 'this swarm has no owner: who knows its key belongs to it (see shoal own)';
   if (record.kind === 'genesis' ? id !== view.swarmId : record.swarm !== view.swarmId)
     return `it is of another swarm; this one is ${view.swarmId}`;
-  if (!view.inForce.has(id)) return `${record.by} has no right to that, or it was done before`;
+  if (!view.inForce.has(id)) return whyVoid(record, view);
   return undefined;
+}
+
+/** Why a record of this swarm counts for nothing. */
+function whyVoid(record: CheckedRecord['record'], { owners, genesis }: RosterView): string {
+  if (record.kind === 'join')
+    return 'the invitation is not good here: it was used, withdrawn, or is of a peer that was removed';
+  if (record.by !== genesis?.recovery && !owners.has(record.by))
+    return `${record.by} is no owner of this swarm, so it has no right to that`;
+  if (record.kind === 'remove-owner' && owners.has(record.key))
+    return `${record.by} has no right to that: an owner removes those that it added, or that those added; the recovery key removes any`;
+  return 'it was done before';
 }

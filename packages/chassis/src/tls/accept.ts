@@ -17,6 +17,9 @@ import { Handshakes } from './handshakes.ts';
 import { exporterOf } from './membership.ts';
 import type { PeerTls } from './peer-tls.ts';
 
+/** From a machine's first call to its being a member, when it joins. Past it: the log and the audit have it as a stranger. */
+const JOINING_MS = 2000;
+
 /** The callers of connections by TLS, by the keys of their certificates. */
 const callers = new WeakMap<Socket, PeerId>();
 /** Those of them that belong to the swarm. */
@@ -38,15 +41,23 @@ export interface Accepting {
 /** From now on the server speaks both. `endIdle` ends connections that have brought nothing yet, and those to come soon. */
 export function acceptPeers(
   server: HttpServer,
-  { tls, handshakes, onRefused, log }: Accepting & { readonly log: Pick<Log, 'warn'> },
+  { tls, handshakes, onRefused, log }: Accepting & { readonly log: Pick<Log, 'debug' | 'warn'> },
 ): { endIdle(): void } {
   const seldom = new Seldom();
-  const underWay = new Handshakes<HandshakeOutcome>((outcome, host) => {
+  const underWay = new Handshakes<HandshakeOutcome>((outcome, host, peerId) => {
     handshakes.inc({ outcome });
     const sentence = SENTENCES[outcome];
-    if (sentence === undefined || !seldom.isDue(`${outcome} ${host}`)) return;
-    log.warn({ address: host }, sentence);
-    onRefused?.({ address: host, detail: outcome });
+    if (sentence === undefined) return;
+    const tell = (): void => {
+      // One that joins is a stranger when it calls.
+      if (peerId !== undefined && tls.membership.isListed(peerId)) return;
+      if (!seldom.isDue(`${outcome} ${peerId ?? host}`)) return;
+      log.warn({ address: host, peer: peerId }, sentence);
+      onRefused?.({ address: host, detail: [outcome, peerId].filter(Boolean).join(' ') });
+    };
+    if (outcome === 'stranger') setTimeout(tell, JOINING_MS).unref();
+    else if (outcome === 'unsure') log.debug({ address: host, peer: peerId }, sentence);
+    else tell();
   });
   const letIn = new Map<TLSSocket, PeerId>();
   const unwatch = tls.membership.onChange(() => {
@@ -74,7 +85,7 @@ export function acceptPeers(
       const { membership } = tls;
       const isRemoved = membership.isRemoved(peerId);
       if (isRemoved || membership.isUnsure(peerId)) {
-        handshake.end(isRemoved ? 'removed' : 'unsure');
+        handshake.end(isRemoved ? 'removed' : 'unsure', peerId);
         return drop();
       }
       const isMember = membership.isMember(peerId, proof, exporterOf(socket));
@@ -84,7 +95,7 @@ export function acceptPeers(
         letIn.set(socket, peerId);
         socket.once('close', () => letIn.delete(socket));
       }
-      handshake.end(isMember ? 'member' : 'stranger');
+      handshake.end(isMember ? 'member' : 'stranger', peerId);
       socket.off('error', drop);
       split.serve(socket);
     });

@@ -1,5 +1,6 @@
 /** TLS handshakes under way: bounded in time and number, each told of once when it has ended. */
 import type { Socket } from 'node:net';
+import type { PeerId } from '@shoal/protocol';
 
 /**
  * Handshakes under way at once: more than a swarm of hundreds begins within a round trip.
@@ -12,20 +13,27 @@ export type CutOutcome = 'failed' | 'late' | 'crowded';
 
 /** A handshake, until somebody is let in or the connection is gone. */
 export interface Handshake<Outcome> {
-  end(outcome: Outcome | CutOutcome): void;
+  /** @param peerId Of the caller, where it is known. */
+  end(outcome: Outcome | CutOutcome, peerId?: PeerId): void;
 }
+
+type OnEnd<Outcome> = (
+  outcome: Outcome | CutOutcome,
+  host: string,
+  peerId: PeerId | undefined,
+) => void;
 
 interface Entry<Outcome> extends Handshake<Outcome> {
   readonly socket: Socket;
 }
 
 export class Handshakes<Outcome extends string> {
-  readonly #onEnd: (outcome: Outcome | CutOutcome, host: string) => void;
+  readonly #onEnd: OnEnd<Outcome>;
   /** By the address that called, the oldest first: TLS has another object for the same connection. */
   readonly #all = new Map<string, Entry<Outcome>>();
 
   /** @param onEnd Told how each ended, and whose it was. */
-  constructor(onEnd: (outcome: Outcome | CutOutcome, host: string) => void) {
+  constructor(onEnd: OnEnd<Outcome>) {
     this.#onEnd = onEnd;
   }
 
@@ -34,12 +42,12 @@ export class Handshakes<Outcome extends string> {
     if (this.#all.size >= HANDSHAKES_MAX) cut(oldest, 'crowded');
     const name = nameOf(socket);
     const host = socket.remoteAddress ?? '';
-    const end = (outcome: Outcome | CutOutcome): void => {
+    const end = (outcome: Outcome | CutOutcome, peerId?: PeerId): void => {
       if (this.#all.get(name)?.end !== end) return; // it has ended
       clearTimeout(timer);
       socket.off('close', fail);
       this.#all.delete(name);
-      this.#onEnd(outcome, host);
+      this.#onEnd(outcome, host, peerId);
     };
     const fail = () => end('failed');
     const handshake = { socket, end };

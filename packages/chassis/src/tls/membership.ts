@@ -22,6 +22,8 @@ export interface Membership {
   isMember(peerId: PeerId, proof: string | undefined, exporter: Uint8Array): boolean;
   /** Whether it still belongs, of one that was let in before, or that this peer wants to call. */
   isAllowed(peerId: PeerId): boolean;
+  /** Whether the roster has it, where there is one. */
+  isListed(peerId: PeerId): boolean;
   /** Whether it was a member, and never will be again. */
   isRemoved(peerId: PeerId): boolean;
   /** Whether that is not known yet: a member may come again. */
@@ -43,6 +45,7 @@ export function createMembership(swarmKeys: SwarmKeys, self: PeerId, roster?: Ro
   return {
     prove: (target, exporter) => sign(self, target, exporter).toString('base64url'),
     isAllowed: (peerId) => roster?.hasMember(peerId) !== false,
+    isListed: (peerId) => roster?.hasMember(peerId) === true,
     isRemoved: (peerId) => roster?.view.removed.has(peerId) === true,
     isUnsure: (peerId) => roster?.isCompared === false && roster.hasMember(peerId) === true,
     onChange: (listener) => roster?.onChange(listener) ?? (() => {}),

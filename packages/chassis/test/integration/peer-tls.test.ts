@@ -243,7 +243,9 @@ describe('a stranger', () => {
       answers.push(statusOf(await ask(await dial(service.port, stranger), path)));
     expect(answers).toEqual([200, 401, 401]);
     expect(await service.handshakes('stranger')).toBe(before + 3);
-    expect(service.log().split('does not belong to the swarm')).toHaveLength(2); // once
+    const said = () => service.log().split('does not belong to the swarm').length - 1;
+    for (let tries = 0; tries < 200 && said() === 0; tries += 1) await sleep(50);
+    expect(said()).toBe(1);
   });
 
   it('that has another swarm key is none of the members', async () => {

@@ -105,18 +105,20 @@ export const RECOVERY_USAGE =
 
 /**
  * The member that a word means: its id, the end of its id as lists show it, or its name.
- * @throws UsageError when it is none, or more than one
+ * @throws CommandFailure when it is none, or more than one
  */
-export function findMember(word: string, { members }: RosterReply): PeerId {
+export function findMember(word: string, { members, removed }: RosterReply): PeerId {
   const end = word.replace(/^…/, '');
+  const isEnd = end.length >= ID_END_CHARS_MIN;
   const found = members.filter(
-    ({ peerId, name }) =>
-      peerId === word || name === word || (end.length >= ID_END_CHARS_MIN && peerId.endsWith(end)),
+    ({ peerId, name }) => peerId === word || name === word || (isEnd && peerId.endsWith(end)),
   );
   const [only] = found;
   if (only !== undefined && found.length === 1) return only.peerId;
+  const isGone = removed.some(({ peerId }) => peerId === word || (isEnd && peerId.endsWith(end)));
+  if (found.length === 0 && isGone) throw new CommandFailure(`${word} was removed already`);
   const what = found.length === 0 ? 'no member is called' : 'more than one member is called';
-  throw new UsageError(`${what} "${word}"; shoal members lists them, by name and id`);
+  throw new CommandFailure(`${what} "${word}"; shoal members lists them, by name and id`);
 }
 
 /** Refuses a number of words other than that. @throws UsageError */

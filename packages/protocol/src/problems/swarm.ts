@@ -61,7 +61,7 @@ export const FileOfAnother = defineProblem({
       name === undefined ? peerId : `${name} (${peerId})`,
     );
     const who = names.length === 0 ? 'other peers' : names.join(', ');
-    return `file ${hash} was put through ${who}, and this peer may change only what was put through itself; ask there, at a peer that may change all files (shoal members shows which may), or with a token of an owner that may delete`;
+    return `file ${hash} was put through ${who}, and this peer may change only what was put through itself; ask there, at a peer that may change all files (shoal members shows which may), or with a token of an owner that may (delete to delete it, write and delete to change it)`;
   },
 });
 

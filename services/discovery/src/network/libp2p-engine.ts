@@ -252,17 +252,23 @@ async function createNode(
   isAlone: () => boolean,
 ): Promise<Libp2p<Services>> {
   const serviceTag = serviceTagOf(allKeys(swarmKeys)[0]);
-  const isDenied = (peerId: { toString(): string }): boolean => {
+  const isDenied = (
+    peerId: { toString(): string },
+    connection?: { readonly remoteAddr?: { toString(): string } },
+  ): boolean => {
     if (isAlone()) return true;
-    const { admits = () => true, metrics, log } = options;
+    const { admits = () => true, onRefused, metrics, log } = options;
     const id = PeerId.safeParse(peerId.toString());
     if (id.success && admits(id.data)) return false;
     metrics.handshakesRefused.inc({ reason: 'roster' });
-    if (seldom.isDue(String(peerId)))
+    if (seldom.isDue(String(peerId))) {
+      const [, , host = ''] = String(connection?.remoteAddr).split('/');
+      onRefused?.({ address: host, detail: `libp2p: ${String(peerId)} is not on the roster` });
       log.warn(
-        { member: String(peerId) },
+        { member: String(peerId), address: host },
         'a connection was refused: this peer is not on the roster of the swarm',
       );
+    }
     return true;
   };
   return await createLibp2p<Services>({

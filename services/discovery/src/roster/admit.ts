@@ -88,7 +88,7 @@ export class Admit {
     const invite = view.invites.get(key);
     if (invite === undefined || !this.#hasUsed(invite, peerId)) {
       const use = this.#useOf(invite);
-      const named = name === undefined ? {} : { name };
+      const named = name === undefined ? {} : { name: this.#freeName(name) };
       const join = { swarm, atMs: this.#deps.nowMs(), invite: key, use, peerId, ...named, proof };
       this.#sign({ kind: 'join', ...join });
     }
@@ -124,6 +124,17 @@ export class Admit {
     const signed = signRecord(draft, { id: self, privateKey: privateKeyOf(privateKeyRaw) });
     const [refused] = rosterSync.take([signed]).refused;
     if (refused !== undefined) throw new RosterRefused({ reason: refused.reason });
+  }
+
+  /** Of two machines with one name the second gets a number. */
+  #freeName(name: string): string {
+    const taken = new Set(
+      [...this.#deps.keeper.roster.view.members.values()].map((member) => member.name),
+    );
+    for (let number = 2, free = name; ; number += 1) {
+      if (!taken.has(free)) return free;
+      free = `${name.slice(0, 58)}-${number}`;
+    }
   }
 
   #own(): Member {

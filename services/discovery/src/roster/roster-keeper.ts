@@ -19,12 +19,16 @@ import { type PeerId, PeerRemoved, type SignedRecord } from '@shoal/protocol';
  * Past it: the word of one is enough, for a swarm of which no other is up.
  */
 const SECOND_WORD_MS = 3000;
+/** Without a member for so long after the start it says so. Past it: it goes on looking. */
+const ALONE_AFTER_MS = 15_000;
 /** Between two tries to write it, on a full disk. */
 const SAVE_RETRY_MS = 1000;
 
 export interface RosterKeeperDeps {
   readonly self: PeerId;
   readonly peerDataDir: string;
+  /** Monotonic. */
+  readonly clock?: () => number;
   readonly metrics: { readonly rosterRecords: { set(count: number): void } };
   readonly log: Pick<Log, 'info' | 'warn'>;
 }
@@ -34,12 +38,14 @@ export class RosterKeeper implements Disposable {
   readonly #deps: RosterKeeperDeps;
   readonly #compared = new Set<PeerId>();
   readonly #openings = new Set<() => void>();
+  readonly #startedAtMs: number;
   #second: NodeJS.Timeout | undefined;
   #retry: NodeJS.Timeout | undefined;
 
   /** @throws ConfigError when the file is no roster. */
   constructor(deps: RosterKeeperDeps) {
     this.#deps = deps;
+    this.#startedAtMs = (deps.clock ?? (() => performance.now()))();
     this.roster = readRosterFile(deps.peerDataDir);
     deps.metrics.rosterRecords.set(this.roster.ids().length);
     clearComparedMark(deps.peerDataDir);
@@ -55,8 +61,7 @@ export class RosterKeeper implements Disposable {
       this.#deps.log.warn({ record, reason }, 'a record of the roster was refused');
     if (taken.added.length === 0) return taken;
     this.#save();
-    const notice = this.notice();
-    if (notice !== undefined) this.#deps.log.warn(notice);
+    if (this.roster.view.removed.has(this.#deps.self)) this.#deps.log.warn(this.notice());
     // A roster that begins here is as new as can be.
     if (!wasClosed || this.#others() === 0) this.#open();
     this.#deps.metrics.rosterRecords.set(this.roster.ids().length);
@@ -83,10 +88,13 @@ export class RosterKeeper implements Disposable {
     clearComparedMark(this.#deps.peerDataDir);
   }
 
-  /** That this peer was shut out, for a person; undefined while it belongs to the swarm. */
+  /** That this peer was shut out, or is alone, for a person; undefined while all is well. */
   notice(): string | undefined {
-    const removal = this.roster.view.removed.get(this.#deps.self);
-    return removal && new PeerRemoved({ reason: removal.reason }).message;
+    const { self, clock = () => performance.now() } = this.#deps;
+    const removal = this.roster.view.removed.get(self);
+    if (removal !== undefined) return new PeerRemoved({ reason: removal.reason }).message;
+    if (this.roster.isCompared || clock() - this.#startedAtMs < ALONE_AFTER_MS) return undefined;
+    return 'no other member was met since the start, so this peer takes none for one: it may be alone, or was removed';
   }
 
   #others(): number {

@@ -20,7 +20,7 @@ export function mountRoster(
     const { added, refused } = rosterSync.take(records);
     const [first] = refused;
     if (added.length === 0 && first !== undefined)
-      throw new RosterRefused({ reason: `${first.record}: ${first.reason}` });
+      throw new RosterRefused({ reason: first.reason });
     return { added: added.length, refused: [...refused] };
   });
   mount(mounting, rosterRoutes.invite, async ({ body }) => admit.invite(body));

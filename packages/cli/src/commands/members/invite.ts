@@ -1,6 +1,8 @@
 import {
   createInviteSecret,
+  InviteCodeWrong,
   keyPairOfInvite,
+  readInviteCode,
   type RosterChange,
   writeInviteCode,
 } from '@shoal/chassis/roster';
@@ -129,14 +131,24 @@ async function askForInvite(
 async function close(word: string, roster: ClosedRoster, asking: AskingInvite): Promise<number> {
   const { client, stop, values, context, note } = asking;
   const { invites } = roster;
-  const found = invites.find(
-    ({ key }) => key === word || (word.length >= 6 && key.endsWith(word.replace('…', ''))),
-  );
+  const id = idOf(word);
+  const found = invites.find(({ key }) => id.length >= 6 && key.endsWith(id));
   if (found === undefined)
-    throw new UsageError(`there is no invitation "${word}"; shoal members lists them`);
+    throw new CommandFailure(`there is no invitation "${word}"; shoal members lists them`);
   const by = signerOf(values.recovery, roster, context);
   const changes = [{ kind: 'close-invite', key: found.key } as const];
   await changeRoster(client, roster, { changes, by }, stop);
   note({ closed: found.key }, `the invitation is withdrawn`);
   return 0;
+}
+
+/** The id of an invitation, or its end, from what a person has: the line itself too. @throws UsageError */
+function idOf(word: string): string {
+  if (!word.startsWith('sh1_')) return word.replace('…', '');
+  try {
+    return keyPairOfInvite(readInviteCode(word).secret).id;
+  } catch (error) {
+    if (error instanceof InviteCodeWrong) throw new UsageError(`--close: ${error.message}`);
+    throw error;
+  }
 }

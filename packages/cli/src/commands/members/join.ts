@@ -58,7 +58,12 @@ export const join = defineCommand({
     const name = readName(values.name ?? hostname().slice(0, 64));
     const dataDir = readPath(values['data-dir'] ?? defaultDataDir(context), context);
     const { seeds } = await enter(code, { dataDir, name });
-    const command = ['peer', '--data-dir', shellWord(dataDir)].join(' ');
+    const settings = OF_PEER.flatMap((each) => {
+      const value = values[each];
+      return value === undefined ? [] : [`--${each}`, value];
+    });
+    const flags = FLAGS_OF_PEER.filter((each) => values[each]).map((each) => `--${each}`);
+    const command = ['peer', '--data-dir', shellWord(dataDir), ...settings, ...flags].join(' ');
     if (values['no-start']) {
       const seedWords = seeds.map((seed) => ` --seed ${seed}`).join('');
       const text = `joined; run it: shoal ${command}${seedWords}\n`;
@@ -67,11 +72,6 @@ export const join = defineCommand({
     }
     if (context.isWatched)
       context.err(asTyped(`joined; from now on: shoal ${command}\n`, context.program ?? PROGRAM));
-    const settings = OF_PEER.flatMap((each) => {
-      const value = values[each];
-      return value === undefined ? [] : [`--${each}`, value];
-    });
-    const flags = FLAGS_OF_PEER.filter((each) => values[each]).map((each) => `--${each}`);
     const args = ['--data-dir', dataDir, ...settings, ...flags];
     return await peer.run([...args, ...seeds.flatMap((seed) => ['--seed', seed])], context);
   },
@@ -93,12 +93,17 @@ async function enter(
   { dataDir, name }: { readonly dataDir: string; readonly name: string },
 ): Promise<JoinReply> {
   openDataFolder(dataDir);
-  const { swarmId: swarm } = readRosterFile(dataDir).view;
+  const known = readRosterFile(dataDir);
+  const { swarmId: swarm } = known.view;
   if (swarm === undefined && existsSync(joinPath(dataDir, 'swarm.key')))
     throw new CommandFailure(
       `${dataDir} belongs to a swarm already; join with a folder of its own (--data-dir)`,
     );
   const identity = openIdentity(joinPath(dataDir, 'identity.key'));
+  if (known.hasMember(identity.peerId) === true)
+    throw new CommandFailure(
+      `the peer in ${dataDir} belongs to a swarm already; run it: shoal peer --data-dir ${shellWord(dataDir)}`,
+    );
   using stop = watchStop(() => process.exit(EXIT_FAILURE));
   const reply = await askToJoin({ code, identity, name, swarm, signal: stop.signal }).catch(
     (error: unknown) => {

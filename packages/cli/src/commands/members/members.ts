@@ -56,7 +56,11 @@ function rosterText(roster: RosterReply, nowMs: number): string {
       ),
     );
   const open = invites.filter(
-    ({ isClosed, used, uses, expiresAtMs }) => !isClosed && used < uses && expiresAtMs > nowMs,
+    ({ inviter, isClosed, used, uses, expiresAtMs }) =>
+      all.some(({ peerId }) => peerId === inviter) &&
+      !isClosed &&
+      used < uses &&
+      expiresAtMs > nowMs,
   );
   if (open.length > 0)
     tables.push(

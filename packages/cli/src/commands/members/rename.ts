@@ -1,7 +1,8 @@
 import { GivenName } from '@shoal/protocol';
 import { askingCommand } from '../../call/asking-command.ts';
 import { TOKEN_USAGE } from '../../call/write-token.ts';
-import { UsageError } from '../../failure.ts';
+import { CommandFailure, UsageError } from '../../failure.ts';
+import { shortPeerId } from '../../terminal/format.ts';
 import {
   askRoster,
   changeRoster,
@@ -25,6 +26,11 @@ ${RECOVERY_USAGE}
     const [word = '', text = ''] = exactly(words, ['the member', 'its new name']);
     const peerId = findMember(word, roster);
     const name = readName(text);
+    const other = roster.members.find((each) => each.name === name && each.peerId !== peerId);
+    if (other !== undefined)
+      throw new CommandFailure(
+        `${shortPeerId(other.peerId)} is called ${name} already; choose another name`,
+      );
     const by = signerOf(values.recovery, roster, context);
     await changeRoster(client, roster, { changes: [{ kind: 'name', peerId, name }], by }, stop);
     note({ peerId, name }, `it is called ${name} now`);

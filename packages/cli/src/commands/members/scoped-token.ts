@@ -86,5 +86,10 @@ export function tokenId(word: string): KeyId {
 export function readIssuer(text: string, swarm: RecordId): Parameters<typeof createToken>[1] {
   const { token, reason } = readToken(text);
   if (token === undefined) throw new UsageError(`the token that signs: ${reason}`);
+  const own = token.grants.at(-1)?.grant;
+  if (own?.may.includes('admin') !== true)
+    throw new UsageError(
+      `the token that signs${own === undefined ? '' : `, "${own.name}",`} may not give tokens: that takes one with the right admin`,
+    );
   return { swarm, key: token.key, grants: token.grants.map(({ signed }) => signed) };
 }

@@ -10,6 +10,7 @@ import { readPath } from '../../options.ts';
 import {
   askRoster,
   changeRoster,
+  type ClosedRoster,
   exactly,
   RECOVERY_USAGE,
   signerOf,
@@ -75,6 +76,14 @@ const create = askingCommand({
   },
 });
 
+/** Ids of owners and members look like those of tokens. @throws CommandFailure */
+function refuseOthers(id: string, { owners, members }: ClosedRoster): void {
+  if (owners.some(({ key }) => key === id))
+    throw new CommandFailure('that is the id of an owner: shoal owner remove takes its rights');
+  if (members.some(({ peerId }) => peerId === id))
+    throw new CommandFailure('that is the id of a member: shoal remove shuts it out');
+}
+
 const revoke = askingCommand({
   usage: USAGE,
   options: { recovery: { type: 'string' } },
@@ -84,6 +93,7 @@ const revoke = askingCommand({
     const token = tokenId(word);
     const roster = await askRoster(client, stop);
     const by = signerOf(values.recovery, roster, context);
+    refuseOthers(token, roster);
     await changeRoster(client, roster, { changes: [{ kind: 'revoke', token }], by }, stop);
     note({ revoked: token }, `token ${token} opens nothing any more`);
     return 0;
