@@ -103,7 +103,7 @@ addEventListener('beforeunload', (event) => {
 addPart('files', refreshFiles, byId('files-fault'));
 addPart('deleted', refreshDeleted, byId('deleted-fault'));
 addPart('peers', refreshPeers, byId('peers-fault'));
-addPart('invite', refreshInvite, byId('invite-fault'));
+addPart('invite', refreshInvite, byId('roster-fault'));
 addPart('upkeep', refreshUpkeep, byId('upkeep-fault'));
 addUpkeepButtons();
 addInviteButton();
