@@ -117,6 +117,10 @@ export function keepsCopies({
   return (state === 'alive' || state === 'suspect') && !draining && capacityBytes > 0;
 }
 
+/** Whether a member has said what space it has: it asks its storage for that a moment after its start. */
+export const hasFigures = ({ capacityBytes, domain }: Pick<Member, 'capacityBytes' | 'domain'>) =>
+  capacityBytes > 0 || domain.disk !== DOMAIN_UNKNOWN;
+
 /** Whether copies can be made at a member now: it can keep them, and is not full. */
 export function takesCopies(
   member: Pick<Member, 'state' | 'draining' | 'capacityBytes' | 'freeBytes'>,

@@ -49,6 +49,7 @@ export function acceptPeers(
     const sentence = SENTENCES[outcome];
     if (sentence === undefined) return;
     const tell = (): void => {
+      if (!server.listening) return; // it ended meanwhile, and its log with it
       // One that joins is a stranger when it calls.
       if (peerId !== undefined && tls.membership.isListed(peerId)) return;
       if (!seldom.isDue(`${outcome} ${peerId ?? host}`)) return;

@@ -2,6 +2,7 @@
 import { type Log, MemberTable, type PeerClient } from '@shoal/chassis';
 import {
   ClockWrong,
+  hasFigures,
   IdentityInUse,
   keepsCopies,
   type Member,
@@ -67,7 +68,11 @@ export function createMembers({
   };
 }
 
-/** Nobody waits for a suspect: its copies count when it answers. The bytes that are here have their room. */
+/**
+ * Nobody waits for a suspect: its copies count when it answers. The bytes that are here have their room. A member that
+ * has just started will say what room it has while they are sent.
+ */
 function isPlaceable(member: Member): boolean {
+  if (member.state === 'alive' && !member.draining && !hasFigures(member)) return true;
   return member.state === 'alive' && (member.isSelf ? keepsCopies(member) : takesCopies(member));
 }
