@@ -5,6 +5,7 @@
 import { randomInt } from 'node:crypto';
 import { join } from 'node:path';
 import {
+  acceptAudited,
   ConfigError,
   createLoops,
   createPeerClient,
@@ -50,7 +51,7 @@ import type { Answer, Question } from './network/messages.ts';
 import { numericHost, OwnAddress } from './network/own-address.ts';
 import { createRefusals } from './network/refusals.ts';
 import { createSigner } from './network/signed.ts';
-import { createWire, type Gate } from './network/wire.ts';
+import { createWire } from './network/wire.ts';
 import { createPinReader } from './pins/pin-reader.ts';
 import { startPins } from './pins/start-pins.ts';
 import { Admit } from './roster/admit.ts';
@@ -147,18 +148,12 @@ async function openGround(
     producer: stack.use(createProducer('settle', config.REDIS_SOCKET, log)),
     keeper,
     roster,
-    wire: createWire({ metrics, refusals, log, gate: gateOf(keeper) }),
+    wire: createWire({ metrics, refusals, log, gate: keeper }),
     address: new OwnAddress(config, own),
     storage: stack.use(createOwnStorage({ client, state, log })),
     incarnation: await state.nextIncarnation(Date.now()),
   };
 }
-
-const gateOf = (keeper: RosterKeeper): Gate => ({
-  isOpen: () => keeper.roster.isCompared,
-  admits: (peerId) => keeper.roster.hasMember(peerId) !== false,
-  onOpen: (listener) => keeper.onOpen(listener),
-});
 
 /** The members of the swarm, and what we think of them and of ourselves. */
 export function createSwarm(ground: Ground) {
@@ -308,7 +303,7 @@ export function startFiles(ground: Ground, swarm: Swarm, stack: AsyncDisposableS
 
 /** Listens for other peers; by now all their requests have handlers. */
 async function startNetwork(
-  { config, privateKeyRaw, swarmKeys, roster, wire, address, metrics, log, audit }: Audited,
+  { config, privateKeyRaw, swarmKeys, keeper, wire, address, metrics, log, audit }: Audited,
   { membership }: Swarm,
   stack: AsyncDisposableStack,
 ): Promise<void> {
@@ -323,7 +318,7 @@ async function startNetwork(
         .all()
         .filter(({ state: each }) => each === 'alive')
         .map(({ record }) => record.peerId),
-    admits: (peerId) => roster.hasMember(peerId) !== false,
+    admits: (peerId) => keeper.admits(peerId),
     metrics,
     log,
     onRefused: (refused) => audit.note({ kind: 'handshake-refused', ...refused }),
@@ -366,11 +361,7 @@ async function startServer(
     prover,
     clearText: openClearText(config),
     clients,
-    peers: tls && {
-      tls,
-      handshakes: metrics.tlsHandshakes,
-      onRefused: (refused) => audit.note({ kind: 'handshake-refused', ...refused }),
-    },
+    peers: acceptAudited(tls, metrics.tlsHandshakes, audit),
   });
   stack.defer(() => app.close());
   const mounting = { app, prover, self };

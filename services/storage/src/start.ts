@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import {
+  acceptAudited,
   createLoops,
   createPeerClient,
   createRegistry,
@@ -105,11 +106,7 @@ export async function startStorage(
       access,
       prover,
       clearText: openClearText(config),
-      peers: tls && {
-        tls,
-        handshakes: metrics.tlsHandshakes,
-        onRefused: (refused) => audit.note({ kind: 'handshake-refused', ...refused }),
-      },
+      peers: acceptAudited(tls, metrics.tlsHandshakes, audit),
     }),
     (server) => server.close(),
   );

@@ -1,5 +1,6 @@
 /** The transfer service: moves blocks between peers, both ways, and files to readers. */
 import {
+  acceptAudited,
   createBufferPool,
   createLimit,
   createLoops,
@@ -177,11 +178,7 @@ export async function startTransfer(config: Readonly<TransferConfig>, log: Log) 
       prover,
       clearText: openClearText(config),
       clients,
-      peers: tls && {
-        tls,
-        handshakes: metrics.tlsHandshakes,
-        onRefused: (refused) => audit.note({ kind: 'handshake-refused', ...refused }),
-      },
+      peers: acceptAudited(tls, metrics.tlsHandshakes, audit),
     }),
     (server) => server.close(),
   );

@@ -1,5 +1,5 @@
 /**
- * The events of requests that every service has: tokens that were used, and tokens that were refused. The service that the
+ * The events of requests that every service has: peers that were refused, tokens that were used, tokens that were refused. The service that the
  * client called notes a use, as the gateway passes tokens on; the first of a token and an address at once, later ones by
  * the hour.
  */
@@ -7,6 +7,9 @@ import { CLIENT_HEADER, Problem } from '@shoal/protocol';
 import type { FastifyInstance } from 'fastify';
 import type { Clients } from '../http/clients.ts';
 import { RecentMap } from '../shares/recent-map.ts';
+import type { Accepting } from '../tls/accept.ts';
+import type { HandshakeCounter } from '../tls/handshake-counter.ts';
+import type { PeerTls } from '../tls/peer-tls.ts';
 import type { Audit } from './audit.ts';
 
 const HOUR_MS = 3_600_000;
@@ -35,6 +38,18 @@ export function callerOf({ client, token }: CallerRequest): Caller {
   const own = kind === 'token' && !isPeer ? OWN_TOKEN : undefined;
   return { address: isPeer ? client : address, token: token?.id ?? own };
 }
+
+/** Lets members of the swarm call a server by TLS, and notes those that are refused; without TLS it lets nobody. */
+export const acceptAudited = (
+  tls: PeerTls | undefined,
+  handshakes: HandshakeCounter,
+  audit: Audit,
+): Accepting | undefined =>
+  tls && {
+    tls,
+    handshakes,
+    onRefused: (refused) => audit.note({ kind: 'handshake-refused', ...refused }),
+  };
 
 /** Notes tokens of a server's requests, until the audit is disposed; disposing tells what was not told yet. */
 export function auditTokens(

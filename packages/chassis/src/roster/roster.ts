@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { type PeerId, type RecordId, ROSTER_RECORDS_MAX, type SignedRecord } from '@shoal/protocol';
 import { type CheckedRecord, readRoster, type RosterView } from '@shoal/swarm';
-import { readRecord } from './record.ts';
+import { readRecord, recordIdOf } from './record.ts';
 
 export interface Taken {
   /** Records that were new, and count. */
@@ -60,6 +60,11 @@ export class Roster {
     return [...this.#entries].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, { signed }]) => signed);
   }
 
+  /** The same, as they were checked when they came. */
+  checked(): Iterable<CheckedRecord> {
+    return this.#entries.values();
+  }
+
   ids(): RecordId[] {
     return [...this.#entries.keys()].sort();
   }
@@ -86,9 +91,9 @@ export class Roster {
     const fresh: Entry[] = [];
     for (const value of values) {
       const signed = value as SignedRecord; // as readRecord finds it, or it is refused
+      if (this.#isKnown(signed)) continue;
       const { checked, reason } = readRecord(value);
       if (checked === undefined) refused.push({ record: 'a record', reason });
-      else if (this.#entries.has(checked.id)) continue;
       else if (this.#entries.size + fresh.length >= this.#recordsMax)
         refused.push({
           record: `${checked.record.kind} ${checked.id}`,
@@ -118,6 +123,12 @@ export class Roster {
     this.#digest = undefined;
     for (const listener of this.#listeners) listener(view);
     return { added: added.map(({ signed }) => signed), refused };
+  }
+
+  /** Whether this very text is here: its signature was checked then. */
+  #isKnown(value: Partial<SignedRecord> | null): boolean {
+    const payload = value?.payload;
+    return typeof payload === 'string' && this.#entries.has(recordIdOf({ payload }));
   }
 }
 

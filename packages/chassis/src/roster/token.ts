@@ -77,13 +77,20 @@ export function readToken(
   );
   if (typeof content === 'string')
     return { reason: `it can't be read (${content}): copy all of it` };
+  const grants = readGrants(content.grants);
+  if (typeof grants === 'string') return { reason: `a grant in it can't be read: ${grants}` };
+  return { token: { key: keyPairOf(Buffer.from(content.seed, 'base64url')), grants } };
+}
+
+/** Grants that were signed, or why one can't be read. */
+export function readGrants(all: readonly SignedRecord[]): ReadToken['grants'] | string {
   const grants: { signed: SignedRecord; grant: Grant }[] = [];
-  for (const signed of content.grants) {
+  for (const signed of all) {
     const grant = parse(Grant, signed.payload);
-    if (typeof grant === 'string') return { reason: `a grant in it can't be read: ${grant}` };
+    if (typeof grant === 'string') return grant;
     grants.push({ signed, grant });
   }
-  return { token: { key: keyPairOf(Buffer.from(content.seed, 'base64url')), grants } };
+  return grants;
 }
 
 /** The value, or why it is none. */

@@ -7,14 +7,15 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { openIdentity, privateKeyOf } from '@shoal/chassis/identity';
 import { createSeed, type KeyPair, keyPairOfSecret } from '@shoal/chassis/roster';
+import { base32 } from 'multiformats/bases/base32';
 import type { Context } from '../context.ts';
 import { CommandFailure, UsageError } from '../failure.ts';
 
-/** RFC 4648, in lower case: no letter is taken for another on paper. */
-const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567';
 const SECRET_SIZE_BYTES = 18;
 const CHECK_SIZE_BYTES = 2;
 const GROUP_CHARS = 4;
+/** In base32, five bits each. */
+const DIGITS = ((SECRET_SIZE_BYTES + CHECK_SIZE_BYTES) * 8) / 5;
 
 /** Where a person's keys are. @throws UsageError without a home folder */
 export function configDir({ env }: Pick<Context, 'env'>): string {
@@ -52,7 +53,8 @@ export function readOwnerKey(context: Pick<Context, 'env'>): KeyPair {
 /** A new recovery key, as it is written down. */
 export function createRecoveryKey(): { readonly text: string; readonly key: KeyPair } {
   const secret = createSeed().subarray(0, SECRET_SIZE_BYTES);
-  const digits = toBase32(Buffer.concat([secret, checkOf(secret)]));
+  // In lower case: no letter of these is taken for another on paper.
+  const digits = base32.baseEncode(Buffer.concat([secret, checkOf(secret)]));
   const groups = digits.match(new RegExp(`.{1,${GROUP_CHARS}}`, 'g')) ?? [];
   return { text: groups.join('-'), key: keyPairOfSecret(secret, 'recovery') };
 }
@@ -60,7 +62,8 @@ export function createRecoveryKey(): { readonly text: string; readonly key: KeyP
 /** The recovery key from its text, however it was broken up. @throws CommandFailure when it is mistyped */
 export function readRecoveryKey(text: string): KeyPair {
   const digits = text.toLowerCase().replace(/[\s-]/g, '').replaceAll('0', 'o').replaceAll('1', 'l');
-  const bytes = /^[a-z2-7]+$/.test(digits) ? fromBase32(digits) : Buffer.alloc(0);
+  const isWhole = new RegExp(`^[a-z2-7]{${DIGITS}}$`).test(digits);
+  const bytes = Buffer.from(isWhole ? base32.baseDecode(digits) : '');
   const secret = bytes.subarray(0, SECRET_SIZE_BYTES);
   const check = bytes.subarray(SECRET_SIZE_BYTES);
   if (bytes.length === SECRET_SIZE_BYTES + CHECK_SIZE_BYTES && check.equals(checkOf(secret)))
@@ -72,15 +75,3 @@ export function readRecoveryKey(text: string): KeyPair {
 
 const checkOf = (secret: Uint8Array): Buffer =>
   createHash('sha256').update(secret).digest().subarray(0, CHECK_SIZE_BYTES);
-
-function toBase32(bytes: Uint8Array): string {
-  const bits = Array.from(bytes, (byte) => byte.toString(2).padStart(8, '0')).join('');
-  const digits = bits.match(/.{1,5}/g) ?? [];
-  return digits.map((digit) => BASE32[Number.parseInt(digit.padEnd(5, '0'), 2)]).join('');
-}
-
-function fromBase32(text: string): Buffer {
-  const bits = Array.from(text, (each) => BASE32.indexOf(each).toString(2).padStart(5, '0'));
-  const bytes = bits.join('').match(/.{8}/g) ?? [];
-  return Buffer.from(bytes.map((byte) => Number.parseInt(byte, 2)));
-}

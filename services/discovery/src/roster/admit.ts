@@ -6,7 +6,6 @@ import {
   createInviteSecret,
   keyPairOfInvite,
   privateKeyOf,
-  readRecord,
   type RecordDraft,
   signRecord,
   writeInviteCode,
@@ -97,11 +96,11 @@ export class Admit {
   }
 
   /** Whether it joined by this very invitation before, and asks again. */
-  #hasUsed(invite: Invite, peerId: PeerId): boolean {
-    return this.#deps.keeper.roster.records().some((signed) => {
-      const record = readRecord(signed).checked?.record;
-      return record?.kind === 'join' && record.peerId === peerId && record.invite === invite.key;
-    });
+  #hasUsed({ key }: Invite, peerId: PeerId): boolean {
+    const all = [...this.#deps.keeper.roster.checked()];
+    return all.some(
+      ({ record }) => record.kind === 'join' && record.peerId === peerId && record.invite === key,
+    );
   }
 
   /** The number of the next use. */

@@ -12,6 +12,7 @@ import {
   setComparedMark,
 } from '@shoal/chassis';
 import { type PeerId, PeerRemoved, type SignedRecord } from '@shoal/protocol';
+import type { Gate } from '../network/wire.ts';
 
 /**
  * Wait for a second member to compare with: the first that comes may be the one that was removed, and keeps quiet
@@ -33,7 +34,7 @@ export interface RosterKeeperDeps {
   readonly log: Pick<Log, 'info' | 'warn'>;
 }
 
-export class RosterKeeper implements Disposable {
+export class RosterKeeper implements Disposable, Gate {
   readonly roster: Roster;
   readonly #deps: RosterKeeperDeps;
   readonly #compared = new Set<PeerId>();
@@ -74,6 +75,15 @@ export class RosterKeeper implements Disposable {
     this.#compared.add(peerId);
     if (this.#compared.size >= Math.min(2, this.#others())) return this.#open();
     this.#second ??= setTimeout(() => this.#open(), SECOND_WORD_MS).unref();
+  }
+
+  /** Whether members may be served. */
+  isOpen(): boolean {
+    return this.roster.isCompared;
+  }
+
+  admits(peerId: PeerId): boolean {
+    return this.roster.hasMember(peerId) !== false;
   }
 
   /** Calls back once members may be served; at once when they may. */

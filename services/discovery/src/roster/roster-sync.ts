@@ -65,7 +65,9 @@ export class RosterSync {
       const farewell = { kind: 'roster-put', records: this.#fitting(records) } as const;
       wire
         .request(peerId, farewell, { timeoutMs: FAREWELL_TIMEOUT_MS })
-        .catch(() => undefined) // as it likes
+        .catch((err: unknown) =>
+          this.#deps.log.debug({ err, member: peerId }, 'it was removed, and did not hear why'),
+        )
         .then(() => wire.engine().hangUp(peerId))
         .catch((err: unknown) => this.#deps.log.warn({ err, member: peerId }, 'not hung up'));
     }

@@ -56,12 +56,7 @@ export class Network {
     const peerDataDir = join(this.#folder, self);
     const keeper = new RosterKeeper({ self, peerDataDir, metrics, log });
     const { roster } = keeper;
-    const gate = {
-      isOpen: () => roster.isCompared,
-      admits: (peerId: PeerId) => roster.hasMember(peerId) !== false,
-      onOpen: (listener: () => void) => keeper.onOpen(listener),
-    };
-    const wire = createWire({ metrics, refusals, log, gate });
+    const wire = createWire({ metrics, refusals, log, gate: keeper });
     const rosterSync = new RosterSync({ self, keeper, wire, log });
     const origin = 'http://127.0.0.1:1';
     const membership = new Membership({
@@ -141,8 +136,7 @@ export class Network {
   connect(one: Node, other: Node): void {
     if (one.links.has(other.peerId)) return;
     // As the engine does, once it knows who calls.
-    if (one.keeper.roster.hasMember(other.peerId) === false) return;
-    if (other.keeper.roster.hasMember(one.peerId) === false) return;
+    if (!one.keeper.admits(other.peerId) || !other.keeper.admits(one.peerId)) return;
     one.links.add(other.peerId);
     other.links.add(one.peerId);
     one.wire.events.connected(other.peerId);
